@@ -1,0 +1,71 @@
+"""Every error a user can meet; each message names the file, the fact and the fix."""
+
+from pathlib import Path
+
+
+class TumorlensError(Exception):
+    """Something a user can mend: `subject` (a file or folder), `fact` and `fix`."""
+
+    def __init__(self, subject: str | Path, fact: str, fix: str) -> None:
+        self.subject, self.fact, self.fix = str(subject), fact, fix
+        super().__init__(f"{self.subject}: {fact}. {fix}")
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        """Survive the way back from a worker process."""
+        return type(self), (self.subject, self.fact, self.fix)
+
+
+class ImageError(TumorlensError):
+    """A scan that cannot be used; one such file is one row, never the end of a batch."""
+
+
+class UnreadableImageError(ImageError):
+    """The bytes are not a whole image of a format that is read here."""
+
+
+class ImageTooLargeError(ImageError):
+    """The file or its declared picture is above the cap; nothing was allocated for it."""
+
+
+class ImageTooSmallError(ImageError):
+    """The picture has too few pixels to hold a head."""
+
+
+class BlankImageError(ImageError):
+    """Nothing stands out from the background."""
+
+
+class InvalidPixelsError(ImageError):
+    """The pixels are not finite numbers."""
+
+
+class CasesError(TumorlensError):
+    """A folder or table of labelled scans that cannot be understood."""
+
+
+class UnknownLabelError(CasesError):
+    """Class names that stand in no table of known labels."""
+
+
+class SplitError(TumorlensError):
+    """A split that cannot be made, or that does not fit its cases."""
+
+
+class LeakError(SplitError):
+    """A split with copies or slices of one patient on both sides."""
+
+
+class BundleError(TumorlensError):
+    """A bundle that is missing, incomplete, altered, or of another schema."""
+
+
+class TrainingError(TumorlensError):
+    """A training run that cannot start or go on."""
+
+
+class SettingsError(TumorlensError):
+    """A setting outside its range."""
+
+
+class MissingExtraError(TumorlensError):
+    """A command of the bench, in an installation made for prediction only."""

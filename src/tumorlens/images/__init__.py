@@ -1,0 +1,1 @@
+"""Stage 1: a file or bytes become a Scan."""

@@ -1,0 +1,1 @@
+"""Stage 2: a Scan becomes what the network is given, by one function for every use."""

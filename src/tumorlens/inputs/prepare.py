@@ -1,0 +1,212 @@
+"""A scan becomes a uint8 square that holds the head and nothing else.
+
+Everything outside the head is blanked for two reasons: names are burned into many public CT
+images, and corner text, borders and scale bars tell the classes of public sets apart without
+any look at the brain. Size and position are normalised by the crop for the same second reason.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.errors import BlankImageError, BundleError
+from tumorlens.records import Scan
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How scans are prepared; stored in every bundle and in every cache key."""
+
+    side: int = 128  # pixels of the square
+    margin: float = 0.03  # of the side, left free around the head
+    low: float = 0.5  # percentiles of the head's own pixels that become 0 and 255
+    high: float = 99.5
+    version: int = 1  # raised whenever the method changes
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the fields as plain data."""
+        return asdict(self)
+
+
+def load_spec(stored: dict[str, Any]) -> InputSpec:
+    """Read a stored spec; raises BundleError for one this version cannot reproduce."""
+    try:
+        spec = InputSpec(**stored)
+    except TypeError as e:
+        raise BundleError("input spec", f"has unknown fields ({e})", "Update tumorlens.") from e
+    if spec.version != InputSpec.version:
+        fact = f"prepares scans by method {spec.version}, this tumorlens by {InputSpec.version}"
+        raise BundleError("input spec", fact, "Use the tumorlens version that made the bundle.")
+    return spec
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared scan and where it came from."""
+
+    pixels: NDArray[np.uint8]  # [side, side]; 0 outside the head
+    matrix: NDArray[np.float64]  # [2, 3] affine map from scan pixels (x, y) to prepared pixels
+
+
+_STROKE_SIDE = 256  # text is thinned away at this size: its strokes are 1 or 2 pixels here
+_WORK_SIDE = 160  # the head is looked for at this size
+_LEAST_CONTRAST = 1e-6  # of the largest absolute value: below it a picture is blank
+_FOREGROUND = 0.09  # of the way from background to the bright end
+_SATELLITE = 0.2  # components of this share of the largest also belong (basal slices)
+# A hole whose content fills this much of it lies between a drawn frame and a head; a brain
+# fills more of the hole that a detached ring of scalp leaves, specks of noise fill less.
+_FRAMED = (0.08, 0.74)
+_LEAST_AREA = 0.004  # of the picture
+
+
+def prepare(scan: Scan, spec: InputSpec = InputSpec()) -> Prepared:  # noqa: B008 (frozen)
+    """Find the head, blank the rest, crop, square, clip intensity and resize.
+
+    Raises BlankImageError where no head-like region stands out.
+    """
+    head = find_head(scan)
+    box = _bounding_box(head)
+    matrix = _crop_matrix(box, spec)
+    size = (spec.side, spec.side)
+    pixels = _shrink_and_warp(scan.pixels, matrix, size)
+    mask = _shrink_and_warp(head.astype(np.float32), matrix, size) > 0.5
+    if not mask.any():
+        raise _blank(scan.source)
+    low, high = np.percentile(pixels[mask], [spec.low, spec.high])
+    if high <= low:
+        raise _blank(scan.source)
+    scaled = np.clip((pixels - low) * (255.0 / (high - low)), 0, 255)
+    return Prepared((scaled * mask + 0.5).astype(np.uint8), matrix)
+
+
+def carry_mask(mask: NDArray[np.bool_], prepared: Prepared) -> NDArray[np.bool_]:
+    """Bring a mask in the scan's pixel grid, [h, w], into the prepared frame, [side, side]."""
+    side = prepared.pixels.shape[0]
+    return _shrink_and_warp(mask.astype(np.float32), prepared.matrix, (side, side)) > 0.5
+
+
+def find_head(scan: Scan) -> NDArray[np.bool_]:
+    """Give the filled region of the head, [h, w], in the scan's own pixels.
+
+    Largest components above the background after filling rings (the skull) and opening away
+    what is thin (text, scale bars, head rests). A picture without background, such as a
+    tight crop, is kept whole. Raises BlankImageError.
+    """
+    height, width = scan.pixels.shape
+    page = _without_bright_border(_shrink(scan.pixels, _STROKE_SIDE))
+    plain = cv2.morphologyEx(page, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    region = _head_region(_foreground(_shrink(plain, _WORK_SIDE), scan.source))
+    if region.sum() < _LEAST_AREA * region.size:
+        raise _blank(scan.source)
+    return cv2.resize(region, (width, height), interpolation=cv2.INTER_NEAREST) > 0
+
+
+def _shrink(pixels: NDArray[np.float32], longest: int) -> NDArray[np.float32]:
+    height, width = pixels.shape
+    scale = min(1.0, longest / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+
+
+def _without_bright_border(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Darken rows and columns at the edges that are bright from end to end, as paper is."""
+    dark, bright = float(pixels.min()), float(pixels.max())
+    page = pixels
+    for axis in (0, 1):
+        paper = pixels.min(axis=axis) > (dark + bright) / 2
+        edge = np.minimum.accumulate(paper) | np.minimum.accumulate(paper[::-1])[::-1]
+        if edge.any() and not edge.all():
+            page = np.where(np.expand_dims(edge, axis), np.float32(dark), page)
+    return page
+
+
+def _foreground(small: NDArray[np.float32], source: str) -> NDArray[np.uint8]:
+    smooth = cv2.GaussianBlur(small, (0, 0), 1.0)
+    dark, bright = np.percentile(smooth, [1.0, 99.0])
+    if bright - dark <= _LEAST_CONTRAST * max(1.0, float(np.abs(smooth).max())):
+        # A head may fill less than one percent of the picture.
+        dark, bright = float(smooth.min()), float(smooth.max())
+        if bright - dark <= _LEAST_CONTRAST * max(1.0, abs(bright), abs(dark)):
+            raise _blank(source)
+    return (smooth > dark + _FOREGROUND * (bright - dark)).astype(np.uint8)
+
+
+def _head_region(foreground: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    filled = _fill(foreground)
+    opened = cv2.morphologyEx(filled, cv2.MORPH_OPEN, _disc(7))
+    if not opened.any():
+        opened = filled
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=8)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    kept = 1 + np.flatnonzero(areas >= _SATELLITE * areas.max(initial=1))
+    region = np.isin(labels, kept).astype(np.uint8)
+    # Opening rounds corners off; growing back inside the foreground returns them.
+    return _fill(cv2.dilate(region, _disc(5)) & filled)
+
+
+def _fill(region: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Fill holes, except the empty space between a drawn frame and the head inside it."""
+    contours, tree = cv2.findContours(region, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+    filled = np.zeros_like(region)
+    if tree is None:
+        return filled
+    parents = tree[0, :, 3]
+    areas = np.array([cv2.contourArea(contour) for contour in contours])
+    inside = np.bincount(parents[parents >= 0], areas[parents >= 0], minlength=len(areas))
+    depths = _depths(parents)
+    for index in np.argsort(depths, kind="stable"):
+        share = inside[index] / max(areas[index], 1.0)
+        is_frame = depths[index] % 2 == 1 and _FRAMED[0] < share < _FRAMED[1]
+        cv2.drawContours(filled, contours, int(index), color=int(not is_frame), thickness=-1)
+    return filled
+
+
+def _depths(parents: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Count the contours around each one; even is an outer edge, odd a hole."""
+    depths = np.zeros(len(parents), np.int64)
+    above = parents.copy()
+    while (above >= 0).any():
+        depths += above >= 0
+        above = np.where(above >= 0, parents[above], -1)
+    return depths
+
+
+def _disc(size: int) -> NDArray[np.uint8]:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)).astype(np.uint8)
+
+
+def _bounding_box(region: NDArray[np.bool_]) -> tuple[float, float, float, float]:
+    """Give x0, y0, x1, y1 in pixel edges."""
+    rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+
+
+def _crop_matrix(box: tuple[float, float, float, float], spec: InputSpec) -> NDArray[np.float64]:
+    x0, y0, x1, y1 = box
+    scale = spec.side * (1 - 2 * spec.margin) / max(x1 - x0, y1 - y0)
+    # Pixel centres lie at half units: edge coordinates e map to centre coordinates e - 0.5.
+    shift_x = spec.side / 2 - scale * (x0 + x1) / 2 + 0.5 * scale - 0.5
+    shift_y = spec.side / 2 - scale * (y0 + y1) / 2 + 0.5 * scale - 0.5
+    return np.array([[scale, 0.0, shift_x], [0.0, scale, shift_y]])
+
+
+def _shrink_and_warp(
+    pixels: NDArray[np.float32], matrix: NDArray[np.float64], size: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Warp to `size`; where that shrinks, average first, so that nothing aliases."""
+    scale = float(matrix[0, 0])
+    if scale < 1:
+        sigma = 0.5 * np.sqrt(max(0.0, 1 / scale**2 - 1))
+        pixels = cv2.GaussianBlur(pixels, (0, 0), sigma)
+    return cv2.warpAffine(
+        pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
+    )
+
+
+def _blank(source: str) -> BlankImageError:
+    return BlankImageError(
+        source, "is blank: nothing stands out from the background", "Check the export's window."
+    )

@@ -1,0 +1,135 @@
+"""The label algebra: a softmax over atoms, and labels that are sets of atoms.
+
+A folder called `yes` in a set of MRI slices says "a tumor of some type", which is the set
+of the three MRI tumor atoms. The loss of a label is `-log` of the probability of its set,
+so sets of different detail train one network, and each task is a sum over atoms.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+ATOMS = ("ct_healthy", "ct_tumor", "mri_healthy", "mri_glioma", "mri_meningioma", "mri_pituitary")
+TYPES = ("glioma", "meningioma", "pituitary")
+MODALITIES = ("ct", "mri")
+
+_MRI_TUMORS = frozenset(f"mri_{name}" for name in TYPES)
+
+LABELS: Mapping[str, frozenset[str]] = {
+    **{atom: frozenset({atom}) for atom in ATOMS},
+    "mri_tumor": _MRI_TUMORS,  # the type was not recorded
+    "healthy": frozenset({"ct_healthy", "mri_healthy"}),  # the modality was not recorded
+    "tumor": _MRI_TUMORS | {"ct_tumor"},
+}
+
+# Folder and column names met in public sets, after `_normal`; values are rows of LABELS,
+# or the part after "<modality>_" where the modality has to come from elsewhere.
+NAMES: Mapping[str, str] = {
+    **{name: name for name in LABELS},
+    "yes": "tumor",
+    "no": "healthy",
+    "no_tumor": "healthy",
+    "notumor": "healthy",
+    "non_tumor": "healthy",
+    "normal": "healthy",
+    "negative": "healthy",
+    "positive": "tumor",
+    "tumour": "tumor",
+    "glioma": "mri_glioma",
+    "glioma_tumor": "mri_glioma",
+    "meningioma": "mri_meningioma",
+    "meningioma_tumor": "mri_meningioma",
+    "pituitary": "mri_pituitary",
+    "pituitary_tumor": "mri_pituitary",
+    "mri_non_tumor": "mri_healthy",
+    "mri_no_tumor": "mri_healthy",
+    "mri_notumor": "mri_healthy",
+    "mri_normal": "mri_healthy",
+    "ct_non_tumor": "ct_healthy",
+    "ct_no_tumor": "ct_healthy",
+    "ct_normal": "ct_healthy",
+}
+
+
+def _normal(name: str) -> str:
+    words = re.sub(r"[^a-z0-9]+", "_", name.strip().lower()).strip("_")
+    return words.replace("tumour", "tumor")
+
+
+def canonical_label(name: str, *, modality: str | None = None) -> str | None:
+    """Give the canonical label of a class folder's name, or None if it is not known.
+
+    `modality` ("ct" or "mri") narrows a name that leaves it open. A CT folder of a tumor
+    type keeps only the fact of the tumor: CT slices are not typed here.
+
+    >>> canonical_label("Yes"), canonical_label("no tumor", modality="mri")
+    ('tumor', 'mri_healthy')
+    >>> canonical_label("zebra") is None
+    True
+    """
+    label = NAMES.get(_normal(name))
+    if label is None or modality is None:
+        return label
+    if label in ("healthy", "tumor"):
+        return f"{modality}_{label}"
+    if modality == "ct" and _normal(name).removesuffix("_tumor") in TYPES:
+        return "ct_tumor"
+    return label
+
+
+def label_mask(labels: Sequence[str], atoms: Sequence[str] = ATOMS) -> NDArray[np.float32]:
+    """Write labels as 0/1 rows over atoms, shape [n, atoms].
+
+    Raises KeyError for a label outside LABELS, ValueError for one with no atom here.
+    """
+    rows = np.array([[atom in LABELS[label] for atom in atoms] for label in labels], np.float32)
+    rows = rows.reshape(len(labels), len(atoms))
+    if len(labels) and not rows.any(axis=1).all():
+        lost = sorted({labels[i] for i in np.flatnonzero(~rows.any(axis=1))})
+        raise ValueError(f"labels without any of the atoms {tuple(atoms)}: {lost}")
+    return rows
+
+
+def is_tumor(label: str) -> bool:
+    """Tell whether every atom of a label is a tumor; raises ValueError where it is open."""
+    flags = {not atom.endswith("_healthy") for atom in LABELS[label]}
+    if len(flags) != 1:
+        raise ValueError(f"{label} says neither tumor nor healthy")
+    return flags.pop()
+
+
+def modality_of(label: str) -> str | None:
+    """Give "ct" or "mri" where every atom of a label agrees, else None."""
+    found = {atom.split("_", 1)[0] for atom in LABELS[label]}
+    return found.pop() if len(found) == 1 else None
+
+
+def type_of(label: str) -> str | None:
+    """Give the tumor type where a label names exactly one, else None."""
+    atoms = LABELS[label]
+    name = next(iter(atoms)).split("_", 1)[1] if len(atoms) == 1 else ""
+    return name if name in TYPES else None
+
+
+def tumor_probability(
+    probabilities: NDArray[np.floating], atoms: Sequence[str] = ATOMS
+) -> NDArray[np.floating]:
+    """Sum the tumor atoms: [..., atoms] -> [...]."""
+    return probabilities[..., [not atom.endswith("_healthy") for atom in atoms]].sum(-1)
+
+
+def modality_probability(
+    probabilities: NDArray[np.floating], modality: str, atoms: Sequence[str] = ATOMS
+) -> NDArray[np.floating]:
+    """Sum the atoms of one modality: [..., atoms] -> [...]."""
+    return probabilities[..., [atom.startswith(f"{modality}_") for atom in atoms]].sum(-1)
+
+
+def type_probabilities(
+    probabilities: NDArray[np.floating], atoms: Sequence[str] = ATOMS
+) -> NDArray[np.floating]:
+    """Give the three types given an MRI tumor: [..., atoms] -> [..., 3], rows sum to 1."""
+    typed = probabilities[..., [list(atoms).index(f"mri_{name}") for name in TYPES]]
+    return typed / np.maximum(typed.sum(-1, keepdims=True), np.finfo(typed.dtype).tiny)

@@ -1,0 +1,69 @@
+"""The nouns that stages hand on: frozen data, no behaviour beyond views of themselves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One grey slice as it was stored."""
+
+    pixels: NDArray[np.float32]  # [h, w], finite, in the file's own intensity units
+    source: str  # the path, or a name for bytes
+    modality: str | None = None  # "ct" | "mri" where the file says so
+    notes: tuple[str, ...] = ()  # what was tolerated while reading
+
+
+@dataclass(frozen=True)
+class Case:
+    """One labelled scan of a data set."""
+
+    path: Path  # openable from the working directory
+    key: str  # "<dataset>/<path inside it>": stays the same wherever the set is mounted
+    label: str  # canonical name, a row of labels.LABELS
+    dataset: str
+    split: str | None = None  # train | val | test, where the set publishes a split
+    patient: str | None = None
+    group: str | None = None  # cases of one group must not part
+    mask: Path | None = None  # tumor mask in the scan's own pixel grid, > 0 is tumor
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """Where the evidence for a tumor stood, in the frame of the prepared image."""
+
+    evidence: NDArray[np.float32]  # [h, w], logit units; positive speaks for a tumor
+    prepared: NDArray[np.uint8]  # [side, side], what the network saw
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The one answer that comes out of every door; probabilities are calibrated."""
+
+    path: str
+    modality: str = ""  # "ct" | "mri"
+    modality_probability: float | None = None
+    tumor_probability: float | None = None
+    decision: str = ""  # "tumor" | "no tumor" | "uncertain" | "out of scope"
+    type: str = ""  # "glioma" | "meningioma" | "pituitary" | "undetermined" | ""
+    type_probabilities: Mapping[str, float] = field(default_factory=dict)  # given a tumor
+    threshold: float | None = None
+    bundle: str = ""  # name@first 12 hex digits of the graph's sha256
+    notes: tuple[str, ...] = ()
+    error: str = ""
+    heatmap: Heatmap | None = None
+    atoms: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a bundle did on one part of one data set; `figures` is evaluation.json."""
+
+    figures: Mapping[str, Any]
+    predictions: tuple[Prediction, ...]
+    cases: tuple[Case, ...]

@@ -1,0 +1,67 @@
+"""One frozen Settings: defaults < environment < flags."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from tumorlens.errors import SettingsError
+
+ENVIRONMENT_PREFIX = "TUMORLENS_"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Limits and places; each can be set as TUMORLENS_<NAME>, and most by a flag."""
+
+    bundle: str = ""  # a folder; empty: the shipped one
+    cache: str = ""  # prepared images; empty: the user's cache folder
+    workers: int = 0  # prediction threads; 0: one per core
+    batch: int = 32  # scans per network call
+    max_bytes: int = 64 * 2**20  # of one image file
+    max_pixels: int = 50_000_000  # of one picture, checked before decoding
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, with the name of the setting."""
+        for name, least in (("workers", 0), ("batch", 1), ("max_bytes", 1), ("max_pixels", 1)):
+            if getattr(self, name) < least:
+                fix = f"Give a whole number of at least {least}."
+                raise SettingsError(name, f"{getattr(self, name)} is below {least}", fix)
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where prepared images are kept."""
+        if self.cache:
+            return Path(self.cache)
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(home) / "tumorlens"
+
+    @property
+    def worker_count(self) -> int:
+        """Threads to use, after 0 has been read as "one per core"."""
+        return self.workers or os.cpu_count() or 1
+
+
+def load_settings(environment: Mapping[str, str] | None = None, **flags: Any) -> Settings:
+    """Read settings from the environment, then let flags that are not None win.
+
+    Raises SettingsError for a value that is not a number where one is needed.
+    """
+    environment = os.environ if environment is None else environment
+    found: dict[str, Any] = {}
+    for field in fields(Settings):
+        text = environment.get(ENVIRONMENT_PREFIX + field.name.upper())
+        if text:
+            found[field.name] = _parsed(ENVIRONMENT_PREFIX + field.name.upper(), text, field.type)
+    found |= {name: value for name, value in flags.items() if value is not None}
+    return replace(Settings(), **found)
+
+
+def _parsed(name: str, text: str, kind: Any) -> Any:
+    if kind is not int:
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise SettingsError(name, f"{text!r} is not a whole number", "Set a number.") from None

@@ -1,0 +1,1 @@
+"""The bench that makes bundles: data sets, splits, networks, training, evaluation."""

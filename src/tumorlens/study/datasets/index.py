@@ -1,0 +1,174 @@
+"""A folder of labelled scans, in any of three layouts, becomes a list of Cases."""
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tumorlens import labels
+from tumorlens.errors import CasesError, UnknownLabelError
+from tumorlens.images.files import find_scans
+from tumorlens.records import Case
+from tumorlens.study.datasets.registry import DATASETS
+
+SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val",
+               "validation": "val", "test": "test", "testing": "test"}  # fmt: skip
+UNLABELED_NAMES = frozenset({"pred", "unlabeled", "unlabelled"})
+COLUMNS = ("path", "label", "modality", "split", "patient", "group", "mask")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A case before its label is understood."""
+
+    path: Path
+    inside: str  # path inside the set, posix
+    name: str  # label as written
+    modality: str | None = None
+    split: str | None = None
+    patient: str | None = None
+    group: str | None = None
+    mask: Path | None = None
+
+
+def read_cases(folders: str | Path | Sequence[str | Path]) -> list[Case]:
+    """List the labelled scans of one folder or several.
+
+    A folder is one of: class folders; split/class folders; a folder with `cases.csv` (or that
+    file itself). Raises CasesError (no such folder, nothing in it, a table without the needed
+    columns, listed files missing) and UnknownLabelError, which names every unknown class.
+    """
+    folders = [folders] if isinstance(folders, str | Path) else list(folders)
+    cases = [case for folder in folders for case in _read_folder(Path(folder))]
+    doubled = [key for key, count in Counter(case.key for case in cases).items() if count > 1]
+    if doubled:
+        raise CasesError(
+            ", ".join(map(str, folders)),
+            f"{len(doubled)} cases are named twice, first {doubled[0]}",
+            "Give each folder once, and give folders different names.",
+        )
+    return cases
+
+
+def write_cases(cases: Iterable[Case], out: Path) -> None:
+    """Write `cases.csv`, with paths relative to its own folder."""
+    base = out.resolve().parent
+    base.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(out.name + ".partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for case in cases:
+            writer.writerow([
+                _relative(case.path, base), case.label, labels.modality_of(case.label) or "",
+                case.split or "", case.patient or "", case.group or "",
+                _relative(case.mask, base) if case.mask else "",
+            ])  # fmt: skip
+    partial.replace(out)
+
+
+def _relative(path: Path, base: Path) -> str:
+    return Path(os.path.relpath(path.resolve(), base)).as_posix()
+
+
+def _read_folder(folder: Path) -> Iterator[Case]:
+    if not folder.exists():
+        raise CasesError(folder, "does not exist", "Check the path.")
+    table = folder if folder.is_file() else folder / "cases.csv"
+    dataset = table.resolve().parent.name
+    if table.is_file():
+        rows = list(_rows_of_table(table))
+    else:
+        rows = list(_rows_of_folders(folder))
+    if not rows:
+        raise CasesError(
+            folder,
+            "holds no labeled scans",
+            "Give a folder of class folders (yes/no, glioma/...), of train/test folders with "
+            "class folders in them, or one with a cases.csv (path,label).",
+        )
+    return _understood(rows, folder, dataset)
+
+
+def _rows_of_folders(folder: Path) -> Iterator[_Row]:
+    children = sorted(child for child in folder.iterdir() if child.is_dir())
+    splits = [child for child in children if child.name.lower() in SPLIT_NAMES]
+    for parent, split in [(s, SPLIT_NAMES[s.name.lower()]) for s in splits] or [(folder, None)]:
+        for class_folder in sorted(child for child in parent.iterdir() if child.is_dir()):
+            if class_folder.name.lower() in UNLABELED_NAMES or class_folder.name.startswith("."):
+                continue
+            for path in find_scans([class_folder]):
+                inside = path.relative_to(folder).as_posix()
+                yield _Row(path=path, inside=inside, name=class_folder.name, split=split)
+
+
+def _rows_of_table(table: Path) -> Iterator[_Row]:
+    base = table.parent
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = {"path", "label"} - set(reader.fieldnames or ())
+            if missing:
+                columns = ", ".join(sorted(missing))
+                raise CasesError(table, f"has no column {columns}", f"Columns: {','.join(COLUMNS)}")
+            records = [{k: (v or "").strip() for k, v in row.items() if k} for row in reader]
+    except UnicodeDecodeError as e:
+        raise CasesError(table, "is not UTF-8 text", "Save it as CSV in UTF-8.") from e
+    _check_files(table, [base / record["path"] for record in records])
+    for record in records:
+        split = record.get("split", "").lower()
+        yield _Row(
+            path=base / record["path"],
+            inside=record["path"],
+            name=record["label"],
+            modality=record.get("modality", "").lower() or None,
+            split=SPLIT_NAMES.get(split, split) or None,
+            patient=record.get("patient") or None,
+            group=record.get("group") or None,
+            mask=base / record["mask"] if record.get("mask") else None,
+        )
+
+
+def _check_files(table: Path, paths: Sequence[Path]) -> None:
+    lost = [path for path in paths if not path.exists()]
+    if lost:
+        fact = f"lists {len(lost)} files that do not exist, first {lost[0]}"
+        raise CasesError(table, fact, "Paths are relative to the table's own folder.")
+
+
+def _understood(rows: Sequence[_Row], folder: Path, dataset: str) -> Iterator[Case]:
+    known = DATASETS.get(dataset.lower())
+    own = known.labels if known else {}
+    named: dict[tuple[str, str | None], str] = {}
+    unknown: Counter[str] = Counter()
+    for row in rows:
+        modality = row.modality or (known.modality if known else None)
+        label = labels.canonical_label(own.get(row.name, row.name), modality=modality)
+        if label is None:
+            unknown[row.name] += 1
+        else:
+            named[row.name, row.modality] = label
+    if unknown:
+        raise _unknown_labels(folder, unknown)
+    for row in rows:
+        yield Case(
+            path=row.path,
+            key=f"{dataset}/{row.inside}",
+            label=named[row.name, row.modality],
+            dataset=dataset,
+            split=row.split,
+            patient=row.patient,
+            group=row.group,
+            mask=row.mask,
+        )
+
+
+def _unknown_labels(folder: Path, unknown: Counter[str]) -> UnknownLabelError:
+    listed = ", ".join(f"{name} ({count})" for name, count in unknown.most_common(20))
+    return UnknownLabelError(
+        folder,
+        f"has classes that are not known: {listed}",
+        "Rename them, or write a cases.csv with one of: " + ", ".join(sorted(labels.NAMES)) + ".",
+    )

@@ -1,0 +1,242 @@
+"""Train, validation and test parts that share no picture and no patient.
+
+The split file is a table, one row per case: `path` as it was given, `split`, `label`, `group`
+(cases of one group never part), `picture` (files of the same picture), `patient`, `case` (the
+key that finds the row again wherever the set is mounted) and `fingerprint`, the same in every
+row: the hash of all the rest, so that an edited or mixed file is noticed.
+"""
+
+import csv
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+
+from tumorlens.errors import LeakError, SplitError
+from tumorlens.records import Case
+from tumorlens.study.audit.copies import connected, find_copies
+
+PARTS = ("train", "val", "test")
+COLUMNS = ("path", "split", "label", "group", "picture", "patient", "case", "fingerprint")
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What must stay together, of n cases."""
+
+    groups: NDArray[np.int64]  # [n] copies, neighboring slices, patients and given groups
+    pictures: NDArray[np.int64]  # [n] copies alone
+
+
+@dataclass(frozen=True)
+class Split:
+    """A split that was made or read."""
+
+    parts: Mapping[str, str]  # case key -> train | val | test
+    groups: Mapping[str, str]  # case key -> group
+    pictures: Mapping[str, str]  # case key -> picture
+    fingerprint: str  # 16 hex digits
+
+
+@dataclass(frozen=True)
+class Leak:
+    """How much of the test part is known from training, for one label or for all."""
+
+    label: str
+    n: int
+    in_train: int
+    in_train_or_val: int
+
+    @property
+    def share(self) -> float:
+        """The share of test cases with a copy or a slice of the same patient outside test."""
+        return self.in_train_or_val / self.n if self.n else 0.0
+
+
+def group_cases(
+    cases: Sequence[Case], *, progress: Callable[[int, int], None] | None = None
+) -> Groups:
+    """Group cases by verified copies, neighboring slices, patient and given group."""
+    links = find_copies([case.path for case in cases], progress=progress)
+    pictures = connected(len(cases), links, ("exact", "pixels", "copy"))
+    return Groups(_joined(connected(len(cases), links), cases), pictures)
+
+
+def _joined(groups: NDArray[np.int64], cases: Sequence[Case]) -> NDArray[np.int64]:
+    """Merge groups that share a patient or a given group of one data set."""
+    root = list(range(len(groups)))
+
+    def find(i: int) -> int:
+        while root[i] != i:
+            root[i] = root[root[i]]
+            i = root[i]
+        return i
+
+    first: dict[tuple[str, str, str], int] = {}
+    for group, case in zip(groups.tolist(), cases, strict=True):
+        for kind, name in (("patient", case.patient), ("group", case.group)):
+            if name:
+                other = first.setdefault((case.dataset, kind, name), group)
+                root[find(group)] = find(other)
+    merged = np.array([find(group) for group in groups.tolist()], np.int64)
+    return np.unique(merged, return_inverse=True)[1].astype(np.int64)
+
+
+def split_cases(
+    cases: Sequence[Case], groups: Groups, *, test: float = 0.15, val: float = 0.15, seed: int = 0
+) -> list[str]:
+    """Assign parts by whole groups, stratified by data set and label.
+
+    `test` and `val` are shares of all cases, met as nearly as whole groups allow. Raises
+    SplitError where the shares leave no training part or a label has too few groups.
+    """
+    if not (0 < test < 1 and 0 <= val < 1 and test + val < 1):
+        fix = "Both are shares, and something must be left to train on."
+        raise SplitError("split", f"test {test} and validation {val} cannot be taken", fix)
+    strata = np.array([f"{case.dataset}/{case.label}" for case in cases])
+    _check_strata(strata, groups.groups)
+    parts = np.full(len(cases), "train", object)
+    held_out = _one_fold(strata, groups.groups, share=test, seed=seed)
+    parts[held_out] = "test"
+    rest = np.setdiff1d(np.arange(len(cases)), held_out)
+    if val > 0:
+        inside = _one_fold(
+            strata[rest], groups.groups[rest], share=val / (1 - test), seed=seed + 1
+        )
+        parts[rest[inside]] = "val"
+    return parts.tolist()
+
+
+def _check_strata(strata: NDArray[np.str_], groups: NDArray[np.int64]) -> None:
+    for stratum in np.unique(strata):
+        count = len(np.unique(groups[strata == stratum]))
+        if count < 3:
+            raise SplitError(
+                stratum,
+                f"has {count} independent groups, too few for three parts",
+                "Add scans of other patients, or leave this class out.",
+            )
+
+
+def _one_fold(
+    strata: NDArray[np.str_], groups: NDArray[np.int64], *, share: float, seed: int
+) -> NDArray[np.int64]:
+    """Take whole groups holding about `share` of the cases; whole numbers of 40ths."""
+    pieces = 40 if len(np.unique(groups)) >= 200 else 10
+    taken = max(1, round(share * pieces))
+    folds = StratifiedGroupKFold(pieces, shuffle=True, random_state=seed)
+    held = [fold for _, fold in folds.split(np.zeros(len(strata)), strata, groups)]
+    return np.sort(np.concatenate(held[:taken]))
+
+
+def published_parts(cases: Sequence[Case]) -> list[str]:
+    """Give each case the part that its own folder or table publishes.
+
+    Raises SplitError where a case has none.
+    """
+    lost = [case for case in cases if case.split not in PARTS]
+    if lost:
+        raise SplitError(
+            lost[0].path,
+            f"and {len(lost) - 1} more cases publish no split",
+            "Use a grouped split (leave out --published).",
+        )
+    return [str(case.split) for case in cases]
+
+
+def find_leaks(
+    labels: Sequence[str], parts: Sequence[str], groups: NDArray | Sequence[str]
+) -> list[Leak]:
+    """Count, for all labels and for each, the test cases whose group also trains."""
+    held = defaultdict(set)
+    for part, group in zip(parts, groups, strict=True):
+        held[part].add(group)
+    rows = [(n, g) for n, p, g in zip(labels, parts, groups, strict=True) if p == "test"]
+    names = ["all", *sorted({name for name, _ in rows})]
+    return [
+        Leak(
+            name,
+            sum(name in ("all", n) for n, _ in rows),
+            sum(name in ("all", n) and g in held["train"] for n, g in rows),
+            sum(name in ("all", n) and g in held["train"] | held["val"] for n, g in rows),
+        )
+        for name in names
+    ]
+
+
+def write_split(
+    out: Path, cases: Sequence[Case], parts: Sequence[str], *, groups: Groups
+) -> Split:
+    """Write the split file whole, or not at all."""
+    rows = [
+        [str(c.path), part, c.label, f"g{g:05d}", f"p{p:05d}", c.patient or "", c.key]
+        for c, part, g, p in zip(cases, parts, groups.groups, groups.pictures, strict=True)
+    ]
+    fingerprint = _fingerprint(rows)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(out.name + ".partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows([*row, fingerprint] for row in rows)
+    partial.replace(out)
+    return read_split(out)
+
+
+def read_split(path: Path) -> Split:
+    """Read a split file; raises SplitError if it is missing, malformed or was edited."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *rows = list(csv.reader(file))
+    except (OSError, ValueError) as e:
+        fix = "Make it with `tumorlens split DIR --out FILE`."
+        raise SplitError(path, f"cannot be read as a split file ({e})", fix) from e
+    if tuple(header) != COLUMNS or not rows or any(len(row) != len(COLUMNS) for row in rows):
+        raise SplitError(path, "is not a split file", f"Its columns are {', '.join(COLUMNS)}.")
+    fingerprint = _fingerprint([row[:-1] for row in rows])
+    if {row[-1] for row in rows} != {fingerprint}:
+        raise SplitError(path, "was edited after it was made", "Make the split again.")
+    return Split(
+        parts={row[6]: row[1] for row in rows},
+        groups={row[6]: row[3] for row in rows},
+        pictures={row[6]: row[4] for row in rows},
+        fingerprint=fingerprint,
+    )
+
+
+def _fingerprint(rows: Sequence[Sequence[str]]) -> str:
+    """Hash what a split decides; where the files are mounted does not count."""
+    text = "\n".join("\t".join(row[1:]) for row in sorted(rows, key=lambda row: row[6]))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def apply_split(
+    cases: Sequence[Case], split: Split, *, allow_leaks: bool = False
+) -> list[Case]:
+    """Give cases their part and group; cases the split does not name are left out.
+
+    Raises SplitError if it names none of them, LeakError if its groups part and
+    `allow_leaks` is False.
+    """
+    known = [case for case in cases if case.key in split.parts]
+    if not known:
+        fact = f"names none of the {len(cases)} cases given"
+        raise SplitError("split", fact, "Give the folders that the split was made from.")
+    leak = find_leaks(
+        ["all"] * len(split.parts), list(split.parts.values()), list(split.groups.values())
+    )[0]
+    if leak.in_train_or_val and not allow_leaks:
+        raise LeakError(
+            "split",
+            f"leaks: {leak.in_train_or_val} of {leak.n} test cases have a copy or a slice of "
+            "the same patient in training or validation",
+            "Make a grouped split, or pass --allow-leaks and see it printed on every page.",
+        )
+    return [
+        replace(case, split=split.parts[case.key], group=split.groups[case.key]) for case in known
+    ]
