@@ -20,7 +20,7 @@ class Settings:
     workers: int = 0  # prediction threads; 0: one per core
     batch: int = 32  # scans per network call
     max_bytes: int = 64 * 2**20  # of one image file
-    max_pixels: int = 50_000_000  # of one picture, checked before decoding
+    max_pixels: int = 40_000_000  # of one picture, checked before decoding
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, with the name of the setting."""

@@ -28,7 +28,7 @@ from tumorlens.records import Scan
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
 MAX_BYTES = 64 * 2**20
-MAX_PIXELS = 50_000_000
+MAX_PIXELS = 40_000_000
 MIN_SIDE = 16
 JPEG_REDUCED_SIDE = 1024  # longer JPEGs are decoded at 1/2, 1/4 or 1/8, never below this
 NAMED_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".tif": "TIFF",

@@ -197,13 +197,27 @@ def _shrink_and_warp(
     pixels: NDArray[np.float32], matrix: NDArray[np.float64], size: tuple[int, int]
 ) -> NDArray[np.float32]:
     """Warp to `size`; where that shrinks, average first, so that nothing aliases."""
+    if matrix[0, 0] < 0.5:
+        pixels, matrix = _halved(pixels, matrix)
     scale = float(matrix[0, 0])
     if scale < 1:
-        sigma = 0.5 * np.sqrt(max(0.0, 1 / scale**2 - 1))
+        sigma = 0.5 * np.sqrt(1 / scale**2 - 1)
         pixels = cv2.GaussianBlur(pixels, (0, 0), sigma)
     return cv2.warpAffine(
         pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
     )
+
+
+def _halved(
+    pixels: NDArray[np.float32], matrix: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Shrink a large scan by area until the warp has only a factor of two left to do."""
+    height, width = pixels.shape
+    small = _shrink(pixels, max(1, round(2 * matrix[0, 0] * max(height, width))))
+    stretch = np.array([width / small.shape[1], height / small.shape[0]])
+    # Pixel centres lie at half units: x = (x' + 0.5) * stretch - 0.5.
+    offset = matrix[:, :2] @ (0.5 * stretch - 0.5) + matrix[:, 2]
+    return small, np.column_stack([matrix[:, :2] * stretch, offset])
 
 
 def _blank(source: str) -> BlankImageError:

@@ -1,13 +1,13 @@
 """A plan of one slice through the head, and how it is painted onto the label canvas."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.study.phantom.shapes import CANVAS, PIXELS_PER_UNIT, Points, Pose, placed
+from tumorlens.study.phantom.shapes import CANVAS, Points, Pose, curve, placed
 from tumorlens.study.phantom.tissues import Tissue
 
 Labels = NDArray[np.uint8]  # [CANVAS, CANVAS], values of Tissue
@@ -36,12 +36,12 @@ class Plan:
     shell: tuple[Part, ...]
     lobes: tuple[Part, ...]
     deep: tuple[Part, ...]
-    cavity: Points  # inner table of the skull
+    cavity: Points  # [n, 2], inner table of the skull
+    dura: NDArray[np.bool_]  # [n], where on the cavity a meningioma may sit
     matter: tuple[tuple[float, float, float, float], ...]  # x, y, dx, dy: boxes of white matter
     sella: tuple[float, float]
     rest: Points  # head-rest of a CT table, an open curve outside the head
-    dura_floor: float = 9.0  # a meningioma sits on the cavity above this y ...
-    dura_side: float = 0.0  # ... and at least this far from the midline
+    folds: float = 1.0  # how deep the cortex reaches, relative to 12 picture pixels
     mirrored: bool = True  # left and right in the picture are left and right of the patient
 
 
@@ -57,9 +57,7 @@ def stroke(canvas: Labels, pixels: Points, value: int, *, thickness: int, closed
     cv2.polylines(canvas, [fixed], closed, [value], thickness, cv2.LINE_8, _FRACTION_BITS)
 
 
-def paint(
-    canvas: Labels, part: Part, *, pose: Pose, give: Yielding, ventricle_size: float
-) -> None:
+def paint(canvas: Labels, part: Part, *, pose: Pose, give: Yielding, ventricle_size: float) -> None:
     """Paint one structure; `give` moves what yields to a mass."""
     outline = part.outline
     if part.ventricle:
@@ -75,6 +73,22 @@ def paint(
             fill(canvas, pixels, part.tissue)
 
 
+def strand(tissue: Tissue, control: Sequence[tuple[float, float]], width: float) -> Part:
+    """Stroke an open curve through control points."""
+    return Part(tissue, curve(control, closed=False), width=width, closed=False)
+
+
+def skull(cavity: Points) -> tuple[Part, ...]:
+    """Lay outer table, marrow, inner table, dura and the fluid inside around a cavity."""
+    return (
+        Part(Tissue.BONE, cavity, width=0.14),
+        Part(Tissue.MARROW, cavity, width=0.096),
+        Part(Tissue.BONE, cavity, width=0.046),
+        Part(Tissue.CSF, cavity),
+        Part(Tissue.DURA, cavity, width=0.012),
+    )
+
+
 def new_canvas() -> Labels:
     """Start with nothing but air."""
     return np.zeros((CANVAS, CANVAS), np.uint8)
@@ -83,8 +97,3 @@ def new_canvas() -> Labels:
 def unmoved(points: Points) -> Points:
     """Leave everything in place, as where there is no mass."""
     return points
-
-
-def canvas_length(units: float) -> int:
-    """Convert a length in head units to whole canvas pixels, at least one."""
-    return max(1, round(units * PIXELS_PER_UNIT))

@@ -2,7 +2,9 @@
 
 from functools import cache
 
-from tumorlens.study.phantom.anatomy import Part, Plan
+import numpy as np
+
+from tumorlens.study.phantom.anatomy import Part, Plan, skull
 from tumorlens.study.phantom.shapes import Points, curve, inset, oval, symmetric
 from tumorlens.study.phantom.tissues import Tissue
 
@@ -18,23 +20,12 @@ def _head() -> Points:
     )  # fmt: skip
 
 
-def skull(cavity: Points) -> tuple[Part, ...]:
-    """Lay outer table, marrow, inner table, dura and the fluid inside around a cavity."""
-    return (
-        Part(Tissue.BONE, cavity, width=0.14),
-        Part(Tissue.MARROW, cavity, width=0.096),
-        Part(Tissue.BONE, cavity, width=0.046),
-        Part(Tissue.CSF, cavity),
-        Part(Tissue.DURA, cavity, width=0.012),
-    )
-
-
 def _fissures() -> tuple[Part, ...]:
-    front = curve([(-0.022, -0.90), (0.022, -0.90), (0.008, -0.36), (-0.008, -0.36)])
-    back = curve([(-0.008, 0.40), (0.008, 0.40), (0.022, 0.92), (-0.022, 0.92)])
+    front = curve([(-0.022, -0.85), (0.022, -0.85), (0.008, -0.36), (-0.008, -0.36)])
+    back = curve([(-0.008, 0.40), (0.008, 0.40), (0.022, 0.86), (-0.022, 0.86)])
     sylvian = [
-        (0.67, -0.13), (0.53, -0.11), (0.43, -0.20), (0.415, 0.0),
-        (0.445, -0.05), (0.53, -0.06), (0.67, -0.06),
+        (0.65, -0.02), (0.57, -0.06), (0.49, -0.09), (0.44, -0.20), (0.42, -0.12), (0.415, 0.03),
+        (0.435, 0.0), (0.45, -0.07), (0.50, -0.055), (0.58, -0.03), (0.65, 0.02),
     ]  # fmt: skip
     return (
         Part(Tissue.CSF, front),
@@ -93,16 +84,18 @@ def _cerebral(deep: tuple[Part, ...]) -> Plan:
         scale=1.14,
         shell=(
             Part(Tissue.FAT, head),
-            Part(Tissue.SKIN, head, width=0.03),
+            Part(Tissue.SKIN, head, width=0.024),
             Part(Tissue.MUSCLE, temporalis, width=0.07, closed=False, paired=True),
             *skull(cavity),
         ),
         lobes=(Part(Tissue.WHITE, inset(cavity, 0.026)), *_fissures()),
         deep=deep,
         cavity=cavity,
+        dura=np.ones(len(cavity), np.bool_),
         matter=((0.33, -0.48, 0.10, 0.14), (0.36, 0.38, 0.10, 0.16), (0.42, 0.05, 0.06, 0.2)),
         sella=(0.0, -0.08),
         rest=curve(_REST, closed=False),
+        folds=1.25,
     )
 
 
@@ -115,15 +108,15 @@ def cerebral_plans() -> tuple[Plan, ...]:
 def _orbits() -> tuple[Part, ...]:
     fat = [(0.13, -0.76), (0.33, -0.83), (0.49, -0.68), (0.40, -0.46), (0.15, -0.24), (0.12, -0.45)]
     wall = curve([(0.56, -0.64), (0.42, -0.44), (0.22, -0.25)], closed=False)
-    medial = curve([(0.17, -0.66), (0.15, -0.48), (0.14, -0.32)], closed=False)
+    medial = curve([(0.18, -0.66), (0.15, -0.52), (0.135, -0.30)], closed=False)
     lateral = curve([(0.43, -0.62), (0.35, -0.44), (0.19, -0.28)], closed=False)
     nerve = curve([(0.29, -0.57), (0.23, -0.42), (0.14, -0.26)], closed=False)
     return (
         Part(Tissue.BONE, wall, width=0.07, closed=False, paired=True),
         Part(Tissue.FAT, curve(fat), paired=True),
-        Part(Tissue.MUSCLE, medial, width=0.035, closed=False, paired=True),
-        Part(Tissue.MUSCLE, lateral, width=0.035, closed=False, paired=True),
-        Part(Tissue.TRACT, nerve, width=0.035, closed=False, paired=True),
+        Part(Tissue.MUSCLE, medial, width=0.024, closed=False, paired=True),
+        Part(Tissue.MUSCLE, lateral, width=0.024, closed=False, paired=True),
+        Part(Tissue.TRACT, nerve, width=0.028, closed=False, paired=True),
         Part(Tissue.EYE, oval(0.305, -0.685, 0.115, 0.12), paired=True),
         Part(Tissue.MUSCLE, oval(0.305, -0.685, 0.115, 0.12), width=0.018, paired=True),
         Part(Tissue.LENS, oval(0.305, -0.775, 0.05, 0.022), paired=True),
@@ -138,9 +131,11 @@ def _basal_shell(cavity: Points) -> tuple[Part, ...]:
     return (
         Part(Tissue.SKIN, oval(0.0, -0.97, 0.11, 0.10)),
         Part(Tissue.FAT, head),
-        Part(Tissue.SKIN, head, width=0.03),
+        Part(Tissue.SKIN, head, width=0.024),
         Part(Tissue.MUSCLE, curve(muscle), paired=True),
-        Part(Tissue.BONE, symmetric([(0, -0.9), (0.11, -0.86), (0.14, -0.5), (0.2, -0.2), (0, -0.1)])),
+        Part(
+            Tissue.BONE, symmetric([(0, -0.9), (0.11, -0.86), (0.14, -0.5), (0.2, -0.2), (0, -0.1)])
+        ),
         *_orbits(),
         Part(Tissue.MUCOSA, ethmoid),
         Part(Tissue.AIR, oval(0.05, -0.70, 0.03, 0.07), paired=True),
@@ -155,18 +150,20 @@ def _petrous() -> tuple[Part, ...]:
     bone = [(0.15, 0.09), (0.34, 0.14), (0.66, 0.12), (0.70, 0.34), (0.50, 0.30), (0.28, 0.21)]
     return (
         Part(Tissue.BONE, curve(bone), paired=True),
-        Part(Tissue.MARROW, oval(0.23, 0.145, 0.05, 0.022), paired=True),
+        Part(Tissue.MARROW, oval(0.26, 0.155, 0.08, 0.026), paired=True),
         Part(Tissue.AIR, oval(0.55, 0.21, 0.05, 0.035), paired=True),
         Part(Tissue.AIR, oval(0.635, 0.25, 0.03, 0.05), paired=True),
         Part(Tissue.AIR, oval(0.40, 0.20, 0.03, 0.012), paired=True),
-        Part(Tissue.BONE, curve([(-0.09, 0.0), (0.09, 0.0)], closed=False), width=0.04, closed=False),
+        Part(
+            Tissue.BONE, curve([(-0.09, 0.0), (0.09, 0.0)], closed=False), width=0.04, closed=False
+        ),
     )
 
 
 def _basal_lobes() -> tuple[Part, ...]:
     temporal = [
-        (0.19, -0.14), (0.30, -0.27), (0.46, -0.36), (0.56, -0.30), (0.625, -0.08), (0.62, 0.06),
-        (0.50, 0.11), (0.34, 0.09), (0.21, 0.02),
+        (0.175, -0.14), (0.30, -0.27), (0.46, -0.36), (0.56, -0.30), (0.625, -0.08), (0.62, 0.06),
+        (0.50, 0.11), (0.34, 0.09), (0.19, 0.04),
     ]  # fmt: skip
     cerebellum = [
         (0.0, 0.38), (0.16, 0.32), (0.36, 0.31), (0.55, 0.38), (0.57, 0.50), (0.46, 0.67),
@@ -180,12 +177,16 @@ def _basal_lobes() -> tuple[Part, ...]:
 
 
 def _basal_deep() -> tuple[Part, ...]:
+    pons_and_arms = [
+        (0.0, 0.075), (0.12, 0.10), (0.17, 0.19), (0.22, 0.28), (0.32, 0.37), (0.25, 0.41),
+        (0.14, 0.34), (0.0, 0.33),
+    ]  # fmt: skip
     return (
-        Part(Tissue.TRACT, curve([(0.13, 0.28), (0.24, 0.42), (0.20, 0.56), (0.10, 0.44)]), paired=True),
-        Part(Tissue.TRACT, oval(0.0, 0.20, 0.165, 0.13)),
+        Part(Tissue.TRACT, symmetric(pons_and_arms)),
         Part(Tissue.CSF, oval(0.0, 0.365, 0.06, 0.035), ventricle=True),
         Part(Tissue.VESSEL, oval(0.0, 0.05, 0.02, 0.018)),
         Part(Tissue.CSF, oval(0.40, -0.02, 0.014, 0.05), paired=True, ventricle=True),
+        Part(Tissue.MUCOSA, oval(0.11, -0.075, 0.05, 0.085), paired=True),
         Part(Tissue.GLAND, oval(0.0, -0.085, 0.065, 0.05)),
         Part(Tissue.VESSEL, oval(0.115, -0.08, 0.032, 0.04), paired=True),
     )
@@ -207,8 +208,8 @@ def basal_plan() -> Plan:
         lobes=_basal_lobes(),
         deep=_basal_deep(),
         cavity=cavity,
-        matter=((0.42, -0.10, 0.04, 0.06), (0.25, 0.54, 0.05, 0.03)),
+        dura=(np.abs(cavity[:, 0]) > 0.36) & (np.abs(cavity[:, 1] - 0.16) > 0.31),
+        matter=((0.42, -0.15, 0.04, 0.04), (0.26, 0.575, 0.04, 0.02)),
         sella=(0.0, -0.08),
         rest=curve(_REST, closed=False),
-        dura_side=0.36,
     )

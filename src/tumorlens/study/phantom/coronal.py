@@ -2,8 +2,7 @@
 
 from functools import cache
 
-from tumorlens.study.phantom.anatomy import Part, Plan
-from tumorlens.study.phantom.axial import skull
+from tumorlens.study.phantom.anatomy import Part, Plan, skull
 from tumorlens.study.phantom.shapes import Points, curve, oval, symmetric
 from tumorlens.study.phantom.tissues import Tissue
 
@@ -30,7 +29,7 @@ def _face() -> tuple[Part, ...]:
     pterygoid = [(0.20, 0.46), (0.40, 0.40), (0.42, 0.70), (0.30, 0.80), (0.22, 0.66)]
     masseter = [(0.52, 0.44), (0.61, 0.50), (0.58, 0.84), (0.51, 0.86)]
     ramus = curve([(0.50, 0.36), (0.48, 0.60), (0.44, 0.92)], closed=False)
-    neck = [(0.10, 1.10), (0.34, 1.06), (0.38, 2.0), (0.10, 2.0)]
+    neck = [(0.0, 1.06), (0.20, 1.08), (0.33, 1.12), (0.37, 1.40), (0.37, 2.0), (0.0, 2.0)]
     body = symmetric([(0.0, 0.13), (0.20, 0.19), (0.26, 0.36), (0.16, 0.46), (0.0, 0.44)])
     return (
         Part(Tissue.MUSCLE, oval(0.68, -0.02, 0.04, 0.26), paired=True),
@@ -38,12 +37,20 @@ def _face() -> tuple[Part, ...]:
         Part(Tissue.MUSCLE, curve(masseter), paired=True),
         Part(Tissue.BONE, ramus, width=0.075, closed=False, paired=True),
         Part(Tissue.MARROW, ramus, width=0.03, closed=False, paired=True),
-        Part(Tissue.MUSCLE, symmetric([(0, 0.72), (0.24, 0.76), (0.32, 0.94), (0.2, 1.06), (0, 1.05)])),
-        Part(Tissue.MUSCLE, curve(neck), paired=True),
-        Part(Tissue.MUCOSA, symmetric([(0, 0.44), (0.15, 0.46), (0.17, 0.62), (0.10, 0.72), (0, 0.70)])),
+        Part(
+            Tissue.MUSCLE,
+            symmetric([(0, 0.72), (0.24, 0.76), (0.32, 0.94), (0.2, 1.06), (0, 1.05)]),
+        ),
+        Part(Tissue.MUSCLE, symmetric(neck)),
+        Part(
+            Tissue.MUCOSA,
+            symmetric([(0, 0.44), (0.15, 0.46), (0.17, 0.62), (0.10, 0.72), (0, 0.70)]),
+        ),
         Part(Tissue.AIR, oval(0.055, 0.56, 0.036, 0.08), paired=True),
-        Part(Tissue.AIR, oval(0.0, 1.25, 0.06, 0.13)),
-        Part(Tissue.BONE, body),
+        Part(Tissue.AIR, oval(0.0, 1.26, 0.055, 0.10)),
+        Part(Tissue.MARROW, body),
+        Part(Tissue.BONE, body, width=0.03),
+        Part(Tissue.BONE, oval(0.082, 0.31, 0.07, 0.075), width=0.03, paired=True),
         Part(Tissue.AIR, oval(0.082, 0.31, 0.07, 0.075), paired=True),
     )
 
@@ -54,8 +61,8 @@ def _lobes() -> tuple[Part, ...]:
         (0.44, 0.28), (0.31, 0.26), (0.225, 0.15), (0.17, 0.03), (0.08, 0.01), (0.0, 0.0),
     ]  # fmt: skip
     sylvian = [
-        (0.66, -0.09), (0.52, -0.09), (0.41, -0.20), (0.385, -0.02), (0.395, 0.04),
-        (0.44, -0.04), (0.53, -0.045), (0.66, -0.04),
+        (0.66, -0.10), (0.57, -0.10), (0.50, -0.08), (0.43, -0.12), (0.40, -0.20), (0.385, -0.08),
+        (0.385, 0.03), (0.40, 0.02), (0.42, -0.06), (0.50, -0.05), (0.57, -0.07), (0.66, -0.06),
     ]  # fmt: skip
     fissure = curve([(-0.024, -0.90), (0.024, -0.90), (0.010, -0.42), (-0.010, -0.42)])
     falx = curve([(0, -0.89), (0, -0.50)], closed=False)
@@ -69,7 +76,14 @@ def _lobes() -> tuple[Part, ...]:
 
 def _deep() -> tuple[Part, ...]:
     callosum = curve([(-0.24, -0.42), (0.0, -0.375), (0.24, -0.42)], closed=False)
-    horn = [(0.016, -0.33), (0.10, -0.355), (0.21, -0.37), (0.17, -0.27), (0.07, -0.19), (0.018, -0.20)]
+    horn = [
+        (0.016, -0.33),
+        (0.10, -0.355),
+        (0.21, -0.37),
+        (0.17, -0.27),
+        (0.07, -0.19),
+        (0.018, -0.20),
+    ]
     temporal = curve([(0.36, 0.10), (0.41, 0.07), (0.45, 0.11)], closed=False)
     capsule = curve([(0.25, -0.38), (0.22, -0.20), (0.14, -0.02)], closed=False)
     return (
@@ -98,15 +112,16 @@ def coronal_plan() -> Plan:
         shell=(
             Part(Tissue.SKIN, oval(0.77, 0.28, 0.055, 0.15), paired=True),
             Part(Tissue.FAT, head),
-            Part(Tissue.SKIN, head, width=0.03),
+            Part(Tissue.SKIN, head, width=0.024),
             *_face(),
             *skull(cavity),
         ),
         lobes=_lobes(),
         deep=_deep(),
         cavity=cavity,
+        dura=cavity[:, 1] < 0.05,
         matter=((0.33, -0.50, 0.10, 0.14), (0.42, -0.40, 0.06, 0.1), (0.42, 0.12, 0.03, 0.03)),
         sella=(0.0, 0.09),
         rest=curve([(0.92, -0.40), (0.95, 0.0), (0.90, 0.40)], closed=False),
-        dura_floor=0.20,
+        folds=1.4,
     )

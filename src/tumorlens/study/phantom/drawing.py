@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,17 +13,20 @@ from tumorlens.study.phantom.anatomy import (
     paint,
     unmoved,
 )
-from tumorlens.study.phantom.appearance import Image, coverage, render, scanned_ct, scanned_mri
+from tumorlens.study.phantom.appearance import render
 from tumorlens.study.phantom.axial import basal_plan, cerebral_plans
 from tumorlens.study.phantom.coronal import coronal_plan
+from tumorlens.study.phantom.fields import Image, coverage, resized
 from tumorlens.study.phantom.findings import Mass, draw_mass, paint_mass, pushed_by
 from tumorlens.study.phantom.marks import burn_marks
 from tumorlens.study.phantom.sagittal import sagittal_plan
+from tumorlens.study.phantom.scanners import scanned_ct, scanned_mri
 from tumorlens.study.phantom.shapes import random_pose
 from tumorlens.study.phantom.tissues import SEQUENCES, Tissue
 
 MODALITIES = ("ct", "mri")
 FINDINGS = ("healthy", "glioma", "meningioma", "pituitary")
+SMALLEST = 32  # pixels per side; less shows nothing
 PLANES = ("axial", "coronal", "sagittal")
 CLASSES = (
     "ct_healthy",
@@ -74,17 +76,19 @@ def draw_phantom(
     """
     _require("modality", modality, MODALITIES)
     _require("finding", finding, FINDINGS)
-    _require("plane", plane or "axial", PLANES)
+    _require("plane", "axial" if plane is None else plane, PLANES)
+    if side < SMALLEST:
+        raise ValueError(f"side must be at least {SMALLEST}; got {side}")
     streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(5)]
     scene = _draw_scene(modality, plane, streams[0])
     plan = _choose_plan(scene, finding)
     mass = draw_mass(finding, plan, streams[1])
     labels, surface = _paint_head(plan, mass, rested=scene.rested, rng=streams[2])
-    image = render(labels, surface, column=scene.sequence, rng=streams[3])
+    image = render(labels, surface, column=scene.sequence, folds=plan.folds, rng=streams[3])
     scan = scanned_ct if modality == "ct" else scanned_mri
-    pixels = _developed(scan(_sized(image, side), streams[3]))
+    pixels = _developed(scan(resized(image, side), streams[3]))
     burn_marks(pixels, streams[4])
-    mask = _sized(coverage(labels, *(t for t in Tissue if t >= Tissue.RIM)), side) > 0.5
+    mask = resized(coverage(labels, *(t for t in Tissue if t >= Tissue.RIM)), side) > 0.5
     return Phantom(pixels, mask, modality, finding, scene.plane, scene.sequence)
 
 
@@ -131,14 +135,6 @@ def _paint_head(
     if mass:
         paint_mass(canvas, mass, pose=pose, cavity=plan.cavity)
     return canvas, surface
-
-
-def _sized(image: Image, side: int) -> Image:
-    if image.shape[0] == side:
-        return image
-    shrinks = side < image.shape[0]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(image, (side, side), interpolation=method)
 
 
 def _developed(image: Image) -> NDArray[np.uint8]:

@@ -39,18 +39,27 @@ def _reach(plan: Plan, point: Points) -> float:
     return cv2.pointPolygonTest(contour, (float(point[0]), float(point[1])), True)
 
 
+def _room(plan: Plan, point: Points) -> float:
+    """Return the largest radius of a glioma about `point` that keeps clear of the skull."""
+    return (_reach(plan, point) - 0.045) / 1.2
+
+
 def _in_matter(plan: Plan, rng: np.random.Generator) -> Points:
-    """Draw a point in white matter, on either side where the plan has two."""
+    """Draw twelve points in one box of white matter, on either side where the plan has two."""
     x, y, dx, dy = plan.matter[rng.integers(len(plan.matter))]
-    point = np.array([x, y]) + rng.uniform(-1, 1, 2) * (dx, dy)
+    points = np.array([x, y]) + rng.uniform(-1, 1, (12, 2)) * (dx, dy)
     side = rng.choice((-1.0, 1.0)) if plan.mirrored else 1.0
-    return point * (side, 1.0)
+    return points * (side, 1.0)
 
 
 def draw_glioma(plan: Plan, rng: np.random.Generator) -> Mass:
     """Draw an irregular ring around a dead core inside white matter, in finger-like edema."""
-    center = _in_matter(plan, rng)
-    radius = min(rng.uniform(0.13, 0.25), (_reach(plan, center) - 0.045) / 1.2)
+    wanted = rng.uniform(0.14, 0.28)
+    center, room = max(
+        ((point, min(_room(plan, point), wanted)) for point in _in_matter(plan, rng)),
+        key=lambda place: place[1],  # the first that is as large as wanted, or else the largest
+    )
+    radius = max(room, 0.12)
     ring = blob(center, radius, rng=rng, rough=0.20, aspect=rng.uniform(0.8, 1.25))
     inner = blob(center, radius, rng=rng, rough=0.16)
     share = rng.uniform(0.45, 0.72)
@@ -70,8 +79,7 @@ def draw_glioma(plan: Plan, rng: np.random.Generator) -> Mass:
 def _on_dura(plan: Plan, rng: np.random.Generator) -> tuple[Points, Points]:
     """Draw a point of the inner table and the direction into the brain there."""
     outline = plan.cavity
-    allowed = (outline[:, 1] < plan.dura_floor) & (np.abs(outline[:, 0]) >= plan.dura_side)
-    index = int(rng.choice(np.flatnonzero(allowed)))
+    index = int(rng.choice(np.flatnonzero(plan.dura)))
     along = outline[(index + 1) % len(outline)] - outline[index - 1]
     inward = np.array([-along[1], along[0]]) / np.linalg.norm(along)
     if _reach(plan, outline[index] + 0.05 * inward) < 0:
@@ -82,12 +90,12 @@ def _on_dura(plan: Plan, rng: np.random.Generator) -> tuple[Points, Points]:
 def draw_meningioma(plan: Plan, rng: np.random.Generator) -> Mass:
     """Draw a sharp hemisphere with a broad base on the dura, at times in a cleft of fluid."""
     base, inward = _on_dura(plan, rng)
-    radius = rng.uniform(0.15, 0.26)
+    radius = rng.uniform(0.15, 0.30)
     center = base + inward * radius * rng.uniform(0.25, 0.5)
     body = blob(center, radius, rng=rng, rough=0.05, aspect=rng.uniform(0.85, 1.18))
     layers = []
     if rng.random() < 0.5:
-        edema = blob(center + inward * 0.3 * radius, radius * 1.35, rng=rng, rough=0.3)
+        edema = blob(center + inward * 0.12 * radius, radius * 1.4, rng=rng, rough=0.25)
         layers.append(Layer(Tissue.EDEMA, edema, over=(Tissue.WHITE, Tissue.TRACT)))
     if rng.random() < 0.6:
         cleft = center + (body - center) * (1 + 0.022 / radius)
@@ -98,7 +106,7 @@ def draw_meningioma(plan: Plan, rng: np.random.Generator) -> Mass:
 
 def draw_pituitary(plan: Plan, rng: np.random.Generator) -> Mass:
     """Draw a smooth round or oval mass that fills the sella and rises out of it."""
-    radius = rng.uniform(0.11, 0.17)
+    radius = rng.uniform(0.11, 0.18)
     rise = np.array([rng.normal(0, 0.008), -rng.uniform(0.1, 0.55) * (radius - 0.04)])
     center = np.array(plan.sella) + rise
     body = blob(center, radius, rng=rng, rough=0.035, aspect=rng.uniform(0.85, 1.15))
@@ -121,12 +129,12 @@ def draw_mass(finding: str, plan: Plan, rng: np.random.Generator) -> Mass | None
 
 
 def pushed_by(mass: Mass) -> Yielding:
-    """Move deep structures away from a mass, less the farther they lie."""
+    """Move deep structures away from a mass, none beyond 2.6 times its radius."""
 
     def give(points: Points) -> Points:
         away = points - mass.center
         distance = np.linalg.norm(away, axis=1, keepdims=True) + 1e-6
-        fade = np.exp(-((distance / (1.7 * mass.radius)) ** 2))
+        fade = (1 - (distance / (2.6 * mass.radius)) ** 2).clip(0) ** 2
         return points + away / distance * (0.45 * mass.radius * fade)
 
     return give
@@ -150,4 +158,4 @@ def _allowed(canvas: Labels, stencil: Labels, over: tuple[Tissue, ...]) -> NDArr
         return stencil.astype(bool)
     table = np.zeros(256, np.uint8)
     table[list(over)] = 1
-    return (stencil & cv2.LUT(canvas, table)).astype(bool)
+    return (stencil & table[canvas]).astype(bool)

@@ -35,9 +35,9 @@ def random_pose(rng: np.random.Generator, *, scale: float) -> Pose:
     return Pose(
         matrix=PIXELS_PER_UNIT * size * rotation @ np.diag([aspect, 1 / aspect]),
         shift=CANVAS / 2 + rng.uniform(-8, 8, 2),
-        waves=rng.normal(0, 2.6, (2, 4)),
+        waves=rng.normal(0, 2.0, (2, 4)),
         phases=rng.uniform(0, 2 * np.pi, 4),
-        sway=rng.normal(0, 0.012, (4, 2)),
+        sway=rng.normal(0, 0.011, (4, 2)),
     )
 
 

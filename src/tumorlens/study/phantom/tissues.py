@@ -55,8 +55,8 @@ _BRIGHTNESS: dict[Tissue, tuple[float, float, float, float, float]] = {
     Tissue.WHITE: (0.64, 0.36, 0.38, 0.54, 0.41),
     Tissue.GRAY: (0.44, 0.56, 0.52, 0.40, 0.49),
     Tissue.DEEP: (0.50, 0.46, 0.48, 0.45, 0.49),
-    Tissue.TRACT: (0.66, 0.34, 0.36, 0.56, 0.42),
-    Tissue.FOLIA: (0.56, 0.44, 0.43, 0.48, 0.45),
+    Tissue.TRACT: (0.69, 0.33, 0.35, 0.58, 0.42),
+    Tissue.FOLIA: (0.59, 0.44, 0.43, 0.48, 0.45),
     Tissue.GLAND: (0.56, 0.50, 0.50, 0.70, 0.48),
     Tissue.EYE: (0.14, 0.94, 0.12, 0.14, 0.26),
     Tissue.LENS: (0.42, 0.16, 0.30, 0.42, 0.62),
@@ -77,4 +77,11 @@ def brightness_table(column: str, rng: np.random.Generator) -> NDArray[np.float3
     for tissue, row in _BRIGHTNESS.items():
         table[tissue] = row[index]
     table[: len(_BRIGHTNESS)] *= rng.normal(1.0, 0.03, len(_BRIGHTNESS)).clip(0.92, 1.08)
+    fat, marrow = rng.uniform(0.6, 1.05), rng.uniform(0.5, 1.3)
+    dense = rng.random() < 0.6
+    if column == "ct" and not dense:
+        table[Tissue.RIM] *= 0.52  # a glioma may be darker than brain as a whole
+    if column != "ct":  # fat suppression, and diploe that is fatty in some and not in others
+        table[Tissue.FAT] *= fat
+        table[Tissue.MARROW] *= marrow
     return table

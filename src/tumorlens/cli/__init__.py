@@ -1,0 +1,57 @@
+"""The command line: parse, one call, print. Nothing heavy is imported before it is needed."""
+
+import os
+import sys
+
+import typer
+
+from tumorlens import __version__
+from tumorlens.cli import bench, data, demo, use
+from tumorlens.errors import MissingExtraError, TumorlensError
+
+EXTRAS = {"keras": "train", "tensorflow": "train", "tf2onnx": "train", "onnx": "train",
+          "sklearn": "train", "scipy": "train", "numba": "train", "matplotlib": "train"}  # fmt: skip
+
+app = typer.Typer(
+    name="tumorlens",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Brain tumors on CT and MRI slices: probability, type, heatmap, and honest figures. "
+    "**Research use only.**",
+)
+for module in (demo, data, bench, use):
+    module.register(app)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+) -> None:
+    if version:
+        typer.echo(f"tumorlens {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; errors a user can mend become one line and exit status 2."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        app()
+    except TumorlensError as error:
+        _fail(error)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").split(".")[0])
+        if extra is None:
+            raise
+        fix = f'Install the bench: pip install "tumorlens[{extra}]".'
+        _fail(MissingExtraError(error.name or "", "is not installed", fix))
+    except KeyboardInterrupt:
+        typer.echo("\nstopped", err=True)
+        sys.exit(130)
+
+
+def _fail(error: TumorlensError) -> None:
+    typer.echo(f"error: {error}", err=True)
+    sys.exit(2)

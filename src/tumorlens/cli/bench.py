@@ -1,0 +1,174 @@
+"""The commands that make and judge a bundle: split, train, evaluate, recipes."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tumorlens.cli.progress import TrainingBars, console, counting
+from tumorlens.settings import load_settings
+
+Folders = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="DIR...",
+        help="Class folders, split/class folders, or folders with cases.csv; several make one set.",
+    ),
+]
+SplitFile = Annotated[Path | None, typer.Option("--split", help="A file `tumorlens split` made.")]
+AllowLeaks = Annotated[
+    bool, typer.Option("--allow-leaks", help="Go on with a split that leaks; every page says so.")
+]
+recipes_app = typer.Typer(no_args_is_help=True, help="What a training run decides.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("split")(split)
+    app.command("train")(train)
+    app.command("evaluate")(evaluate)
+    app.add_typer(recipes_app, name="recipes")
+
+
+def split(
+    folders: Folders,
+    out: Annotated[Path, typer.Option(help="The split file to write.")],
+    test: Annotated[float, typer.Option(help="Share of cases in test.")] = 0.15,
+    val: Annotated[float, typer.Option(help="Share of cases in validation.")] = 0.15,
+    seed: Annotated[int, typer.Option()] = 0,
+    published: Annotated[
+        bool, typer.Option("--published", help="Keep the folders' own split; print its leaks.")
+    ] = False,
+) -> None:
+    """Split into train, validation and test by whole patients and pictures.
+
+    Copies (also flipped, rotated, brightened ones), neighboring slices, recorded patients and
+    given groups stay together. Example: `tumorlens split scans/ --out split.csv`
+    """
+    from tumorlens.study import splits
+    from tumorlens.study.datasets.index import read_cases
+
+    cases = read_cases(folders)
+    if published:
+        parts = splits.published_parts(cases)
+    with counting("looking for copies") as report:
+        groups = splits.group_cases(cases, progress=report)
+    if not published:
+        parts = splits.split_cases(cases, groups, test=test, val=val, seed=seed)
+    made = splits.write_split(out, cases, parts, groups=groups)
+    _print_groups(cases, groups)
+    _print_parts(cases, parts)
+    labels = [case.label for case in cases]
+    _print_leaks(splits.find_leaks(labels, parts, groups.groups))
+    console.print(f"fingerprint {made.fingerprint}")
+    typer.echo(out)
+
+
+def _print_groups(cases: list[Any], groups: Any) -> None:
+    pictures, together = len(set(groups.pictures.tolist())), len(set(groups.groups.tolist()))
+    console.print(f"{len(cases)} scans, {pictures} distinct pictures, {together} groups")
+
+
+def _print_parts(cases: list[Any], parts: list[str]) -> None:
+    from collections import Counter
+
+    counts = Counter(zip((case.label for case in cases), parts, strict=True))
+    for label in sorted({case.label for case in cases}):
+        row = "  ".join(f"{part} {counts[label, part]:5}" for part in ("train", "val", "test"))
+        console.print(f"{label:15} {row}")
+
+
+def _print_leaks(leaks: list[Any]) -> None:
+    if not leaks or not leaks[0].in_train_or_val:
+        console.print("no test scan has a copy, a neighbor or its patient in train or val")
+        return
+    console.print("test scans with a copy, a neighbor or their patient in train (in train or val):")
+    for leak in leaks:
+        console.print(
+            f"{leak.label:15} {leak.in_train:5} ({leak.in_train_or_val}) of {leak.n}"
+            f"  = {leak.share:.1%}"
+        )
+
+
+def train(
+    folders: Folders,
+    out: Annotated[Path, typer.Option(help="The run folder; the bundle is RUN/bundle.")],
+    recipe: Annotated[str, typer.Option(help="See `tumorlens recipes list`.")] = "default",
+    split_file: SplitFile = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the bundle.")] = "",
+    cache: Annotated[str | None, typer.Option(help="Folder of prepared images.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where RUN left off.")] = False,
+    allow_leaks: AllowLeaks = False,
+) -> None:
+    """Train a recipe; goes on after a kill with --resume.
+
+    Without --split a grouped split is made first and kept in RUN/split.csv. Example:
+    `tumorlens train scans/ --split split.csv --out runs/default`
+    """
+    from dataclasses import replace
+
+    from tumorlens.study import splits
+    from tumorlens.study.datasets.index import read_cases
+    from tumorlens.study.recipes import find_recipe
+
+    changes = {key: value for key, value in (("epochs", epochs), ("seed", seed)) if value}
+    chosen = replace(find_recipe(recipe), **changes)
+    cases = read_cases(folders)
+    made = _split_for(cases, split_file, out)
+    parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
+    keys = [case.key for case in parted]
+    leak = splits.find_leaks(
+        ["all"] * len(keys), [c.split for c in parted], [made.groups[key] for key in keys]
+    )[0]
+    console.print(f"{chosen.name}: {chosen.summary}; at most {chosen.epochs} epochs")
+    from tumorlens.study.training.run import train as run_training
+
+    with counting("preparing scans") as report, TrainingBars(chosen.epochs) as bars:
+        bundle = run_training(
+            parted, chosen, out=out, cache=load_settings(cache=cache).cache_folder,
+            pictures=made.pictures, split_fingerprint=made.fingerprint,
+            leaks={"n": leak.n, "share": leak.share}, name=name or out.resolve().name,
+            resume=resume, watcher=bars, progress=report,
+        )  # fmt: skip
+    console.print(
+        f"threshold {bundle.threshold:.4f} ({bundle.threshold_choice['aim']}; on validation "
+        f"sensitivity {bundle.threshold_choice['sensitivity']:.3f}, specificity "
+        f"{bundle.threshold_choice['specificity']:.3f}, n={bundle.threshold_choice['n']})"
+    )
+    typer.echo(bundle.folder)
+
+
+def _split_for(cases: list[Any], split_file: Path | None, out: Path) -> Any:
+    from tumorlens.study import splits
+
+    kept = out / "split.csv"
+    if split_file is not None or kept.exists():
+        return splits.read_split(split_file or kept)
+    with counting("looking for copies") as report:
+        groups = splits.group_cases(cases, progress=report)
+    parts = splits.split_cases(cases, groups)
+    return splits.write_split(kept, cases, parts, groups=groups)
+
+
+def evaluate(folders: Folders) -> None:
+    """Evaluate."""
+
+
+@recipes_app.command("list")
+def list_recipes() -> None:
+    """List the recipes. Example: `tumorlens recipes list`."""
+    from tumorlens.study.recipes import RECIPES
+
+    for recipe in RECIPES.values():
+        typer.echo(f"{recipe.name:10} {recipe.epochs:3} epochs  {recipe.side} px  {recipe.summary}")
+
+
+@recipes_app.command("show")
+def show_recipe(name: str) -> None:
+    """Show everything a recipe decides. Example: `tumorlens recipes show default`."""
+    from tumorlens.study.recipes import find_recipe
+
+    for key, value in find_recipe(name).to_json().items():
+        typer.echo(f"{key:16} {value}")

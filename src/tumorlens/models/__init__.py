@@ -1,0 +1,1 @@
+"""Stage 3: network input becomes raw outputs, from a verified bundle."""

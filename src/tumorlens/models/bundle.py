@@ -1,0 +1,171 @@
+"""The one artefact that crosses from the bench to the services: a folder, no code, no pickle.
+
+`model.onnx` (uint8 [N, side, side, 1] -> atoms [N, A], maps [N, h, w, A], embedding [N, D]),
+`bundle.json` (everything the predictor needs to turn outputs into a Prediction) and `card.md`.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.errors import BundleError
+from tumorlens.inputs.prepare import InputSpec, load_spec
+
+SCHEMA = 1
+GRAPH, SETTINGS, CARD = "model.onnx", "bundle.json", "card.md"
+REFERENCE_SCALE = 1023  # embeddings are stored as whole numbers and normalized on loading
+SHIPPED = Path(__file__).with_name("shipped")
+SHIPPED_DEFAULT = "tumorlens-small"
+_REFIT = "Fetch or train the bundle again."
+_ROW_OF_NUMBERS = re.compile(r"\[\s+(?:-?\d+,\s+)*-?\d+\s+\]")
+
+
+@dataclass(frozen=True)
+class Abstention:
+    """Between `low` and `high` the tumor probability does not decide; equal: never."""
+
+    low: float
+    high: float
+    error: float  # share of each class let outside its side, on validation
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What the training scans look like to the network: embeddings on the unit sphere."""
+
+    references: NDArray[np.float32]  # [r, D], rows of length 1
+    neighbors: int
+    limit: float  # cosine distance to the k-th neighbor above which a scan is out of scope
+    kept: float  # share of validation scans inside the limit
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose files were found whole."""
+
+    folder: Path
+    name: str
+    sha256: str  # of model.onnx
+    atoms: tuple[str, ...]
+    spec: InputSpec
+    temperature: float
+    threshold: float
+    threshold_choice: Mapping[str, Any]
+    abstention: Abstention
+    scope: Scope
+    details: Mapping[str, Any]  # recipe, data fingerprint, metrics, versions
+
+    @property
+    def version(self) -> str:
+        """Name and first 12 hex digits of the graph's hash, as in `Prediction.bundle`."""
+        return f"{self.name}@{self.sha256[:12]}"
+
+    @property
+    def graph(self) -> Path:
+        """The ONNX file."""
+        return self.folder / GRAPH
+
+
+def load_bundle(folder: str | Path = "") -> Bundle:
+    """Load and verify a bundle; without a folder, the one shipped with tumorlens.
+
+    Raises BundleError for a missing or altered file, another schema, or missing fields.
+    """
+    folder = Path(folder) if folder else SHIPPED / SHIPPED_DEFAULT
+    # A run folder is accepted where its bundle is meant.
+    if not (folder / SETTINGS).is_file() and (folder / "bundle" / SETTINGS).is_file():
+        folder = folder / "bundle"
+    stored = _read_settings(folder)
+    digest = _hash_graph(folder)
+    try:
+        if digest != stored["sha256"]:
+            fact = "does not match the hash in bundle.json: it was altered or cut short"
+            raise BundleError(folder / GRAPH, fact, _REFIT)
+        return _from_json(folder, stored)
+    except (KeyError, TypeError, ValueError) as e:
+        fact = f"has missing or wrong fields ({type(e).__name__}: {e})"
+        raise BundleError(folder / SETTINGS, fact, _REFIT) from e
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    try:
+        stored = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    except OSError as e:
+        fix = "Name a bundle folder, or a run folder that training finished."
+        raise BundleError(folder, f"holds no {SETTINGS}", fix) from e
+    except ValueError as e:
+        raise BundleError(folder / SETTINGS, f"is not JSON ({e})", _REFIT) from e
+    if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
+        found = stored.get("schema") if isinstance(stored, dict) else None
+        fact = f"has schema {found}, this tumorlens reads {SCHEMA}"
+        raise BundleError(folder / SETTINGS, fact, "Use a matching tumorlens version.")
+    return stored
+
+
+def _hash_graph(folder: Path) -> str:
+    try:
+        return hashlib.sha256((folder / GRAPH).read_bytes()).hexdigest()
+    except OSError as e:
+        raise BundleError(folder, f"holds no {GRAPH}", _REFIT) from e
+
+
+def _from_json(folder: Path, stored: dict[str, Any]) -> Bundle:
+    scope = stored["scope"]
+    references = np.array(scope["references"], np.float32)
+    references /= np.linalg.norm(references, axis=1, keepdims=True)
+    known = ("schema", "name", "sha256", "atoms", "input", "temperature", "threshold",
+             "threshold_choice", "abstention", "scope")  # fmt: skip
+    return Bundle(
+        folder=folder,
+        name=str(stored["name"]),
+        sha256=stored["sha256"],
+        atoms=tuple(stored["atoms"]),
+        spec=load_spec(stored["input"]),
+        temperature=float(stored["temperature"]),
+        threshold=float(stored["threshold"]),
+        threshold_choice=stored["threshold_choice"],
+        abstention=Abstention(**stored["abstention"]),
+        scope=Scope(references, int(scope["neighbors"]), float(scope["limit"]), scope["kept"]),
+        details={key: value for key, value in stored.items() if key not in known},
+    )
+
+
+def write_bundle(bundle: Bundle, card: str) -> None:
+    """Write bundle.json and card.md beside the graph; the hash is taken from the graph."""
+    scope = bundle.scope
+    references = np.rint(scope.references * REFERENCE_SCALE).astype(int).tolist()
+    stored = {
+        "schema": SCHEMA,
+        "name": bundle.name,
+        "sha256": _hash_graph(bundle.folder),
+        "atoms": list(bundle.atoms),
+        "input": bundle.spec.to_json(),
+        "temperature": bundle.temperature,
+        "threshold": bundle.threshold,
+        "threshold_choice": dict(bundle.threshold_choice),
+        "abstention": vars(bundle.abstention),
+        **bundle.details,
+        "scope": {
+            "method": "cosine distance to the k-th nearest training embedding",
+            "neighbors": scope.neighbors,
+            "limit": scope.limit,
+            "kept": scope.kept,
+            "references": references,
+        },
+    }
+    text = _ROW_OF_NUMBERS.sub(_on_one_line, json.dumps(stored, indent=1))
+    (bundle.folder / CARD).write_text(card, encoding="utf-8")
+    partial = bundle.folder / (SETTINGS + ".partial")
+    partial.write_text(text + "\n", encoding="utf-8")
+    partial.replace(bundle.folder / SETTINGS)
+
+
+def _on_one_line(row: re.Match[str]) -> str:
+    return "".join(row[0].split())

@@ -1,0 +1,57 @@
+"""Where the evidence stood: class activation maps, and their pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.records import Heatmap
+
+
+def tumor_evidence(
+    maps: NDArray[np.floating], probabilities: NDArray[np.floating], atoms: Sequence[str]
+) -> NDArray[np.float32]:
+    """Weigh class activation maps into evidence for a tumor: [n, h, w, A] -> [n, h, w].
+
+    The weights are the derivatives of the log odds of a tumor by each logit at the scan's own
+    probabilities: p_a / P(tumor) for tumor atoms, -p_a / P(healthy) for the others. So the map
+    says which places move this scan's answer, in logit units.
+    """
+    is_tumor = np.array([not atom.endswith("_healthy") for atom in atoms])
+    tiny = np.finfo(np.float64).tiny
+    for_tumor = probabilities * is_tumor
+    against = probabilities * ~is_tumor
+    weights = for_tumor / np.maximum(for_tumor.sum(-1, keepdims=True), tiny)
+    weights = weights - against / np.maximum(against.sum(-1, keepdims=True), tiny)
+    return np.einsum("nhwa,na->nhw", maps, weights).astype(np.float32)
+
+
+def enlarged(heatmap: Heatmap) -> NDArray[np.float32]:
+    """Bring the evidence to the size of the prepared image, [side, side]."""
+    side = heatmap.prepared.shape[0]
+    return cv2.resize(heatmap.evidence, (side, side), interpolation=cv2.INTER_CUBIC)
+
+
+def overlay(heatmap: Heatmap, *, side: int = 384, opacity: float = 0.55) -> NDArray[np.uint8]:
+    """Draw the prepared image alone and under its heatmap, side by side: [side, 2 side, 3] BGR.
+
+    Color stands for evidence for a tumor relative to the strongest place of this scan; where
+    evidence speaks against a tumor the scan shows through.
+    """
+    grey = cv2.resize(heatmap.prepared, (side, side), interpolation=cv2.INTER_CUBIC)
+    scan = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
+    evidence = cv2.resize(heatmap.evidence, (side, side), interpolation=cv2.INTER_CUBIC)
+    relative = np.clip(evidence / max(float(evidence.max()), 1e-6), 0, 1)
+    colored = cv2.applyColorMap((relative * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    weight = (opacity * relative)[..., None]
+    mixed = (scan * (1 - weight) + colored * weight).astype(np.uint8)
+    return np.hstack([scan, mixed])
+
+
+def write_overlay(heatmap: Heatmap, out: Path) -> None:
+    """Write the overlay as PNG."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    encoded = cv2.imencode(".png", overlay(heatmap))[1]
+    out.write_bytes(encoded.tobytes())

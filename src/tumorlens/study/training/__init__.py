@@ -1,0 +1,1 @@
+"""From cases with parts to a bundle: batches, the loop, calibration, export."""

@@ -1,0 +1,101 @@
+"""What a training image may look like: another pose, another scanner, another export.
+
+All geometry is one affine warp. The photometric part aims at what tells scanners and
+sequences apart (gamma, contrast, bias field, resolution, noise, sharpening), because a
+network that can read the scanner will.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Rng = np.random.Generator
+
+
+def augment_batch(
+    images: NDArray[np.uint8], rng: Rng, *, strength: float = 1.0
+) -> NDArray[np.uint8]:
+    """Augment prepared images, uint8 [n, side, side]; `strength` 0 gives them back."""
+    if strength <= 0:
+        return images
+    return np.stack([augment(image, rng, strength=strength) for image in images])
+
+
+def augment(image: NDArray[np.uint8], rng: Rng, *, strength: float = 1.0) -> NDArray[np.uint8]:
+    """Augment one prepared image, uint8 [side, side]."""
+    image = _warp(image, rng, strength)
+    for chance, change in ((0.8, _tone), (0.4, _bias_field), (0.3, _resolution), (0.15, _sharpen),
+                           (0.3, _noise), (0.15, _cutout)):  # fmt: skip
+        if rng.random() < chance * min(1.0, strength):
+            image = change(image, rng, strength)
+    return image
+
+
+def _warp(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.uint8]:
+    side = image.shape[0]
+    angle = np.deg2rad(rng.normal(0, 12 * strength))
+    scale = np.exp(rng.normal(0, 0.08 * strength, 2))
+    shear = rng.normal(0, 0.06 * strength)
+    matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = matrix @ np.array([[1, shear], [0, 1]]) @ np.diag(scale)
+    if rng.random() < 0.5:
+        matrix[:, 0] *= -1
+    if rng.random() < 0.2 * min(1.0, strength):
+        matrix[:, 1] *= -1
+    if rng.random() < 0.05 * min(1.0, strength):
+        matrix = matrix[:, ::-1]
+    centre = (side - 1) / 2
+    shift = rng.normal(0, 0.04 * strength * side, 2)
+    offset = centre + shift - matrix @ np.array([centre, centre])
+    return cv2.warpAffine(
+        image, np.column_stack([matrix, offset]), (side, side), flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT, borderValue=0,
+    )  # fmt: skip
+
+
+def _tone(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.uint8]:
+    """Bend and stretch the grey scale by one table; black stays black (air is air)."""
+    levels = np.linspace(0, 1, 256)
+    curve = levels ** np.exp(rng.normal(0, 0.35 * strength))
+    contrast = np.exp(rng.normal(0, 0.2 * strength))
+    brightness = rng.normal(0, 0.08 * strength)
+    curve = (curve - 0.5) * contrast + 0.5 + brightness
+    if rng.random() < 0.06 * strength:
+        curve = 1 - curve
+    curve = np.clip(curve, 0, 1) * 255
+    curve[0] = 0
+    return cv2.LUT(image, curve.astype(np.uint8))
+
+
+def _bias_field(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.uint8]:
+    coarse = np.exp(rng.normal(0, 0.25 * strength, (4, 4))).astype(np.float32)
+    field = cv2.resize(coarse, image.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return np.clip(image * field, 0, 255).astype(np.uint8)
+
+
+def _resolution(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.uint8]:
+    side = image.shape[0]
+    small = max(24, int(side * rng.uniform(1 - 0.6 * min(1.0, strength), 1.0)))
+    coarse = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
+    return cv2.resize(coarse, (side, side), interpolation=cv2.INTER_LINEAR)
+
+
+def _sharpen(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.uint8]:
+    soft = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.7, 2.0))
+    amount = rng.uniform(0.2, 1.2) * strength
+    return cv2.addWeighted(image, 1 + amount, soft, -amount, 0)
+
+
+def _noise(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.uint8]:
+    grain = rng.standard_normal(image.shape, dtype=np.float32) * (rng.uniform(2, 14) * strength)
+    return np.clip(image + grain * (image > 0), 0, 255).astype(np.uint8)
+
+
+def _cutout(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.uint8]:
+    """Blank a small square (DeVries and Taylor, 2017)."""
+    side = image.shape[0]
+    size = int(side * rng.uniform(0.05, 0.05 + 0.15 * strength))
+    row, column = rng.integers(0, side - size, 2)
+    image = image.copy()
+    image[row : row + size, column : column + size] = 0
+    return image

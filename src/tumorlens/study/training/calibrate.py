@@ -1,0 +1,94 @@
+"""What a finished network is given before it is used: temperature, threshold, limits.
+
+All of it is chosen on validation; a test part is never read here.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+from tumorlens import labels
+from tumorlens.errors import TrainingError
+from tumorlens.models.bundle import REFERENCE_SCALE, Abstention, Scope
+from tumorlens.predictions.abstention import neighbor_distance
+from tumorlens.study.training.monitor import set_losses
+
+NEIGHBORS = 5
+REFERENCES = 512
+IN_SCOPE = 0.99  # share of validation scans kept
+BAND_ERROR = 0.01
+
+
+def fit_temperature(logits: NDArray[np.floating], names: Sequence[str]) -> float:
+    """Find the temperature with the least mean set loss on validation (Guo et al., 2017)."""
+    masks = labels.label_mask(names)
+    found = minimize_scalar(
+        lambda log_t: float(set_losses(logits / np.exp(log_t), masks).mean()),
+        bounds=(np.log(0.05), np.log(20.0)),
+        method="bounded",
+    )
+    return float(np.exp(found.x))
+
+
+def choose_threshold(
+    scores: NDArray[np.floating], truth: NDArray[np.bool_], *, sensitivity: float
+) -> Mapping[str, Any]:
+    """Take the highest threshold that meets the sensitivity, which has the best specificity.
+
+    `scores` are tumor probabilities, [n]. Raises TrainingError with one class only.
+    """
+    if truth.all() or not truth.any():
+        fix = "Put scans with and without a tumor into validation."
+        raise TrainingError("validation", "holds one class only, so no threshold", fix)
+    positives = np.sort(scores[truth])
+    missed = int(np.floor((1 - sensitivity) * len(positives) + 1e-9))
+    above = positives[missed]
+    below = scores[scores < above].max(initial=0.0)
+    # Between two observed scores, so that rounding on another machine moves no scan across.
+    threshold = float((above + below) / 2)
+    flagged = scores >= threshold
+    return {
+        "aim": f"sensitivity >= {sensitivity:g} at the best specificity",
+        "part": "validation",
+        "threshold": threshold,
+        "sensitivity": float(flagged[truth].mean()),
+        "specificity": float((~flagged[~truth]).mean()),
+        "n": len(truth),
+        "n_tumor": int(truth.sum()),
+    }
+
+
+def choose_band(
+    scores: NDArray[np.floating], truth: NDArray[np.bool_], *, threshold: float
+) -> Abstention:
+    """Take the probabilities that both classes reach at the given error each.
+
+    Class-conditional split conformal prediction (Vovk, 2012): below `low` lies at most
+    BAND_ERROR of the tumors, above `high` at most that share of the healthy. Where the two
+    do not overlap, nothing is uncertain.
+    """
+    low = float(np.quantile(scores[truth], BAND_ERROR, method="lower"))
+    high = float(np.quantile(scores[~truth], 1 - BAND_ERROR, method="higher"))
+    if low >= high:
+        low = high = threshold
+    return Abstention(low=low, high=high, error=BAND_ERROR)
+
+
+def choose_scope(
+    reference: NDArray[np.floating], validation: NDArray[np.floating], *, seed: int = 0
+) -> Scope:
+    """Keep a sample of training embeddings, and the distance most validation scans are within."""
+    rng = np.random.default_rng(seed)
+    taken = rng.permutation(len(reference))[:REFERENCES]
+    rows = reference[taken] / np.maximum(np.linalg.norm(reference[taken], axis=1)[:, None], 1e-12)
+    # As it will be stored: whole numbers, normalized again.
+    rows = np.rint(rows * REFERENCE_SCALE)
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    scope = Scope(rows, neighbors=min(NEIGHBORS, len(rows)), limit=2.0, kept=1.0)
+    distances = neighbor_distance(validation, scope)
+    limit = float(np.quantile(distances, IN_SCOPE))
+    kept = float((distances <= limit).mean())
+    return Scope(rows, neighbors=scope.neighbors, limit=limit, kept=kept)

@@ -1,0 +1,191 @@
+"""The training loop: one recipe, one training set, one run folder."""
+
+import csv
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.study.networks.registry import NETWORKS
+from tumorlens.study.recipes import Recipe
+from tumorlens.study.training.batches import TrainingSet, epoch_batches, epoch_positions
+from tumorlens.study.training.loss import SetLoss
+from tumorlens.study.training.state import (
+    RunState,
+    Weights,
+    assign_weights,
+    load_state,
+    read_weights,
+    save_state,
+)
+
+STATE_FILE = "state.npz"
+HISTORY_FILE = "history.csv"
+Row = Mapping[str, float]
+
+
+class Watcher(Protocol):
+    """Whoever wants to see a run go by."""
+
+    def batch(self, epoch: int, done: int, total: int, loss: float) -> None:
+        """A batch was trained."""
+        ...
+
+    def epoch(self, row: Row, is_best: bool) -> None:
+        """An epoch was validated and saved."""
+        ...
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run."""
+
+    model: keras.Model  # holds the averaged weights of the best epoch
+    best_epoch: int
+    epochs: int
+    history: Sequence[Row]
+
+
+def compile_network(recipe: Recipe, *, atoms: int, steps: int) -> keras.Model:
+    """Build the recipe's network with its optimizer and schedule; `steps` is per epoch."""
+    keras.utils.set_random_seed(recipe.seed)
+    model = NETWORKS[recipe.network].build(recipe.side, atoms)
+    warmup = int(recipe.warmup_epochs * steps)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else recipe.learning_rate,
+        decay_steps=max(1, recipe.epochs * steps - warmup),
+        alpha=0.01,
+        warmup_target=recipe.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+    optimizer = keras.optimizers.AdamW(
+        schedule, weight_decay=recipe.weight_decay, clipnorm=1.0
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    model.compile(optimizer=optimizer, loss=SetLoss(), jit_compile=False)
+    optimizer.build(model.trainable_variables)
+    return model
+
+
+def fit(
+    recipe: Recipe,
+    data: TrainingSet,
+    *,
+    validate: Callable[[keras.Model], Row],
+    run: Path,
+    watcher: Watcher,
+) -> Trained:
+    """Train until the recipe's last epoch or until validation stops improving.
+
+    Goes on where `run` left off. `validate` is called with the averaged weights in place and
+    must give `val_loss`.
+    """
+    steps = max(1, data.picture_count // recipe.batch)
+    model = compile_network(recipe, atoms=data.label_masks.shape[1], steps=steps)
+    shadow = NETWORKS[recipe.network].build(recipe.side, data.label_masks.shape[1])
+    state, history = _begin(run, model)
+    while state.epoch < recipe.epochs and state.epoch - state.best_epoch < recipe.patience:
+        started = time.perf_counter()
+        loss = _train_epoch(model, state, recipe, data=data, steps=steps, watcher=watcher)
+        trained = time.perf_counter() - started
+        assign_weights(shadow.variables, state.averaged)
+        row = {
+            "epoch": state.epoch + 1,
+            "learning_rate": float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)),
+            "loss": loss,
+            **validate(shadow),
+            "images_per_s": steps * recipe.batch / trained,
+            "seconds": time.perf_counter() - started,
+        }
+        state.epoch += 1
+        is_best = row["val_loss"] < state.best_loss
+        if is_best:
+            state.best_loss, state.best_epoch = row["val_loss"], state.epoch
+            state.best = [value.copy() for value in state.averaged]
+        save_state(run / STATE_FILE, state, model=model, optimizer=model.optimizer)
+        history.append(row)
+        write_history(run / HISTORY_FILE, history)
+        watcher.epoch(row, is_best)
+    assign_weights(shadow.variables, state.best)
+    return Trained(shadow, state.best_epoch, state.epoch, history)
+
+
+def _begin(run: Path, model: keras.Model) -> tuple[RunState, list[Row]]:
+    if (run / STATE_FILE).exists():
+        state = load_state(run / STATE_FILE, model=model, optimizer=model.optimizer)
+        # A kill between the two writes leaves a history one row short or long at most.
+        return state, read_history(run / HISTORY_FILE)[: state.epoch]
+    return RunState(averaged=read_weights(model.variables)), []
+
+
+def _train_epoch(
+    model: keras.Model,
+    state: RunState,
+    recipe: Recipe,
+    *,
+    data: TrainingSet,
+    steps: int,
+    watcher: Watcher,
+) -> float:
+    positions = epoch_positions(
+        data, balance=recipe.balance, seed=recipe.seed, epoch=state.epoch
+    )
+    positions = np.resize(positions, steps * recipe.batch)
+    losses = []
+    batches = epoch_batches(
+        data, positions, batch=recipe.batch, strength=recipe.augmentation,
+        seed=(recipe.seed, state.epoch),
+    )  # fmt: skip
+    for step, (images, masks) in enumerate(batches):
+        loss = float(model.train_on_batch(images, masks))
+        losses.append(loss)
+        _average(state.averaged, model, decay=_decay(recipe.ema, state.epoch * steps + step))
+        watcher.batch(state.epoch + 1, step + 1, steps, loss)
+    return float(np.mean(losses))
+
+
+def _decay(ema: float, step: int) -> float:
+    """Let the average follow fast at first, when the weights still say nothing."""
+    return min(ema, (1 + step) / (10 + step))
+
+
+def _average(averaged: Weights, model: keras.Model, *, decay: float) -> None:
+    for kept, variable in zip(averaged, model.variables, strict=True):
+        if np.issubdtype(kept.dtype, np.floating):
+            kept *= decay
+            kept += (1 - decay) * keras.ops.convert_to_numpy(variable)
+
+
+def predict_logits(
+    model: keras.Model, images: NDArray[np.uint8], *, batch: int = 128
+) -> NDArray[np.float32]:
+    """Give logits of prepared images, [n, atoms], with a Keras model (validation only)."""
+    parts = [
+        keras.ops.convert_to_numpy(model.predict_on_batch(images[start : start + batch, ..., None]))
+        for start in range(0, len(images), batch)
+    ]
+    return np.concatenate(parts)
+
+
+def write_history(path: Path, history: Sequence[Row]) -> None:
+    """Write one row per epoch, whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(history[0]))
+        writer.writeheader()
+        for row in history:
+            writer.writerow({key: f"{value:.6g}" for key, value in row.items()})
+    partial.replace(path)
+
+
+def read_history(path: Path) -> list[Row]:
+    """Read what `write_history` wrote; no file is no epoch."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
