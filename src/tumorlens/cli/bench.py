@@ -118,10 +118,7 @@ def train(
     cases = read_cases(folders)
     made = _split_for(cases, split_file, out)
     parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
-    keys = [case.key for case in parted]
-    leak = splits.find_leaks(
-        ["all"] * len(keys), [c.split for c in parted], [made.groups[key] for key in keys]
-    )[0]
+    leak = splits.leaks_of(made)
     console.print(f"{chosen.name}: {chosen.summary}; at most {chosen.epochs} epochs")
     from tumorlens.study.training.run import train as run_training
 
@@ -152,8 +149,70 @@ def _split_for(cases: list[Any], split_file: Path | None, out: Path) -> Any:
     return splits.write_split(kept, cases, parts, groups=groups)
 
 
-def evaluate(folders: Folders) -> None:
-    """Evaluate."""
+def evaluate(
+    folders: Folders,
+    out: Annotated[Path, typer.Option(help="Folder for json, html and csv.")],
+    bundle: Annotated[str, typer.Option(help="A bundle or run folder; default: shipped.")] = "",
+    split_file: SplitFile = None,
+    part: Annotated[str, typer.Option(help="Of the split: train, val, test, or all.")] = "test",
+    workers: Annotated[int | None, typer.Option(min=1, help="Default: one per core.")] = None,
+    allow_leaks: AllowLeaks = False,
+) -> None:
+    """Measure a bundle on one part of a split, or on a whole folder without one.
+
+    Example: `tumorlens evaluate scans/ --bundle runs/default --split split.csv --out results`
+    """
+    from tumorlens.predictions.predictor import load_predictor
+    from tumorlens.study.datasets.index import read_cases
+    from tumorlens.study.evaluation.run import evaluate as run_evaluation
+    from tumorlens.study.evaluation.run import write_evaluation
+
+    predictor = load_predictor(bundle, load_settings(workers=workers))
+    cases, about = _part_of(read_cases(folders), split_file, part, allow_leaks)
+    with counting("predicting") as report:
+        found = run_evaluation(
+            cases, predictor, part=part if split_file else "all", split=about, progress=report
+        )
+    write_evaluation(found, out)
+    _print_figures(found.figures)
+    typer.echo(out / "evaluation.html")
+
+
+def _part_of(
+    cases: list[Any], split_file: Path | None, part: str, allow_leaks: bool
+) -> tuple[list[Any], dict[str, Any]]:
+    """Give the cases of a part with their groups, and what is known of the split."""
+    from tumorlens.errors import SplitError
+    from tumorlens.study import splits
+
+    if split_file is None:
+        with counting("looking for copies") as report:
+            groups = splits.group_cases(cases, progress=report)
+        return splits.with_groups(cases, groups), {"fingerprint": None, "n": 0, "share": None}
+    made = splits.read_split(split_file)
+    parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
+    chosen = [case for case in parted if part in ("all", case.split)]
+    if not chosen:
+        known = ", ".join((*splits.PARTS, "all"))
+        raise SplitError(split_file, f"has no cases in part {part!r}", f"Parts: {known}.")
+    leak = splits.leaks_of(made)
+    return chosen, {"fingerprint": made.fingerprint, "n": leak.n, "share": leak.share}
+
+
+def _print_figures(figures: Any) -> None:
+    from tumorlens.reports.page import figure
+
+    for name, found in figures["detection"].items():
+        console.print(
+            f"{name:4} AUC {figure(found, 'auc')}  sensitivity {figure(found, 'sensitivity', 'n_tumor')}"
+            f"  specificity {figure(found, 'specificity')}"
+        )
+    if figures["type"]:
+        console.print(f"type accuracy {figure(figures['type'], 'accuracy')}")
+    if figures["localisation"]:
+        console.print(f"pointing {figure(figures['localisation'], 'pointing')}")
+    if figures["split"]["share"]:
+        console.print(f"this split leaks: {figures['split']['share']:.1%} of its test scans")
 
 
 @recipes_app.command("list")

@@ -169,6 +169,20 @@ def find_leaks(
     ]
 
 
+def leaks_of(split: Split) -> Leak:
+    """Count the leaks of a whole split file."""
+    parts, groups = list(split.parts.values()), list(split.groups.values())
+    return find_leaks(["all"] * len(parts), parts, groups)[0]
+
+
+def with_groups(cases: Sequence[Case], groups: Groups) -> list[Case]:
+    """Give cases the groups that were found."""
+    return [
+        replace(case, group=f"g{number:05d}")
+        for case, number in zip(cases, groups.groups, strict=True)
+    ]
+
+
 def write_split(
     out: Path, cases: Sequence[Case], parts: Sequence[str], *, groups: Groups
 ) -> Split:
@@ -227,9 +241,7 @@ def apply_split(
     if not known:
         fact = f"names none of the {len(cases)} cases given"
         raise SplitError("split", fact, "Give the folders that the split was made from.")
-    leak = find_leaks(
-        ["all"] * len(split.parts), list(split.parts.values()), list(split.groups.values())
-    )[0]
+    leak = leaks_of(split)
     if leak.in_train_or_val and not allow_leaks:
         raise LeakError(
             "split",

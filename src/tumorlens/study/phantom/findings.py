@@ -61,12 +61,7 @@ def draw_glioma(plan: Plan, rng: np.random.Generator) -> Mass:
     )
     radius = max(room, 0.12)
     ring = blob(center, radius, rng=rng, rough=0.20, aspect=rng.uniform(0.8, 1.25))
-    inner = blob(center, radius, rng=rng, rough=0.16)
-    share = rng.uniform(0.45, 0.72)
-    core = center + share * np.where(
-        np.linalg.norm(inner - center, axis=1, keepdims=True) < radius * 1.1,
-        inner - center, ring - center,
-    )  # fmt: skip
+    core = blob(center, radius * rng.uniform(0.42, 0.62), rng=rng, rough=0.16)
     edema = blob(center, radius * rng.uniform(1.45, 1.9), rng=rng, rough=0.42)
     layers = (
         Layer(Tissue.EDEMA, edema, over=(Tissue.WHITE, Tissue.TRACT, Tissue.FOLIA)),

@@ -1,0 +1,1 @@
+"""What a bundle does on scans it was not made from, with intervals."""
