@@ -87,7 +87,7 @@ def label_mask(labels: Sequence[str], atoms: Sequence[str] = ATOMS) -> NDArray[n
     rows = np.array([[atom in LABELS[label] for atom in atoms] for label in labels], np.float32)
     rows = rows.reshape(len(labels), len(atoms))
     if len(labels) and not rows.any(axis=1).all():
-        lost = sorted({labels[i] for i in np.flatnonzero(~rows.any(axis=1))})
+        lost = sorted({labels[i] for i in np.flatnonzero(~rows.any(axis=1)).tolist()})
         raise ValueError(f"labels without any of the atoms {tuple(atoms)}: {lost}")
     return rows
 

@@ -9,8 +9,17 @@ from tumorlens import __version__
 from tumorlens.cli import bench, data, demo, use
 from tumorlens.errors import MissingExtraError, TumorlensError
 
-EXTRAS = {"keras": "train", "tensorflow": "train", "tf2onnx": "train", "onnx": "train",
-          "sklearn": "train", "scipy": "train", "numba": "train", "matplotlib": "train"}  # fmt: skip
+BENCH_LIBRARIES = (
+    "keras",
+    "tensorflow",
+    "tf2onnx",
+    "onnx",
+    "sklearn",
+    "scipy",
+    "numba",
+    "matplotlib",
+)
+EXTRAS: dict[str, str] = dict.fromkeys(BENCH_LIBRARIES, "train")
 
 app = typer.Typer(
     name="tumorlens",

@@ -49,8 +49,7 @@ def split(
     from tumorlens.study.datasets.index import read_cases
 
     cases = read_cases(folders)
-    if published:
-        parts = splits.published_parts(cases)
+    parts = splits.published_parts(cases) if published else []
     with counting("looking for copies") as report:
         groups = splits.group_cases(cases, progress=report)
     if not published:
@@ -118,17 +117,16 @@ def train(
     cases = read_cases(folders)
     made = _split_for(cases, split_file, out)
     parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
-    leak = splits.leaks_of(made)
     console.print(f"{chosen.name}: {chosen.summary}; at most {chosen.epochs} epochs")
+    from tumorlens.study.training.run import Job
     from tumorlens.study.training.run import train as run_training
 
+    job = Job(
+        recipe=chosen, split=made, out=out, cache=load_settings(cache=cache).cache_folder,
+        name=name or out.resolve().name,
+    )  # fmt: skip
     with counting("preparing scans") as report, TrainingBars(chosen.epochs) as bars:
-        bundle = run_training(
-            parted, chosen, out=out, cache=load_settings(cache=cache).cache_folder,
-            pictures=made.pictures, split_fingerprint=made.fingerprint,
-            leaks={"n": leak.n, "share": leak.share}, name=name or out.resolve().name,
-            resume=resume, watcher=bars, progress=report,
-        )  # fmt: skip
+        bundle = run_training(parted, job, watcher=bars, progress=report, resume=resume)
     console.print(
         f"threshold {bundle.threshold:.4f} ({bundle.threshold_choice['aim']}; on validation "
         f"sensitivity {bundle.threshold_choice['sensitivity']:.3f}, specificity "
@@ -204,8 +202,9 @@ def _print_figures(figures: Any) -> None:
 
     for name, found in figures["detection"].items():
         console.print(
-            f"{name:4} AUC {figure(found, 'auc')}  sensitivity {figure(found, 'sensitivity', 'n_tumor')}"
-            f"  specificity {figure(found, 'specificity')}"
+            f"{name:4} AUC {figure(found, 'auc')}  "
+            f"sensitivity {figure(found, 'sensitivity', 'n_tumor')}  "
+            f"specificity {figure(found, 'specificity')}"
         )
     if figures["type"]:
         console.print(f"type accuracy {figure(figures['type'], 'accuracy')}")

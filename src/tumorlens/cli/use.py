@@ -1,4 +1,152 @@
-"""x."""
+"""The commands that use a bundle: predict, doctor."""
 
-def register(app):
-    """x."""
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tumorlens.cli.progress import console, counting
+from tumorlens.settings import load_settings
+
+FAILED_STATUS = 3  # some file could not be read; every other one was answered
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("predict")(predict)
+    app.command("doctor")(doctor)
+
+
+def predict(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Images, or folders of images.")
+    ],
+    bundle: Annotated[str, typer.Option(help="A bundle or run folder; default: shipped.")] = "",
+    out: Annotated[Path, typer.Option(help="The table to write.")] = Path("predictions.csv"),
+    heatmaps: Annotated[
+        Path | None, typer.Option(help="Folder for one picture a scan: scan and heatmap.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Default: one per core.")] = None,
+) -> None:
+    """Predict scans; every file gets a row, also one that cannot be read.
+
+    Exit status 3 if some file could not be read. Example:
+    `tumorlens predict scans/ --out predictions.csv --heatmaps heatmaps/`
+    """
+    from tumorlens.errors import CasesError
+    from tumorlens.images.files import find_scans
+    from tumorlens.predictions.predictor import load_predictor
+    from tumorlens.predictions.table import write_table
+
+    files = find_scans(paths)
+    if not files:
+        named = ", ".join(map(str, paths))
+        raise CasesError(named, "holds no images", "Name image files, or a folder with some.")
+    predictor = load_predictor(bundle, load_settings(workers=workers))
+    started = time.perf_counter()
+    tally: Counter[str] = Counter()
+    with counting("predicting") as report:
+        found = predictor.iter_predict(files, heatmaps=heatmaps is not None)
+        write_table(_counted(found, len(files), tally, report, heatmaps), out)
+    seconds = time.perf_counter() - started
+    listed = ", ".join(f"{count} {name}" for name, count in sorted(tally.items()))
+    console.print(f"{len(files)} scans in {seconds:.1f} s ({len(files) / seconds:.0f}/s): {listed}")
+    console.print("Research use only. Not a medical device.", style="dim")
+    typer.echo(out)
+    if tally["unreadable"]:
+        console.print(f"{tally['unreadable']} could not be read: see the column error.")
+        raise typer.Exit(FAILED_STATUS)
+
+
+def _counted(
+    predictions: Iterable[Any], total: int, tally: Counter[str], report: Any, heatmaps: Path | None
+) -> Iterator[Any]:
+    """Pass predictions on while they are counted and their heatmaps written."""
+    from tumorlens.predictions.heatmaps import write_overlay
+
+    for done, prediction in enumerate(predictions, start=1):
+        tally[prediction.decision or "unreadable"] += 1
+        if heatmaps is not None and prediction.heatmap is not None:
+            # Numbered: files of one name in two folders must not overwrite one another.
+            write_overlay(
+                prediction.heatmap, heatmaps / f"{done:05d}_{Path(prediction.path).stem}.png"
+            )
+        report(done, total)
+        yield prediction
+
+
+def doctor() -> None:
+    """Check this installation: libraries, bundle, a prediction, the cache.
+
+    Exit status 1 if something is broken. Example: `tumorlens doctor`
+    """
+    checks = (_check_python, _check_libraries, _check_bundle, _check_prediction, _check_cache)
+    failed = 0
+    for check in checks:
+        try:
+            for line in check():
+                console.print(f"[green]ok[/green]    {line}")
+        except Exception as error:  # noqa: BLE001 (whatever is broken is the finding)
+            failed += 1
+            console.print(f"[red]broken[/red] {error}")
+    raise typer.Exit(1 if failed else 0)
+
+
+def _check_python() -> Iterator[str]:
+    import os
+    import platform
+
+    from tumorlens import __version__
+
+    system = f"{platform.system()} {platform.machine()}"
+    yield f"tumorlens {__version__}, Python {platform.python_version()}, {system}"
+    yield f"{os.cpu_count()} cores"
+
+
+def _check_libraries() -> Iterator[str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    for name in ("numpy", "opencv-python-headless", "pillow", "simplejpeg", "onnxruntime"):
+        yield f"{name} {version(name)}"
+    for extra, name in (("train", "keras"), ("dashboard", "streamlit"), ("service", "fastapi")):
+        try:
+            yield f"{name} {version(name)} (extra: {extra})"
+        except PackageNotFoundError:
+            yield f'{name} is not installed; for that: pip install "tumorlens[{extra}]"'
+
+
+def _check_bundle() -> Iterator[str]:
+    from tumorlens.models.bundle import load_bundle
+
+    bundle = load_bundle(load_settings().bundle)
+    yield f"bundle {bundle.version} in {bundle.folder}, hash verified"
+
+
+def _check_prediction() -> Iterator[str]:
+    import numpy as np
+
+    from tumorlens.predictions.predictor import load_predictor
+    from tumorlens.records import Scan
+
+    rows, columns = np.mgrid[-1:1:192j, -1:1:192j]
+    disc = np.where(rows**2 + (columns / 0.8) ** 2 < 0.7, 100, 0).astype(np.float32)
+    predictor = load_predictor("", load_settings())
+    started = time.perf_counter()
+    answer = predictor.predict_scans([Scan(disc, "a drawn disc")], heatmaps=True)[0]
+    milliseconds = 1000 * (time.perf_counter() - started)
+    if answer.error:
+        raise RuntimeError(f"a drawn disc could not be predicted: {answer.error}")
+    yield f"one prediction with heatmap in {milliseconds:.0f} ms (a drawn disc: {answer.decision})"
+
+
+def _check_cache() -> Iterator[str]:
+    folder = load_settings().cache_folder
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / ".doctor"
+    probe.write_bytes(b"")
+    probe.unlink()
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    yield f"cache {folder}, {size / 2**20:.0f} MiB"

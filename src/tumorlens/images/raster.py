@@ -34,6 +34,18 @@ JPEG_REDUCED_SIDE = 1024  # longer JPEGs are decoded at 1/2, 1/4 or 1/8, never b
 NAMED_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".tif": "TIFF",
                  ".tiff": "TIFF", ".webp": "WEBP", ".gif": "GIF"}  # fmt: skip
 
+# Pillow's plugins raise any of these on damaged files.
+_DECODER_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    MemoryError,
+    Image.DecompressionBombError,
+)
 _SAVE_AS_PNG = "Export the slice again as PNG or JPEG."
 
 
@@ -64,9 +76,7 @@ def read_scan_bytes(
         warnings.simplefilter("ignore")
         try:
             pixels = _decode(data, source, max_pixels, notes)
-        except (OSError, ValueError, SyntaxError, EOFError, KeyError, TypeError, IndexError,
-                OverflowError, ZeroDivisionError, MemoryError, Image.DecompressionBombError) as e:  # fmt: skip
-            # Pillow's plugins raise any of these on damaged files.
+        except _DECODER_ERRORS as e:
             fact = f"damaged or incomplete ({_first_line(e)})"
             raise UnreadableImageError(source, fact, _SAVE_AS_PNG) from e
     if not np.isfinite(pixels).all():
@@ -151,8 +161,11 @@ def _decode_jpeg(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Decode to grey [h, w]; very large pictures at the codec's own reduced scale."""
     longest = max(size)
     least = [max(1, side * JPEG_REDUCED_SIDE // longest) for side in size]
-    reduced = {"min_width": least[0], "min_height": least[1]} if longest > JPEG_REDUCED_SIDE else {}
-    return simplejpeg.decode_jpeg(data, colorspace="GRAY", **reduced)[:, :, 0]
+    if longest <= JPEG_REDUCED_SIDE:
+        least = [0, 0]
+    return simplejpeg.decode_jpeg(data, colorspace="GRAY", min_width=least[0], min_height=least[1])[
+        :, :, 0
+    ]
 
 
 def _decode_with_pillow(image: Image.Image, source: str) -> NDArray[Any]:

@@ -62,7 +62,7 @@ _FRAMED = (0.08, 0.74)
 _LEAST_AREA = 0.004  # of the picture
 
 
-def prepare(scan: Scan, spec: InputSpec = InputSpec()) -> Prepared:  # noqa: B008 (frozen)
+def prepare(scan: Scan, spec: InputSpec = InputSpec()) -> Prepared:
     """Find the head, blank the rest, crop, square, clip intensity and resize.
 
     Raises BlankImageError where no head-like region stands out.
@@ -97,7 +97,9 @@ def find_head(scan: Scan) -> NDArray[np.bool_]:
     """
     height, width = scan.pixels.shape
     page = _without_bright_border(_shrink(scan.pixels, _STROKE_SIDE))
-    plain = cv2.morphologyEx(page, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    plain = np.asarray(
+        cv2.morphologyEx(page, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), np.float32
+    )
     region = _head_region(_foreground(_shrink(plain, _WORK_SIDE), scan.source))
     if region.sum() < _LEAST_AREA * region.size:
         raise _blank(scan.source)
@@ -108,7 +110,7 @@ def _shrink(pixels: NDArray[np.float32], longest: int) -> NDArray[np.float32]:
     height, width = pixels.shape
     scale = min(1.0, longest / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _without_bright_border(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -144,7 +146,7 @@ def _head_region(foreground: NDArray[np.uint8]) -> NDArray[np.uint8]:
     kept = 1 + np.flatnonzero(areas >= _SATELLITE * areas.max(initial=1))
     region = np.isin(labels, kept).astype(np.uint8)
     # Opening rounds corners off; growing back inside the foreground returns them.
-    return _fill(cv2.dilate(region, _disc(5)) & filled)
+    return _fill(np.asarray(cv2.dilate(region, _disc(5)), np.uint8) & filled)
 
 
 def _fill(region: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -153,7 +155,7 @@ def _fill(region: NDArray[np.uint8]) -> NDArray[np.uint8]:
     filled = np.zeros_like(region)
     if tree is None:
         return filled
-    parents = tree[0, :, 3]
+    parents = np.asarray(tree[0, :, 3], np.int32)
     areas = np.array([cv2.contourArea(contour) for contour in contours])
     inside = np.bincount(parents[parents >= 0], areas[parents >= 0], minlength=len(areas))
     depths = _depths(parents)
@@ -202,10 +204,11 @@ def _shrink_and_warp(
     scale = float(matrix[0, 0])
     if scale < 1:
         sigma = 0.5 * np.sqrt(1 / scale**2 - 1)
-        pixels = cv2.GaussianBlur(pixels, (0, 0), sigma)
-    return cv2.warpAffine(
+        pixels = np.asarray(cv2.GaussianBlur(pixels, (0, 0), sigma), np.float32)
+    warped = cv2.warpAffine(
         pixels, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0
     )
+    return np.asarray(warped, np.float32)
 
 
 def _halved(

@@ -36,7 +36,7 @@ class Engine:
             )
             self._input = self._session.get_inputs()[0].name
             self._session.get_outputs()
-        except Exception as e:  # noqa: BLE001 (ONNX Runtime raises its own, unexported classes)
+        except Exception as e:
             fact = f"cannot be loaded ({str(e).splitlines()[0][:160]})"
             raise BundleError(bundle.graph, fact, "Fetch or train the bundle again.") from e
 

@@ -31,7 +31,9 @@ def tumor_evidence(
 def enlarged(heatmap: Heatmap) -> NDArray[np.float32]:
     """Bring the evidence to the size of the prepared image, [side, side]."""
     side = heatmap.prepared.shape[0]
-    return cv2.resize(heatmap.evidence, (side, side), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(
+        cv2.resize(heatmap.evidence, (side, side), interpolation=cv2.INTER_CUBIC), np.float32
+    )
 
 
 def overlay(heatmap: Heatmap, *, side: int = 384, opacity: float = 0.55) -> NDArray[np.uint8]:
@@ -47,7 +49,7 @@ def overlay(heatmap: Heatmap, *, side: int = 384, opacity: float = 0.55) -> NDAr
     colored = cv2.applyColorMap((relative * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
     weight = (opacity * relative)[..., None]
     mixed = (scan * (1 - weight) + colored * weight).astype(np.uint8)
-    return np.hstack([scan, mixed])
+    return np.hstack([np.asarray(scan, np.uint8), mixed])
 
 
 def write_overlay(heatmap: Heatmap, out: Path) -> None:

@@ -77,9 +77,7 @@ class Predictor:
                     return
                 yield from ahead.popleft().result()
 
-    def predict_scans(
-        self, scans: Sequence[Scan], *, heatmaps: bool = False
-    ) -> list[Prediction]:
+    def predict_scans(self, scans: Sequence[Scan], *, heatmaps: bool = False) -> list[Prediction]:
         """Predict scans that are in memory already, as one batch."""
         return self._predict_batch(
             [(scan.source, lambda scan=scan: scan) for scan in scans], heatmaps

@@ -105,9 +105,7 @@ def split_cases(
     parts[held_out] = "test"
     rest = np.setdiff1d(np.arange(len(cases)), held_out)
     if val > 0:
-        inside = _one_fold(
-            strata[rest], groups.groups[rest], share=val / (1 - test), seed=seed + 1
-        )
+        inside = _one_fold(strata[rest], groups.groups[rest], share=val / (1 - test), seed=seed + 1)
         parts[rest[inside]] = "val"
     return parts.tolist()
 
@@ -183,9 +181,7 @@ def with_groups(cases: Sequence[Case], groups: Groups) -> list[Case]:
     ]
 
 
-def write_split(
-    out: Path, cases: Sequence[Case], parts: Sequence[str], *, groups: Groups
-) -> Split:
+def write_split(out: Path, cases: Sequence[Case], parts: Sequence[str], *, groups: Groups) -> Split:
     """Write the split file whole, or not at all."""
     rows = [
         [str(c.path), part, c.label, f"g{g:05d}", f"p{p:05d}", c.patient or "", c.key]
@@ -229,9 +225,7 @@ def _fingerprint(rows: Sequence[Sequence[str]]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def apply_split(
-    cases: Sequence[Case], split: Split, *, allow_leaks: bool = False
-) -> list[Case]:
+def apply_split(cases: Sequence[Case], split: Split, *, allow_leaks: bool = False) -> list[Case]:
     """Give cases their part and group; cases the split does not name are left out.
 
     Raises SplitError if it names none of them, LeakError if its groups part and

@@ -50,7 +50,7 @@ def find_copies(
 
 
 def connected(n: int, links: Sequence[Link], kinds: Sequence[str] = KINDS) -> NDArray[np.int64]:
-    """Number the connected groups of n files, [n]; files without links stand alone."""
+    """Give the number of each file's connected group, [n]; files without links stand alone."""
     ends = np.array([(k.a, k.b) for k in links if k.kind in kinds], np.int64).reshape(-1, 2)
     graph = coo_array((np.ones(len(ends), bool), (ends[:, 0], ends[:, 1])), shape=(n, n))
     return connected_components(graph, directed=False)[1].astype(np.int64)
@@ -59,13 +59,13 @@ def connected(n: int, links: Sequence[Link], kinds: Sequence[str] = KINDS) -> ND
 def _identical(prints: Fingerprints) -> Iterator[Link]:
     first_bytes: dict[str, int] = {}
     first_pixels: dict[str, int] = {}
-    for i in np.flatnonzero(prints.usable):
+    for i in np.flatnonzero(prints.usable).tolist():
         by_bytes = first_bytes.setdefault(prints.content[i], i)
         by_pixels = first_pixels.setdefault(prints.pixels[i], i)
         if by_bytes != i:
-            yield Link(int(by_bytes), int(i), "exact", ORIENTATIONS[0], 1.0)
+            yield Link(by_bytes, i, "exact", ORIENTATIONS[0], 1.0)
         elif by_pixels != i:
-            yield Link(int(by_pixels), int(i), "pixels", ORIENTATIONS[0], 1.0)
+            yield Link(by_pixels, i, "pixels", ORIENTATIONS[0], 1.0)
 
 
 def _near(prints: Fingerprints) -> Iterator[Link]:

@@ -78,10 +78,7 @@ def _read_folder(folder: Path) -> Iterator[Case]:
         raise CasesError(folder, "does not exist", "Check the path.")
     table = folder if folder.is_file() else folder / "cases.csv"
     dataset = table.resolve().parent.name
-    if table.is_file():
-        rows = list(_rows_of_table(table))
-    else:
-        rows = list(_rows_of_folders(folder))
+    rows = list(_rows_of_table(table) if table.is_file() else _rows_of_folders(folder))
     if not rows:
         raise CasesError(
             folder,

@@ -28,7 +28,7 @@ class Answers:
     @property
     def scores(self) -> NDArray[np.float64]:
         """Tumor probabilities, [n]."""
-        return labels.tumor_probability(self.probabilities)
+        return np.asarray(labels.tumor_probability(self.probabilities), np.float64)
 
     @property
     def truth(self) -> NDArray[np.bool_]:

@@ -24,7 +24,9 @@ def with_intervals(
     values = dict(statistics(np.ones(len(groups))))
     rng = np.random.default_rng(seed)
     drawn = [
-        statistics(np.bincount(rng.integers(0, count, count), minlength=count)[numbers])
+        statistics(
+            np.bincount(rng.integers(0, count, count), minlength=count)[numbers].astype(float)
+        )
         for _ in range(resamples if count > 1 else 0)
     ]
     found = dict(values)

@@ -52,7 +52,9 @@ def _roc(figures: Mapping[str, Any]) -> Markup:
             curve["fpr"], curve["tpr"], drawstyle="steps-post",
             label=f"{NAMES[name]}: AUC {found['auc']:.3f}, n={found['n']}",
         )  # fmt: skip
-        axes.plot(1 - found["specificity"], found["sensitivity"], "o", color=axes.lines[-1].get_color())
+        axes.plot(
+            1 - found["specificity"], found["sensitivity"], "o", color=axes.lines[-1].get_color()
+        )
     axes.set(xlabel="1 - specificity", ylabel="sensitivity", title="ROC, operating point marked")
     if len(axes.lines) > 1:
         axes.legend(fontsize=8)

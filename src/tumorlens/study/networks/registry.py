@@ -28,9 +28,7 @@ NETWORKS: Mapping[str, NetworkRow] = {
         ),
         NetworkRow(
             "residual-tiny",
-            partial(
-                build_residual, stem=16, widths=(24, 48, 96), depths=(1, 1, 1), dropout=0.1
-            ),
+            partial(build_residual, stem=16, widths=(24, 48, 96), depths=(1, 1, 1), dropout=0.1),
             "residual CNN from random initialization, about 0.2 M parameters, for demo and tests",
         ),
     )

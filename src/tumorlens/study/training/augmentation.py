@@ -47,10 +47,11 @@ def _warp(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.uin
     centre = (side - 1) / 2
     shift = rng.normal(0, 0.04 * strength * side, 2)
     offset = centre + shift - matrix @ np.array([centre, centre])
-    return cv2.warpAffine(
+    warped = cv2.warpAffine(
         image, np.column_stack([matrix, offset]), (side, side), flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT, borderValue=0,
     )  # fmt: skip
+    return np.asarray(warped, np.uint8)
 
 
 def _tone(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.uint8]:
@@ -64,7 +65,7 @@ def _tone(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.uin
         curve = 1 - curve
     curve = np.clip(curve, 0, 1) * 255
     curve[0] = 0
-    return cv2.LUT(image, curve.astype(np.uint8))
+    return np.asarray(cv2.LUT(image, curve.astype(np.uint8)), np.uint8)
 
 
 def _bias_field(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.uint8]:
@@ -77,13 +78,13 @@ def _resolution(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[
     side = image.shape[0]
     small = max(24, int(side * rng.uniform(1 - 0.6 * min(1.0, strength), 1.0)))
     coarse = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
-    return cv2.resize(coarse, (side, side), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.resize(coarse, (side, side), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _sharpen(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.uint8]:
     soft = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.7, 2.0))
     amount = rng.uniform(0.2, 1.2) * strength
-    return cv2.addWeighted(image, 1 + amount, soft, -amount, 0)
+    return np.asarray(cv2.addWeighted(image, 1 + amount, soft, -amount, 0), np.uint8)
 
 
 def _noise(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.uint8]:

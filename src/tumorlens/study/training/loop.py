@@ -22,6 +22,7 @@ from tumorlens.study.training.state import (
     load_state,
     read_weights,
     save_state,
+    to_array,
 )
 
 STATE_FILE = "state.npz"
@@ -33,12 +34,10 @@ class Watcher(Protocol):
     """Whoever wants to see a run go by."""
 
     def batch(self, epoch: int, done: int, total: int, loss: float) -> None:
-        """A batch was trained."""
-        ...
+        """Hear that a batch was trained."""
 
     def epoch(self, row: Row, is_best: bool) -> None:
-        """An epoch was validated and saved."""
-        ...
+        """Hear that an epoch was validated and saved."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +62,7 @@ def compile_network(recipe: Recipe, *, atoms: int, steps: int) -> keras.Model:
         warmup_target=recipe.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-    optimizer = keras.optimizers.AdamW(
-        schedule, weight_decay=recipe.weight_decay, clipnorm=1.0
-    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay, clipnorm=1.0)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     model.compile(optimizer=optimizer, loss=SetLoss(), jit_compile=False)
     optimizer.build(model.trainable_variables)
@@ -96,7 +93,7 @@ def fit(
         assign_weights(shadow.variables, state.averaged)
         row = {
             "epoch": state.epoch + 1,
-            "learning_rate": float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)),
+            "learning_rate": float(to_array(model.optimizer.learning_rate)),
             "loss": loss,
             **validate(shadow),
             "images_per_s": steps * recipe.batch / trained,
@@ -132,9 +129,7 @@ def _train_epoch(
     steps: int,
     watcher: Watcher,
 ) -> float:
-    positions = epoch_positions(
-        data, balance=recipe.balance, seed=recipe.seed, epoch=state.epoch
-    )
+    positions = epoch_positions(data, balance=recipe.balance, seed=recipe.seed, epoch=state.epoch)
     positions = np.resize(positions, steps * recipe.batch)
     losses = []
     batches = epoch_batches(
@@ -155,10 +150,9 @@ def _decay(ema: float, step: int) -> float:
 
 
 def _average(averaged: Weights, model: keras.Model, *, decay: float) -> None:
-    for kept, variable in zip(averaged, model.variables, strict=True):
-        if np.issubdtype(kept.dtype, np.floating):
-            kept *= decay
-            kept += (1 - decay) * keras.ops.convert_to_numpy(variable)
+    for index, current in enumerate(read_weights(model.variables)):
+        if np.issubdtype(current.dtype, np.floating):
+            averaged[index] = decay * averaged[index] + (1 - decay) * current
 
 
 def predict_logits(
@@ -166,7 +160,7 @@ def predict_logits(
 ) -> NDArray[np.float32]:
     """Give logits of prepared images, [n, atoms], with a Keras model (validation only)."""
     parts = [
-        keras.ops.convert_to_numpy(model.predict_on_batch(images[start : start + batch, ..., None]))
+        to_array(model.predict_on_batch(images[start : start + batch, ..., None]))
         for start in range(0, len(images), batch)
     ]
     return np.concatenate(parts)

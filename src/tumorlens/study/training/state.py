@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -26,7 +27,12 @@ class RunState:
 
 def read_weights(variables: Sequence[keras.Variable]) -> Weights:
     """Copy variables out of the backend."""
-    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+    return [to_array(variable).copy() for variable in variables]
+
+
+def to_array(value: Any) -> NDArray:
+    """Bring a tensor or variable of any backend to NumPy, without a copy where it can be."""
+    return np.asarray(keras.ops.convert_to_numpy(value))
 
 
 def assign_weights(variables: Sequence[keras.Variable], values: Sequence[NDArray]) -> None:
@@ -50,7 +56,7 @@ def save_state(
         arrays |= {f"{name}_{index:04d}": value for index, value in enumerate(values)}
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)
     partial.replace(path)
 
 

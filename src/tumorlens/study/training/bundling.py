@@ -1,0 +1,98 @@
+"""A trained network becomes a bundle: exported, checked, calibrated, described."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens import labels
+from tumorlens.inputs.prepare import InputSpec
+from tumorlens.models.bundle import Abstention, Bundle, Scope, load_bundle, write_bundle
+from tumorlens.models.engine import Engine
+from tumorlens.predictions.calibration import calibrated
+from tumorlens.reports.card import write_card
+from tumorlens.study.recipes import Recipe
+from tumorlens.study.training import calibrate
+from tumorlens.study.training.export import check_round_trip, export_graph
+from tumorlens.study.training.loop import Trained
+from tumorlens.study.training.monitor import validation_figures
+from tumorlens.study.training.parts import Part
+
+CHECKED = 64  # validation scans compared between Keras and ONNX Runtime
+
+
+def make_bundle(
+    trained: Trained,
+    recipe: Recipe,
+    *,
+    out: Path,
+    name: str,
+    spec: InputSpec,
+    training: Part,
+    validation: Part,
+    details: Mapping[str, Any],
+) -> Bundle:
+    """Export a network and choose on validation all that the predictor needs beside it.
+
+    Raises TrainingError if the exported graph does not answer as the network does, or if
+    validation cannot give a threshold.
+    """
+    export_graph(trained.model, out)
+    draft = _draft(out, name, spec)
+    engine = Engine(draft)
+    logits, embedding = run_engine(engine, validation.images)
+    checked = slice(0, CHECKED)
+    difference = check_round_trip(trained.model, logits[checked], validation.images[checked])
+    temperature = calibrate.fit_temperature(logits, validation.names)
+    scores = labels.tumor_probability(calibrated(logits, temperature))
+    truth = np.array([labels.is_tumor(label) for label in validation.names])
+    choice = calibrate.choose_threshold(scores, truth, sensitivity=recipe.sensitivity_aim)
+    reference = run_engine(engine, training.images)[1]
+    figures = validation_figures(logits, validation.names, validation.strata)
+    bundle = replace(
+        draft,
+        temperature=temperature,
+        threshold=choice["threshold"],
+        threshold_choice=choice,
+        abstention=calibrate.choose_band(scores, truth, threshold=choice["threshold"]),
+        scope=calibrate.choose_scope(reference, embedding, seed=recipe.seed),
+        details={
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "recipe": recipe.to_json(),
+            "validation": {"n": len(truth), "epoch": trained.best_epoch, **figures},
+            "parameters": int(trained.model.count_params()),
+            "round_trip": difference,
+            **details,
+        },
+    )
+    write_bundle(bundle, write_card(bundle))
+    return load_bundle(out)
+
+
+def _draft(folder: Path, name: str, spec: InputSpec) -> Bundle:
+    """Give a bundle that can be run but has nothing chosen yet."""
+    return Bundle(
+        folder=folder,
+        name=name,
+        sha256="",
+        atoms=labels.ATOMS,
+        spec=spec,
+        temperature=1.0,
+        threshold=0.5,
+        threshold_choice={},
+        abstention=Abstention(0.5, 0.5, 0.0),
+        scope=Scope(np.ones((1, 1), np.float32), 1, 2.0, 1.0),
+        details={},
+    )
+
+
+def run_engine(
+    engine: Engine, images: NDArray[np.uint8], *, batch: int = 64
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Give logits [n, atoms] and embedding [n, D] of prepared images."""
+    made = [engine.run(images[start : start + batch]) for start in range(0, len(images), batch)]
+    return np.concatenate([m.logits for m in made]), np.concatenate([m.embedding for m in made])
