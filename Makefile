@@ -1,0 +1,41 @@
+# A fresh machine needs python3 (3.11 to 3.13) and make; all else comes from requirements.lock.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.8
+READY := $(VENV)/.ready
+
+.PHONY: help demo test check docs lock shipped clean
+
+help: ## show the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+demo: $(READY) ## everything end to end on phantoms, or on DATA=DIR
+	$(BIN)/tumorlens demo $(DATA) --out demo
+
+test: $(READY) ## the test suite, with line coverage
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+check: $(READY) ## style, types, layer contract
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+docs: $(READY) ## the documentation, into site/
+	$(BIN)/mkdocs build --strict
+
+lock: $(READY) ## resolve requirements.lock again
+	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate --all-extras --python-version 3.11 pyproject.toml -o requirements.lock
+
+clean: ## remove what was made
+	rm -rf $(VENV) demo site .coverage
+
+# Rebuilt when the lock or the project file changes.
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip install --quiet --require-hashes --python $(BIN)/python -r requirements.lock
+	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	@touch $@
