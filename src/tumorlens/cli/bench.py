@@ -118,6 +118,9 @@ def train(
     made = _split_for(cases, split_file, out)
     parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
     console.print(f"{chosen.name}: {chosen.summary}; at most {chosen.epochs} epochs")
+    from tumorlens.study.training.backend import load_backend
+
+    load_backend()
     from tumorlens.study.training.run import Job
     from tumorlens.study.training.run import train as run_training
 

@@ -26,6 +26,9 @@ def demo(
 
     Takes a few minutes on two cores. Example: `tumorlens demo` or `tumorlens demo scans/`
     """
+    from tumorlens.study.training.backend import load_backend
+
+    load_backend()
     from tumorlens.study.demonstration import demonstrate
 
     cache = load_settings().cache_folder

@@ -47,12 +47,11 @@ RECIPES: Mapping[str, Recipe] = {
             summary="small residual CNN for a first look: minutes instead of an hour",
             network="residual-tiny",
             side=96,
-            epochs=12,
+            epochs=30,
             batch=32,
-            warmup_epochs=1.0,
             ema=0.97,
             augmentation=0.5,
-            patience=6,
+            patience=10,
         ),
     )
 }
