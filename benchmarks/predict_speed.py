@@ -39,7 +39,7 @@ def main() -> None:
     files = find_scans([chosen.folder])[: chosen.limit]
     predictor = load_predictor(chosen.bundle)
     rows = [
-        ("tumorlens", rate(lambda paths: predictor.predict(paths), files)),
+        ("tumorlens", rate(predictor.predict, files)),
         ("tumorlens with heatmaps", rate(lambda p: predictor.predict(p, heatmaps=True), files)),
     ]
     load_backend()

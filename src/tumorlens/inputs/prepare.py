@@ -142,9 +142,10 @@ def _head_region(foreground: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if not opened.any():
         opened = filled
     _, labels, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=8)
-    areas = stats[1:, cv2.CC_STAT_AREA]
-    kept = 1 + np.flatnonzero(areas >= _SATELLITE * areas.max(initial=1))
-    region = np.isin(labels, kept).astype(np.uint8)
+    areas = stats[:, cv2.CC_STAT_AREA].copy()
+    areas[0] = 0  # the background
+    kept = (areas > 0) & (areas >= _SATELLITE * areas.max())
+    region = kept[labels].astype(np.uint8)
     # Opening rounds corners off; growing back inside the foreground returns them.
     return _fill(np.asarray(cv2.dilate(region, _disc(5)), np.uint8) & filled)
 

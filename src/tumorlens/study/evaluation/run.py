@@ -60,6 +60,7 @@ def evaluate(
         "bundle": predictor.bundle.version,
         "part": part,
         "split": dict(split),
+        "trained_on_split": predictor.bundle.details.get("data", {}).get("split"),
         "n": len(cases),
         "unreadable": len(cases) - len(read),
         "intervals": "95 %, bootstrap over groups, 1000 resamples, seed 0",
