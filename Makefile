@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.8
 READY := $(VENV)/.ready
+SHIPPED_SETS = $(addprefix $(SETS)/,multimodal figshare bohaju br35h navoneel) runs/phantoms
 
 .PHONY: help demo test check docs lock shipped clean
 
@@ -24,6 +25,14 @@ check: $(READY) ## style, types, layer contract
 
 docs: $(READY) ## the documentation, into site/
 	$(BIN)/mkdocs build --strict
+
+shipped: $(READY) ## the shipped bundle again, from the public sets in SETS=DIR
+	$(BIN)/tumorlens data phantoms runs/phantoms --per-class 100 --seed 0
+	$(BIN)/tumorlens split $(SHIPPED_SETS) --out runs/shipped-split.csv
+	$(BIN)/tumorlens train $(SHIPPED_SETS) --split runs/shipped-split.csv --name tumorlens-small \
+		--out runs/shipped $(RESUME)
+	mkdir -p src/tumorlens/models/shipped/tumorlens-small
+	cp runs/shipped/bundle/* src/tumorlens/models/shipped/tumorlens-small/
 
 lock: $(READY) ## resolve requirements.lock again
 	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-header \

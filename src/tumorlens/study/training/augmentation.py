@@ -57,11 +57,11 @@ def _warp(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.uin
 def _tone(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.uint8]:
     """Bend and stretch the grey scale by one table; black stays black (air is air)."""
     levels = np.linspace(0, 1, 256)
-    curve = levels ** np.exp(rng.normal(0, 0.35 * strength))
-    contrast = np.exp(rng.normal(0, 0.2 * strength))
-    brightness = rng.normal(0, 0.08 * strength)
+    curve = levels ** np.exp(rng.normal(0, 0.25 * strength))
+    contrast = np.exp(rng.normal(0, 0.15 * strength))
+    brightness = rng.normal(0, 0.06 * strength)
     curve = (curve - 0.5) * contrast + 0.5 + brightness
-    if rng.random() < 0.06 * strength:
+    if rng.random() < 0.04 * strength:
         curve = 1 - curve
     curve = np.clip(curve, 0, 1) * 255
     curve[0] = 0
@@ -69,14 +69,14 @@ def _tone(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.uin
 
 
 def _bias_field(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.uint8]:
-    coarse = np.exp(rng.normal(0, 0.25 * strength, (4, 4))).astype(np.float32)
+    coarse = np.exp(rng.normal(0, 0.2 * strength, (4, 4))).astype(np.float32)
     field = cv2.resize(coarse, image.shape[::-1], interpolation=cv2.INTER_CUBIC)
     return np.clip(image * field, 0, 255).astype(np.uint8)
 
 
 def _resolution(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.uint8]:
     side = image.shape[0]
-    small = max(24, int(side * rng.uniform(1 - 0.6 * min(1.0, strength), 1.0)))
+    small = max(24, int(side * rng.uniform(1 - 0.45 * min(1.0, strength), 1.0)))
     coarse = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(coarse, (side, side), interpolation=cv2.INTER_LINEAR), np.uint8)
 
@@ -88,14 +88,14 @@ def _sharpen(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.
 
 
 def _noise(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.uint8]:
-    grain = rng.standard_normal(image.shape, dtype=np.float32) * (rng.uniform(2, 14) * strength)
+    grain = rng.standard_normal(image.shape, dtype=np.float32) * (rng.uniform(1, 10) * strength)
     return np.clip(image + grain * (image > 0), 0, 255).astype(np.uint8)
 
 
 def _cutout(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.uint8]:
     """Blank a small square (DeVries and Taylor, 2017)."""
     side = image.shape[0]
-    size = int(side * rng.uniform(0.05, 0.05 + 0.15 * strength))
+    size = int(side * rng.uniform(0.04, 0.04 + 0.08 * strength))
     row, column = rng.integers(0, side - size, 2)
     image = image.copy()
     image[row : row + size, column : column + size] = 0
