@@ -36,7 +36,6 @@ NAMES: Mapping[str, str] = {
     "normal": "healthy",
     "negative": "healthy",
     "positive": "tumor",
-    "tumour": "tumor",
     "glioma": "mri_glioma",
     "glioma_tumor": "mri_glioma",
     "meningioma": "mri_meningioma",

@@ -50,6 +50,10 @@ def main() -> None:
         app()
     except TumorlensError as error:
         _fail(error)
+    except OSError as error:
+        name = error.filename or "file system"
+        fact = f"cannot be read or written ({error.strerror or error})"
+        _fail(TumorlensError(name, fact, "Check the path, your rights and the space left."))
     except ModuleNotFoundError as error:
         extra = EXTRAS.get((error.name or "").split(".")[0])
         if extra is None:

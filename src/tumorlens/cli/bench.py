@@ -11,7 +11,7 @@ from tumorlens.settings import load_settings
 Folders = Annotated[
     list[Path],
     typer.Argument(
-        metavar="DIR...",
+        metavar="DIR",
         help="Class folders, split/class folders, or folders with cases.csv; several make one set.",
     ),
 ]
@@ -35,7 +35,7 @@ def split(
     out: Annotated[Path, typer.Option(help="The split file to write.")],
     test: Annotated[float, typer.Option(help="Share of cases in test.")] = 0.15,
     val: Annotated[float, typer.Option(help="Share of cases in validation.")] = 0.15,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(help="Another seed, another split.")] = 0,
     published: Annotated[
         bool, typer.Option("--published", help="Keep the folders' own split; print its leaks.")
     ] = False,
@@ -112,7 +112,9 @@ def train(
     from tumorlens.study.datasets.index import read_cases
     from tumorlens.study.recipes import find_recipe
 
-    changes = {key: value for key, value in (("epochs", epochs), ("seed", seed)) if value}
+    changes = {
+        key: value for key, value in (("epochs", epochs), ("seed", seed)) if value is not None
+    }
     chosen = replace(find_recipe(recipe), **changes)
     cases = read_cases(folders)
     made = _split_for(cases, split_file, out)
@@ -130,24 +132,36 @@ def train(
     )  # fmt: skip
     with counting("preparing scans") as report, TrainingBars(chosen.epochs) as bars:
         bundle = run_training(parted, job, watcher=bars, progress=report, resume=resume)
+    choice = bundle.threshold_choice
     console.print(
-        f"threshold {bundle.threshold:.4f} ({bundle.threshold_choice['aim']}; on validation "
-        f"sensitivity {bundle.threshold_choice['sensitivity']:.3f}, specificity "
-        f"{bundle.threshold_choice['specificity']:.3f}, n={bundle.threshold_choice['n']})"
+        f"threshold {bundle.threshold:.4f} ({choice['aim']}): on validation sensitivity "
+        f"{choice['sensitivity']:.3f} (n={choice['n_tumor']}), specificity "
+        f"{choice['specificity']:.3f} (n={choice['n'] - choice['n_tumor']})"
     )
     typer.echo(bundle.folder)
 
 
 def _split_for(cases: list[Any], split_file: Path | None, out: Path) -> Any:
+    """Read the given split, or the run's own, or make one; the run keeps it as split.csv."""
+    from tumorlens.errors import SplitError
     from tumorlens.study import splits
 
     kept = out / "split.csv"
-    if split_file is not None or kept.exists():
-        return splits.read_split(split_file or kept)
+    if split_file is not None:
+        made = splits.read_split(split_file)
+        if not kept.exists():
+            splits.copy_split(split_file, kept)
+        return made
+    if kept.exists():
+        made = splits.read_split(kept)
+        new = [case for case in cases if case.key not in made.parts]
+        if new:
+            fact = f"does not name {len(new)} of the scans given, first {new[0].path}"
+            raise SplitError(kept, fact, "Train into another folder, or name a split.")
+        return made
     with counting("looking for copies") as report:
         groups = splits.group_cases(cases, progress=report)
-    parts = splits.split_cases(cases, groups)
-    return splits.write_split(kept, cases, parts, groups=groups)
+    return splits.write_split(kept, cases, splits.split_cases(cases, groups), groups=groups)
 
 
 def evaluate(
@@ -207,7 +221,7 @@ def _print_figures(figures: Any) -> None:
         console.print(
             f"{name:4} AUC {figure(found, 'auc')}  "
             f"sensitivity {figure(found, 'sensitivity', 'n_tumor')}  "
-            f"specificity {figure(found, 'specificity')}"
+            f"specificity {figure(found, 'specificity', 'n_healthy')}"
         )
     if figures["type"]:
         console.print(f"type accuracy {figure(figures['type'], 'accuracy')}")
@@ -227,7 +241,9 @@ def list_recipes() -> None:
 
 
 @recipes_app.command("show")
-def show_recipe(name: str) -> None:
+def show_recipe(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="See `tumorlens recipes list`.")],
+) -> None:
     """Show everything a recipe decides. Example: `tumorlens recipes show default`."""
     from tumorlens.study.recipes import find_recipe
 

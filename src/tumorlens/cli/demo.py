@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     data: Annotated[
-        Path | None, typer.Argument(metavar="[DATA]", help="A labeled folder; default: phantoms.")
+        Path | None, typer.Argument(metavar="DATA", help="A labeled folder; default: phantoms.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for everything made.")] = Path("demo"),
     per_class: Annotated[int, typer.Option(min=20, help="Phantoms of each class.")] = 120,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from tumorlens.cli.progress import console, counting
 from tumorlens.settings import load_settings
@@ -22,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 def predict(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Images, or folders of images.")
+        list[Path], typer.Argument(metavar="PATH", help="Images, or folders of images.")
     ],
     bundle: Annotated[str, typer.Option(help="A bundle or run folder; default: shipped.")] = "",
     out: Annotated[Path, typer.Option(help="The table to write.")] = Path("predictions.csv"),
@@ -88,10 +89,10 @@ def doctor() -> None:
     for check in checks:
         try:
             for line in check():
-                console.print(f"[green]ok[/green]    {line}")
+                console.print(f"[green]ok[/green]    {escape(line)}")
         except Exception as error:  # noqa: BLE001 (whatever is broken is the finding)
             failed += 1
-            console.print(f"[red]broken[/red] {error}")
+            console.print(f"[red]broken[/red] {escape(str(error))}")
     raise typer.Exit(1 if failed else 0)
 
 

@@ -20,7 +20,7 @@ def find_scans(paths: Iterable[str | Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in map(Path, paths):
-        found.extend(sorted(_walk(path, frozenset())) if path.is_dir() else [path])
+        found.extend(sorted(_walk(path, frozenset())) if os.path.isdir(path) else [path])
     return found
 
 
@@ -29,7 +29,12 @@ def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
     if real in above:
         yield folder
         return
-    with os.scandir(folder) as entries:
+    try:
+        entries = os.scandir(folder)
+    except OSError:
+        yield folder
+        return
+    with entries:
         for entry in entries:
             path = Path(entry.path)
             if entry.name.startswith("."):

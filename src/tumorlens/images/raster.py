@@ -30,6 +30,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp",
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 40_000_000
 MIN_SIDE = 16
+LARGEST = 1e30  # sums of larger pixels overflow 32-bit floats
 JPEG_REDUCED_SIDE = 1024  # longer JPEGs are decoded at 1/2, 1/4 or 1/8, never below this
 NAMED_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".tif": "TIFF",
                  ".tiff": "TIFF", ".webp": "WEBP", ".gif": "GIF"}  # fmt: skip
@@ -47,6 +48,7 @@ _DECODER_ERRORS = (
     Image.DecompressionBombError,
 )
 _SAVE_AS_PNG = "Export the slice again as PNG or JPEG."
+_SMALLER = "Export the slice at its own resolution, or raise TUMORLENS_MAX_PIXELS."
 
 
 def read_scan(
@@ -79,8 +81,8 @@ def read_scan_bytes(
         except _DECODER_ERRORS as e:
             fact = f"damaged or incomplete ({_first_line(e)})"
             raise UnreadableImageError(source, fact, _SAVE_AS_PNG) from e
-    if not np.isfinite(pixels).all():
-        fact = "holds pixels that are not numbers (NaN or infinite)"
+    if not (np.abs(pixels) < LARGEST).all():  # NaN compares false
+        fact = "holds pixels that are not numbers (NaN, infinite, or as good as infinite)"
         raise InvalidPixelsError(source, fact, "Replace them before export, for example by 0.")
     return Scan(pixels=pixels, source=source, notes=tuple(notes))
 
@@ -94,8 +96,8 @@ def _bytes_of(path: Path, max_bytes: int) -> bytes:
             raise UnreadableImageError(path, "is not a regular file", "Name an image file.")
         _check_length(status.st_size, str(path), max_bytes)
         return path.read_bytes()
-    except OSError as e:
-        reason = e.strerror or _first_line(e)
+    except (OSError, ValueError) as e:  # ValueError: a zero byte in the path
+        reason = getattr(e, "strerror", None) or _first_line(e)
         raise UnreadableImageError(
             path, f"cannot be opened ({reason})", "Check the path and your right to read it."
         ) from e
@@ -118,6 +120,10 @@ def _decode(data: bytes, source: str, max_pixels: int, notes: list[str]) -> NDAr
     except UnidentifiedImageError as e:
         fact = f"is not a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} image"
         raise UnreadableImageError(source, fact, _SAVE_AS_PNG) from e
+    except Image.DecompressionBombError as e:
+        # Pillow's own cap, checked before ours can be.
+        fact = f"declares a picture above the cap of {max_pixels:,} pixels ({_first_line(e)})"
+        raise ImageTooLargeError(source, fact, _SMALLER) from e
     with image:
         _check_size(image.size, source, max_pixels)
         _note_oddities(image, source, notes)
@@ -125,10 +131,15 @@ def _decode(data: bytes, source: str, max_pixels: int, notes: list[str]) -> NDAr
         if image.format == "JPEG" and image.mode in ("L", "RGB"):
             grey = _decode_jpeg(data, image.size)
         else:
+            if image.format == "JPEG":
+                simplejpeg.decode_jpeg(data, colorspace="CMYK")  # only to be strict
             grey = _decode_with_pillow(image, source)
+        # Pillow turns TIFF files itself while loading, and takes the tag away.
+        left = image.getexif().get(0x0112, 1)
     if orientation in _UPRIGHT:
         notes.append("turned upright by its EXIF orientation")
-        grey = _UPRIGHT[orientation](grey)
+    if left in _UPRIGHT:
+        grey = _UPRIGHT[left](grey)
     return np.ascontiguousarray(grey, np.float32)
 
 
@@ -138,7 +149,7 @@ def _check_size(size: tuple[int, int], source: str, max_pixels: int) -> None:
         raise ImageTooLargeError(
             source,
             f"declares {width:,} x {height:,} pixels, above the cap of {max_pixels:,}",
-            "Export the slice at its own resolution, or raise TUMORLENS_MAX_PIXELS.",
+            _SMALLER,
         )
     if min(width, height) < MIN_SIDE:
         raise ImageTooSmallError(

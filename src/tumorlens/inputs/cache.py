@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.errors import ImageError
+from tumorlens.errors import ImageError, UnreadableImageError
 from tumorlens.images.raster import read_scan
 from tumorlens.inputs.prepare import InputSpec, prepare
 
@@ -61,6 +61,8 @@ def prepare_files(
     for positions in _in_chunks(list(first_of.values())):
         made = _prepare_chunk([paths[p] for p in positions], spec)
         good = [(p, m) for p, m in zip(positions, made, strict=True) if isinstance(m, np.ndarray)]
+        errors |= {p: _unhashed(paths[p]) for p, _ in good if not hashes[p]}
+        good = [(p, m) for p, m in good if hashes[p]]
         errors |= {p: m for p, m in zip(positions, made, strict=True) if isinstance(m, ImageError)}
         if good:
             _write_chunk(folder, [hashes[p] for p, _ in good], np.stack([m for _, m in good]))
@@ -78,8 +80,8 @@ def hash_files(paths: Sequence[Path]) -> tuple[str, ...]:
 
 def _hash_file(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    except (OSError, ValueError):
         return ""
 
 
@@ -103,6 +105,10 @@ def _prepare_file(path: Path, spec: InputSpec) -> NDArray[np.uint8] | ImageError
         return prepare(read_scan(path), spec).pixels
     except ImageError as error:
         return error
+
+
+def _unhashed(path: Path) -> ImageError:
+    return UnreadableImageError(path, "could not be read at first", "Try again.")
 
 
 def _write_chunk(folder: Path, keys: Sequence[str], pixels: NDArray[np.uint8]) -> None:
@@ -142,5 +148,6 @@ def _gather(
                 chunks[chunk] = np.load(chunk, mmap_mode="r")
             pixels[position] = chunks[chunk][row]
         elif position not in errors:
-            errors[position] = by_hash[key]
+            twin = by_hash[key]
+            errors[position] = type(twin)(paths[position], twin.fact, twin.fix)
     return PreparedSet(pixels, errors, hashes)

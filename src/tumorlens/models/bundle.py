@@ -160,7 +160,7 @@ def write_bundle(bundle: Bundle, card: str) -> None:
             "references": references,
         },
     }
-    text = _ROW_OF_NUMBERS.sub(_on_one_line, json.dumps(stored, indent=1))
+    text = _ROW_OF_NUMBERS.sub(_on_one_line, json.dumps(stored, indent=1, allow_nan=False))
     (bundle.folder / CARD).write_text(card, encoding="utf-8")
     partial = bundle.folder / (SETTINGS + ".partial")
     partial.write_text(text + "\n", encoding="utf-8")

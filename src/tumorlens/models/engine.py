@@ -35,7 +35,9 @@ class Engine:
                 str(bundle.graph), options, providers=["CPUExecutionProvider"]
             )
             self._input = self._session.get_inputs()[0].name
-            self._session.get_outputs()
+            missing = set(OUTPUTS) - {output.name for output in self._session.get_outputs()}
+            if missing:
+                raise ValueError(f"it has no output {', '.join(sorted(missing))}")
         except Exception as e:
             fact = f"cannot be loaded ({str(e).splitlines()[0][:160]})"
             raise BundleError(bundle.graph, fact, "Fetch or train the bundle again.") from e

@@ -35,7 +35,7 @@ def write_table(predictions: Iterable[Prediction], out: Path) -> None:
     """Write predictions.csv whole, or leave what stood there."""
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(map(table_row, predictions))

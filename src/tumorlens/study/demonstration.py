@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tumorlens.errors import TumorlensError
 from tumorlens.models.bundle import load_bundle
 from tumorlens.predictions.heatmaps import overlay
 from tumorlens.predictions.predictor import Predictor
@@ -37,10 +38,11 @@ def demonstrate(
     say: Callable[[str], None],
 ) -> Path:
     """Run index, split, train, evaluate and predict; returns the page `out/index.html`."""
+    _claim(out)
     if data is None:
         say(f"1/5 drawing {6 * per_class} phantoms (synthetic heads, no patient)")
         data = write_phantoms(
-            _emptied(out / "phantoms"), per_class=per_class, seed=PHANTOM_SEED, progress=progress
+            out / "phantoms", per_class=per_class, seed=PHANTOM_SEED, progress=progress
         )
     else:
         say(f"1/5 reading {data}")
@@ -53,7 +55,7 @@ def demonstrate(
     say("3/5 training a small network from scratch (recipe quick)")
     recipe = find_recipe("quick")
     recipe = replace(recipe, epochs=epochs or recipe.epochs)
-    job = Job(recipe=recipe, split=split, out=_emptied(out / "run"), cache=cache, name="demo")
+    job = Job(recipe=recipe, split=split, out=out / "run", cache=cache, name="demo")
     bundle = train(cases, job, watcher=watcher, progress=progress)
     test = [case for case in cases if case.split == "test"]
     say(f"4/5 evaluating it on {len(test)} scans it has not seen")
@@ -66,11 +68,19 @@ def demonstrate(
     return _write_page(out, own, shipped, is_phantom=_are_phantoms(cases))
 
 
-def _emptied(folder: Path) -> Path:
-    """Remove what an earlier demo left; only this command writes there."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    return folder
+def _claim(out: Path) -> None:
+    """Remove what an earlier demo left in `out`; refuse a folder that is not a demo's own.
+
+    Raises TumorlensError for a folder with other content.
+    """
+    mark = out / ".tumorlens-demo"
+    if out.exists() and any(out.iterdir()) and not mark.exists():
+        fix = "Name a new or empty folder with --out."
+        raise TumorlensError(out, "holds files that no demo made", fix)
+    out.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+    for name in ("phantoms", "run"):
+        shutil.rmtree(out / name, ignore_errors=True)
 
 
 def _are_phantoms(cases: Sequence[Case]) -> bool:

@@ -8,6 +8,7 @@ row: the hash of all the rest, so that an edited or mixed file is noticed.
 
 import csv
 import hashlib
+import shutil
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -125,8 +126,10 @@ def _one_fold(
     strata: NDArray[np.str_], groups: NDArray[np.int64], *, share: float, seed: int
 ) -> NDArray[np.int64]:
     """Take whole groups holding about `share` of the cases; whole numbers of 40ths."""
-    pieces = 40 if len(np.unique(groups)) >= 200 else 10
-    taken = max(1, round(share * pieces))
+    # No more pieces than the largest stratum has cases, or scikit-learn refuses.
+    most = int(np.unique(strata, return_counts=True)[1].max())
+    pieces = min(40 if len(np.unique(groups)) >= 200 else 10, most)
+    taken = min(max(1, round(share * pieces)), pieces - 1)
     folds = StratifiedGroupKFold(pieces, shuffle=True, random_state=seed)
     held = [fold for _, fold in folds.split(np.zeros(len(strata)), strata, groups)]
     return np.sort(np.concatenate(held[:taken]))
@@ -217,6 +220,13 @@ def read_split(path: Path) -> Split:
         pictures={row[6]: row[4] for row in rows},
         fingerprint=fingerprint,
     )
+
+
+def copy_split(source: Path, out: Path) -> None:
+    """Keep a split file with what was made from it."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if source.resolve() != out.resolve():
+        shutil.copyfile(source, out)
 
 
 def _fingerprint(rows: Sequence[Sequence[str]]) -> str:

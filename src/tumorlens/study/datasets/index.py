@@ -113,7 +113,7 @@ def _rows_of_table(table: Path) -> Iterator[_Row]:
             records = [{k: (v or "").strip() for k, v in row.items() if k} for row in reader]
     except UnicodeDecodeError as e:
         raise CasesError(table, "is not UTF-8 text", "Save it as CSV in UTF-8.") from e
-    _check_files(table, [base / record["path"] for record in records])
+    _check_records(table, records)
     for record in records:
         split = record.get("split", "").lower()
         yield _Row(
@@ -121,15 +121,24 @@ def _rows_of_table(table: Path) -> Iterator[_Row]:
             inside=record["path"],
             name=record["label"],
             modality=record.get("modality", "").lower() or None,
-            split=SPLIT_NAMES.get(split, split) or None,
+            split=SPLIT_NAMES.get(split),
             patient=record.get("patient") or None,
             group=record.get("group") or None,
             mask=base / record["mask"] if record.get("mask") else None,
         )
 
 
-def _check_files(table: Path, paths: Sequence[Path]) -> None:
-    lost = [path for path in paths if not path.exists()]
+def _check_records(table: Path, records: Sequence[dict[str, str]]) -> None:
+    """Refuse values that would go wrong, or go missing, later on."""
+    for column, known in (("modality", labels.MODALITIES), ("split", SPLIT_NAMES)):
+        odd = {record.get(column, "").lower() for record in records} - {"", *known}
+        if odd:
+            fact = f"has unknown values of {column}: {', '.join(sorted(odd))}"
+            raise CasesError(table, fact, f"Known are {', '.join(known)}, or nothing.")
+    named = [
+        record[column] for record in records for column in ("path", "mask") if column in record
+    ]
+    lost = [name for name in named if name and not (table.parent / name).exists()]
     if lost:
         fact = f"lists {len(lost)} files that do not exist, first {lost[0]}"
         raise CasesError(table, fact, "Paths are relative to the table's own folder.")

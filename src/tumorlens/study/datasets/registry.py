@@ -35,7 +35,7 @@ DATASETS: Mapping[str, DatasetRow] = {
             modality=None,
             published_split="train/val/test folders, 70/15/15, drawn by image",
             caution="About half are flipped, rotated or brightened copies; ct_tumor is partly "
-            "haemorrhage and carries burned-in names.",
+            "hemorrhage and carries burned-in names.",
         ),
         DatasetRow(
             name="navoneel",

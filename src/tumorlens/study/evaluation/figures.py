@@ -71,6 +71,7 @@ def detection_figures(answers: Answers, rows: NDArray[np.bool_]) -> dict[str, An
     counts = {
         "n": int(rows.sum()),
         "n_tumor": int(truth.sum()),
+        "n_healthy": int((~truth).sum()),
         "n_groups": len(np.unique(answers.groups[rows])),
         "threshold": answers.threshold,
         "confusion": confusion_matrix(truth, flagged, labels=[False, True]).tolist(),

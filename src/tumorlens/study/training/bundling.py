@@ -52,13 +52,19 @@ def make_bundle(
     truth = np.array([labels.is_tumor(label) for label in validation.names])
     choice = calibrate.choose_threshold(scores, truth, sensitivity=recipe.sensitivity_aim)
     reference = run_engine(engine, training.images)[1]
-    figures = validation_figures(logits, validation.names, validation.strata)
+    figures = {
+        # JSON knows no NaN: what validation could not show is null.
+        key: value if np.isfinite(value) else None
+        for key, value in validation_figures(logits, validation.names, validation.strata).items()
+    }
     bundle = replace(
         draft,
         temperature=temperature,
         threshold=choice["threshold"],
         threshold_choice=choice,
-        abstention=calibrate.choose_band(scores, truth, threshold=choice["threshold"]),
+        abstention=calibrate.choose_band(
+            scores, truth, threshold=choice["threshold"], error=1 - recipe.sensitivity_aim
+        ),
         scope=calibrate.choose_scope(reference, embedding, seed=recipe.seed),
         details={
             "created": datetime.now(UTC).isoformat(timespec="seconds"),

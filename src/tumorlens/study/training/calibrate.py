@@ -19,7 +19,6 @@ from tumorlens.study.training.monitor import set_losses
 NEIGHBORS = 5
 REFERENCES = 512
 IN_SCOPE = 0.99  # share of validation scans kept
-BAND_ERROR = 0.01
 
 
 def fit_temperature(logits: NDArray[np.floating], names: Sequence[str]) -> float:
@@ -62,19 +61,19 @@ def choose_threshold(
 
 
 def choose_band(
-    scores: NDArray[np.floating], truth: NDArray[np.bool_], *, threshold: float
+    scores: NDArray[np.floating], truth: NDArray[np.bool_], *, threshold: float, error: float
 ) -> Abstention:
-    """Take the probabilities that both classes reach at the given error each.
+    """Take the probabilities that both classes reach at the given `error` each.
 
     Class-conditional split conformal prediction (Vovk, 2012): below `low` lies at most
-    BAND_ERROR of the tumors, above `high` at most that share of the healthy. Where the two
+    that share of the tumors, above `high` at most that share of the healthy. Where the two
     do not overlap, nothing is uncertain.
     """
-    low = float(np.quantile(scores[truth], BAND_ERROR, method="lower"))
-    high = float(np.quantile(scores[~truth], 1 - BAND_ERROR, method="higher"))
+    low = float(np.quantile(scores[truth], error, method="lower"))
+    high = float(np.quantile(scores[~truth], 1 - error, method="higher"))
     if low >= high:
         low = high = threshold
-    return Abstention(low=low, high=high, error=BAND_ERROR)
+    return Abstention(low=low, high=high, error=error)
 
 
 def choose_scope(

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import warnings
 from pathlib import Path
 
 import keras
@@ -27,7 +28,8 @@ def export_graph(model: keras.Model, folder: Path) -> Path:
     side, atoms = model.input.shape[1], model.output.shape[-1]
     signature = [keras.InputSpec(shape=(None, side, side, 1), dtype="uint8", name="scan")]
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tf2onnx and NumPy disagree about old names
         graph.export(
             str(out), format="onnx", input_signature=signature, opset_version=OPSET, verbose=False
         )

@@ -1,0 +1,68 @@
+"""The model card says what a bundle is, what it was made from and what it must not be used for."""
+
+from dataclasses import replace
+
+import jinja2
+import pytest
+
+from tumorlens.models.bundle import Abstention
+from tumorlens.reports.card import write_card
+
+CHOICE = {"aim": "sensitivity >= 0.98 at the best specificity", "part": "validation", "n": 50,
+          "n_tumor": 20, "threshold": 0.41, "sensitivity": 0.98, "specificity": 0.873}  # fmt: skip
+DETAILS = {
+    "created": "2026-01-01T00:00:00+00:00",
+    "recipe": {"name": "quick", "summary": "a first look", "network": "residual-tiny", "seed": 3},
+    "parameters": 178166,
+    "validation": {"epoch": 7},
+    "data": {
+        "split": "0123456789abcdef",
+        "leaks": {"n": 40, "share": 0.0},
+        "cases": {"train": {"set/ct_tumor": 100}, "val": {"set/ct_tumor": 20},
+                  "test": {"set/mri_glioma": 11}},
+    },
+}  # fmt: skip
+
+
+@pytest.fixture
+def bundle(tiny_bundle):
+    return replace(tiny_bundle, threshold=0.4123, threshold_choice=CHOICE, details=DETAILS)
+
+
+def test_a_card_says_research_use_before_anything_else(bundle):
+    title, first = [line for line in write_card(bundle).splitlines() if line][:2]
+    assert title == "# tiny"
+    assert first.startswith("**Research use only. Not a medical device")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["residual-tiny, 178,166 parameters", "64 x 64 pixels", "epoch 7", "seed 3",
+     "`0123456789abcdef`", "Threshold 0.4123", "sensitivity 0.980, specificity 0.873",
+     "n=50, 20 with tumor", "## Known limits", "## Do not use it to", "hemorrhage"],
+)  # fmt: skip
+def test_a_card_names_its_facts(bundle, text):
+    assert text in " ".join(write_card(bundle).split())
+
+
+def test_a_card_counts_every_set_and_label_in_every_part(bundle):
+    rows = [line for line in write_card(bundle).splitlines() if line.startswith("| set/")]
+    assert rows == ["| set/ct_tumor | 100 | 20 | 0 |", "| set/mri_glioma | 0 | 0 | 11 |"]
+
+
+def test_a_card_of_a_leaking_split_says_so(bundle):
+    leaks = {"n": 1445, "share": 0.658}
+    leaking = replace(bundle, details=DETAILS | {"data": DETAILS["data"] | {"leaks": leaks}})
+    assert "**This split leaks:** 65.8 %" in write_card(leaking)
+    assert "leaks" not in write_card(bundle)
+
+
+def test_a_card_describes_the_band_or_says_that_there_is_none(bundle):
+    assert 'Between 0.450 and 0.550 the answer is "uncertain"' in write_card(bundle)
+    never = replace(bundle, abstention=Abstention(0.5, 0.5, 0.01))
+    assert 'No probability is called "uncertain"' in write_card(never)
+
+
+def test_a_card_cannot_be_written_of_a_bundle_that_does_not_say_where_it_comes_from(bundle):
+    with pytest.raises(jinja2.UndefinedError):
+        write_card(replace(bundle, details={}))
