@@ -49,9 +49,7 @@ def test_the_images_given_are_left_as_they_were(images):
 
 
 def test_the_same_generator_gives_the_same_images_and_another_gives_others(images):
-    first, again, other = (
-        augment_batch(images, np.random.default_rng(seed)) for seed in (5, 5, 6)
-    )
+    first, again, other = (augment_batch(images, np.random.default_rng(seed)) for seed in (5, 5, 6))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 

@@ -102,15 +102,24 @@ def overlapping(n: int = 2000) -> tuple[np.ndarray, np.ndarray]:
 
 def test_the_band_leaves_out_at_most_its_error_of_each_class():
     scores, truth = overlapping()
-    band = calibrate.choose_band(scores, truth, threshold=0.5)
+    band = calibrate.choose_band(scores, truth, threshold=0.5, error=0.01)
     assert 0 < band.low < band.high < 1
     assert (scores[truth] < band.low).mean() <= band.error
     assert (scores[~truth] > band.high).mean() <= band.error
 
 
+@pytest.mark.parametrize("error", [0.01, 0.02, 0.05])
+def test_the_band_keeps_the_error_it_was_given(error):
+    scores, truth = overlapping()
+    band = calibrate.choose_band(scores, truth, threshold=0.5, error=error)
+    assert band.error == error
+    assert (scores[truth] < band.low).mean() == pytest.approx(error, abs=0.002)
+    assert (scores[~truth] > band.high).mean() == pytest.approx(error, abs=0.002)
+
+
 def test_the_band_is_no_wider_than_its_error_asks():
     scores, truth = overlapping()
-    band = calibrate.choose_band(scores, truth, threshold=0.5)
+    band = calibrate.choose_band(scores, truth, threshold=0.5, error=0.01)
     assert (scores[truth] < band.low).mean() > 0.8 * band.error
     assert (scores[~truth] > band.high).mean() > 0.8 * band.error
 
@@ -118,7 +127,7 @@ def test_the_band_is_no_wider_than_its_error_asks():
 def test_the_band_holds_on_scores_it_was_not_chosen_on():
     scores, truth = overlapping()
     half = np.arange(len(scores)) % 2 == 0
-    band = calibrate.choose_band(scores[half], truth[half], threshold=0.5)
+    band = calibrate.choose_band(scores[half], truth[half], threshold=0.5, error=0.01)
     fresh, known = scores[~half], truth[~half]
     assert (fresh[known] < band.low).mean() < 0.025
     assert (fresh[~known] > band.high).mean() < 0.025
@@ -126,7 +135,7 @@ def test_the_band_holds_on_scores_it_was_not_chosen_on():
 
 def test_where_the_classes_do_not_overlap_nothing_is_uncertain():
     scores, truth = np.array([0.1, 0.2, 0.8, 0.9]), np.array([0, 0, 1, 1], bool)
-    band = calibrate.choose_band(scores, truth, threshold=0.5)
+    band = calibrate.choose_band(scores, truth, threshold=0.5, error=0.01)
     assert (band.low, band.high) == (0.5, 0.5)
 
 

@@ -316,7 +316,9 @@ def test_evaluate_measures_the_test_part_of_a_split(run, scans, bundle, split_fi
 
 
 @pytest.mark.parametrize("part", ["train", "val", "all"])
-def test_evaluate_measures_the_part_it_is_told(run, scans, bundle, split_file, tmp_path, part):
+def test_evaluate_measures_the_part_it_is_told(  # noqa: PLR0917
+    run, scans, bundle, split_file, tmp_path, part
+):
     run("evaluate", scans, "--bundle", bundle, "--split", split_file, "--part", part,
         "--out", tmp_path / "results")  # fmt: skip
     found = json.loads((tmp_path / "results" / "evaluation.json").read_text())
@@ -393,7 +395,7 @@ def test_a_mistake_of_the_user_is_one_line_and_status_2(run, mistake, scans, bun
     shutil.copy(places["one"], tmp_path / "zebra" / "zebra")
     for label in ("ct_tumor", "ct_healthy"):
         (tmp_path / "few" / label).mkdir(parents=True)
-        for number in range(1, 5):
+        for number in (1, 2):
             shutil.copy(scans / label / f"{label}_000{number}.png", tmp_path / "few" / label)
     ended = run(*(str(word).format(**places) for word in MISTAKES[mistake]))
     assert is_one_error_line(ended), ended
@@ -417,7 +419,9 @@ def test_a_part_that_the_split_does_not_have_is_answered_with_the_known_ones(
 
 
 @pytest.mark.parametrize(("name", "value"), [("BATCH", "many"), ("WORKERS", "-1")])
-def test_a_setting_that_cannot_work_is_named(run, three, bundle, monkeypatch, name, value):
+def test_a_setting_that_cannot_work_is_named(  # noqa: PLR0917
+    run, three, bundle, monkeypatch, name, value
+):
     monkeypatch.setenv(f"TUMORLENS_{name}", value)
     ended = run("predict", three, "--bundle", bundle)
     assert is_one_error_line(ended)
@@ -454,7 +458,8 @@ def test_without_the_bench_a_command_of_it_names_the_extra(module, words, scans,
     assert found.returncode == 2, found.stderr
     assert "Traceback" not in found.stderr
     last = found.stderr.strip().splitlines()[-1]
-    assert last == f'error: {module}: is not installed. Install the bench: pip install "tumorlens[train]"..'[:-1]
+    assert last.startswith(f"error: {module}")
+    assert last.endswith('is not installed. Install the bench: pip install "tumorlens[train]".')
 
 
 def test_prediction_needs_nothing_of_the_bench(three, bundle, tmp_path):

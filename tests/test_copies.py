@@ -89,21 +89,6 @@ def planted(heads, tmp_path_factory) -> list[Link]:
     return find_copies(paths)
 
 
-def framed(a: Picture) -> Picture:
-    return cv2.copyMakeBorder(a, 12, 12, 12, 12, cv2.BORDER_CONSTANT, value=0)
-
-
-@pytest.mark.parametrize(
-    "frame", [framed, lambda a: a], ids=["of the margin", "into the head where it fills the frame"]
-)
-def test_a_crop_of_five_percent_is_found(heads, tmp_path, frame):
-    paths = [write(tmp_path / f"{i}.png", frame(head)) for i, head in enumerate(heads)]
-    paths += [write(tmp_path / f"{i}c.png", cropped(frame(h))) for i, h in enumerate(heads)]
-    found = {(k.a, k.b) for k in find_copies(paths) if k.kind == "copy"}
-    right = [i for i in range(HEADS) if (i, HEADS + i) in found]
-    assert len(right) >= 0.95 * HEADS
-
-
 def head_of(position: int) -> int:
     return position % HEADS
 

@@ -42,7 +42,9 @@ def random_answers(seed: int, n: int = 80, *, threshold: float = 0.4) -> Answers
 def make_answers(names, probabilities, *, threshold: float = 0.5, groups=None) -> Answers:
     names = tuple(str(name) for name in names)
     groups = np.arange(len(names)).astype(str) if groups is None else np.array(groups)
-    return Answers(names, groups, np.array(probabilities, float), ("tumor",) * len(names), threshold)
+    return Answers(
+        names, groups, np.array(probabilities, float), ("tumor",) * len(names), threshold
+    )
 
 
 def one_atom(*atoms: str) -> np.ndarray:
@@ -90,7 +92,8 @@ def test_detection_counts_cases_tumors_and_groups():
         groups=["p1", "p1", "p2"],
     )  # fmt: skip
     found = detection_figures(answers, all_rows(answers))
-    assert (found["n"], found["n_tumor"], found["n_groups"]) == (3, 2, 2)
+    counts = ("n", "n_tumor", "n_healthy", "n_groups")
+    assert [found[name] for name in counts] == [3, 2, 1, 2]
     assert found["confusion"] == [[0, 1], [1, 1]]
 
 

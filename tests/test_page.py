@@ -12,8 +12,9 @@ from markupsafe import Markup
 
 from tumorlens.reports.page import figure, picture, render_page, share
 
-DETECTION = {"n": 40, "n_tumor": 20, "n_groups": 35, "threshold": 0.4, "auc": 0.9, "auc_low": 0.8,
-             "auc_high": 0.95, "sensitivity": 0.9, "specificity": 0.7, "f1": None}  # fmt: skip
+DETECTION = {"n": 40, "n_tumor": 20, "n_healthy": 18, "n_groups": 35, "threshold": 0.4,
+             "auc": 0.9, "auc_low": 0.8, "auc_high": 0.95, "sensitivity": 0.9, "specificity": 0.7,
+             "f1": None}  # fmt: skip
 FIGURES = {
     "created": "2026-01-01T00:00:00+00:00",
     "bundle": "tiny@0123456789ab",
@@ -117,7 +118,7 @@ def test_sensitivity_carries_the_number_of_tumors():
 
 
 def test_specificity_on_the_page_carries_the_number_of_healthy_scans():
-    assert "0.700 (n=20)" in page_of()
+    assert "0.700 (n=18)" in page_of()
 
 
 def test_a_share_is_a_percentage():

@@ -141,6 +141,17 @@ def test_few_groups_are_refused_clearly_or_split_into_three_parts(each):
     assert set(parts) == set(PARTS)
 
 
+@pytest.mark.parametrize("groups", range(3, 11))
+@pytest.mark.parametrize("seed", range(3))
+def test_three_groups_a_label_suffice_for_three_parts(groups, seed):
+    """However many cases each has; a label with fewer is refused."""
+    cases = make_cases(["mri_tumor"] * (7 * groups) + ["mri_healthy"] * (7 * groups))
+    numbers = np.repeat(np.arange(2 * groups), 7)
+    parts = splits.split_cases(cases, Groups(numbers, numbers), seed=seed)
+    found = {(case.label, part) for case, part in zip(cases, parts, strict=True)}
+    assert found == {(label, part) for label in ("mri_tumor", "mri_healthy") for part in PARTS}
+
+
 def write_picture(path: Path, pixels: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(cv2.imencode(".png", np.ascontiguousarray(pixels))[1].tobytes())
@@ -184,8 +195,11 @@ def test_slices_of_one_patient_share_a_group_but_no_picture(folder):
 
 
 def test_given_groups_patients_and_copies_chain_together(folder):
-    changes = {"00_copymri_healthy": {"patient": "p"}, "07mri_glioma": {"patient": "p", "group": "g"},
-               "08mri_glioma": {"group": "g"}}  # fmt: skip
+    changes = {
+        "00_copymri_healthy": {"patient": "p"},
+        "07mri_glioma": {"patient": "p", "group": "g"},
+        "08mri_glioma": {"group": "g"},
+    }
     cases = [replace(c, **changes.get(c.path.stem + c.label, {})) for c in read_cases(folder)]
     found = splits.group_cases(cases)
     assert len(set(numbers_of(cases, found.groups, "00mri_healthy", *changes))) == 1
@@ -328,6 +342,15 @@ def test_a_leaking_split_is_refused_with_its_counts(leaking):
     with pytest.raises(LeakError, match="2 of 3 test cases") as caught:
         splits.apply_split(*leaking)
     assert "--allow-leaks" in caught.value.fix
+
+
+def test_a_leak_into_validation_alone_is_refused_too(tmp_path):
+    cases = make_cases(["mri_healthy"] * 3)
+    groups = np.array([0, 1, 1])
+    parts = ["train", "val", "test"]
+    split = splits.write_split(tmp_path / "s.csv", cases, parts, groups=Groups(groups, groups))
+    with pytest.raises(LeakError, match="1 of 1 test cases"):
+        splits.apply_split(cases, split)
 
 
 def test_a_leaking_split_is_applied_where_that_is_allowed(leaking):

@@ -1,5 +1,6 @@
 """The state of a run comes back whole, or not at all."""
 
+import contextlib
 from pathlib import Path
 
 import keras
@@ -113,13 +114,11 @@ def test_a_file_of_other_arrays_is_refused(tmp_path):
 
 
 def test_a_state_without_a_best_epoch_yet_is_loaded_or_refused_clearly(saved, tmp_path):
-    path, model, state = saved
+    _, model, state = saved
     early = RunState(1, 0, float("inf"), state.averaged, [])
     save_state(tmp_path / "state.npz", early, model=model, optimizer=model.optimizer)
-    try:
+    with contextlib.suppress(TrainingError):
         assert load(tmp_path / "state.npz", make_network()).best == []
-    except TrainingError:
-        pass
 
 
 def test_weights_are_copies_that_training_does_not_change():

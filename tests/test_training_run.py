@@ -281,8 +281,9 @@ def few_phantoms(tmp_path_factory) -> Path:
 
 
 def command(folder: Path, run: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "tumorlens", "train", str(folder), "--recipe", "quick",
-            "--epochs", "4", "--out", str(run), "--cache", str(run.parent / "cache"), *more]  # fmt: skip
+    words = ["train", str(folder), "--recipe", "quick", "--epochs", "4", "--out", str(run),
+             "--cache", str(run.parent / "cache")]  # fmt: skip
+    return [sys.executable, "-m", "tumorlens", *words, *more]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL on Windows")

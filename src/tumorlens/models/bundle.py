@@ -120,6 +120,12 @@ def _from_json(folder: Path, stored: dict[str, Any]) -> Bundle:
     scope = stored["scope"]
     references = np.array(scope["references"], np.float32)
     references /= np.linalg.norm(references, axis=1, keepdims=True)
+    if not np.isfinite(references).all() or not float(stored["temperature"]) > 0:
+        raise ValueError("a scope reference or the temperature is out of range")
+    choice = dict(stored["threshold_choice"])
+    lost = {"aim", "part", "n", "n_tumor", "sensitivity", "specificity"} - set(choice)
+    if lost:
+        raise ValueError(f"threshold_choice lacks {', '.join(sorted(lost))}")
     known = ("schema", "name", "sha256", "atoms", "input", "temperature", "threshold",
              "threshold_choice", "abstention", "scope")  # fmt: skip
     return Bundle(
@@ -130,7 +136,7 @@ def _from_json(folder: Path, stored: dict[str, Any]) -> Bundle:
         spec=load_spec(stored["input"]),
         temperature=float(stored["temperature"]),
         threshold=float(stored["threshold"]),
-        threshold_choice=stored["threshold_choice"],
+        threshold_choice=choice,
         abstention=Abstention(**stored["abstention"]),
         scope=Scope(references, int(scope["neighbors"]), float(scope["limit"]), scope["kept"]),
         details={key: value for key, value in stored.items() if key not in known},

@@ -108,7 +108,27 @@ def split_cases(
     if val > 0:
         inside = _one_fold(strata[rest], groups.groups[rest], share=val / (1 - test), seed=seed + 1)
         parts[rest[inside]] = "val"
+    _fill_gaps(parts, strata, groups.groups, needed=("test", "val") if val > 0 else ("test",))
     return parts.tolist()
+
+
+def _fill_gaps(
+    parts: NDArray[np.object_],
+    strata: NDArray[np.str_],
+    groups: NDArray[np.int64],
+    *,
+    needed: Sequence[str],
+) -> None:
+    """Move a label's smallest training group into a part that lacks the label, in place."""
+    for stratum in np.unique(strata):
+        for part in needed:
+            if ((strata == stratum) & (parts == part)).any():
+                continue
+            own, sizes = np.unique(
+                groups[(strata == stratum) & (parts == "train")], return_counts=True
+            )
+            if len(own) > 1:
+                parts[groups == own[sizes.argmin()]] = part
 
 
 def _check_strata(strata: NDArray[np.str_], groups: NDArray[np.int64]) -> None:
@@ -125,10 +145,10 @@ def _check_strata(strata: NDArray[np.str_], groups: NDArray[np.int64]) -> None:
 def _one_fold(
     strata: NDArray[np.str_], groups: NDArray[np.int64], *, share: float, seed: int
 ) -> NDArray[np.int64]:
-    """Take whole groups holding about `share` of the cases; whole numbers of 40ths."""
+    """Take whole groups holding about `share` of the cases, in 40ths (20ths of small sets)."""
     # No more pieces than the largest stratum has cases, or scikit-learn refuses.
     most = int(np.unique(strata, return_counts=True)[1].max())
-    pieces = min(40 if len(np.unique(groups)) >= 200 else 10, most)
+    pieces = min(40 if len(np.unique(groups)) >= 200 else 20, most)
     taken = min(max(1, round(share * pieces)), pieces - 1)
     folds = StratifiedGroupKFold(pieces, shuffle=True, random_state=seed)
     held = [fold for _, fold in folds.split(np.zeros(len(strata)), strata, groups)]
@@ -159,12 +179,13 @@ def find_leaks(
         held[part].add(group)
     rows = [(n, g) for n, p, g in zip(labels, parts, groups, strict=True) if p == "test"]
     names = ["all", *sorted({name for name, _ in rows})]
+    outside = held["train"] | held["val"]
     return [
         Leak(
             name,
             sum(name in ("all", n) for n, _ in rows),
             sum(name in ("all", n) and g in held["train"] for n, g in rows),
-            sum(name in ("all", n) and g in held["train"] | held["val"] for n, g in rows),
+            sum(name in ("all", n) and g in outside for n, g in rows),
         )
         for name in names
     ]
@@ -206,7 +227,7 @@ def read_split(path: Path) -> Split:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             header, *rows = list(csv.reader(file))
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, csv.Error) as e:
         fix = "Make it with `tumorlens split DIR --out FILE`."
         raise SplitError(path, f"cannot be read as a split file ({e})", fix) from e
     if tuple(header) != COLUMNS or not rows or any(len(row) != len(COLUMNS) for row in rows):

@@ -116,7 +116,7 @@ def thumbnail(picture: NDArray[np.float32]) -> NDArray[np.int8]:
     small = cv2.resize(picture, (THUMB_SIDE, THUMB_SIDE), interpolation=cv2.INTER_AREA)
     detail = small - cv2.GaussianBlur(small, (0, 0), _HIGH_PASS_SIGMA)
     spread = float(detail.std())
-    if spread == 0:
+    if spread <= 1e-4 * float(np.abs(small).max()):  # flat, but for rounding
         return np.zeros(detail.shape, np.int8)
     local = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), _CONTRAST_SIGMA))
     detail /= local + _CONTRAST_FLOOR * spread

@@ -111,8 +111,8 @@ def _rows_of_table(table: Path) -> Iterator[_Row]:
                 columns = ", ".join(sorted(missing))
                 raise CasesError(table, f"has no column {columns}", f"Columns: {','.join(COLUMNS)}")
             records = [{k: (v or "").strip() for k, v in row.items() if k} for row in reader]
-    except UnicodeDecodeError as e:
-        raise CasesError(table, "is not UTF-8 text", "Save it as CSV in UTF-8.") from e
+    except (UnicodeDecodeError, csv.Error) as e:
+        raise CasesError(table, f"is not CSV in UTF-8 ({e})", "Save it as CSV in UTF-8.") from e
     _check_records(table, records)
     for record in records:
         split = record.get("split", "").lower()
@@ -135,6 +135,8 @@ def _check_records(table: Path, records: Sequence[dict[str, str]]) -> None:
         if odd:
             fact = f"has unknown values of {column}: {', '.join(sorted(odd))}"
             raise CasesError(table, fact, f"Known are {', '.join(known)}, or nothing.")
+    if not all(record["path"] for record in records):
+        raise CasesError(table, "has rows without a path", "Name a file in every row.")
     named = [
         record[column] for record in records for column in ("path", "mask") if column in record
     ]

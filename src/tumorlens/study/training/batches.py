@@ -48,7 +48,7 @@ def epoch_positions(
     rng = np.random.default_rng((seed, epoch))
     chosen = one_of_each_picture(data.pictures, rng.permutation(len(data)))
     strata, counts = np.unique(data.strata[chosen], return_counts=True)
-    weight_of = dict(zip(strata.tolist(), counts ** (-balance), strict=True))
+    weight_of = dict(zip(strata.tolist(), counts.astype(float) ** -balance, strict=True))
     weights = np.array([weight_of[s] for s in data.strata[chosen].tolist()])
     chosen = chosen[order := rng.permutation(len(chosen))]
     expected = np.cumsum(weights[order] / weights.sum() * len(chosen))

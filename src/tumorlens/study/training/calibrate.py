@@ -48,6 +48,8 @@ def choose_threshold(
     below = scores[scores < above].max(initial=0.0)
     # Between two observed scores, so that rounding on another machine moves no scan across.
     threshold = float((above + below) / 2)
+    if threshold <= below:  # neighboring floats have nothing between them
+        threshold = float(above)
     flagged = scores >= threshold
     return {
         "aim": f"sensitivity >= {sensitivity:g} at the best specificity",
@@ -81,8 +83,9 @@ def choose_scope(
 ) -> Scope:
     """Keep a sample of training embeddings, and the distance most validation scans are within."""
     rng = np.random.default_rng(seed)
-    taken = rng.permutation(len(reference))[:REFERENCES]
-    rows = reference[taken] / np.maximum(np.linalg.norm(reference[taken], axis=1)[:, None], 1e-12)
+    reference = reference[np.linalg.norm(reference, axis=1) > 0]  # the rest has no direction
+    rows = reference[rng.permutation(len(reference))[:REFERENCES]]
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     # As it will be stored: whole numbers, normalized again.
     rows = np.rint(rows * REFERENCE_SCALE)
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.errors import TrainingError
 from tumorlens.study.networks.registry import NETWORKS
 from tumorlens.study.recipes import Recipe
 from tumorlens.study.training.batches import TrainingSet, epoch_batches, epoch_positions
@@ -99,14 +100,21 @@ def fit(
             "images_per_s": steps * recipe.batch / trained,
             "seconds": time.perf_counter() - started,
         }
+        if not np.isfinite(row["val_loss"]):
+            raise TrainingError(
+                run,
+                f"diverged in epoch {state.epoch + 1}: its validation loss is not a number",
+                "Train again with a lower learning rate.",
+            )
         state.epoch += 1
         is_best = row["val_loss"] < state.best_loss
         if is_best:
             state.best_loss, state.best_epoch = row["val_loss"], state.epoch
             state.best = [value.copy() for value in state.averaged]
-        save_state(run / STATE_FILE, state, model=model, optimizer=model.optimizer)
         history.append(row)
+        # In this order: a kill in between leaves a row too many, and `_begin` drops it.
         write_history(run / HISTORY_FILE, history)
+        save_state(run / STATE_FILE, state, model=model, optimizer=model.optimizer)
         watcher.epoch(row, is_best)
     assign_weights(shadow.variables, state.best)
     return Trained(shadow, state.best_epoch, state.epoch, history)
@@ -115,7 +123,6 @@ def fit(
 def _begin(run: Path, model: keras.Model) -> tuple[RunState, list[Row]]:
     if (run / STATE_FILE).exists():
         state = load_state(run / STATE_FILE, model=model, optimizer=model.optimizer)
-        # A kill between the two writes leaves a history one row short or long at most.
         return state, read_history(run / HISTORY_FILE)[: state.epoch]
     return RunState(averaged=read_weights(model.variables)), []
 

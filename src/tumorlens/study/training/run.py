@@ -112,11 +112,20 @@ def _open_run(out: Path, config: dict[str, Any], *, resume: bool) -> None:
         if not resume:
             fix = "Go on with --resume, or name another folder."
             raise TrainingError(out, "holds a run already", fix)
-        if json.loads(stored.read_text(encoding="utf-8")) != json.loads(json.dumps(config)):
+        if _read_config(stored) != json.loads(json.dumps(config)):
             fix = "Resume with the same recipe, folders and split, or name another folder."
             raise TrainingError(out, "holds a run of another recipe, data set or split", fix)
-    stored.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    partial = stored.with_name(CONFIG_FILE + ".partial")
+    partial.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    partial.replace(stored)
     (out / "environment.json").write_text(json.dumps(_environment(), indent=1) + "\n")
+
+
+def _read_config(stored: Path) -> Any:
+    try:
+        return json.loads(stored.read_text(encoding="utf-8"))
+    except ValueError as e:
+        raise TrainingError(stored, "is damaged", "Train into another folder.") from e
 
 
 def _environment() -> dict[str, Any]:

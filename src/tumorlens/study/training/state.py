@@ -1,5 +1,6 @@
 """The state of a run on disk: written whole after every epoch, so a kill loses at most one."""
 
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,9 +75,8 @@ def load_state(path: Path, *, model: keras.Model, optimizer: keras.Optimizer) ->
             groups.setdefault(name.rsplit("_", 1)[0], []).append(arrays[name])
         assign_weights(model.variables, groups["weights"])
         assign_weights(optimizer.variables, groups["optimizer"])
-    except (OSError, ValueError, KeyError) as e:
+        averaged, best = groups["averaged"], groups.get("best", [])
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as e:
         fix = "Start again in another folder, or with the recipe that made it."
         raise TrainingError(path, f"cannot be resumed from ({e})", fix) from e
-    return RunState(
-        int(epoch), int(best_epoch), float(best_loss), groups["averaged"], groups["best"]
-    )
+    return RunState(int(epoch), int(best_epoch), float(best_loss), averaged, best)
