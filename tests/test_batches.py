@@ -99,7 +99,7 @@ def test_another_seed_or_epoch_shows_another_order(other):
 
 def all_batches(strength: float = 0.0, seed: tuple[int, ...] = (0, 0), batch: int = 8):
     positions = np.arange(40)
-    return list(epoch_batches(RARE, positions, batch=batch, strength=strength, seed=seed))
+    return list(epoch_batches(RARE, positions, batch=batch, side=4, strength=strength, seed=seed))
 
 
 def test_batches_show_the_positions_in_order_with_their_masks():
@@ -126,7 +126,9 @@ def test_the_same_seed_augments_the_same_and_another_epoch_augments_anew():
     data = big_set()
 
     def shown(seed: tuple[int, int]) -> np.ndarray:
-        found = epoch_batches(data, np.arange(24), batch=8, strength=1.0, seed=seed)
+        found = epoch_batches(
+            data, np.arange(24), batch=8, side=data.images.shape[1], strength=1.0, seed=seed
+        )
         return np.concatenate([images for images, _ in found])
 
     np.testing.assert_array_equal(shown((0, 1)), shown((0, 1)))
@@ -138,13 +140,16 @@ def test_batches_of_one_epoch_are_augmented_differently():
     data = big_set()
     twice = np.tile(np.arange(8), 2)
     first, second = (
-        images for images, _ in epoch_batches(data, twice, batch=8, strength=1.0, seed=(0, 0))
+        images
+        for images, _ in epoch_batches(
+            data, twice, batch=8, side=data.images.shape[1], strength=1.0, seed=(0, 0)
+        )
     )
     assert (first != second).any()
 
 
 def test_a_reader_may_stop_in_the_middle_of_an_epoch():
-    found = epoch_batches(RARE, np.arange(40), batch=8, strength=0, seed=(0, 0))
+    found = epoch_batches(RARE, np.arange(40), batch=8, side=4, strength=0, seed=(0, 0))
     next(found)
     found.close()
     assert list(found) == []

@@ -6,39 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tumorlens.errors import TrainingError
-from tumorlens.labels import ATOMS
 from tumorlens.predictions.abstention import neighbor_distance
 from tumorlens.study.training import calibrate
-
-
-def simulated(temperature: float, n: int = 4000) -> tuple[np.ndarray, list[str]]:
-    """Logits that are `temperature` times too large, and labels drawn from the right ones."""
-    rng = np.random.default_rng(0)
-    true = rng.normal(0, 1.5, (n, len(ATOMS)))
-    raised = np.exp(true)
-    sums = np.cumsum(raised / raised.sum(-1, keepdims=True), axis=-1)
-    drawn = (rng.random((n, 1)) > sums).sum(-1).clip(max=len(ATOMS) - 1)
-    return true * temperature, [ATOMS[i] for i in drawn]
-
-
-@pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
-def test_the_temperature_of_simulated_logits_is_recovered(temperature):
-    assert calibrate.fit_temperature(*simulated(temperature)) == pytest.approx(
-        temperature, rel=0.06
-    )
-
-
-def test_a_temperature_is_recovered_from_sets_of_atoms_too():
-    logits, names = simulated(2.0)
-    vague = ["mri_tumor" if name[4:] in ("glioma", "pituitary") else name for name in names]
-    assert "mri_tumor" in vague
-    assert calibrate.fit_temperature(logits, vague) == pytest.approx(2.0, rel=0.12)
-
-
-def test_a_temperature_stays_within_its_bounds_where_every_answer_is_right():
-    logits = 5.0 * np.eye(len(ATOMS))
-    assert 0.05 <= calibrate.fit_temperature(logits, list(ATOMS)) < 0.5
-
 
 scored = st.lists(
     st.tuples(st.integers(0, 60).map(lambda k: k / 60), st.booleans()), min_size=2, max_size=60

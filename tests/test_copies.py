@@ -29,11 +29,6 @@ def gamma_bent(a: Picture) -> Picture:
     return (255 * (a / 255.0) ** 0.7).round().astype(np.uint8)
 
 
-def cropped(a: Picture) -> Picture:
-    edge = round(0.05 * a.shape[0] / 2)
-    return a[edge:-edge, edge:-edge]
-
-
 def as_jpeg(a: Picture) -> Picture:
     return cv2.imdecode(cv2.imencode(".jpg", a, [cv2.IMWRITE_JPEG_QUALITY, 60])[1], 0)
 

@@ -8,7 +8,12 @@ from hypothesis.extra import numpy as hnp
 from scipy.special import log_softmax as reference_log_softmax
 
 from tumorlens.labels import ATOMS, LABELS, label_mask
-from tumorlens.study.training.monitor import log_softmax, set_losses, validation_figures
+from tumorlens.study.training.monitor import (
+    best_temperature,
+    log_softmax,
+    set_losses,
+    validation_figures,
+)
 
 logit_rows = hnp.arrays(np.float64, (5, len(ATOMS)), elements=st.floats(-30, 30))
 names = st.lists(st.sampled_from(sorted(LABELS)), min_size=5, max_size=5)
@@ -94,3 +99,41 @@ def test_labels_open_in_modality_count_for_neither():
     )
     assert np.isnan(figures["val_auc_ct"])
     assert np.isnan(figures["val_auc_mri"])
+
+
+def simulated(temperature: float, n: int = 4000) -> tuple[np.ndarray, list[str]]:
+    """Logits that are `temperature` times too large, and labels drawn from the right ones."""
+    rng = np.random.default_rng(0)
+    true = rng.normal(0, 1.5, (n, len(ATOMS)))
+    raised = np.exp(true)
+    sums = np.cumsum(raised / raised.sum(-1, keepdims=True), axis=-1)
+    drawn = (rng.random((n, 1)) > sums).sum(-1).clip(max=len(ATOMS) - 1)
+    return true * temperature, [ATOMS[i] for i in drawn]
+
+
+def fitted(logits: np.ndarray, names: list[str]) -> float:
+    return best_temperature(logits, label_mask(names))
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
+def test_the_temperature_of_simulated_logits_is_recovered(temperature):
+    assert fitted(*simulated(temperature)) == pytest.approx(temperature, rel=0.06)
+
+
+def test_a_temperature_is_recovered_from_sets_of_atoms_too():
+    logits, names = simulated(2.0)
+    vague = ["mri_tumor" if name[4:] in ("glioma", "pituitary") else name for name in names]
+    assert "mri_tumor" in vague
+    assert fitted(logits, vague) == pytest.approx(2.0, rel=0.12)
+
+
+def test_a_temperature_stays_within_its_bounds_where_every_answer_is_right():
+    logits = 5.0 * np.eye(len(ATOMS))
+    assert 0.05 <= fitted(logits, list(ATOMS)) < 0.5
+
+
+def test_a_surer_network_of_the_same_ranking_has_the_same_validation_loss():
+    logits, names = simulated(1.0, n=400)
+    strata = np.zeros(400, int)
+    losses = [validation_figures(k * logits, names, strata)["val_loss"] for k in (1.0, 3.0)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)

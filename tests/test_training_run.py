@@ -28,7 +28,14 @@ from tumorlens.study.training.batches import TrainingSet
 from tumorlens.study.training.run import Job, train
 
 RECIPE = replace(
-    find_recipe("quick"), side=64, epochs=3, batch=16, seed=5, warmup_epochs=1.0, patience=6
+    find_recipe("quick"),
+    side=64,
+    train_side=64,
+    epochs=3,
+    batch=16,
+    seed=5,
+    warmup_epochs=1.0,
+    patience=6,
 )
 Row = dict[str, float]
 
@@ -231,7 +238,7 @@ def test_resuming_a_finished_run_makes_its_bundle_again_without_training(trial):
     assert again.threshold == pytest.approx(trial.bundle.threshold, rel=1e-6)
 
 
-SMALL = replace(RECIPE, side=32, batch=4, patience=2, augmentation=0.0)
+SMALL = replace(RECIPE, side=32, train_side=32, batch=4, patience=2, augmentation=0.0)
 
 
 def fit_small(run: Path, val_losses: Sequence[float], **changes) -> loop.Trained:

@@ -14,7 +14,8 @@ class Recipe:
     name: str
     summary: str
     network: str  # a row of study.networks.registry
-    side: int  # pixels of the prepared square
+    side: int  # pixels of the prepared square, in validation and use
+    train_side: int  # pixels while training: fewer cost less, and see FixRes in `training.loop`
     epochs: int
     batch: int = 64
     learning_rate: float = 2e-3  # peak, after warm-up
@@ -23,7 +24,7 @@ class Recipe:
     ema: float = 0.998  # per step; the averaged weights are validated and shipped
     augmentation: float = 1.0  # strength of every augmentation, 0 turns all off
     balance: float = 0.5  # 0: cases as they are; 1: every data set and label equally often
-    patience: int = 12  # epochs without a better validation loss before stopping
+    patience: int = 15  # epochs without a better validation loss before stopping
     sensitivity_aim: float = 0.98  # of the operating point, met on validation
     seed: int = 0
 
@@ -37,16 +38,18 @@ RECIPES: Mapping[str, Recipe] = {
     for recipe in (
         Recipe(
             name="default",
-            summary="residual CNN from scratch, 128 px, strong augmentation",
+            summary="residual CNN from scratch, 144 px, augmented",
             network="residual-small",
-            side=128,
-            epochs=60,
+            side=144,
+            train_side=128,
+            epochs=40,
         ),
         Recipe(
             name="quick",
             summary="small residual CNN for a first look: minutes instead of an hour",
             network="residual-tiny",
-            side=96,
+            side=112,
+            train_side=96,
             epochs=30,
             batch=32,
             ema=0.97,

@@ -13,17 +13,27 @@ Rng = np.random.Generator
 
 
 def augment_batch(
-    images: NDArray[np.uint8], rng: Rng, *, strength: float = 1.0
+    images: NDArray[np.uint8], rng: Rng, *, strength: float = 1.0, side: int | None = None
 ) -> NDArray[np.uint8]:
-    """Augment prepared images, uint8 [n, side, side]; `strength` 0 gives them back."""
+    """Augment prepared images, uint8 [n, s, s], to [n, side, side]; default: the side they have.
+
+    `strength` 0 changes nothing but the side.
+    """
+    return np.stack([augment(image, rng, strength=strength, side=side) for image in images])
+
+
+def augment(
+    image: NDArray[np.uint8], rng: Rng, *, strength: float = 1.0, side: int | None = None
+) -> NDArray[np.uint8]:
+    """Augment one prepared image, uint8 [s, s], to [side, side]; default: the side it has."""
+    length = side or int(image.shape[0])
     if strength <= 0:
-        return images
-    return np.stack([augment(image, rng, strength=strength) for image in images])
-
-
-def augment(image: NDArray[np.uint8], rng: Rng, *, strength: float = 1.0) -> NDArray[np.uint8]:
-    """Augment one prepared image, uint8 [side, side]."""
-    image = _warp(image, rng, strength)
+        if image.shape[0] == length:
+            return image
+        return np.asarray(
+            cv2.resize(image, (length, length), interpolation=cv2.INTER_AREA), np.uint8
+        )
+    image = _warp(image, rng, strength, length)
     for chance, change in ((0.8, _tone), (0.4, _bias_field), (0.3, _resolution), (0.15, _sharpen),
                            (0.3, _noise), (0.15, _cutout)):  # fmt: skip
         if rng.random() < chance * min(1.0, strength):
@@ -31,8 +41,7 @@ def augment(image: NDArray[np.uint8], rng: Rng, *, strength: float = 1.0) -> NDA
     return image
 
 
-def _warp(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.uint8]:
-    side = image.shape[0]
+def _warp(image: NDArray[np.uint8], rng: Rng, strength: float, side: int) -> NDArray[np.uint8]:
     angle = np.deg2rad(rng.normal(0, 12 * strength))
     scale = np.exp(rng.normal(0, 0.08 * strength, 2))
     shear = rng.normal(0, 0.06 * strength)
@@ -44,9 +53,9 @@ def _warp(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.uin
         matrix[:, 1] *= -1
     if rng.random() < 0.05 * min(1.0, strength):
         matrix = matrix[:, ::-1]
-    centre = (side - 1) / 2
+    matrix *= side / image.shape[0]
     shift = rng.normal(0, 0.04 * strength * side, 2)
-    offset = centre + shift - matrix @ np.array([centre, centre])
+    offset = (side - 1) / 2 + shift - matrix @ np.full(2, (image.shape[0] - 1) / 2)
     warped = cv2.warpAffine(
         image, np.column_stack([matrix, offset]), (side, side), flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT, borderValue=0,

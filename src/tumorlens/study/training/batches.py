@@ -61,6 +61,7 @@ def epoch_batches(
     positions: NDArray[np.int64],
     *,
     batch: int,
+    side: int,
     strength: float,
     seed: Sequence[int],
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
@@ -69,7 +70,7 @@ def epoch_batches(
     def make(number: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         taken = positions[number * batch : (number + 1) * batch]
         rng = np.random.default_rng((*seed, number))
-        images = augment_batch(data.images[taken], rng, strength=strength)
+        images = augment_batch(data.images[taken], rng, strength=strength, side=side)
         return images[..., None], data.label_masks[taken]
 
     with ThreadPoolExecutor(1) as pool:

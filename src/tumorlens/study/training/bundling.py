@@ -19,7 +19,7 @@ from tumorlens.study.recipes import Recipe
 from tumorlens.study.training import calibrate
 from tumorlens.study.training.export import check_round_trip, export_graph
 from tumorlens.study.training.loop import Trained
-from tumorlens.study.training.monitor import validation_figures
+from tumorlens.study.training.monitor import best_temperature, validation_figures
 from tumorlens.study.training.parts import Part
 
 CHECKED = 64  # validation scans compared between Keras and ONNX Runtime
@@ -47,7 +47,7 @@ def make_bundle(
     logits, embedding = run_engine(engine, validation.images)
     checked = slice(0, CHECKED)
     difference = check_round_trip(trained.model, logits[checked], validation.images[checked])
-    temperature = calibrate.fit_temperature(logits, validation.names)
+    temperature = best_temperature(logits, labels.label_mask(validation.names))
     scores = labels.tumor_probability(calibrated(logits, temperature))
     truth = np.array([labels.is_tumor(label) for label in validation.names])
     choice = calibrate.choose_threshold(scores, truth, sensitivity=recipe.sensitivity_aim)

@@ -3,33 +3,19 @@
 All of it is chosen on validation; a test part is never read here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
-from tumorlens import labels
 from tumorlens.errors import TrainingError
 from tumorlens.models.bundle import REFERENCE_SCALE, Abstention, Scope
 from tumorlens.predictions.abstention import neighbor_distance
-from tumorlens.study.training.monitor import set_losses
 
 NEIGHBORS = 5
 REFERENCES = 512
 IN_SCOPE = 0.99  # share of validation scans kept
-
-
-def fit_temperature(logits: NDArray[np.floating], names: Sequence[str]) -> float:
-    """Find the temperature with the least mean set loss on validation (Guo et al., 2017)."""
-    masks = labels.label_mask(names)
-    found = minimize_scalar(
-        lambda log_t: float(set_losses(logits / np.exp(log_t), masks).mean()),
-        bounds=(np.log(0.05), np.log(20.0)),
-        method="bounded",
-    )
-    return float(np.exp(found.x))
 
 
 def choose_threshold(

@@ -1,4 +1,9 @@
-"""The training loop: one recipe, one training set, one run folder."""
+"""The training loop: one recipe, one training set, one run folder.
+
+The network is trained at `recipe.train_side` and validated and used at the larger
+`recipe.side`, as in "Fixing the train-test resolution discrepancy" (FixRes, Touvron et al.,
+2019): pooling over positions makes the weights fit any side.
+"""
 
 import csv
 import time
@@ -54,7 +59,7 @@ class Trained:
 def compile_network(recipe: Recipe, *, atoms: int, steps: int) -> keras.Model:
     """Build the recipe's network with its optimizer and schedule; `steps` is per epoch."""
     keras.utils.set_random_seed(recipe.seed)
-    model = NETWORKS[recipe.network].build(recipe.side, atoms)
+    model = NETWORKS[recipe.network].build(recipe.train_side, atoms)
     warmup = int(recipe.warmup_epochs * steps)
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0 if warmup else recipe.learning_rate,
@@ -140,7 +145,7 @@ def _train_epoch(
     positions = np.resize(positions, steps * recipe.batch)
     losses = []
     batches = epoch_batches(
-        data, positions, batch=recipe.batch, strength=recipe.augmentation,
+        data, positions, batch=recipe.batch, side=recipe.train_side, strength=recipe.augmentation,
         seed=(recipe.seed, state.epoch),
     )  # fmt: skip
     for step, (images, masks) in enumerate(batches):

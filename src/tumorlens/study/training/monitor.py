@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_auc_score
 
 from tumorlens import labels
@@ -24,14 +25,28 @@ def set_losses(
     return -(top[..., 0] + np.log(np.exp(inside - top).sum(-1)))
 
 
+def best_temperature(logits: NDArray[np.floating], label_masks: NDArray[np.floating]) -> float:
+    """Find the temperature with the least mean set loss (Guo et al., 2017)."""
+    found = minimize_scalar(
+        lambda log_t: float(set_losses(logits / np.exp(log_t), label_masks).mean()),
+        bounds=(np.log(0.05), np.log(20.0)),
+        method="bounded",
+    )
+    return float(np.exp(found.x))
+
+
 def validation_figures(
     logits: NDArray[np.floating], names: Sequence[str], strata: NDArray[np.int64]
 ) -> dict[str, float]:
-    """Give loss (mean over strata, so that no large set drowns a small one) and task figures.
+    """Give loss and task figures.
 
-    A figure that the cases cannot show (one class only) is NaN.
+    The loss is the mean over strata, so that no large set drowns a small one, at the best
+    temperature: a network that ranks better but has grown too sure of itself is still better,
+    because calibration comes last. A figure that the cases cannot show (one class only) is NaN.
     """
-    losses = set_losses(logits, labels.label_mask(names))
+    masks = labels.label_mask(names)
+    temperature = best_temperature(logits, masks)
+    losses = set_losses(logits / temperature, masks)
     figures = {"val_loss": float(np.mean([losses[strata == s].mean() for s in np.unique(strata)]))}
     probabilities = np.exp(log_softmax(logits))
     scores = labels.tumor_probability(probabilities)
