@@ -119,7 +119,7 @@ def test_a_table_without_a_needed_column_names_it(tmp_path, header):
 def test_a_table_that_is_not_utf8_is_an_error_that_says_so(tmp_path):
     root = make_files(tmp_path / "set", "a.png")
     (root / "cases.csv").write_bytes("path,label\na.png,yes\nJosé.png,no\n".encode("latin-1"))
-    with pytest.raises(CasesError, match="not UTF-8"):
+    with pytest.raises(CasesError, match="not CSV in UTF-8"):
         read_cases(root)
 
 

@@ -9,6 +9,7 @@ row: the hash of all the rest, so that an edited or mixed file is noticed.
 import csv
 import hashlib
 import shutil
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -146,12 +147,17 @@ def _one_fold(
     strata: NDArray[np.str_], groups: NDArray[np.int64], *, share: float, seed: int
 ) -> NDArray[np.int64]:
     """Take whole groups holding about `share` of the cases, in 40ths (20ths of small sets)."""
-    # No more pieces than the largest stratum has cases, or scikit-learn refuses.
-    most = int(np.unique(strata, return_counts=True)[1].max())
-    pieces = min(40 if len(np.unique(groups)) >= 200 else 20, most)
-    taken = min(max(1, round(share * pieces)), pieces - 1)
+    # No more pieces than groups, or than the largest stratum has cases: scikit-learn refuses.
+    count = len(np.unique(groups))
+    largest = int(np.unique(strata, return_counts=True)[1].max())
+    pieces = min(40 if count >= 200 else 20, count, largest)
     folds = StratifiedGroupKFold(pieces, shuffle=True, random_state=seed)
-    held = [fold for _, fold in folds.split(np.zeros(len(strata)), strata, groups)]
+    with warnings.catch_warnings():
+        # A label with fewer cases than pieces is no news: `_fill_gaps` sees to it.
+        warnings.simplefilter("ignore", UserWarning)
+        held = [fold for _, fold in folds.split(np.zeros(len(strata)), strata, groups)]
+    sizes = np.cumsum([len(fold) for fold in held[:-1]])
+    taken = int(np.abs(sizes - share * len(strata)).argmin()) + 1
     return np.sort(np.concatenate(held[:taken]))
 
 
