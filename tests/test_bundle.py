@@ -42,7 +42,7 @@ def test_a_bundle_comes_back_as_it_was_written(tiny_bundle):
     assert again.spec == tiny_bundle.spec
     assert again.abstention == tiny_bundle.abstention
     assert (again.name, again.temperature, again.threshold) == ("tiny", 1.3, 0.5)
-    assert again.threshold_choice == {"rule": "fixed"}
+    assert again.threshold_choice["aim"] == "fixed"
     assert again.details == {"recipe": {"name": "tiny"}}
     assert (again.scope.neighbors, again.scope.limit, again.scope.kept) == (2, 0.2, 0.99)
 
