@@ -18,7 +18,7 @@ HEAD = """# Results
 !!! warning "Research use only"
     Not a medical device.
 
-Written by `docs/make_results.py` from `evaluation.json` files; thresholds are chosen on validation, and
+Written by `docs/make_results.py` from `evaluation.json` files. Thresholds are chosen on validation;
 a test part is read once for each model. Intervals: {intervals}.
 """
 
