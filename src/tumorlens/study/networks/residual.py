@@ -26,7 +26,6 @@ def build_residual(
     """
     scan = keras.Input((side, side, 1), dtype="uint8", name="scan")
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="unit")(scan)
-    x = layers.Concatenate(name="views")([x, _local_contrast(x)])
     x = _convolution(x, stem, kernel=5, stride=2)
     x = _convolution(x, widths[0], kernel=3, stride=2)
     for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
@@ -39,19 +38,6 @@ def build_residual(
     x = layers.Dropout(dropout, name="dropout")(x)
     logits = layers.Dense(atoms, name="atoms")(x)
     return keras.Model(scan, logits, name="residual")
-
-
-def _local_contrast(x: keras.KerasTensor, *, window: int = 17) -> keras.KerasTensor:
-    """Give each pixel's difference from its surroundings, in deviations of the surroundings.
-
-    Local contrast normalization (Jarrett et al., 2009): on CT the skull takes most of the
-    grey scale and a lesion differs from brain by a few levels; on MRI coils shade the head.
-    """
-    mean = layers.AveragePooling2D(window, strides=1, padding="same")
-    difference = layers.Subtract()([x, mean(x)])
-    variance = mean(layers.Multiply()([difference, difference]))
-    deviation = keras.ops.sqrt(variance + 2e-3)
-    return keras.ops.clip(difference / deviation, -3.0, 3.0)
 
 
 def _convolution(

@@ -42,7 +42,7 @@ RECIPES: Mapping[str, Recipe] = {
             network="residual-small",
             side=144,
             train_side=128,
-            epochs=40,
+            epochs=30,
         ),
         Recipe(
             name="quick",
