@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.8
 READY := $(VENV)/.ready
-SHIPPED_SETS = $(addprefix $(SETS)/,multimodal figshare bohaju br35h navoneel) runs/phantoms
+SHIPPED_SETS = $(SETS)/multimodal runs/phantoms
 
 .PHONY: help demo test check docs lock shipped clean
 
@@ -26,7 +26,7 @@ check: $(READY) ## style, types, layer contract
 docs: $(READY) ## the documentation, into site/
 	$(BIN)/mkdocs build --strict
 
-shipped: $(READY) ## the shipped bundle again, from the public sets in SETS=DIR
+shipped: $(READY) ## the shipped bundle again, from the public set in SETS=DIR/multimodal
 	$(BIN)/tumorlens data phantoms runs/phantoms --per-class 100 --seed 0
 	$(BIN)/tumorlens split $(SHIPPED_SETS) --out runs/shipped-split.csv
 	$(BIN)/tumorlens train $(SHIPPED_SETS) --split runs/shipped-split.csv --name tumorlens-small \

@@ -42,7 +42,7 @@ RECIPES: Mapping[str, Recipe] = {
             network="residual-small",
             side=144,
             train_side=128,
-            epochs=30,
+            epochs=45,
         ),
         Recipe(
             name="quick",
