@@ -80,7 +80,7 @@ def print_rest(rows: list[tuple[str, dict[str, Any]]]) -> None:
             f"{found['calibration']['ece']:.3f}",
             f"{found['calibration']['brier']:.3f}",
             f"{figure(place, 'pointing')} ({place['centre_prior']:.3f})" if place else "-",
-            share(found["split"]["share"] or 0.0),
+            share(found["split"]["share"] or 0.0) if found["split"]["fingerprint"] else "no split",
         )
         print(f"| {name} | {' | '.join(cells)} |")
     print("\n| | decisions at the bundle's operating point |\n|---|---|")

@@ -19,7 +19,7 @@ def demo(
         Path | None, typer.Argument(metavar="DATA", help="A labeled folder; default: phantoms.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for everything made.")] = Path("demo"),
-    per_class: Annotated[int, typer.Option(min=20, help="Phantoms of each class.")] = 120,
+    per_class: Annotated[int, typer.Option(min=20, help="Phantoms of each class.")] = 200,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
 ) -> None:
     """Everything end to end: split, train a small network, evaluate, predict, write a page.
