@@ -300,7 +300,7 @@ def test_a_killed_process_goes_on_with_resume(few_phantoms, tmp_path):
         command(few_phantoms, run), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     deadline = time.monotonic() + 120
-    while not (run / "history.csv").exists() and first.poll() is None:
+    while not (run / "state.npz").exists() and first.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     first.send_signal(signal.SIGKILL)
