@@ -1,7 +1,5 @@
 """Facts about prepared images on disk."""
 
-import os
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +8,8 @@ import pytest
 from tumorlens.errors import UnreadableImageError
 from tumorlens.images.raster import read_scan
 from tumorlens.inputs import cache as module
-from tumorlens.inputs.cache import hash_files, prepare_files
+from tumorlens.inputs import chunks
+from tumorlens.inputs.cache import prepare_files
 from tumorlens.inputs.prepare import InputSpec, prepare
 from tumorlens.study.phantom import draw_phantom
 
@@ -125,7 +124,7 @@ def test_another_spec_shares_nothing(scans, tmp_path, reads):
 
 def test_several_chunks_give_the_same_as_one(scans, tmp_path, monkeypatch):
     whole = prepare_files(scans, SPEC, cache=tmp_path / "one")
-    monkeypatch.setattr(module, "CHUNK", 3)
+    monkeypatch.setattr(chunks, "CHUNK", 3)
     parts = prepare_files(scans, SPEC, cache=tmp_path / "many")
     np.testing.assert_array_equal(parts.pixels, whole.pixels)
     assert stored(tmp_path / "many") == [".keys", ".keys", ".npy", ".npy"]
@@ -153,7 +152,7 @@ def test_a_write_that_was_interrupted_is_not_seen(scans, tmp_path, monkeypatch, 
 
 
 def test_progress_ends_at_the_number_of_files(scans, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", 2)
+    monkeypatch.setattr(chunks, "CHUNK", 2)
     seen = []
     prepare_files(
         [*scans, scans[0]], SPEC, cache=tmp_path / "cache", progress=lambda *now: seen.append(now)
@@ -167,24 +166,3 @@ def test_no_files_give_no_images(tmp_path):
     assert found.pixels.shape == (0, 32, 32)
     assert found.hashes == ()
     assert found.usable.shape == (0,)
-
-
-def test_what_cannot_be_read_has_no_hash(scans, tmp_path):
-    (tmp_path / "folder.png").mkdir()
-    found = hash_files([scans[0], tmp_path / "missing.png", tmp_path / "folder.png"])
-    assert [bool(h) for h in found] == [True, False, False]
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names on this system")
-def test_a_pipe_is_not_waited_for(tmp_path):
-    pipe, found = tmp_path / "pipe.png", []
-    os.mkfifo(pipe)
-    reader = threading.Thread(target=lambda: found.append(hash_files([pipe])), daemon=True)
-    reader.start()
-    reader.join(3)
-    waited = reader.is_alive()
-    if waited:  # let it go, so that the tests can end
-        os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
-        reader.join(5)
-    assert not waited
-    assert found == [("",)]

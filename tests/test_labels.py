@@ -10,6 +10,7 @@ from tumorlens.labels import (
     LABELS,
     NAMES,
     TYPES,
+    UNLABELED,
     canonical_label,
     is_tumor,
     label_mask,
@@ -174,8 +175,13 @@ def test_a_label_says_no_more_than_its_atoms(label, tumor, modality, type_):
     assert (is_tumor(label), modality_of(label), type_of(label)) == (tumor, modality, type_)
 
 
-def test_the_table_above_holds_every_label():
-    assert len(LABELS) == 9
+def test_the_table_above_holds_every_label_that_says_something():
+    assert len(LABELS) == 9 + 1
+    assert LABELS[UNLABELED] == set(ATOMS)
+
+
+def test_no_folder_name_means_unlabeled_in_a_table():
+    assert canonical_label(UNLABELED) is None
 
 
 @pytest.mark.parametrize("label", sorted(LABELS))

@@ -69,3 +69,11 @@ class SettingsError(TumorlensError):
 
 class MissingExtraError(TumorlensError):
     """A command of the bench, in an installation made for prediction only."""
+
+
+class DownloadError(TumorlensError):
+    """A data set that cannot be fetched, or whose archive is not the expected one."""
+
+
+class ArchiveError(TumorlensError):
+    """An archive that is damaged, unsafe to unpack, or not laid out as its data set is."""

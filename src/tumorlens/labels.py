@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 ATOMS = ("ct_healthy", "ct_tumor", "mri_healthy", "mri_glioma", "mri_meningioma", "mri_pituitary")
 TYPES = ("glioma", "meningioma", "pituitary")
 MODALITIES = ("ct", "mri")
+UNLABELED = "unlabeled"  # of scans that an audit counts and nothing else uses
 
 _MRI_TUMORS = frozenset(f"mri_{name}" for name in TYPES)
 
@@ -22,12 +23,13 @@ LABELS: Mapping[str, frozenset[str]] = {
     "mri_tumor": _MRI_TUMORS,  # the type was not recorded
     "healthy": frozenset({"ct_healthy", "mri_healthy"}),  # the modality was not recorded
     "tumor": _MRI_TUMORS | {"ct_tumor"},
+    UNLABELED: frozenset(ATOMS),
 }
 
 # Folder and column names met in public sets, after `_normal`; values are rows of LABELS,
 # or the part after "<modality>_" where the modality has to come from elsewhere.
 NAMES: Mapping[str, str] = {
-    **{name: name for name in LABELS},
+    **{name: name for name in LABELS if name != UNLABELED},
     "yes": "tumor",
     "no": "healthy",
     "no_tumor": "healthy",

@@ -6,7 +6,7 @@ import sys
 import typer
 
 from tumorlens import __version__
-from tumorlens.cli import bench, data, demo, use
+from tumorlens.cli import audit, bench, data, demo, explore, use
 from tumorlens.errors import MissingExtraError, TumorlensError
 
 BENCH_LIBRARIES = (
@@ -18,6 +18,11 @@ BENCH_LIBRARIES = (
     "scipy",
     "numba",
     "matplotlib",
+    "pooch",
+    "requests",
+    "h5py",
+    "plotly",
+    "optuna",
 )
 EXTRAS: dict[str, str] = dict.fromkeys(BENCH_LIBRARIES, "train")
 
@@ -30,7 +35,7 @@ app = typer.Typer(
     help="Brain tumors on CT and MRI slices: probability, type, heatmap, and honest figures. "
     "**Research use only.**",
 )
-for module in (demo, data, bench, use):
+for module in (demo, data, audit, explore, bench, use):
     module.register(app)
 
 

@@ -1,11 +1,16 @@
 """`tumorlens data`: public sets, labelled folders, phantoms."""
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tumorlens.cli.progress import console, counting
+
+if TYPE_CHECKING:
+    from tumorlens.study.datasets.fetch import Fetched
+    from tumorlens.study.datasets.registry import DatasetRow
 
 data_app = typer.Typer(no_args_is_help=True, help="Public sets, labeled folders, phantoms.")
 
@@ -27,6 +32,72 @@ def list_datasets() -> None:
         console.print(f"[bold]{row.name}[/bold]  {row.title}")
         for name in ("url", "license", "citation", "layout", "published_split", "caution"):
             console.print(f"    {name.replace('_', ' ')}: {getattr(row, name)}")
+
+
+@data_app.command("fetch")
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="See `tumorlens data list`.")],
+    to: Annotated[Path | None, typer.Option(help="A new folder; default ./NAME.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", help="A folder with the archives, an archive, or their address."),
+    ] = None,
+    sha256: Annotated[str | None, typer.Option(help="Refuse an archive with another one.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before downloading.")] = False,
+) -> None:
+    """Download a public data set, verify it, and write its cases.csv.
+
+    Example: `tumorlens data fetch figshare --to sets/figshare`
+    """
+    from datetime import date
+
+    from tumorlens.settings import load_settings
+    from tumorlens.study.datasets.fetch import NOTE, fetch, find_row
+
+    row = find_row(name)
+    folder = to or Path(row.name)
+    if not (folder / NOTE).is_file():
+        _introduce(row)
+        if not yes and _is_terminal():
+            typer.confirm(f"Fetch it into {folder}?", default=True, abort=True, err=True)
+    fetched = fetch(
+        row,
+        folder,
+        cache=load_settings().cache_folder,
+        mirror=source,
+        sha256=sha256,
+        steps=counting,
+        today=date.today(),
+    )
+    _report(fetched)
+    typer.echo(fetched.folder)
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty() and console.is_terminal
+
+
+def _introduce(row: "DatasetRow") -> None:
+    sizes = [archive.size for archive in row.archives]
+    known = f"{sum(s or 0 for s in sizes) / 2**20:,.0f} MiB" if all(sizes) else "not known"
+    console.print(f"[bold]{row.name}[/bold]  {row.title}")
+    for what in ("url", "license", "citation", "caution"):
+        console.print(f"    {what}: {getattr(row, what)}")
+    console.print(f"    download: {known}, {len(sizes)} file{'s' if len(sizes) > 1 else ''}")
+
+
+def _report(fetched: "Fetched") -> None:
+    if not fetched.is_new:
+        console.print("already here, nothing was downloaded")
+    for label, count in fetched.arranged.cases.items():
+        console.print(f"{label:15} {count:6}")
+    for reason, count in fetched.arranged.left_out.items():
+        console.print(f"left out: {count} {reason}")
+    for label in fetched.arranged.missing:
+        console.print(f"missing: no {label}, which this set is known to have")
+    for archive, sha256 in fetched.first_seen.items():
+        fact = f"no checksum is published; its sha256, kept in fetch.json, is {sha256}"
+        console.print(f"{archive}: {fact}", markup=False)
 
 
 @data_app.command("index")

@@ -63,12 +63,15 @@ _LARGE_HEAD = 0.7  # of the picture's longer side
 _LEAST_AREA = 0.004  # of the picture
 
 
-def prepare(scan: Scan, spec: InputSpec = InputSpec()) -> Prepared:
+def prepare(
+    scan: Scan, spec: InputSpec = InputSpec(), *, head: NDArray[np.bool_] | None = None
+) -> Prepared:
     """Find the head, blank the rest, crop, square, clip intensity and resize.
 
-    Raises BlankImageError where no head-like region stands out.
+    `head` is what `find_head` gave, where it was asked before. Raises BlankImageError where no
+    head-like region stands out.
     """
-    head = find_head(scan)
+    head = find_head(scan) if head is None else head
     box = _bounding_box(head)
     matrix = _crop_matrix(box, spec)
     size = (spec.side, spec.side)

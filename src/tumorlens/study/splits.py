@@ -2,15 +2,16 @@
 
 The split file is a table, one row per case: `path` as it was given, `split`, `label`, `group`
 (cases of one group never part), `picture` (files of the same picture), `patient`, `case` (the
-key that finds the row again wherever the set is mounted) and `fingerprint`, the same in every
-row: the hash of all the rest, so that an edited or mixed file is noticed.
+key that finds the row again wherever the set is mounted), and two that are the same in every row:
+`audit`, the fingerprint of the search for copies, and `fingerprint`, the hash of all the rest,
+so that an edited or mixed file is noticed.
 """
 
 import csv
 import hashlib
+import os
 import shutil
 import warnings
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,18 +22,15 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from tumorlens.errors import LeakError, SplitError
 from tumorlens.records import Case
-from tumorlens.study.audit.copies import connected, find_copies
+from tumorlens.study.audit.copies import find_copies
+from tumorlens.study.audit.groups import Groups, group_links
+from tumorlens.study.audit.leaks import Leak, find_leaks
+from tumorlens.study.datasets.index import SPLIT_NAMES
+from tumorlens.writing import replacing
 
 PARTS = ("train", "val", "test")
-COLUMNS = ("path", "split", "label", "group", "picture", "patient", "case", "fingerprint")
-
-
-@dataclass(frozen=True)
-class Groups:
-    """What must stay together, of n cases."""
-
-    groups: NDArray[np.int64]  # [n] copies, neighboring slices, patients and given groups
-    pictures: NDArray[np.int64]  # [n] copies alone
+COLUMNS = ("path", "split", "label", "group", "picture", "patient", "case",
+           "audit", "fingerprint")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,51 +40,19 @@ class Split:
     parts: Mapping[str, str]  # case key -> train | val | test
     groups: Mapping[str, str]  # case key -> group
     pictures: Mapping[str, str]  # case key -> picture
+    audit: str  # of the search that found the groups, 16 hex digits
     fingerprint: str  # 16 hex digits
 
 
-@dataclass(frozen=True)
-class Leak:
-    """How much of the test part is known from training, for one label or for all."""
-
-    label: str
-    n: int
-    in_train: int
-    in_train_or_val: int
-
-    @property
-    def share(self) -> float:
-        """The share of test cases with a copy or a slice of the same patient outside test."""
-        return self.in_train_or_val / self.n if self.n else 0.0
-
-
 def group_cases(
-    cases: Sequence[Case], *, progress: Callable[[int, int], None] | None = None
+    cases: Sequence[Case],
+    *,
+    cache: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Groups:
     """Group cases by verified copies, neighboring slices, patient and given group."""
-    links = find_copies([case.path for case in cases], progress=progress)
-    pictures = connected(len(cases), links, ("exact", "pixels", "copy"))
-    return Groups(_joined(connected(len(cases), links), cases), pictures)
-
-
-def _joined(groups: NDArray[np.int64], cases: Sequence[Case]) -> NDArray[np.int64]:
-    """Merge groups that share a patient or a given group of one data set."""
-    root = list(range(len(groups)))
-
-    def find(i: int) -> int:
-        while root[i] != i:
-            root[i] = root[root[i]]
-            i = root[i]
-        return i
-
-    first: dict[tuple[str, str, str], int] = {}
-    for group, case in zip(groups.tolist(), cases, strict=True):
-        for kind, name in (("patient", case.patient), ("group", case.group)):
-            if name:
-                other = first.setdefault((case.dataset, kind, name), group)
-                root[find(group)] = find(other)
-    merged = np.array([find(group) for group in groups.tolist()], np.int64)
-    return np.unique(merged, return_inverse=True)[1].astype(np.int64)
+    paths = [case.path for case in cases]
+    return group_links(cases, find_copies(paths, cache=cache, progress=progress))
 
 
 def split_cases(
@@ -176,27 +142,6 @@ def published_parts(cases: Sequence[Case]) -> list[str]:
     return [str(case.split) for case in cases]
 
 
-def find_leaks(
-    labels: Sequence[str], parts: Sequence[str], groups: NDArray | Sequence[str]
-) -> list[Leak]:
-    """Count, for all labels and for each, the test cases whose group also trains."""
-    held = defaultdict(set)
-    for part, group in zip(parts, groups, strict=True):
-        held[part].add(group)
-    rows = [(n, g) for n, p, g in zip(labels, parts, groups, strict=True) if p == "test"]
-    names = ["all", *sorted({name for name, _ in rows})]
-    outside = held["train"] | held["val"]
-    return [
-        Leak(
-            name,
-            sum(name in ("all", n) for n, _ in rows),
-            sum(name in ("all", n) and g in held["train"] for n, g in rows),
-            sum(name in ("all", n) and g in outside for n, g in rows),
-        )
-        for name in names
-    ]
-
-
 def leaks_of(split: Split) -> Leak:
     """Count the leaks of a whole split file."""
     parts, groups = list(split.parts.values()), list(split.groups.values())
@@ -214,17 +159,14 @@ def with_groups(cases: Sequence[Case], groups: Groups) -> list[Case]:
 def write_split(out: Path, cases: Sequence[Case], parts: Sequence[str], *, groups: Groups) -> Split:
     """Write the split file whole, or not at all."""
     rows = [
-        [str(c.path), part, c.label, f"g{g:05d}", f"p{p:05d}", c.patient or "", c.key]
+        [str(c.path), part, c.label, f"g{g:05d}", f"p{p:05d}", c.patient or "", c.key, groups.audit]
         for c, part, g, p in zip(cases, parts, groups.groups, groups.pictures, strict=True)
     ]
     fingerprint = _fingerprint(rows)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with replacing(out) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         writer.writerows([*row, fingerprint] for row in rows)
-    partial.replace(out)
     return read_split(out)
 
 
@@ -245,8 +187,41 @@ def read_split(path: Path) -> Split:
         parts={row[6]: row[1] for row in rows},
         groups={row[6]: row[3] for row in rows},
         pictures={row[6]: row[4] for row in rows},
+        audit=rows[0][7],
         fingerprint=fingerprint,
     )
+
+
+def parts_in(path: Path, cases: Sequence[Case]) -> list[str]:
+    """Give each case its part in any table of files and parts, "" where it is not named.
+
+    The table is a split file, or a CSV with a column `split` (train, val, test, or what folders
+    are called) and one of `case` or `path`; paths are tried from here and from the table's own
+    folder. Raises SplitError where it is no such table, or names none of the cases.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error) as e:
+        fix = "Give a CSV with the columns path and split."
+        raise SplitError(path, f"cannot be read as a table ({e})", fix) from e
+    if not rows or "split" not in rows[0] or not {"case", "path"} & set(rows[0]):
+        raise SplitError(path, "has not the columns path (or case) and split", "Name them so.")
+    named: dict[str, str] = {}
+    for row in rows:
+        part = SPLIT_NAMES.get((row["split"] or "").strip().lower(), "")
+        where = row.get("path") or ""
+        for name in (row.get("case"), *map(_absolute, (where, path.parent / where))):
+            named.setdefault(name or "", part)
+    found = [named.get(case.key, named.get(_absolute(case.path), "")) for case in cases]
+    if not any(found):
+        fact = f"names none of the {len(cases)} files given"
+        raise SplitError(path, fact, "Give the folders that the split was made from.")
+    return found
+
+
+def _absolute(path: str | Path) -> str:
+    return os.path.abspath(path)
 
 
 def copy_split(source: Path, out: Path) -> None:

@@ -1,31 +1,42 @@
 """Which files show the same picture, whatever was done to it in between.
 
-Candidates come from 256-bit perceptual hashes over eight orientations, on the full frame and
-on the content; each is verified by the correlation of high-passed thumbnails. The hash alone
-is no proof: at useful distances it joins strangers.
+Candidates come from perceptual hashes over eight orientations, on the full frame, on the
+content, and on the frame without its edge; each is verified on thumbnails. The hash alone is
+no proof: at useful distances it joins strangers.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
+from scipy.cluster.hierarchy import DisjointSet
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from tumorlens.study.audit.fingerprints import (
-    ORIENTATIONS,
-    Fingerprints,
-    fingerprint,
-    orient,
+from tumorlens.settings import load_settings
+from tumorlens.study.audit.candidates import candidate_pairs
+from tumorlens.study.audit.fingerprints import ORIENTATIONS, VIEWS, Fingerprints, fingerprint
+from tumorlens.study.audit.verification import (
+    NEIGHBOR_SLICE,
+    WORTH_ALIGNING,
+    Likeness,
+    compare,
+    is_copy_aligned,
 )
 
 HASH_DISTANCE = 44  # bits of 256; wide, because every candidate is verified
-SAME_PICTURE = 0.86  # above every pair of different slices of figshare (largest 0.81)
-NEIGHBOR_SLICE = 0.65  # above it, all 608 pairs of figshare were of one patient
 KINDS = ("exact", "pixels", "copy", "neighbour")
+SAME = KINDS[:3]  # kinds that join one picture
+INVERSE = tuple(ORIENTATIONS.index(name) for name in (
+    "as is", "flip left-right", "flip up-down", "rotate 180",
+    "transpose", "rotate 270", "rotate 90", "anti-transpose"))  # fmt: skip
+_VIEW_PAIRS = ((0, 0), (1, 1), (2, 0))  # of a and of b, rows of VIEWS
+_TRIES = 3  # alignments between two groups of copies
+_MOST_LISTED = 200  # files of one picture whose pairs are all listed; above, a star
 
 
 @dataclass(frozen=True)
@@ -42,11 +53,26 @@ class Link:
 def find_copies(
     paths: Sequence[Path],
     *,
+    cache: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Link]:
-    """Link files of the same picture, and neighboring slices of one head."""
-    prints = fingerprint(paths, progress=progress)
-    return [*_identical(prints), *_near(prints)]
+    """Link files of the same picture, and neighboring slices of one head.
+
+    What is computed of a file is kept in the `cache` folder (None: the user's own). All pairs
+    of one picture are listed, but for pictures of more than 200 files, which are listed as a
+    star around the first.
+    """
+    folder = cache or load_settings().cache_folder
+    return link_copies(fingerprint(paths, cache=folder, progress=progress))
+
+
+def link_copies(prints: Fingerprints) -> list[Link]:
+    """Link files by their fingerprints; sorted, each pair once, a < b."""
+    twins = _twins(prints)
+    kept = np.array(sorted(twins), np.int64)
+    links = _near(prints, kept) if len(kept) > 1 else []
+    whole = [*_within(prints, twins), *_between(links, twins)]
+    return sorted(whole, key=lambda link: (link.a, link.b))
 
 
 def connected(n: int, links: Sequence[Link], kinds: Sequence[str] = KINDS) -> NDArray[np.int64]:
@@ -56,127 +82,149 @@ def connected(n: int, links: Sequence[Link], kinds: Sequence[str] = KINDS) -> ND
     return connected_components(graph, directed=False)[1].astype(np.int64)
 
 
-def _identical(prints: Fingerprints) -> Iterator[Link]:
-    first_bytes: dict[str, int] = {}
-    first_pixels: dict[str, int] = {}
+def _twins(prints: Fingerprints) -> dict[int, list[int]]:
+    """Group files by equal pixels, under the first of each."""
+    first: dict[str, int] = {}
+    twins: dict[int, list[int]] = defaultdict(list)
     for i in np.flatnonzero(prints.usable).tolist():
-        by_bytes = first_bytes.setdefault(prints.content[i], i)
-        by_pixels = first_pixels.setdefault(prints.pixels[i], i)
-        if by_bytes != i:
-            yield Link(by_bytes, i, "exact", ORIENTATIONS[0], 1.0)
-        elif by_pixels != i:
-            yield Link(by_pixels, i, "pixels", ORIENTATIONS[0], 1.0)
+        twins[first.setdefault(prints.pixels[i], i)].append(i)
+    return twins
 
 
-def _near(prints: Fingerprints) -> Iterator[Link]:
-    """Verify hash candidates among one file of each distinct picture."""
-    seen: dict[str, int] = {}
-    for i in np.flatnonzero(prints.usable):
-        seen.setdefault(prints.pixels[i], int(i))
-    kept = np.array(sorted(seen.values()), np.int64)
-    if len(kept) < 2:
-        return
-    first, second, orientation, view = candidate_pairs(prints.hashes[kept])
-    scores = _correlations(prints.thumbs, kept[first], kept[second], orientation, view)
-    best = _best_of_each_pair(first, second, scores)
-    for row in best:
-        a, b, score = int(kept[first[row]]), int(kept[second[row]]), float(scores[row])
-        turn = ORIENTATIONS[orientation[row]]
-        if score >= SAME_PICTURE:
-            yield Link(a, b, "copy", turn, round(score, 4))
-        elif score >= NEIGHBOR_SLICE:
-            yield Link(a, b, "neighbour", turn, round(score, 4))
+def _within(prints: Fingerprints, twins: dict[int, list[int]]) -> Iterator[Link]:
+    for files in twins.values():
+        for a, b in _listed(files, files):
+            kind = "exact" if prints.content[a] == prints.content[b] else "pixels"
+            yield Link(a, b, kind, ORIENTATIONS[0], 1.0)
 
 
-def candidate_pairs(
-    hashes: NDArray[np.uint64], distance: int = HASH_DISTANCE
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """List (i, j, orientation, view) with i < j whose hashes differ in at most `distance` bits.
-
-    `hashes` is [n, views, 8, 4]; orientation turns i into j.
-    """
-    counts = _count_close(hashes, distance)
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    found = np.empty((int(starts[-1]), 4), np.int64)
-    _list_close(hashes, distance, starts, found)
-    return found[:, 0], found[:, 1], found[:, 2], found[:, 3]
+def _between(links: Sequence[Link], twins: dict[int, list[int]]) -> Iterator[Link]:
+    """Say of all files with the same pixels what was found of the first."""
+    for link in links:
+        for a, b in _listed(twins[link.a], twins[link.b]):
+            turn = ORIENTATIONS.index(link.orientation)
+            name = ORIENTATIONS[turn if (a in twins[link.a]) else INVERSE[turn]]
+            yield Link(a, b, link.kind, name, link.score)
 
 
-@njit(inline="always")
-def _bits(x):  # pragma: no cover - compiled
-    x = x - ((x >> np.uint64(1)) & np.uint64(0x5555555555555555))
-    x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
-    x = (x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return (x * np.uint64(0x0101010101010101)) >> np.uint64(56)
+def _listed(some: Sequence[int], others: Sequence[int]) -> Iterator[tuple[int, int]]:
+    few = len(some) <= _MOST_LISTED and len(others) <= _MOST_LISTED
+    for a in some if few else some[:1]:
+        for b in others:
+            if some is not others:
+                yield min(a, b), max(a, b)
+            elif a < b:
+                yield a, b
 
 
-@njit(inline="always")
-def _is_close(a, b, distance):  # pragma: no cover - compiled
-    bits = _bits(a[0] ^ b[0]) + _bits(a[1] ^ b[1])
-    if bits > np.uint64(distance):
-        return False
-    return bits + _bits(a[2] ^ b[2]) + _bits(a[3] ^ b[3]) <= np.uint64(distance)
+def _near(prints: Fingerprints, kept: NDArray[np.int64]) -> list[Link]:
+    """Verify candidates among one file of each distinct picture, `kept`."""
+    pairs = _candidates(prints, kept)
+    found = compare(prints, pairs)
+    groups = DisjointSet(kept.tolist())
+    for a, b in pairs[found.is_copy][:, :2].tolist():
+        groups.merge(a, b)
+    aligned = _aligned(prints, pairs, found, groups)
+    links = _as_links(pairs, found, aligned=aligned, groups=groups)
+    return [*links, *_completed(prints, groups, links)]
 
 
-@njit(parallel=True, cache=True)
-def _count_close(hashes, distance):  # pragma: no cover - compiled
-    n, views, orientations, _ = hashes.shape
-    counts = np.zeros(n, np.int64)
-    for i in prange(n):
-        count = 0
-        for j in range(i + 1, n):
-            for view in range(views):
-                for o in range(orientations):
-                    if _is_close(hashes[i, view, o], hashes[j, view, 0], distance):
-                        count += 1
-        counts[i] = count
-    return counts
+def _candidates(prints: Fingerprints, kept: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give rows (a, b, orientation of a, view of a, view of b), a < b."""
+    blocks = []
+    for of_a, of_b in _VIEW_PAIRS:
+        turned = np.ascontiguousarray(prints.hashes[kept, of_a])
+        stored = np.ascontiguousarray(prints.hashes[kept, of_b, 0])
+        i, j, turn = candidate_pairs(
+            turned, stored, distance=HASH_DISTANCE, is_one_list=of_a == of_b
+        )
+        a, b, ones = kept[i], kept[j], np.ones(len(i), np.int64)
+        rows = np.stack([a, b, turn, of_a * ones, of_b * ones], 1)
+        back = np.stack([b, a, np.array(INVERSE)[turn], of_b * ones, of_a * ones], 1)
+        blocks.append(np.where((a < b)[:, None], rows, back))
+    return np.concatenate(blocks)
 
 
-@njit(parallel=True, cache=True)
-def _list_close(hashes, distance, starts, found):  # pragma: no cover - compiled
-    n, views, orientations, _ = hashes.shape
-    for i in prange(n):
-        if starts[i] == starts[i + 1]:
-            continue
-        at = starts[i]
-        for j in range(i + 1, n):
-            for view in range(views):
-                for o in range(orientations):
-                    if _is_close(hashes[i, view, o], hashes[j, view, 0], distance):
-                        found[at, 0] = i
-                        found[at, 1] = j
-                        found[at, 2] = o
-                        found[at, 3] = view
-                        at += 1
-
-
-def _correlations(
-    thumbs: NDArray[np.int8],
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    orientation: NDArray[np.int64],
-    view: NDArray[np.int64],
-) -> NDArray[np.float64]:
-    scores = np.zeros(len(first))
-    for turn in range(len(ORIENTATIONS)):
-        rows = np.flatnonzero(orientation == turn)
-        for block in np.array_split(rows, 1 + len(rows) // 1024):
-            if not len(block):
-                continue
-            a = orient(thumbs[first[block], view[block]], turn).astype(np.float32)
-            b = thumbs[second[block], view[block]].astype(np.float32)
-            a, b = a.reshape(len(block), -1), b.reshape(len(block), -1)
-            norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-            scores[block] = np.einsum("ij,ij->i", a, b) / np.maximum(norms, 1)
-    return scores
-
-
-def _best_of_each_pair(
-    first: NDArray[np.int64], second: NDArray[np.int64], scores: NDArray[np.float64]
-) -> NDArray[np.int64]:
-    order = np.lexsort((-scores, second, first))
-    pairs = np.stack([first[order], second[order]], 1)
+def _best_of_each_pair(pairs: NDArray[np.int64], found: Likeness) -> NDArray[np.int64]:
+    order = np.lexsort((-found.score, ~found.is_copy, pairs[:, 1], pairs[:, 0]))
+    ends = pairs[order, :2]
     is_first = np.ones(len(order), bool)
-    is_first[1:] = (pairs[1:] != pairs[:-1]).any(1)
+    is_first[1:] = (ends[1:] != ends[:-1]).any(1)
     return order[is_first]
+
+
+def _aligned(
+    prints: Fingerprints, pairs: NDArray[np.int64], found: Likeness, groups: DisjointSet
+) -> dict[int, float]:
+    """Align likely pairs of different groups; give the scores of copies, by row of `pairs`.
+
+    Between two groups of copies a few tries suffice: one success joins them.
+    """
+    likely = np.flatnonzero((found.score >= WORTH_ALIGNING) & ~found.is_copy)
+    tried: dict[frozenset[int], int] = defaultdict(int)
+    rows = []
+    for row in likely[np.argsort(-found.score[likely])].tolist():
+        a, b = groups[int(pairs[row, 0])], groups[int(pairs[row, 1])]
+        between = frozenset((a, b))
+        if a != b and tried[between] < _TRIES:
+            tried[between] += 1
+            rows.append(row)
+    with ThreadPoolExecutor() as pool:
+        answers = list(pool.map(lambda row: is_copy_aligned(prints, pairs[row]), rows))
+    joined = {row: score for row, (is_copy, score) in zip(rows, answers, strict=True) if is_copy}
+    for row in joined:
+        groups.merge(*pairs[row, :2].tolist())
+    return joined
+
+
+def _as_links(
+    pairs: NDArray[np.int64],
+    found: Likeness,
+    *,
+    aligned: dict[int, float],
+    groups: DisjointSet,
+) -> list[Link]:
+    by_ends: dict[tuple[int, int], int] = {
+        (int(pairs[row, 0]), int(pairs[row, 1])): row for row in aligned
+    }
+    is_link = found.is_copy | found.is_neighbor
+    links = []
+    for best in _best_of_each_pair(pairs, found).tolist():
+        a, b = pairs[best, :2].tolist()
+        row = by_ends[a, b] if (a, b) in by_ends else best  # noqa: SIM401 - pyright loses the type
+        if row in aligned or is_link[row]:
+            kind = "copy" if groups.connected(a, b) else "neighbour"
+            score = aligned.get(row, float(found.score[row]))
+            links.append(Link(a, b, kind, ORIENTATIONS[pairs[row, 2]], round(score, 4)))
+    return links
+
+
+def _completed(prints: Fingerprints, groups: DisjointSet, links: Sequence[Link]) -> Iterator[Link]:
+    """List the pairs of one group that no candidate named, with the score they have.
+
+    A chain of copies leads from one to the other; pairs that no longer look alike themselves
+    are left to the chain.
+    """
+    known = {(link.a, link.b) for link in links}
+    rows = []
+    for group in groups.subsets():
+        files = sorted(group)
+        if 2 < len(files) <= _MOST_LISTED:
+            missing = [(a, b) for a, b in _listed(files, files) if (a, b) not in known]
+            rows.extend(_nearest_turn(prints, a, b) for a, b in missing)
+    if not rows:
+        return
+    pairs = np.array(rows, np.int64)
+    scores = compare(prints, pairs).score
+    for (a, b, turn, _, _), score in zip(pairs.tolist(), scores.tolist(), strict=True):
+        if score >= NEIGHBOR_SLICE:
+            yield Link(a, b, "copy", ORIENTATIONS[turn], round(score, 4))
+
+
+def _nearest_turn(prints: Fingerprints, a: int, b: int) -> tuple[int, int, int, int, int]:
+    """Choose the orientation and the view in which the hashes of two files are nearest."""
+    views = [view for view, _ in enumerate(VIEWS[:2])]
+    differing = prints.hashes[a, views] ^ prints.hashes[b, views, :1]
+    distance = np.bitwise_count(differing).sum(-1)  # [views, orientations]
+    view, turn = np.unravel_index(int(distance.argmin()), distance.shape)
+    return a, b, int(turn), int(view), int(view)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import BlankImageError, ImageError
-from tumorlens.images.raster import read_scan_bytes
+from tumorlens.images.raster import read_scan
+from tumorlens.inputs.chunks import Place, Rows, hash_files, in_chunks, load_index, write_chunk
 from tumorlens.inputs.prepare import find_head
 from tumorlens.records import Scan
 
@@ -24,18 +25,39 @@ _CONTRAST_SIGMA = 4.0
 _CONTRAST_FLOOR = 0.3  # of the whole picture's deviation, so that noise in air stays small
 ORIENTATIONS = ("as is", "flip left-right", "flip up-down", "rotate 180",
                 "transpose", "rotate 90", "rotate 270", "anti-transpose")  # fmt: skip
-VIEWS = ("frame", "content")
+VIEWS = ("frame", "content", "inner")  # the last without what a crop of 5 % takes away
+CROP = 0.05  # of each side
+_METHOD = 3  # raised whenever what is stored changes
+
+PRINT = np.dtype([
+    ("pixels", np.uint8, 32),  # sha256 of shape and decoded grey pixels
+    ("hashes", np.uint64, (len(VIEWS), len(ORIENTATIONS), 4)),  # 256 bits each
+    ("thumbs", np.int8, (2, THUMB_SIDE, THUMB_SIDE)),  # of the first two views
+])  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Fingerprints:
     """Of n files; rows of unreadable ones are zero and `usable` is False there."""
 
-    content: tuple[str, ...]  # sha256 of the bytes
+    content: tuple[str, ...]  # sha256 of the bytes, "" where they cannot be read
     pixels: tuple[str, ...]  # sha256 of shape and decoded grey pixels
     hashes: NDArray[np.uint64]  # [n, views, orientations, 4]: 256 bits
-    thumbs: NDArray[np.int8]  # [n, views, 96, 96] high-passed, standardised
     usable: NDArray[np.bool_]  # [n]
+    rows: Rows
+
+    def thumbs(self, positions: NDArray[np.int64], views: NDArray[np.int64]) -> NDArray[np.int8]:
+        """Give high-passed, standardised pictures: [len(positions), 96, 96].
+
+        The inner view is cut out of the frame's picture.
+        """
+        inner = VIEWS.index("inner")
+        chosen = np.zeros((len(positions), THUMB_SIDE, THUMB_SIDE), np.int8)
+        stored = np.where(views == inner, 0, views)
+        self.rows.take(positions, chosen, field="thumbs", part=stored)
+        for row in np.flatnonzero(views == inner).tolist():
+            chosen[row] = _without_edge(chosen[row])
+        return chosen
 
 
 def orient(picture: NDArray, orientation: int) -> NDArray:
@@ -46,34 +68,82 @@ def orient(picture: NDArray, orientation: int) -> NDArray:
 
 
 def fingerprint(
-    paths: Sequence[Path], *, progress: Callable[[int, int], None] | None = None
+    paths: Sequence[Path],
+    *,
+    cache: Path,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Fingerprints:
-    """Read every file once; unreadable files are marked, not raised."""
-    n = len(paths)
-    hashes = np.zeros((n, len(VIEWS), len(ORIENTATIONS), 4), np.uint64)
-    thumbs = np.zeros((n, len(VIEWS), THUMB_SIDE, THUMB_SIDE), np.int8)
-    content, pixels = [""] * n, [""] * n
-    usable = np.zeros(n, bool)
+    """Read each distinct content once and keep what was computed under `cache`.
+
+    Unreadable files are marked, not raised, and tried again the next time.
+    """
+    folder = cache / "fingerprints" / f"v{_METHOD}"
+    folder.mkdir(parents=True, exist_ok=True)
+    content = hash_files(paths)
+    stored = load_index(folder)
+    first: dict[str, int] = {}
+    for position, key in enumerate(content):
+        if key and key not in stored:
+            first.setdefault(key, position)
+    done = len(paths) - len(first)
+    for positions in in_chunks(list(first.values())):
+        rows, good = _print_files([paths[p] for p in positions])
+        if good.any():
+            keys = [content[p] for p, is_good in zip(positions, good, strict=True) if is_good]
+            write_chunk(folder, keys, rows[good])
+        done += len(positions)
+        if progress:
+            progress(done, len(paths))
+    return _gather(content, load_index(folder))
+
+
+def _print_files(paths: Sequence[Path]) -> tuple[NDArray, NDArray[np.bool_]]:
+    rows, good = np.zeros(len(paths), PRINT), np.zeros(len(paths), bool)
 
     def one(i: int) -> None:
         try:
-            data = paths[i].read_bytes()
-            content[i] = hashlib.sha256(data).hexdigest()
-            scan = read_scan_bytes(data, source=str(paths[i]))
-        except (OSError, ImageError):
+            scan = read_scan(paths[i])
+        except ImageError:
             return
-        grey = np.ascontiguousarray(scan.pixels)
-        pixels[i] = hashlib.sha256(repr(grey.shape).encode() + grey.tobytes()).hexdigest()
-        for view, picture in enumerate((grey, _content_crop(scan))):
-            hashes[i, view] = perceptual_hashes(picture)
-            thumbs[i, view] = thumbnail(picture)
-        usable[i] = True
+        _fill(rows[i], scan)
+        good[i] = True
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done, _ in enumerate(pool.map(one, range(n)), start=1):
-            if progress and (done % 64 == 0 or done == n):
-                progress(done, n)
-    return Fingerprints(tuple(content), tuple(pixels), hashes, thumbs, usable)
+        list(pool.map(one, range(len(paths))))
+    return rows, good
+
+
+def _fill(row: np.void, scan: Scan) -> None:
+    grey = np.ascontiguousarray(scan.pixels)
+    digest = hashlib.sha256(repr(grey.shape).encode() + grey.tobytes()).digest()
+    row["pixels"] = np.frombuffer(digest, np.uint8)
+    pictures = (grey, _content_crop(scan), _without_edge(grey))
+    for view, picture in enumerate(pictures):
+        row["hashes"][view] = perceptual_hashes(picture)
+    for view, picture in enumerate(pictures[:2]):
+        row["thumbs"][view] = thumbnail(picture)
+
+
+def _gather(content: tuple[str, ...], stored: dict[str, Place]) -> Fingerprints:
+    n = len(content)
+    rows = Rows([stored.get(key) for key in content])
+    everyone = np.arange(n)
+    usable = np.array([key in stored for key in content], bool)
+    hashes = np.zeros((n, len(VIEWS), len(ORIENTATIONS), 4), np.uint64)
+    digests = np.zeros((n, 32), np.uint8)
+    rows.take(everyone, hashes, field="hashes")
+    rows.take(everyone, digests, field="pixels")
+    pixels = tuple(d.tobytes().hex() if ok else "" for d, ok in zip(digests, usable, strict=True))
+    return Fingerprints(content, pixels, hashes, usable, rows)
+
+
+def _without_edge(picture: NDArray) -> NDArray:
+    """Cut 5 % off each side and bring what is left to the old size."""
+    height, width = picture.shape
+    rows, columns = round(CROP * height), round(CROP * width)
+    inside = picture[rows : height - rows, columns : width - columns].astype(np.float32)
+    resized = cv2.resize(inside, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.rint(resized).astype(picture.dtype) if picture.dtype == np.int8 else resized
 
 
 def _content_crop(scan: Scan) -> NDArray[np.float32]:

@@ -33,15 +33,17 @@ class _Row:
     mask: Path | None = None
 
 
-def read_cases(folders: str | Path | Sequence[str | Path]) -> list[Case]:
-    """List the labelled scans of one folder or several.
+def read_cases(
+    folders: str | Path | Sequence[str | Path], *, unlabeled: bool = False
+) -> list[Case]:
+    """List the labelled scans of one folder or several; with `unlabeled` the others too.
 
     A folder is one of: class folders; split/class folders; a folder with `cases.csv` (or that
     file itself). Raises CasesError (no such folder, nothing in it, a table without the needed
     columns, listed files missing) and UnknownLabelError, which names every unknown class.
     """
     folders = [folders] if isinstance(folders, str | Path) else list(folders)
-    cases = [case for folder in folders for case in _read_folder(Path(folder))]
+    cases = [case for folder in folders for case in _read_folder(Path(folder), unlabeled)]
     doubled = [key for key, count in Counter(case.key for case in cases).items() if count > 1]
     if doubled:
         raise CasesError(
@@ -73,12 +75,12 @@ def _relative(path: Path, base: Path) -> str:
     return Path(os.path.relpath(path.resolve(), base)).as_posix()
 
 
-def _read_folder(folder: Path) -> Iterator[Case]:
+def _read_folder(folder: Path, unlabeled: bool) -> Iterator[Case]:
     if not folder.exists():
         raise CasesError(folder, "does not exist", "Check the path.")
     table = folder if folder.is_file() else folder / "cases.csv"
     dataset = table.resolve().parent.name
-    rows = list(_rows_of_table(table) if table.is_file() else _rows_of_folders(folder))
+    rows = list(_rows_of_table(table) if table.is_file() else _rows_of_folders(folder, unlabeled))
     if not rows:
         raise CasesError(
             folder,
@@ -89,16 +91,18 @@ def _read_folder(folder: Path) -> Iterator[Case]:
     return _understood(rows, folder, dataset)
 
 
-def _rows_of_folders(folder: Path) -> Iterator[_Row]:
+def _rows_of_folders(folder: Path, unlabeled: bool) -> Iterator[_Row]:
     children = sorted(child for child in folder.iterdir() if child.is_dir())
     splits = [child for child in children if child.name.lower() in SPLIT_NAMES]
     for parent, split in [(s, SPLIT_NAMES[s.name.lower()]) for s in splits] or [(folder, None)]:
         for class_folder in sorted(child for child in parent.iterdir() if child.is_dir()):
-            if class_folder.name.lower() in UNLABELED_NAMES or class_folder.name.startswith("."):
+            is_unlabeled = class_folder.name.lower() in UNLABELED_NAMES
+            if class_folder.name.startswith(".") or (is_unlabeled and not unlabeled):
                 continue
+            name = labels.UNLABELED if is_unlabeled else class_folder.name
             for path in find_scans([class_folder]):
                 inside = path.relative_to(folder).as_posix()
-                yield _Row(path=path, inside=inside, name=class_folder.name, split=split)
+                yield _Row(path=path, inside=inside, name=name, split=split)
 
 
 def _rows_of_table(table: Path) -> Iterator[_Row]:
@@ -154,6 +158,8 @@ def _understood(rows: Sequence[_Row], folder: Path, dataset: str) -> Iterator[Ca
     for row in rows:
         modality = row.modality or (known.modality if known else None)
         label = labels.canonical_label(own.get(row.name, row.name), modality=modality)
+        if row.name == labels.UNLABELED:
+            label = labels.UNLABELED
         if label is None:
             unknown[row.name] += 1
         else:

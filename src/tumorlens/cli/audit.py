@@ -1,0 +1,93 @@
+"""`tumorlens audit`: what is wrong with a data set before anything is trained on it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tumorlens.cli.bench import Folders
+from tumorlens.cli.progress import console, counting
+from tumorlens.settings import load_settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("audit")(audit)
+
+
+def audit(
+    folders: Folders,
+    out: Annotated[Path, typer.Option(help="Folder for html, json and csv.")],
+    split_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--split",
+            help="The split to judge: a split file, or a CSV with path and split. "
+            "Default: the one the folders publish.",
+        ),
+    ] = None,
+    allow: Annotated[
+        bool, typer.Option("--allow", help="Exit with 0 even if the split leaks.")
+    ] = False,
+    bundle: Annotated[str, typer.Option(help="Prepares the scans; default: shipped.")] = "",
+    cache: Annotated[str | None, typer.Option(help="Folder of fingerprints.")] = None,
+) -> None:
+    """Find copies, patients across parts, label conflicts, shortcuts and burned-in text.
+
+    Finds copies that were flipped, turned, brightened, cropped, resized or compressed, within and
+    between folders. Exits with 1 if the split leaks. Example: `tumorlens audit scans/ --out audit`
+    """
+    from datetime import UTC, datetime
+
+    from tumorlens.models.bundle import load_bundle
+    from tumorlens.study import splits
+    from tumorlens.study.audit.figures import audit_figures
+    from tumorlens.study.audit.page import render_audit, verdict
+    from tumorlens.study.audit.run import audit_cases
+    from tumorlens.study.audit.tables import write_figures, write_tables
+    from tumorlens.study.datasets.index import read_cases
+    from tumorlens.writing import replacing
+
+    cases = read_cases(folders, unlabeled=True)
+    settings = load_settings(cache=cache)
+    found = audit_cases(
+        cases,
+        load_bundle(bundle or settings.bundle),
+        cache=settings.cache_folder,
+        parts=splits.parts_in(split_file, cases) if split_file else None,
+        split=str(split_file or ""),
+        steps=counting,
+    )
+    figures = audit_figures(found, folders=[str(f) for f in folders], now=datetime.now(UTC))
+    write_tables(found, out)
+    write_figures(figures, out)
+    with counting("drawing the page"), replacing(out / "audit.html") as partial:
+        partial.write_text(render_audit(found, figures), encoding="utf-8")
+    _print(figures)
+    console.print(verdict(figures))
+    typer.echo(out / "audit.html")
+    if found.leaking and not allow:
+        raise typer.Exit(1)
+
+
+def _print(figures: dict) -> None:
+    console.print(
+        f"{figures['n']} files, {figures['pictures']} distinct pictures, "
+        f"{figures['groups']} independent groups; {figures['quality']['unreadable']} unreadable"
+    )
+    for name, row in figures["datasets"].items():
+        console.print(
+            f"  {name:15} {row['n']:6} files {row['pictures']:6} pictures {row['groups']:6} groups"
+        )
+    pictures = figures["conflicts"]["pictures"]
+    console.print(
+        f"pictures under contradictory labels {pictures['contradictory']}, "
+        f"refining {pictures['refining']}; "
+        f"files with burned-in text {figures['privacy']['with_text']}"
+    )
+    traced = (figures["split"]["leaks"] or {}).get("test_tumors", {})
+    if traced.get("traceable"):
+        console.print(
+            f"test tumors with a known patient {traced['traceable']}, "
+            f"of them with that patient in train {traced['in_train']}"
+        )

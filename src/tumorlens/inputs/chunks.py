@@ -1,0 +1,93 @@
+"""Rows of arrays on disk, found again by the content of the file each was made from.
+
+A folder holds chunks (`*.npy`, memory-mapped) and beside each the content hashes of its rows
+(`*.keys`). A chunk is written whole and then renamed, so a killed run leaves what it finished
+and nothing half-written, and two runs can share a folder.
+"""
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+CHUNK = 2048  # rows
+Place = tuple[Path, int]  # a chunk and a row in it
+
+
+def hash_files(paths: Sequence[Path]) -> tuple[str, ...]:
+    """Give the sha256 of each file's bytes, "" for a file that cannot be read."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return tuple(pool.map(_hash_file, paths, chunksize=64))
+
+
+def _hash_file(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    except (OSError, ValueError):
+        return ""
+
+
+def in_chunks(items: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Cut a list into pieces of at most CHUNK."""
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]
+
+
+def write_chunk(folder: Path, keys: Sequence[str], rows: NDArray) -> None:
+    """Add rows, [n, ...], under their keys."""
+    name = uuid.uuid4().hex
+    partial = folder / f"{name}.partial"
+    with partial.open("wb") as file:
+        np.save(file, rows)
+    partial.replace(folder / f"{name}.npy")
+    # The keys come last: a chunk without them is not seen.
+    partial.write_text("\n".join(keys), encoding="ascii")
+    partial.replace(folder / f"{name}.keys")
+
+
+def load_index(folder: Path) -> dict[str, Place]:
+    """Say where the row of each key is."""
+    index: dict[str, Place] = {}
+    for keys in sorted(folder.glob("*.keys")):
+        names = keys.read_text(encoding="ascii").split("\n")
+        index |= {key: (keys.with_suffix(".npy"), row) for row, key in enumerate(names)}
+    return index
+
+
+class Rows:
+    """Rows of several chunks as one list; only what is taken is read."""
+
+    def __init__(self, places: Sequence[Place | None]) -> None:
+        """Open the chunks; a position without a place has no row."""
+        files = sorted({place[0] for place in places if place})
+        self._chunks = [np.load(file, mmap_mode="r") for file in files]
+        number = {file: i for i, file in enumerate(files)}
+        self._chunk = np.array([number[p[0]] if p else -1 for p in places], np.int64)
+        self._row = np.array([p[1] if p else 0 for p in places], np.int64)
+
+    def take(
+        self,
+        positions: NDArray[np.int64],
+        out: NDArray,
+        *,
+        field: str = "",
+        part: NDArray[np.int64] | None = None,
+    ) -> NDArray:
+        """Fill `out`, [len(positions), ...], from the rows (one `field` of them) and return it.
+
+        With `part`, [len(positions)], each takes that one along the field's first axis.
+        Positions without a row leave their part of `out` as it is.
+        """
+        wanted = self._chunk[positions]
+        for number in np.unique(wanted[wanted >= 0]).tolist():
+            chosen = np.flatnonzero(wanted == number)
+            chunk = self._chunks[number]
+            source = chunk[field] if field else chunk
+            rows = self._row[positions[chosen]]
+            out[chosen] = source[rows] if part is None else source[rows, part[chosen]]
+        return out
