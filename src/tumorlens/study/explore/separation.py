@@ -1,0 +1,182 @@
+"""How well features tell tumor from healthy: each alone, and three models of all of them."""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.inspection import permutation_importance
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from tumorlens.study.evaluation.intervals import RESAMPLES, with_intervals
+from tumorlens.study.features.picture import FEATURES
+
+FOLDS = 5
+SHUFFLES = 2  # of each feature in each held-out fold
+MODELS: Mapping[str, Callable[[int], Any]] = {
+    "logistic_regression": lambda seed: make_pipeline(
+        SimpleImputer(strategy="median"),
+        StandardScaler(),
+        LogisticRegression(max_iter=2000, random_state=seed),
+    ),
+    "random_forest": lambda seed: make_pipeline(
+        SimpleImputer(strategy="median"),
+        RandomForestClassifier(100, min_samples_leaf=2, random_state=seed),
+    ),
+    "gradient_boosting": lambda seed: HistGradientBoostingClassifier(random_state=seed),
+}
+
+
+def single_features(
+    values: NDArray[np.float64],
+    truth: NDArray[np.bool_],
+    groups: NDArray,
+    *,
+    names: Sequence[str] = FEATURES,
+    resamples: int = RESAMPLES,
+) -> dict[str, dict[str, Any]] | None:
+    """Give what each feature alone tells: AUC with interval, and the class it is higher in.
+
+    `auc` is 0.5 or more; the interval may reach below, where resamples turn it round. None
+    with one class alone.
+    """
+    if truth.all() or not truth.any():
+        return None
+    raw = _aucs(dict(zip(names, values.T, strict=True)), truth, groups, resamples)
+    found = {}
+    for name in names:
+        auc, low, high = (raw[name + end] for end in ("", "_low", "_high"))
+        healthy = auc < 0.5
+        if healthy:
+            auc, low, high = 1 - auc, 1 - high, 1 - low
+        found[name] = {
+            "auc": plain(auc),
+            "auc_low": plain(low),
+            "auc_high": plain(high),
+            "higher_in": "healthy" if healthy else "tumor",
+            "n": len(truth),
+            "n_groups": len(np.unique(groups)),
+        }
+    return found
+
+
+def _aucs(
+    scores: Mapping[str, NDArray], truth: NDArray, groups: NDArray, resamples: int
+) -> dict[str, float]:
+    measures = {name: _ranked(truth, column) for name, column in scores.items()}
+    return with_intervals(
+        lambda weights: {name: auc(weights) for name, auc in measures.items()},
+        groups,
+        resamples=resamples,
+    )
+
+
+def _ranked(truth: NDArray, scores: NDArray) -> Callable[[NDArray[np.float64]], float]:
+    """Sort once, so that the AUC of a thousand resamples takes no sorting."""
+    known = np.isfinite(scores)
+    place = np.unique(scores, return_inverse=True)[1]
+
+    def auc(weights: NDArray[np.float64]) -> float:
+        positive = np.bincount(place, weights * (truth & known))
+        negative = np.bincount(place, weights * (~truth & known))
+        pairs = positive.sum() * negative.sum()
+        won = (positive * (np.cumsum(negative) - negative / 2)).sum()
+        return float(won / pairs) if pairs else np.nan
+
+    return auc
+
+
+def compare_models(
+    values: NDArray[np.float64],
+    truth: NDArray[np.bool_],
+    groups: NDArray,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, dict[str, Any]] | None:
+    """Give, for each of MODELS, the AUC of its answers for groups that it did not learn from.
+
+    `importance` is the loss of AUC in a held-out fold when one feature is shuffled, mean and
+    deviation over folds; of features that say the same (variance and its root, energy and ASM)
+    each covers for the other. None with fewer than two groups in either class.
+    """
+    count = min(FOLDS, *(len(np.unique(groups[truth == side])) for side in (False, True)))
+    if count < 2:
+        return None
+    folds = list(_folds(truth, groups, count=count, seed=seed))
+    scores, losses = {}, {}
+    for done, (name, build) in enumerate(MODELS.items(), start=1):
+        # Tables are small: on a busy machine threads wait for one another longer than they work.
+        with threadpool_limits(1):
+            scores[name], losses[name] = _held_out(build, values, truth, folds=folds, seed=seed)
+        if progress:
+            progress(done, len(MODELS))
+    aucs = _aucs(scores, truth, groups, resamples)
+    return {
+        name: {
+            **{f"auc{end}": plain(aucs[name + end]) for end in ("", "_low", "_high")},
+            "n": int(np.isfinite(scores[name]).sum()),
+            "n_groups": len(np.unique(groups)),
+            "folds": len(folds),
+            "importance": _importance(losses[name]),
+        }
+        for name in MODELS
+    }
+
+
+def _folds(
+    truth: NDArray, groups: NDArray, *, count: int, seed: int
+) -> Iterator[tuple[NDArray, NDArray]]:
+    folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a class with fewer cases than folds
+        for train, test in folds.split(np.zeros(len(truth)), truth, groups):
+            if 0 < truth[train].sum() < len(train):  # one class alone teaches nothing
+                yield train, test
+
+
+def _held_out(
+    build: Callable[[int], Any],
+    values: NDArray[np.float64],
+    truth: NDArray[np.bool_],
+    *,
+    folds: Sequence[tuple[NDArray, NDArray]],
+    seed: int,
+) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
+    """Give held-out scores, [n], and for each fold the loss of AUC by feature, [f]."""
+    scores, losses = np.full(len(truth), np.nan), []
+    for train, test in folds:
+        empty = ~np.isfinite(values[train]).any(0)  # a feature that training never saw
+        known = np.where(empty, 0.0, values)
+        model = build(seed).fit(known[train], truth[train])
+        scores[test] = model.predict_proba(known[test])[:, 1]
+        if 0 < truth[test].sum() < len(test):
+            shuffled = permutation_importance(
+                model, known[test], truth[test],
+                scoring="roc_auc", n_repeats=SHUFFLES, random_state=seed,
+            )  # fmt: skip
+            losses.append(shuffled["importances_mean"])
+    return scores, losses
+
+
+def _importance(losses: Sequence[NDArray[np.float64]]) -> dict[str, dict[str, Any]] | None:
+    if not losses:
+        return None
+    mean, deviation = np.mean(losses, axis=0), np.std(losses, axis=0)
+    return {
+        feature: {"mean": plain(mean[i]), "sd": plain(deviation[i])}
+        for i, feature in enumerate(FEATURES)
+    }
+
+
+def plain(value: float) -> float | None:
+    """Write what is not a number as None, which JSON knows."""
+    return float(value) if np.isfinite(value) else None

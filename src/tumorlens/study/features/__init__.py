@@ -1,0 +1,1 @@
+"""Thirteen first-order and texture features of a grey picture, and tables of them."""
