@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.writing import replacing
+
 CHUNK = 2048  # rows
 Place = tuple[Path, int]  # a chunk and a row in it
 
@@ -41,13 +43,11 @@ def in_chunks(items: Sequence[int]) -> Iterator[Sequence[int]]:
 def write_chunk(folder: Path, keys: Sequence[str], rows: NDArray) -> None:
     """Add rows, [n, ...], under their keys."""
     name = uuid.uuid4().hex
-    partial = folder / f"{name}.partial"
-    with partial.open("wb") as file:
+    with replacing(folder / f"{name}.npy") as partial, partial.open("wb") as file:
         np.save(file, rows)
-    partial.replace(folder / f"{name}.npy")
     # The keys come last: a chunk without them is not seen.
-    partial.write_text("\n".join(keys), encoding="ascii")
-    partial.replace(folder / f"{name}.keys")
+    with replacing(folder / f"{name}.keys") as partial:
+        partial.write_text("\n".join(keys), encoding="ascii")
 
 
 def load_index(folder: Path) -> dict[str, Place]:

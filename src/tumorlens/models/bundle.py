@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import BundleError
 from tumorlens.inputs.prepare import InputSpec, load_spec
+from tumorlens.writing import replacing
 
 SCHEMA = 1
 GRAPH, SETTINGS, CARD = "model.onnx", "bundle.json", "card.md"
@@ -168,9 +169,8 @@ def write_bundle(bundle: Bundle, card: str) -> None:
     }
     text = _ROW_OF_NUMBERS.sub(_on_one_line, json.dumps(stored, indent=1, allow_nan=False))
     (bundle.folder / CARD).write_text(card, encoding="utf-8")
-    partial = bundle.folder / (SETTINGS + ".partial")
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(bundle.folder / SETTINGS)
+    with replacing(bundle.folder / SETTINGS) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
 
 
 def _on_one_line(row: re.Match[str]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tumorlens.labels import TYPES
 from tumorlens.records import Prediction
+from tumorlens.writing import replacing_table
 
 COLUMNS = ("path", "modality", "modality_probability", "tumor_probability", "decision", "type",
            *(f"p_{name}" for name in TYPES), "threshold", "bundle", "error")  # fmt: skip
@@ -33,10 +34,7 @@ def table_row(prediction: Prediction) -> dict[str, str]:
 
 def write_table(predictions: Iterable[Prediction], out: Path) -> None:
     """Write predictions.csv whole, or leave what stood there."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with replacing_table(out) as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(map(table_row, predictions))
-    partial.replace(out)

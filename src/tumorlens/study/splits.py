@@ -26,7 +26,7 @@ from tumorlens.study.audit.copies import find_copies
 from tumorlens.study.audit.groups import Groups, group_links
 from tumorlens.study.audit.leaks import Leak, find_leaks
 from tumorlens.study.datasets.index import SPLIT_NAMES
-from tumorlens.writing import replacing
+from tumorlens.writing import replacing_table
 
 PARTS = ("train", "val", "test")
 COLUMNS = ("path", "split", "label", "group", "picture", "patient", "case",
@@ -163,7 +163,7 @@ def write_split(out: Path, cases: Sequence[Case], parts: Sequence[str], *, group
         for c, part, g, p in zip(cases, parts, groups.groups, groups.pictures, strict=True)
     ]
     fingerprint = _fingerprint(rows)
-    with replacing(out) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with replacing_table(out) as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         writer.writerows([*row, fingerprint] for row in rows)

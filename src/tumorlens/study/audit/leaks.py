@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from numpy.typing import NDArray
+
 from tumorlens.labels import LABELS, UNLABELED, is_tumor
 from tumorlens.records import Case
 from tumorlens.study.audit.groups import Groups
@@ -26,7 +28,9 @@ class Leak:
         return self.in_train_or_val / self.n if self.n else 0.0
 
 
-def find_leaks(labels: Sequence[str], parts: Sequence[str], groups: Sequence[Any]) -> list[Leak]:
+def find_leaks(
+    labels: Sequence[str], parts: Sequence[str], groups: NDArray | Sequence[Any]
+) -> list[Leak]:
     """Count, for all labels and for each, the test cases whose group also trains."""
     held = defaultdict(set)
     for part, group in zip(parts, groups, strict=True):

@@ -12,7 +12,7 @@ from tumorlens.errors import SplitError
 from tumorlens.records import Case
 from tumorlens.study.audit.groups import Groups
 from tumorlens.study.audit.run import Audit
-from tumorlens.writing import replacing
+from tumorlens.writing import replacing, replacing_table
 
 GROUPS = ("path", "group", "patient")
 PAIRS = ("a", "b", "kind", "orientation", "score")
@@ -40,7 +40,7 @@ def write_figures(figures: Mapping[str, Any], out: Path) -> None:
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with replacing_table(path) as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(rows)

@@ -23,6 +23,7 @@ from tumorlens.study.datasets.download import download
 from tumorlens.study.datasets.index import read_cases
 from tumorlens.study.datasets.registry import DATASETS, Archive, DatasetRow
 from tumorlens.study.datasets.unpack import built_aside
+from tumorlens.writing import replacing
 
 NOTE = "fetch.json"
 SCHEMA = 1
@@ -239,7 +240,5 @@ def _altered(path: Path) -> DownloadError:
 
 
 def _write(path: Path, note: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")

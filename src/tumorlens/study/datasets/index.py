@@ -12,6 +12,7 @@ from tumorlens.errors import CasesError, UnknownLabelError
 from tumorlens.images.files import find_scans
 from tumorlens.records import Case
 from tumorlens.study.datasets.registry import DATASETS
+from tumorlens.writing import replacing_table
 
 SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val",
                "validation": "val", "test": "test", "testing": "test"}  # fmt: skip
@@ -58,8 +59,7 @@ def write_cases(cases: Iterable[Case], out: Path) -> None:
     """Write `cases.csv`, with paths relative to its own folder."""
     base = out.resolve().parent
     base.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with replacing_table(out) as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for case in cases:
@@ -68,7 +68,6 @@ def write_cases(cases: Iterable[Case], out: Path) -> None:
                 case.split or "", case.patient or "", case.group or "",
                 _relative(case.mask, base) if case.mask else "",
             ])  # fmt: skip
-    partial.replace(out)
 
 
 def _relative(path: Path, base: Path) -> str:

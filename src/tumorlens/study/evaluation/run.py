@@ -29,6 +29,7 @@ from tumorlens.study.evaluation.figures import (
     type_figures,
 )
 from tumorlens.study.evaluation.plots import draw_plots
+from tumorlens.writing import replacing
 
 SCHEMA = 1
 
@@ -148,6 +149,5 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> None:
         ("evaluation.html", page),
         ("evaluation.json", json.dumps(evaluation.figures, indent=1) + "\n"),
     ):
-        partial = out / (name + ".partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(out / name)
+        with replacing(out / name) as partial:
+            partial.write_text(text, encoding="utf-8")

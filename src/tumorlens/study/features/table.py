@@ -14,6 +14,7 @@ from tumorlens.inputs.cache import prepare_files
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.records import Case
 from tumorlens.study.features.picture import FEATURES, head_of, measure_many
+from tumorlens.writing import replacing_table
 
 COLUMNS = ("path", "label", *FEATURES, "error")
 BLOCK = 2048  # scans held in memory at a time
@@ -86,16 +87,13 @@ def measure_files(
 
 def write_features(table: FeatureTable, out: Path) -> None:
     """Write features.csv whole, or leave what stood there; numbers read back as they were."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    with replacing_table(out) as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for path, label, row, error in zip(
             table.paths, table.labels, table.values.tolist(), table.errors, strict=True
         ):
             writer.writerow([path, label, *("" if error else repr(v) for v in row), error])
-    partial.replace(out)
 
 
 def read_features(path: Path) -> FeatureTable:
