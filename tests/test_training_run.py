@@ -1,8 +1,10 @@
 """A training run: what it leaves behind, and that a kill loses nothing that was finished."""
 
 import csv
+import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +14,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
+import keras
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from tumorlens.cli import app
 from tumorlens.errors import TrainingError
 from tumorlens.models.bundle import Bundle, load_bundle
 from tumorlens.predictions.predictor import Predictor
@@ -280,6 +285,143 @@ def test_a_kill_between_state_and_history_leaves_no_gap(tmp_path, monkeypatch):
 def test_a_run_whose_validation_loss_is_not_a_number_says_so(tmp_path):
     with pytest.raises(TrainingError):
         fit_small(tmp_path / "run", [float("nan")] * 3, epochs=3)
+
+
+STAGED = replace(
+    find_recipe("mobilenet-tuned"), side=32, train_side=32, epochs=2, batch=16, warmup_epochs=0.0,
+    learning_rate=1e-3, tuned_blocks=1, head_epochs=5, head_views=2, options={}, seed=5,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def donor(tmp_path_factory) -> Path:
+    """Weights of a MobileNet in a file, with statistics of phantoms."""
+    path = tmp_path_factory.mktemp("donor") / "donor.weights.h5"
+    network = keras.applications.MobileNet(
+        include_top=False, weights=None, input_shape=(32, 32, 3), alpha=0.75
+    )
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    network(np.random.default_rng(0).uniform(-1, 1, (64, 32, 32, 3)), training=True)
+    network.save_weights(path)
+    return path
+
+
+def staged_job(trial: Trial, donor: Path, out: Path, **changes) -> Job:
+    recipe = replace(STAGED, weights=donor.name, **changes)
+    return replace(trial.job, recipe=recipe, out=out, weights=str(donor))
+
+
+@pytest.fixture(scope="module")
+def staged(trial, donor, tmp_path_factory) -> tuple[Trial, list[tuple[int, int]]]:
+    """A head on frozen features, then two epochs of the last block."""
+    job = staged_job(trial, donor, tmp_path_factory.mktemp("staged") / "run")
+    ear, heard = Ear(), []
+    bundle = train(trial.cases, job, watcher=ear, extracting=lambda *now: heard.append(now))
+    return Trial(trial.cases, job, bundle, ear), heard
+
+
+def test_the_head_alone_counts_as_epoch_zero(staged):
+    rows = history_of(staged[0].job.out)
+    assert [row["epoch"] for row in rows] == [0, 1, 2]
+    assert [row["epoch"] for row, _ in staged[0].ear.epochs] == [0, 1, 2]
+    assert rows[0]["learning_rate"] == STAGED.head_learning_rate
+    assert staged[1]
+    assert all(0 < done <= total for done, total in staged[1])
+
+
+def test_a_staged_run_leaves_the_frozen_blocks_as_they_came(staged, donor):
+    with np.load(staged[0].job.out / "state.npz") as state:
+        stored = [state[name] for name in sorted(state.files) if name.startswith("weights_")]
+    came = keras.applications.MobileNet(
+        include_top=False, weights=str(donor), input_shape=(32, 32, 3), alpha=0.75
+    )
+    block = came.get_layer("conv_pw_12_relu")
+    first = came.layers[: came.layers.index(block)]
+    frozen = [value for layer in first for value in layer.get_weights()]
+    assert all(any(np.array_equal(value, kept) for kept in stored) for value in frozen)
+    learned = came.get_layer("conv_pw_13").get_weights()[0]
+    assert not any(np.array_equal(learned, kept) for kept in stored)
+
+
+def test_a_staged_bundle_predicts_and_names_its_weights_without_their_folder(staged, donor):
+    trial = staged[0]
+    found = Predictor(load_bundle(trial.job.out)).predict([trial.cases[-1].path])
+    assert not found[0].error
+    text = (trial.job.out / "bundle" / "bundle.json").read_text()
+    details = json.loads(text)
+    assert details["recipe"]["weights"] == donor.name
+    assert details["weights_sha256"] == hashlib.sha256(donor.read_bytes()).hexdigest()
+    assert str(donor.parent) not in text
+
+
+def test_a_staged_run_broken_off_goes_on_without_its_head_again(trial, donor, tmp_path, staged):
+    job = staged_job(trial, donor, tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        train(trial.cases, job, watcher=Ear(stop_at=(1, 2)))
+    assert [row["epoch"] for row in history_of(job.out)] == [0]
+    ear, heard = Ear(), []
+    train(trial.cases, job, watcher=ear, resume=True, extracting=lambda *now: heard.append(now))
+    assert heard == []
+    assert [row["epoch"] for row, _ in ear.epochs] == [1, 2]
+    losses = [row["val_loss"] for row in history_of(staged[0].job.out)]
+    assert [row["val_loss"] for row in history_of(job.out)] == pytest.approx(losses, rel=0.05)
+
+
+def test_a_recipe_of_the_head_alone_makes_a_bundle(trial, donor, tmp_path):
+    job = staged_job(trial, donor, tmp_path / "run", epochs=0, tuned_blocks=0)
+    bundle = train(trial.cases, job, watcher=Ear())
+    assert bundle.details["validation"]["epoch"] == 0
+    assert [row["epoch"] for row in history_of(job.out)] == [0]
+
+
+def test_weights_that_do_not_fit_leave_a_folder_that_can_be_trained_into(trial, donor, tmp_path):
+    bad = tmp_path / "bad.weights.h5"
+    bad.write_bytes(b"no weights")
+    job = staged_job(trial, donor, tmp_path / "run", epochs=0, tuned_blocks=0, head_views=1)
+    with pytest.raises(TrainingError, match="does not fit mobilenet"):
+        train(trial.cases, replace(job, weights=str(bad)), watcher=Ear())
+    assert train(trial.cases, job, watcher=Ear()).details["validation"]["epoch"] == 0
+
+
+def test_the_command_line_refuses_weights_for_a_network_from_scratch(few_phantoms, donor, tmp_path):
+    words = command(few_phantoms, tmp_path / "run", "--weights", str(donor))[3:]
+    ended = CliRunner().invoke(app, words)
+    assert isinstance(ended.exception, TrainingError)
+    assert "starts from random" in ended.exception.fact
+
+
+def test_resuming_with_other_weights_is_refused(staged, donor, tmp_path):
+    other = tmp_path / donor.name
+    other.write_bytes(donor.read_bytes() + b"more")
+    job = replace(staged[0].job, weights=str(other))
+    with pytest.raises(TrainingError, match="another recipe, data set or split"):
+        train(staged[0].cases, job, watcher=Ear(), resume=True)
+
+
+def test_a_run_from_before_a_recipe_had_a_field_can_be_resumed(trial, tmp_path):
+    job = replace(trial.job, out=tmp_path / "run")
+    shutil.copytree(trial.job.out, job.out)
+    config = json.loads((job.out / "config.json").read_text())
+    for name in ("options", "weights", "head_epochs", "tuned_blocks"):
+        del config["recipe"][name]
+    (job.out / "config.json").write_text(json.dumps(config))
+    ear = Ear()
+    train(trial.cases, job, watcher=ear, resume=True)
+    assert ear.batches == []
+
+
+def test_a_network_that_flattens_cannot_change_its_side_after_training(trial, tmp_path):
+    recipe = replace(RECIPE, network="seed-cnn-tuned", side=64, train_side=32)
+    with pytest.raises(TrainingError, match="flattens its maps"):
+        train(trial.cases, replace(trial.job, recipe=recipe, out=tmp_path / "run"), watcher=Ear())
+
+
+def test_a_side_below_what_the_network_can_see_is_refused(trial, tmp_path):
+    recipe = replace(STAGED, network="xception", side=64, train_side=64)
+    with pytest.raises(TrainingError, match="at least 71 px"):
+        train(trial.cases, replace(trial.job, recipe=recipe, out=tmp_path / "run"), watcher=Ear())
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,14 @@ def split(
     published: Annotated[
         bool, typer.Option("--published", help="Keep the folders' own split; print its leaks.")
     ] = False,
+    audit: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Groups of `tumorlens audit`, instead of a new search; the audit may have seen "
+            "more folders, whose patients then count.",
+        ),
+    ] = None,
 ) -> None:
     """Split into train, validation and test by whole patients and pictures.
 
@@ -46,12 +54,16 @@ def split(
     given groups stay together. Example: `tumorlens split scans/ --out split.csv`
     """
     from tumorlens.study import splits
+    from tumorlens.study.audit.tables import read_groups
     from tumorlens.study.datasets.index import read_cases
 
     cases = read_cases(folders)
     parts = splits.published_parts(cases) if published else []
-    with counting("looking for copies") as report:
-        groups = splits.group_cases(cases, progress=report)
+    if audit:
+        groups = read_groups(audit, cases)
+    else:
+        with counting("looking for copies") as report:
+            groups = splits.group_cases(cases, progress=report)
     if not published:
         parts = splits.split_cases(cases, groups, test=test, val=val, seed=seed)
     made = splits.write_split(out, cases, parts, groups=groups)
@@ -96,6 +108,14 @@ def train(
     split_file: SplitFile = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="imagenet|none|PATH",
+            help="Of a pretrained network, instead of the recipe's download: a .h5 file of "
+            "Keras Applications without top.",
+        ),
+    ] = None,
     name: Annotated[str, typer.Option(help="Name of the bundle.")] = "",
     cache: Annotated[str | None, typer.Option(help="Folder of prepared images.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where RUN left off.")] = False,
@@ -106,20 +126,24 @@ def train(
     Without --split a grouped split is made first and kept in RUN/split.csv. Example:
     `tumorlens train scans/ --split split.csv --out runs/default`
     """
+    from contextlib import nullcontext
     from dataclasses import replace
 
     from tumorlens.study import splits
     from tumorlens.study.datasets.index import read_cases
-    from tumorlens.study.recipes import find_recipe
+    from tumorlens.study.recipes import IMAGENET, NO_WEIGHTS, find_recipe
 
-    changes = {
-        key: value for key, value in (("epochs", epochs), ("seed", seed)) if value is not None
-    }
-    chosen = replace(find_recipe(recipe), **changes)
+    file = "" if weights in (None, IMAGENET, NO_WEIGHTS) else str(weights)
+    # The record of a run keeps the name of a file of weights and its hash, not its folder.
+    changes = {"epochs": epochs, "seed": seed, "weights": Path(file).name if file else weights}
+    chosen = replace(
+        find_recipe(recipe), **{key: value for key, value in changes.items() if value is not None}
+    )
     cases = read_cases(folders)
     made = _split_for(cases, split_file, out)
     parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
-    console.print(f"{chosen.name}: {chosen.summary}; at most {chosen.epochs} epochs")
+    head = f"{chosen.head_epochs} epochs of the head, then " if chosen.head_epochs else ""
+    console.print(f"{chosen.name}: {chosen.summary}; {head}at most {chosen.epochs} epochs")
     from tumorlens.study.training.backend import load_backend
 
     load_backend()
@@ -128,10 +152,13 @@ def train(
 
     job = Job(
         recipe=chosen, split=made, out=out, cache=load_settings(cache=cache).cache_folder,
-        name=name or out.resolve().name,
+        name=name or out.resolve().name, weights=file,
     )  # fmt: skip
-    with counting("preparing scans") as report, TrainingBars(chosen.epochs) as bars:
-        bundle = run_training(parted, job, watcher=bars, progress=report, resume=resume)
+    seen = counting("features of the frozen network") if chosen.head_epochs else nullcontext()
+    with counting("preparing scans") as report, seen as looked, TrainingBars(chosen.epochs) as bars:
+        bundle = run_training(
+            parted, job, watcher=bars, progress=report, extracting=looked, resume=resume
+        )
     choice = bundle.threshold_choice
     console.print(
         f"threshold {bundle.threshold:.4f} ({choice['aim']}): on validation sensitivity "
@@ -237,15 +264,24 @@ def list_recipes() -> None:
     from tumorlens.study.recipes import RECIPES
 
     for recipe in RECIPES.values():
-        typer.echo(f"{recipe.name:10} {recipe.epochs:3} epochs  {recipe.side} px  {recipe.summary}")
+        typer.echo(f"{recipe.name:25} {recipe.epochs:3} epochs  {recipe.side} px  {recipe.summary}")
 
 
 @recipes_app.command("show")
 def show_recipe(
     name: Annotated[str, typer.Argument(metavar="NAME", help="See `tumorlens recipes list`.")],
 ) -> None:
-    """Show everything a recipe decides. Example: `tumorlens recipes show default`."""
-    from tumorlens.study.recipes import find_recipe
+    """Show everything a recipe decides, and what it reproduces.
+
+    Example: `tumorlens recipes show seed-mri-cnn`
+    """
+    from textwrap import fill
+
+    from tumorlens.study.recipes import REPRODUCTIONS, describe, find_recipe
 
     for key, value in find_recipe(name).to_json().items():
-        typer.echo(f"{key:16} {value}")
+        typer.echo(f"{key:18} {value}")
+    if name in REPRODUCTIONS:
+        typer.echo()
+        for title, text in describe(REPRODUCTIONS[name]).items():
+            typer.echo(fill(text, 96, initial_indent=f"{title:18} ", subsequent_indent=" " * 19))

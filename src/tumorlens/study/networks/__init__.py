@@ -1,1 +1,1 @@
-"""Networks as registry rows; each ends in global average pooling and one dense layer."""
+"""Networks as registry rows: prepared bytes in, logits of atoms out, and maps that explain."""

@@ -61,16 +61,3 @@ def _residual(x: keras.KerasTensor, width: int, *, stride: int) -> keras.KerasTe
     if stride > 1 or x.shape[-1] != width:
         x = _convolution(x, width, kernel=1, activate=False)
     return layers.Activation("relu")(layers.Add()([x, y]))
-
-
-def serving_graph(model: keras.Model) -> keras.Model:
-    """Give the graph of a bundle: atoms [n, A], maps [n, h, w, A], embedding [n, D].
-
-    The dense layer on each position of the feature maps gives class activation maps in closed
-    form (Zhou et al., 2016): their mean over positions is the logit itself, so evidence adds
-    up to the answer.
-    """
-    features = model.get_layer("features").output
-    embedding = model.get_layer("embedding").output
-    dense = model.get_layer("atoms")
-    return keras.Model(model.input, [dense(embedding), dense(features), embedding])

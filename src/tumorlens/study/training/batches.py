@@ -7,6 +7,7 @@ uninterrupted one would have seen.
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,21 +33,33 @@ class TrainingSet:
         return len(np.unique(self.pictures))
 
 
+class Sampled(Protocol):
+    """What the sampler has to know."""
+
+    @property
+    def pictures(self) -> NDArray[np.int64]:
+        """A number for each picture, [n]."""
+        ...
+
+    @property
+    def strata(self) -> NDArray[np.int64]:
+        """A number for each data set and label together, [n]."""
+        ...
+
+
 def one_of_each_picture(pictures: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.int64]:
     """Keep the first file of each picture in the given order of positions."""
     return order[np.unique(pictures[order], return_index=True)[1]]
 
 
-def epoch_positions(
-    data: TrainingSet, *, balance: float, seed: int, epoch: int
-) -> NDArray[np.int64]:
+def epoch_positions(data: Sampled, *, balance: float, seed: int, epoch: int) -> NDArray[np.int64]:
     """Choose the positions an epoch shows: one random copy of each picture, balanced.
 
     A stratum of k among K pictures is shown in proportion to k ** (1 - balance); rare ones
     repeat, frequent ones rotate from epoch to epoch (systematic resampling).
     """
     rng = np.random.default_rng((seed, epoch))
-    chosen = one_of_each_picture(data.pictures, rng.permutation(len(data)))
+    chosen = one_of_each_picture(data.pictures, rng.permutation(len(data.pictures)))
     strata, counts = np.unique(data.strata[chosen], return_counts=True)
     weight_of = dict(zip(strata.tolist(), counts.astype(float) ** -balance, strict=True))
     weights = np.array([weight_of[s] for s in data.strata[chosen].tolist()])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tumorlens.errors import TrainingError
 from tumorlens.models.bundle import GRAPH
 from tumorlens.models.engine import OUTPUTS
-from tumorlens.study.networks.residual import serving_graph
+from tumorlens.study.networks.serving import serving_graph
 
 TOLERANCE = 1e-4  # largest difference of a probability between Keras and ONNX Runtime
 OPSET = 17

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import TrainingError
 from tumorlens.study.networks.registry import NETWORKS
-from tumorlens.study.recipes import Recipe
+from tumorlens.study.networks.transfer import freeze
+from tumorlens.study.recipes import NO_WEIGHTS, Recipe
 from tumorlens.study.training.batches import TrainingSet, epoch_batches, epoch_positions
 from tumorlens.study.training.loss import SetLoss
 from tumorlens.study.training.state import (
@@ -59,7 +60,12 @@ class Trained:
 def compile_network(recipe: Recipe, *, atoms: int, steps: int) -> keras.Model:
     """Build the recipe's network with its optimizer and schedule; `steps` is per epoch."""
     keras.utils.set_random_seed(recipe.seed)
-    model = NETWORKS[recipe.network].build(recipe.train_side, atoms)
+    model = build_network(recipe, side=recipe.train_side, atoms=atoms)
+    family = NETWORKS[recipe.network].family
+    if family:
+        # Also where only the head has learned: it did so under these statistics.
+        keep = recipe.weights != NO_WEIGHTS or recipe.head_epochs > 0
+        freeze(model, family, blocks=recipe.tuned_blocks, keep_statistics=keep)
     warmup = int(recipe.warmup_epochs * steps)
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0 if warmup else recipe.learning_rate,
@@ -75,6 +81,22 @@ def compile_network(recipe: Recipe, *, atoms: int, steps: int) -> keras.Model:
     return model
 
 
+def build_network(recipe: Recipe, *, side: int, atoms: int) -> keras.Model:
+    """Build the recipe's network for one side.
+
+    Raises TrainingError for a side it cannot have.
+    """
+    row = NETWORKS[recipe.network]
+    if row.one_side and recipe.train_side != recipe.side:
+        fact = f"flattens its maps, so it cannot be trained at {recipe.train_side} px and used"
+        fix = "Give the recipe one side for both."
+        raise TrainingError(recipe.network, f"{fact} at {recipe.side} px", fix)
+    if side < row.least_side:
+        fix = "Give the recipe a larger side."
+        raise TrainingError(recipe.network, f"needs at least {row.least_side} px", fix)
+    return row.build(side, atoms, **recipe.options)
+
+
 def fit(
     recipe: Recipe,
     data: TrainingSet,
@@ -82,16 +104,26 @@ def fit(
     validate: Callable[[keras.Model], Row],
     run: Path,
     watcher: Watcher,
+    prepare: Callable[[keras.Model], float | None] | None = None,
 ) -> Trained:
     """Train until the recipe's last epoch or until validation stops improving.
 
     Goes on where `run` left off. `validate` is called with the averaged weights in place and
-    must give `val_loss`.
+    must give `val_loss`. `prepare` gets the network of a fresh run to load weights and train
+    the head alone; where it did that it gives the loss, and the outcome counts as epoch 0.
     """
     steps = max(1, data.picture_count // recipe.batch)
-    model = compile_network(recipe, atoms=data.label_masks.shape[1], steps=steps)
-    shadow = NETWORKS[recipe.network].build(recipe.side, data.label_masks.shape[1])
+    atoms = data.label_masks.shape[1]
+    model = compile_network(recipe, atoms=atoms, steps=steps)
+    shadow = build_network(recipe, side=recipe.side, atoms=atoms)
+    is_fresh = not (run / STATE_FILE).exists()
     state, history = _begin(run, model)
+    if prepare and is_fresh:
+        started = time.perf_counter()
+        loss = _prepare(prepare, state, model=model, shadow=shadow)
+        if loss is not None:
+            row = _row_zero(recipe, loss, validate(shadow), started=started)
+            _finish_epoch(run, state, history, row=row, model=model, watcher=watcher)
     while state.epoch < recipe.epochs and state.epoch - state.best_epoch < recipe.patience:
         started = time.perf_counter()
         loss = _train_epoch(model, state, recipe, data=data, steps=steps, watcher=watcher)
@@ -105,30 +137,67 @@ def fit(
             "images_per_s": steps * recipe.batch / trained,
             "seconds": time.perf_counter() - started,
         }
-        if not np.isfinite(row["val_loss"]):
-            raise TrainingError(
-                run,
-                f"diverged in epoch {state.epoch + 1}: its validation loss is not a number",
-                "Train again with a lower learning rate.",
-            )
         state.epoch += 1
-        is_best = row["val_loss"] < state.best_loss
-        if is_best:
-            state.best_loss, state.best_epoch = row["val_loss"], state.epoch
-            state.best = [value.copy() for value in state.averaged]
-        history.append(row)
-        # In this order: a kill in between leaves a row too many, and `_begin` drops it.
-        write_history(run / HISTORY_FILE, history)
-        save_state(run / STATE_FILE, state, model=model, optimizer=model.optimizer)
-        watcher.epoch(row, is_best)
+        _finish_epoch(run, state, history, row=row, model=model, watcher=watcher)
     assign_weights(shadow.variables, state.best)
     return Trained(shadow, state.best_epoch, state.epoch, history)
+
+
+def _row_zero(recipe: Recipe, loss: float, figures: Row, *, started: float) -> Row:
+    return {
+        "epoch": 0,
+        "learning_rate": recipe.head_learning_rate,
+        "loss": loss,
+        **figures,
+        "images_per_s": 0.0,
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def _finish_epoch(
+    run: Path,
+    state: RunState,
+    history: list[Row],
+    *,
+    row: Row,
+    model: keras.Model,
+    watcher: Watcher,
+) -> None:
+    """Keep the averaged weights where validation was never better, and write everything."""
+    if not np.isfinite(row["val_loss"]):
+        fact = f"diverged in epoch {state.epoch}: its validation loss is not a number"
+        raise TrainingError(run, fact, "Train again with a lower learning rate.")
+    is_best = row["val_loss"] < state.best_loss
+    if is_best:
+        state.best_loss, state.best_epoch = row["val_loss"], state.epoch
+        state.best = [value.copy() for value in state.averaged]
+    history.append(row)
+    # In this order: a kill in between leaves a row too many, and `_begin` drops it.
+    write_history(run / HISTORY_FILE, history)
+    save_state(run / STATE_FILE, state, model=model, optimizer=model.optimizer)
+    watcher.epoch(row, is_best)
+
+
+def _prepare(
+    prepare: Callable[[keras.Model], float | None],
+    state: RunState,
+    *,
+    model: keras.Model,
+    shadow: keras.Model,
+) -> float | None:
+    """Prepare the network of the side of use, and start from what came of it."""
+    assign_weights(shadow.variables, state.averaged)
+    loss = prepare(shadow)
+    state.averaged = read_weights(shadow.variables)
+    assign_weights(model.variables, state.averaged)
+    return loss
 
 
 def _begin(run: Path, model: keras.Model) -> tuple[RunState, list[Row]]:
     if (run / STATE_FILE).exists():
         state = load_state(run / STATE_FILE, model=model, optimizer=model.optimizer)
-        return state, read_history(run / HISTORY_FILE)[: state.epoch]
+        rows = read_history(run / HISTORY_FILE)
+        return state, [row for row in rows if row["epoch"] <= state.epoch]
     return RunState(averaged=read_weights(model.variables)), []
 
 

@@ -16,13 +16,15 @@ from tumorlens.errors import TrainingError
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.models.bundle import Bundle
 from tumorlens.records import Case
+from tumorlens.study.networks.weights import file_digest
 from tumorlens.study.recipes import Recipe
 from tumorlens.study.splits import Split, leaks_of
 from tumorlens.study.training.bundling import make_bundle
 from tumorlens.study.training.curves import draw_curves
-from tumorlens.study.training.loop import Watcher, fit, predict_logits
+from tumorlens.study.training.loop import STATE_FILE, Watcher, fit, predict_logits
 from tumorlens.study.training.monitor import validation_figures
 from tumorlens.study.training.parts import prepare_part
+from tumorlens.study.training.staged import prepare_network
 
 CONFIG_FILE = "config.json"
 LIBRARIES = ("tumorlens", "keras", "tensorflow-cpu", "tensorflow", "tf2onnx", "onnxruntime",
@@ -38,6 +40,7 @@ class Job:
     out: Path
     cache: Path  # of prepared images
     name: str  # of the bundle
+    weights: str = ""  # of the backbone: a file instead of what the recipe says
 
     @property
     def spec(self) -> InputSpec:
@@ -51,11 +54,13 @@ def train(
     *,
     watcher: Watcher,
     progress: Callable[[int, int], None] | None = None,
+    extracting: Callable[[int, int], None] | None = None,
     resume: bool = False,
 ) -> Bundle:
     """Train on the cases whose `split` says train or val, and write `job.out/bundle`.
 
-    Cases of the test part are counted, never read. Raises TrainingError where a part is
+    Cases of the test part are counted, never read. `progress` hears of prepared scans,
+    `extracting` of features of a frozen network. Raises TrainingError where a part is
     empty, or where the folder holds a run and `resume` is False or the run is another.
     """
     config = _config(cases, job)
@@ -78,13 +83,18 @@ def train(
         ),
         run=job.out,
         watcher=watcher,
-    )
+        prepare=lambda model: prepare_network(
+            model, job.recipe, training=parts["train"], validation=validation, cache=job.cache,
+            weights=job.weights or job.recipe.weights, progress=extracting,
+        ),
+    )  # fmt: skip
     draw_curves(trained.history, trained.best_epoch, job.out / "learning_curves.png")
     return make_bundle(
         trained, job.recipe, out=job.out / "bundle", name=job.name, spec=job.spec,
         training=parts["train"].first_of_each_picture(), validation=validation,
         details={
             "data": {key: config[key] for key in ("split", "cases", "leaks")},
+            **{key: value for key, value in config.items() if key == "weights_sha256"},
             "environment": _environment(),
         },
     )  # fmt: skip
@@ -93,7 +103,9 @@ def train(
 def _config(cases: Sequence[Case], job: Job) -> dict[str, Any]:
     leak = leaks_of(job.split)
     counts = Counter((case.split, case.dataset, case.label) for case in cases)
+    file = {"weights_sha256": file_digest(Path(job.weights))} if job.weights else {}
     return {
+        **file,
         "recipe": job.recipe.to_json(),
         "split": job.split.fingerprint,
         "leaks": {"n": leak.n, "share": leak.share},
@@ -108,11 +120,12 @@ def _config(cases: Sequence[Case], job: Job) -> dict[str, Any]:
 def _open_run(out: Path, config: dict[str, Any], *, resume: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
     stored = out / CONFIG_FILE
-    if stored.exists():
+    # A run that ended before its first state, as where a download failed, leaves nothing to lose.
+    if stored.exists() and (resume or (out / STATE_FILE).exists()):
         if not resume:
             fix = "Go on with --resume, or name another folder."
             raise TrainingError(out, "holds a run already", fix)
-        if _read_config(stored) != json.loads(json.dumps(config)):
+        if _completed(_read_config(stored)) != json.loads(json.dumps(config)):
             fix = "Resume with the same recipe, folders and split, or name another folder."
             raise TrainingError(out, "holds a run of another recipe, data set or split", fix)
     partial = stored.with_name(CONFIG_FILE + ".partial")
@@ -126,6 +139,14 @@ def _read_config(stored: Path) -> Any:
         return json.loads(stored.read_text(encoding="utf-8"))
     except ValueError as e:
         raise TrainingError(stored, "is damaged", "Train into another folder.") from e
+
+
+def _completed(config: Any) -> Any:
+    """Fill a run's recipe with the fields it did not have yet, which then had their defaults."""
+    try:
+        return {**config, "recipe": Recipe(**config["recipe"]).to_json()}
+    except (TypeError, KeyError):
+        return config
 
 
 def _environment() -> dict[str, Any]:

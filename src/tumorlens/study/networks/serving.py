@@ -1,0 +1,65 @@
+"""The graph of a bundle from any network here: logits, where they come from, an embedding.
+
+A network ends in the layer `features`, then pooling or flattening, then dense layers with ReLU
+between them, of which the last is `atoms`. Such a head is linear in the feature maps as long as
+no ReLU switches, so the gradient of a logit is a product of kernels with the rows of silent
+units struck out. Written out, it needs no automatic differentiation and exports to ONNX.
+"""
+
+from collections.abc import Sequence
+
+import keras
+from keras import layers, ops
+
+
+def serving_graph(model: keras.Model) -> keras.Model:
+    """Give the graph of a bundle: atoms [n, A], maps [n, h, w, A], embedding [n, D].
+
+    The mean of the maps over positions is the logit itself, so evidence adds up to the answer.
+    """
+    end = model.layers.index(model.get_layer("features"))
+    outputs = Evidence(model.layers[end + 1 :])(model.layers[end].output)
+    return keras.Model(model.input, outputs)
+
+
+class Evidence(layers.Layer):
+    """A head that also says where its logits come from.
+
+    After global average pooling and one dense layer these are class activation maps (Zhou et
+    al., 2016). After pooling and several dense layers they are Grad-CAM (Selvaraju et al.,
+    2017) without its final ReLU. After flattening the gradient differs from place to place;
+    multiplied in place instead of averaged first (HiResCAM, Draelos and Carin, 2020), the maps
+    still add up to the logit. What no position accounts for, the biases, is spread evenly.
+    """
+
+    def __init__(self, head: Sequence[layers.Layer]) -> None:
+        super().__init__(name="evidence")
+        self.head = list(head)
+        self.is_flat = any(isinstance(layer, layers.Flatten) for layer in self.head)
+
+    def call(self, features):
+        """Give logits [n, A], maps [n, h, w, A] and embedding [n, D] of maps [n, h, w, D]."""
+        _, height, width, depth = features.shape
+        logits, slope = self._answer(features)
+        atoms, places = logits.shape[-1], height * width
+        flat = ops.reshape(features, (-1, places, depth))
+        if self.is_flat:
+            slope = ops.reshape(slope, (-1, places, depth, atoms)) * places
+            maps = ops.matmul(flat[:, :, None, :], slope)[:, :, 0, :]
+        else:
+            maps = ops.matmul(flat, slope)
+        rest = logits - ops.mean(maps, axis=1)
+        maps = ops.reshape(maps + rest[:, None, :], (-1, height, width, atoms))
+        return logits, maps, ops.mean(features, axis=(1, 2))
+
+    def _answer(self, x):
+        """Give logits and their gradient by what enters the dense layers, [(n,) inputs, A]."""
+        passed = []
+        for layer in self.head:
+            x = layer(x)
+            if isinstance(layer, layers.Dense):
+                passed.append((layer.kernel, x))
+        slope = passed.pop()[0]
+        for kernel, units in reversed(passed):
+            slope = ops.matmul(kernel, ops.cast(units > 0, units.dtype)[..., None] * slope)
+        return x, slope

@@ -1,0 +1,89 @@
+"""Transfer learning: a backbone from Keras Applications under a head of our own.
+
+What the family was trained to see is made inside the graph from prepared bytes, so nobody
+who runs it can feed it another family's preprocessing.
+"""
+
+from collections.abc import Sequence
+
+import keras
+from keras import layers
+
+from tumorlens.study.networks.exportable import exportable
+from tumorlens.study.networks.families import FAMILIES, Family
+
+ALL_BLOCKS = -1
+
+
+def build_transfer(
+    side: int, atoms: int, *, family: str, dense: Sequence[int] = (), dropout: float = 0.2
+) -> keras.Model:
+    """Build uint8 [n, side, side, 1] -> logits [n, atoms], with random weights.
+
+    `dense` gives the widths of hidden layers between the pooled features and the logits.
+    """
+    row = FAMILIES[family]
+    scan = keras.Input((side, side, 1), dtype="uint8", name="scan")
+    x = layers.Concatenate(name="channels")([scan] * 3)
+    x = layers.Rescaling(row.scale, offset=row.offset, name="seen")(x)
+    backbone = exportable(application(row, side))
+    x = layers.Activation("linear", name="features")(backbone(x))
+    x = layers.GlobalAveragePooling2D(name="pooled")(x)
+    for width in dense:
+        x = layers.Dense(width, activation="relu")(x)
+    x = layers.Dropout(dropout, name="dropout")(x)
+    return keras.Model(scan, layers.Dense(atoms, name="atoms")(x), name=f"transfer-{family}")
+
+
+def application(family: Family, side: int, weights: str | None = None) -> keras.Model:
+    """Give the network of Keras Applications, [n, side, side, 3] -> feature maps."""
+    return family.make(
+        include_top=False, weights=weights, input_shape=(side, side, 3), **family.options
+    )
+
+
+def fill_backbone(backbone: keras.Model, donor: keras.Model) -> None:
+    """Copy the weights of a network of Keras Applications into the backbone made from it."""
+    values = donor.get_weights()
+    # A grouped kernel [h, w, 1, c] is the depthwise [h, w, c, 1] number by number.
+    backbone.set_weights(
+        [value.reshape(v.shape) for v, value in zip(backbone.weights, values, strict=True)]
+    )
+
+
+def backbone_of(model: keras.Model) -> keras.Model | None:
+    """Give the network inside a network that transfers, None for one from scratch."""
+    inside = [layer for layer in model.layers if isinstance(layer, keras.Model)]
+    return inside[0] if inside else None
+
+
+def extractor(model: keras.Model) -> keras.Model:
+    """Give the part from prepared images to pooled features, [n, side, side, 1] -> [n, D]."""
+    return keras.Model(model.input, model.get_layer("pooled").output, name="extractor")
+
+
+def head_of(model: keras.Model) -> keras.Model:
+    """Give the part from pooled features to logits, [n, D] -> [n, A]; it shares its layers."""
+    pooled = model.get_layer("pooled")
+    entry = x = keras.Input(pooled.output.shape[1:], name="pooled")
+    for layer in model.layers[model.layers.index(pooled) + 1 :]:
+        x = layer(x)
+    return keras.Model(entry, x, name="head")
+
+
+def freeze(model: keras.Model, family: str, *, blocks: int, keep_statistics: bool) -> None:
+    """Let only the head and the last `blocks` of the backbone learn; ALL_BLOCKS for all.
+
+    With `keep_statistics` batch normalization of the backbone runs as in use and keeps what
+    it came with: few scans in a batch, all grey, would spoil what many photographs taught it.
+    """
+    backbone = backbone_of(model)
+    if backbone is None:
+        return
+    names = [layer.name for layer in backbone.layers]
+    first = 0
+    if blocks != ALL_BLOCKS:
+        first = names.index(FAMILIES[family].starts[blocks - 1]) + 1 if blocks else len(names)
+    for index, layer in enumerate(backbone.layers):
+        kept = keep_statistics and isinstance(layer, layers.BatchNormalization)
+        layer.trainable = index >= first and not kept

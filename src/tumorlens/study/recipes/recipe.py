@@ -1,0 +1,39 @@
+"""The recipe: everything a training run decides, but for the data, as plain data."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+IMAGENET, NO_WEIGHTS = "imagenet", "none"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training run, but for the data."""
+
+    name: str
+    summary: str
+    network: str  # a row of study.networks.registry
+    side: int  # pixels of the prepared square, in validation and use
+    train_side: int  # pixels while training: fewer cost less, and see FixRes in `training.loop`
+    epochs: int
+    batch: int = 64
+    learning_rate: float = 2e-3  # peak, after warm-up
+    weight_decay: float = 0.02
+    warmup_epochs: float = 2.0
+    ema: float = 0.998  # per step; the averaged weights are validated and shipped
+    augmentation: float = 1.0  # strength of every augmentation, 0 turns all off
+    balance: float = 0.5  # 0: cases as they are; 1: every data set and label equally often
+    patience: int = 15  # epochs without a better validation loss before stopping
+    sensitivity_aim: float = 0.98  # of the operating point, met on validation
+    seed: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the network, such as dense
+    weights: str = NO_WEIGHTS  # of the backbone: "imagenet", "none" or the name of a file
+    head_epochs: int = 0  # on features of the frozen backbone, kept on disk, before epoch 1
+    head_learning_rate: float = 1e-3
+    head_views: int = 1  # pictures of each scan for them: itself, and augmented ones
+    tuned_blocks: int = -1  # last blocks of the backbone that learn from epoch 1 on; -1: all
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the fields as plain data."""
+        return asdict(self)
