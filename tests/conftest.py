@@ -1,6 +1,6 @@
 """Shared scans and a bundle small enough for every test; no TensorFlow is needed for either."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,14 @@ from tumorlens.study.phantom import draw_phantom
 
 WriteImage = Callable[..., Path]
 SIDE, FEATURES = 64, 12
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what tests compute away from the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TUMORLENS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import os
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from tumorlens.writing import replacing
 
 CHUNK = 2048  # rows
+MOST_OPEN = 256  # chunks
 Place = tuple[Path, int]  # a chunk and a row in it
 
 
@@ -29,7 +31,10 @@ def hash_files(paths: Sequence[Path]) -> tuple[str, ...]:
 
 def _hash_file(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        if not path.is_file():
+            return ""
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError):
         return ""
 
@@ -51,11 +56,14 @@ def write_chunk(folder: Path, keys: Sequence[str], rows: NDArray) -> None:
 
 
 def load_index(folder: Path) -> dict[str, Place]:
-    """Say where the row of each key is."""
+    """Say where the row of each key is; a chunk that was lost or emptied has none."""
     index: dict[str, Place] = {}
     for keys in sorted(folder.glob("*.keys")):
+        rows = keys.with_suffix(".npy")
+        if not rows.exists() or not rows.stat().st_size:
+            continue
         names = keys.read_text(encoding="ascii").split("\n")
-        index |= {key: (keys.with_suffix(".npy"), row) for row, key in enumerate(names)}
+        index |= {key: (rows, row) for row, key in enumerate(names)}
     return index
 
 
@@ -63,9 +71,10 @@ class Rows:
     """Rows of several chunks as one list; only what is taken is read."""
 
     def __init__(self, places: Sequence[Place | None]) -> None:
-        """Open the chunks; a position without a place has no row."""
+        """Find the chunks; a position without a place has no row."""
         files = sorted({place[0] for place in places if place})
-        self._chunks = [np.load(file, mmap_mode="r") for file in files]
+        # An open chunk holds a file descriptor, of which a process has about a thousand.
+        self._open = lru_cache(MOST_OPEN)(lambda number: np.load(files[number], mmap_mode="r"))
         number = {file: i for i, file in enumerate(files)}
         self._chunk = np.array([number[p[0]] if p else -1 for p in places], np.int64)
         self._row = np.array([p[1] if p else 0 for p in places], np.int64)
@@ -86,7 +95,7 @@ class Rows:
         wanted = self._chunk[positions]
         for number in np.unique(wanted[wanted >= 0]).tolist():
             chosen = np.flatnonzero(wanted == number)
-            chunk = self._chunks[number]
+            chunk = self._open(number)
             source = chunk[field] if field else chunk
             rows = self._row[positions[chosen]]
             out[chosen] = source[rows] if part is None else source[rows, part[chosen]]

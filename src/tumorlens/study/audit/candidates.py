@@ -6,12 +6,15 @@ tables sorts the pictures by another sample; only those that fall together are c
 The sample grows with the number of pictures, so that a table's drawers stay small.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numpy.typing import NDArray
 
 TABLES = 64
-MOST_PARTNERS = 2000  # of one picture; chains of copies connect what lies beyond
+MOST_PARTNERS = 2000  # of one picture in one table; chains of copies connect what lies beyond
 _LEAST_BITS, _MOST_BITS = 8, 22
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
@@ -32,22 +35,21 @@ def candidate_pairs(
     Each is listed once. Pairs at the largest distance may be missed: with 64 tables one in a
     hundred at 44 bits among 16,000 pictures, almost none at 32.
     """
-    n = len(stored)
-    samples = _samples(n, tables, seed)
+    samples = _samples(len(stored), tables, seed)
     masks = _masks(samples)
-    found: list[NDArray[np.int64]] = []
-    for number in range(tables):
+
+    def search(number: int) -> NDArray[np.int64]:
         keys = _keys(stored[:, None], samples[number])[:, 0]
         starts, order = _drawers(keys, 1 << samples.shape[1])
         queries = _keys(turned, samples[number])
         args = (turned, stored, queries, starts, order, masks[: number + 1], distance, is_one_list)
-        counts = _count(*args)
-        places = np.concatenate([[0], np.cumsum(counts)])
-        if places[-1]:
-            rows = np.empty((int(places[-1]), 3), np.int64)
-            _list(*args, places, rows)
-            found.append(rows)
-    rows = np.concatenate(found) if found else np.empty((0, 3), np.int64)
+        places = np.concatenate([[0], np.cumsum(_count(*args))])
+        rows = np.empty((int(places[-1]), 3), np.int64)
+        _list(*args, places, rows)
+        return rows
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        rows = np.concatenate(list(pool.map(search, range(tables))))
     rows = rows[np.lexsort((rows[:, 2], rows[:, 1], rows[:, 0]))]
     return rows[:, 0], rows[:, 1], rows[:, 2]
 
@@ -67,11 +69,11 @@ def _masks(samples: NDArray[np.int64]) -> NDArray[np.uint64]:
     return masks
 
 
-@njit(parallel=True, cache=True)
+@njit(nogil=True, cache=True)
 def _keys(hashes, sample):  # pragma: no cover - compiled
     n, orientations, _ = hashes.shape
     keys = np.zeros((n, orientations), np.int64)
-    for i in prange(n):
+    for i in range(n):
         for o in range(orientations):
             key = np.int64(0)
             for bit in sample:
@@ -111,13 +113,13 @@ def _is_new_match(a, b, masks, distance):  # pragma: no cover - compiled
     return True
 
 
-@njit(parallel=True, cache=True)
+@njit(nogil=True, cache=True)
 def _count(  # noqa: PLR0917 - numba takes arguments by position
     turned, stored, queries, starts, order, masks, distance, is_one_list
 ):  # pragma: no cover - compiled
     n, orientations, _ = turned.shape
     counts = np.zeros(n, np.int64)
-    for i in prange(n):
+    for i in range(n):
         count = 0
         for o in range(orientations):
             key = queries[i, o]
@@ -131,12 +133,12 @@ def _count(  # noqa: PLR0917 - numba takes arguments by position
     return counts
 
 
-@njit(parallel=True, cache=True)
+@njit(nogil=True, cache=True)
 def _list(  # noqa: PLR0917 - numba takes arguments by position
     turned, stored, queries, starts, order, masks, distance, is_one_list, places, rows
 ):  # pragma: no cover - compiled
     n, orientations, _ = turned.shape
-    for i in prange(n):
+    for i in range(n):
         at = places[i]
         if at == places[i + 1]:
             continue

@@ -22,10 +22,17 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy import fft
 
-from tumorlens.study.audit.fingerprints import ORIENTATIONS, THUMB_SIDE, Fingerprints, orient
+from tumorlens.study.audit.fingerprints import (
+    ORIENTATIONS,
+    THUMB_SIDE,
+    VIEWS,
+    Fingerprints,
+    orient,
+)
 
 STRONG_EDGE = 25  # of a thumbnail, whose deviation is 20
 SURELY_SAME = 0.985  # score that needs no more
@@ -49,8 +56,10 @@ class Limits:
     middle: float
 
 
-AS_THEY_ARE = Limits(score=0.80, agreement=0.998, middle=0.75)
-ALIGNED = Limits(score=0.88, agreement=0.998, middle=0.85)  # alignment raises strangers too
+FRAME = Limits(score=0.80, agreement=0.998, middle=0.75)
+CONTENT = Limits(score=0.88, agreement=0.998, middle=0.85)  # a common crop makes heads alike
+ALIGNED = Limits(score=0.90, agreement=0.998, middle=0.88)  # and alignment more so
+MOST_SLANT = 0.003  # of an alignment: other crops of a picture neither turn nor shear it
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,7 @@ class Likeness:
     score: NDArray[np.float64]  # [n] correlation, -1 to 1
     agreement: NDArray[np.float64]  # [n] 0 to 1
     middle: NDArray[np.float64]  # [n] correlation, -1 to 1
+    in_content: NDArray[np.bool_]  # [n] compared in the view of the content
 
     def reaches(self, limits: Limits) -> NDArray[np.bool_]:
         """Tell which pairs show one picture, [n]."""
@@ -69,7 +79,7 @@ class Likeness:
     @property
     def is_copy(self) -> NDArray[np.bool_]:
         """Which pairs show one picture."""
-        return self.reaches(AS_THEY_ARE)
+        return np.where(self.in_content, self.reaches(CONTENT), self.reaches(FRAME))
 
     @property
     def is_neighbor(self) -> NDArray[np.bool_]:
@@ -78,23 +88,49 @@ class Likeness:
 
 
 def compare(prints: Fingerprints, pairs: NDArray[np.int64]) -> Likeness:
-    """Measure pairs, rows (a, b, orientation of a, view of a, view of b)."""
+    """Measure pairs, rows (a, b, orientation of a, view of a, view of b).
+
+    Where the score is that of strangers, agreement and middle are not measured, and zero.
+    """
     blocks = [pairs[start : start + _BLOCK] for start in range(0, len(pairs), _BLOCK)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(lambda block: _measured(*_thumbnails(prints, block)), blocks))
+        found = list(pool.map(lambda block: _compare_block(*_thumbnails(prints, block)), blocks))
     columns = np.concatenate(found, 1) if found else np.zeros((3, 0))
-    return Likeness(*columns)
+    return Likeness(*columns, in_content=pairs[:, 3] == VIEWS.index("content"))
+
+
+def _compare_block(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.float64]:
+    measured = np.zeros((3, len(a)))
+    measured[0] = _scores(a.reshape(len(a), -1), b.reshape(len(b), -1))
+    near = np.flatnonzero(measured[0] >= NEIGHBOR_SLICE)
+    if len(near):
+        measured[:, near] = _measured(a[near].astype(np.float32), b[near].astype(np.float32))
+    return measured
+
+
+@njit(nogil=True, cache=True)
+def _scores(a, b):  # pragma: no cover - compiled
+    n, size = a.shape
+    scores = np.zeros(n)
+    for i in range(n):
+        product, of_a, of_b = np.int32(0), np.int32(0), np.int32(0)
+        for k in range(size):
+            x, y = np.int32(a[i, k]), np.int32(b[i, k])
+            product += x * y
+            of_a += x * x
+            of_b += y * y
+        scores[i] = product / np.sqrt(max(float(of_a) * float(of_b), 1.0))
+    return scores
 
 
 def _thumbnails(
     prints: Fingerprints, pairs: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
     a = prints.thumbs(pairs[:, 0], pairs[:, 3])
     for turn in range(1, len(ORIENTATIONS)):
         rows = np.flatnonzero(pairs[:, 2] == turn)
         a[rows] = orient(a[rows], turn)
-    b = prints.thumbs(pairs[:, 1], pairs[:, 4])
-    return a.astype(np.float32), b.astype(np.float32)
+    return a, prints.thumbs(pairs[:, 1], pairs[:, 4])
 
 
 def _measured(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -112,7 +148,7 @@ def _measured(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.floa
 
 def is_copy_aligned(prints: Fingerprints, pair: NDArray[np.int64]) -> tuple[bool, float]:
     """Tell whether the two are one picture in different frames, and their aligned score."""
-    (a,), (b,) = _thumbnails(prints, pair[None])
+    (a,), (b,) = (side.astype(np.float32) for side in _thumbnails(prints, pair[None]))
     if not (a.any() and b.any()):
         return False, 0.0
     matrix, peak = _coarse_alignment(a, b)
@@ -120,11 +156,14 @@ def is_copy_aligned(prints: Fingerprints, pair: NDArray[np.int64]) -> tuple[bool
         return False, 0.0
     matrix = _refine(a, b, matrix)
     size = (THUMB_SIDE, THUMB_SIDE)
+    if max(abs(float(matrix[0, 1])), abs(float(matrix[1, 0]))) > MOST_SLANT:
+        return False, 0.0
     warped = cv2.warpAffine(a, matrix, size)
     inside = cv2.warpAffine(np.ones_like(a), matrix, size) > 0.99
     if inside.mean() < _LEAST_OVERLAP:
         return False, 0.0
-    found = Likeness(*_measured((warped * inside)[None], (b * inside)[None]))
+    measured = _measured((warped * inside)[None], (b * inside)[None])
+    found = Likeness(*measured, in_content=np.zeros(1, bool))
     return bool(found.reaches(ALIGNED)[0]), float(found.score[0])
 
 
