@@ -271,3 +271,41 @@ def test_writing_leaves_no_partial_file(tmp_path):
     root = make_files(tmp_path / "set", "yes/a.png")
     write_cases(read_cases(root), root / "cases.csv")
     assert sorted(path.name for path in root.iterdir()) == ["cases.csv", "yes"]
+
+
+# --- scans without a label ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["pred", "Pred", "unlabeled", "unlabelled"])
+@pytest.mark.parametrize("folder", ["", "test/"])
+def test_unlabeled_folders_are_listed_where_that_is_asked(tmp_path, name, folder):
+    make_files(tmp_path / "set", f"{folder}yes/a.png", f"{folder}{name}/b.png")
+    found = {case.key: case.label for case in read_cases(tmp_path / "set", unlabeled=True)}
+    assert found == {f"set/{folder}yes/a.png": "tumor", f"set/{folder}{name}/b.png": "unlabeled"}
+
+
+def test_an_unlabeled_scan_keeps_its_part(tmp_path):
+    make_files(tmp_path / "set", "Testing/pred/b.png")
+    [case] = read_cases(tmp_path / "set", unlabeled=True)
+    assert (case.split, case.label) == ("test", "unlabeled")
+
+
+def test_a_set_without_labels_is_one_only_where_that_is_asked(tmp_path):
+    root = make_files(tmp_path / "set", "pred/a.png")
+    with pytest.raises(CasesError, match="holds no labeled scans"):
+        read_cases(root)
+    assert len(read_cases(root, unlabeled=True)) == 1
+
+
+def test_unlabeled_stays_so_in_a_set_of_one_modality(tmp_path):
+    root = make_files(tmp_path / MRI_SET, "yes/a.png", "pred/b.png")
+    labels = [case.label for case in read_cases(root, unlabeled=True)]
+    assert labels == ["unlabeled", "mri_tumor"]
+
+
+def test_hidden_folders_and_unknown_classes_are_what_they_were(tmp_path):
+    make_files(tmp_path / "set", "yes/a.png", ".pred/b.png")
+    assert len(read_cases(tmp_path / "set", unlabeled=True)) == 1
+    make_files(tmp_path / "set", "zebra/c.png")
+    with pytest.raises(UnknownLabelError, match="zebra"):
+        read_cases(tmp_path / "set", unlabeled=True)

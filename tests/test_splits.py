@@ -411,3 +411,135 @@ def test_no_leak_is_counted_exactly_where_no_group_parts(groups, parts):
 def test_with_groups_writes_the_number_of_the_group():
     cases = splits.with_groups(make_cases(["tumor"] * 2), Groups(np.array([7, 7]), np.arange(2)))
     assert [case.group for case in cases] == ["g00007", "g00007"]
+
+
+# --- what the search found, in the split file -----------------------------------------------
+
+
+def audit_in(path: Path, cases: list[Case]) -> str:
+    """Write a split of cases by their own groups, and give its column `audit`."""
+    groups = splits.group_links(cases, [])
+    parts = ["train"] * len(cases)
+    return splits.write_split(path, cases, parts, groups=groups).audit
+
+
+def test_the_column_audit_is_the_same_for_another_order_and_mount_place(tmp_path):
+    cases = [
+        replace(case, patient=f"p{i // 2}") for i, case in enumerate(make_cases(["tumor"] * 6))
+    ]
+    first = audit_in(tmp_path / "a.csv", cases)
+    moved = [replace(case, path=Path("/elsewhere") / case.path) for case in reversed(cases)]
+    assert audit_in(tmp_path / "b.csv", moved) == first
+    with (tmp_path / "a.csv").open(newline="") as file:
+        assert {row["audit"] for row in csv.DictReader(file)} == {first}
+    assert len(first) == 16
+
+
+def test_the_column_audit_is_another_where_groups_differ(tmp_path):
+    cases = make_cases(["tumor"] * 4)
+    joined = [replace(case, patient="p") if i < 2 else case for i, case in enumerate(cases)]
+    assert audit_in(tmp_path / "a.csv", cases) != audit_in(tmp_path / "b.csv", joined)
+
+
+def test_another_audit_is_another_fingerprint_of_the_split(tmp_path):
+    cases = make_cases(["tumor"] * 3)
+    one, two = (
+        splits.write_split(
+            tmp_path / f"{name}.csv", cases, PARTS, groups=replace(alone(3), audit=name)
+        )
+        for name in ("aaaa", "bbbb")
+    )
+    assert one.fingerprint != two.fingerprint
+    assert (one.audit, two.audit) == ("aaaa", "bbbb")
+
+
+# --- the parts of any table -----------------------------------------------------------------
+
+
+def table_of(path: Path, *rows: str, encoding: str = "utf-8") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(rows) + "\n", encoding=encoding)
+    return path
+
+
+def test_parts_of_a_split_file_are_found_by_case(made):
+    cases, parts, _, path = made
+    moved = [replace(case, path=Path("/elsewhere/x.png")) for case in reversed(cases)]
+    assert splits.parts_in(path, moved) == list(reversed(parts))
+
+
+@pytest.mark.parametrize(
+    ("word", "part"),
+    [("train", "train"), ("Training", "train"), (" valid ", "val"), ("VALIDATION", "val"),
+     ("testing", "test")],
+)  # fmt: skip
+def test_parts_may_have_their_usual_names(tmp_path, monkeypatch, word, part):
+    monkeypatch.chdir(tmp_path)
+    table = table_of(tmp_path / "t.csv", "path,split", f"set/0.png,{word}")
+    assert splits.parts_in(table, make_cases(["tumor", "tumor"])) == [part, ""]
+
+
+@pytest.mark.parametrize(
+    ("table", "path"),
+    [
+        ("t.csv", "set/1.png"),
+        ("t.csv", "./set/../set/1.png"),
+        ("t.csv", "{here}/set/1.png"),
+        ("set/t.csv", "1.png"),
+        ("deep/er/t.csv", "../../set/1.png"),
+    ],
+)
+def test_paths_are_tried_from_here_and_from_the_folder_of_the_table(
+    tmp_path, monkeypatch, table, path
+):
+    monkeypatch.chdir(tmp_path)
+    made_table = table_of(
+        tmp_path / table, "label,path,split", f"yes,{path.format(here=tmp_path)},test"
+    )
+    assert splits.parts_in(made_table, make_cases(["tumor"] * 3)) == ["", "test", ""]
+
+
+def test_a_case_goes_before_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = ("case,path,split", "set/0.png,elsewhere.png,test", "other/1.png,set/1.png,val")
+    table = table_of(tmp_path / "t.csv", *rows)
+    assert splits.parts_in(table, make_cases(["tumor"] * 2)) == ["test", "val"]
+
+
+def test_a_table_with_a_byte_order_mark_is_taken(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = table_of(tmp_path / "t.csv", "path,split", "set/0.png,val", encoding="utf-8-sig")
+    assert splits.parts_in(table, make_cases(["tumor"])) == ["val"]
+
+
+def test_rows_that_are_too_short_name_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = table_of(tmp_path / "t.csv", "path,split", "set/0.png", "", "set/1.png,test")
+    assert splits.parts_in(table, make_cases(["tumor"] * 2)) == ["", "test"]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [("path,part", "set/0.png,test"), ("file,split", "set/0.png,test"), ("path,split",), ("",)],
+)
+def test_a_table_without_the_columns_or_rows_is_refused(tmp_path, rows):
+    with pytest.raises(SplitError, match="has not the columns path"):
+        splits.parts_in(table_of(tmp_path / "t.csv", *rows), make_cases(["tumor"]))
+
+
+def test_a_table_that_names_none_of_the_cases_is_refused(tmp_path):
+    table = table_of(tmp_path / "t.csv", "path,split", "elsewhere/0.png,test")
+    with pytest.raises(SplitError, match="names none of the 2 files given"):
+        splits.parts_in(table, make_cases(["tumor"] * 2))
+
+
+@pytest.mark.parametrize("name", ["nowhere.csv", "."])
+def test_a_table_that_cannot_be_read_is_refused(tmp_path, name):
+    with pytest.raises(SplitError, match="cannot be read as a table"):
+        splits.parts_in(tmp_path / name, make_cases(["tumor"]))
+
+
+def test_a_picture_instead_of_a_table_is_refused(tmp_path, head):
+    path = write_picture(tmp_path / "x.png", head)
+    with pytest.raises(SplitError, match="cannot be read as a table"):
+        splits.parts_in(path, make_cases(["tumor"]))

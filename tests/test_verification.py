@@ -77,7 +77,7 @@ def swapped_inside(a: Thumb, b: Thumb) -> Thumb:
     return np.where(MIDDLE, b, a)
 
 
-# Two thumbnails, and score, agreement and middle that follow; of strangers only the score is measured.
+# Two thumbnails, and score, agreement and middle that follow (zero for strangers).
 MEASURED = {
     "itself": (HEAD, HEAD, (1, 1, 1)),
     "its negative": (HEAD, -HEAD, (-1, 0, 0)),
