@@ -39,7 +39,7 @@ INVERSE = tuple(ORIENTATIONS.index(name) for name in (
     "transpose", "rotate 270", "rotate 90", "anti-transpose"))  # fmt: skip
 _VIEW_PAIRS = ((0, 0), (1, 1), (2, 0))  # of a and of b, rows of VIEWS
 _TRIES = 3  # alignments between two groups of copies
-_TRIES_OF_ONE = 12  # alignments of one group of copies with any other
+_TRIES_OF_ONE = 8  # alignments of one group of copies with any other
 _MOST_LISTED = 200  # files of one picture whose pairs are all listed; above, a star
 
 
