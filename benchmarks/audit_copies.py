@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from tumorlens.study.audit.candidates import candidate_pairs
-from tumorlens.study.audit.copies import HASH_DISTANCE, SAME, Link, link_copies
+from tumorlens.study.audit.copies import SAME, Link, hash_distance, link_copies
 from tumorlens.study.audit.fingerprints import (
     HASH_SIDE,
     ORIENTATIONS,
@@ -232,28 +232,32 @@ def hashes(size: int, ready: Path | None, folder: Path) -> None:
     coefficients = measured_coefficients(phantom_files(MEASURED, ready, folder))
     turned = sampled_hashes(coefficients, size - size % 2)
     stored = np.ascontiguousarray(turned[:, 0])
-    candidate_pairs(turned[:100], stored[:100], distance=HASH_DISTANCE)  # compiles
+    candidate_pairs(turned[:100], stored[:100], distance=44)  # compiles
     rows: list[tuple[int, float]] = []
-    print(f"| hashes | seconds | exponent | pairs listed | planted within {HASH_DISTANCE} bits "
+    print("| hashes | within, bits | seconds | exponent | pairs listed | planted within "
           "| of these found | peak memory, GiB |")  # fmt: skip
-    print("|---:|---:|---:|---:|---|---|---:|")
+    print("|---:|---:|---:|---:|---:|---|---|---:|")
     for n in sizes(min(10_000, len(stored)), len(stored)):
         started = time.perf_counter()
-        i, j, _ = candidate_pairs(turned[:n], stored[:n], distance=HASH_DISTANCE)
+        distance = hash_distance(n)
+        i, j, _ = candidate_pairs(turned[:n], stored[:n], distance=distance)
         rows.append((n, time.perf_counter() - started))
         slope = f"{exponent(*rows[-2:]):.2f}" if len(rows) > 1 else "-"
-        near = within_distance(turned[:n], stored[:n])
+        near = within_distance(turned[:n], stored[:n], distance)
         found = np.isin(np.flatnonzero(near) * 2, i[(i % 2 == 0) & (j == i + 1)])
-        print(f"| {n} | {rows[-1][1]:.1f} | {slope} | {len(i)} | {share(near.sum(), n // 2)} "
+        print(f"| {n} | {distance} | {rows[-1][1]:.1f} | {slope} | {len(i)} "
+              f"| {share(near.sum(), n // 2)} "
               f"| {share(found.sum(), near.sum())} | {peak_gib():.1f} |", flush=True)  # fmt: skip
     if len(rows) > 1:
         print(f"\nexponent from the smallest to the largest: {exponent(rows[0], rows[-1]):.2f}")
 
 
-def within_distance(turned: NDArray[np.uint64], stored: NDArray[np.uint64]) -> NDArray[np.bool_]:
+def within_distance(
+    turned: NDArray[np.uint64], stored: NDArray[np.uint64], distance: int
+) -> NDArray[np.bool_]:
     """Tell of each phantom whether its copy, the next row, is near in any orientation."""
     bits = np.bitwise_count(turned[::2] ^ stored[1::2, None]).sum(-1, dtype=np.int64)
-    return bits.min(1) <= HASH_DISTANCE
+    return bits.min(1) <= distance
 
 
 def measured_coefficients(paths: Sequence[Path]) -> NDArray[np.float64]:
