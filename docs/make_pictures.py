@@ -5,6 +5,8 @@ ever be shown here.
 """
 
 import tempfile
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -16,15 +18,43 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image as PILImage
 
 from tumorlens.inputs.prepare import InputSpec, find_head, prepare
 from tumorlens.records import Scan
 from tumorlens.study.audit.copies import find_copies
 from tumorlens.study.audit.fingerprints import ORIENTATIONS, orient
 from tumorlens.study.phantom import CLASSES, PLANES, Phantom, draw_phantom
+from tumorlens.study.phantom.anatomy import Labels, Plan, fill, new_canvas, paint, unmoved
+from tumorlens.study.phantom.appearance import render
+from tumorlens.study.phantom.axial import cerebral_plans
+from tumorlens.study.phantom.coronal import coronal_plan
+from tumorlens.study.phantom.fields import Image, blurred, coverage, resized
+from tumorlens.study.phantom.findings import draw_mass, paint_mass, pushed_by
+from tumorlens.study.phantom.sagittal import sagittal_plan
+from tumorlens.study.phantom.scanners import scanned_ct, scanned_mri
+from tumorlens.study.phantom.shapes import Pose, inset, placed, random_pose
+from tumorlens.study.phantom.tissues import Tissue
 
 PICTURES = Path(__file__).with_name("pictures")
 NOTE = "Synthetic phantoms, not scans of anybody. Research use only."
+SIDE = 176
+SEQUENCES = {
+    "ct": "CT, brain window",
+    "t1": "T1",
+    "t2": "T2",
+    "flair": "FLAIR",
+    "t1ce": "T1 with gadolinium",
+}
+# Lower and upper end in HU, as the table of docs/concepts/ct-and-mri.md has them.
+WINDOWS = {
+    "brain": (0, 80),
+    "subdural": (-25, 175),
+    "stroke": (20, 60),
+    "bone": (-800, 2000),
+}
+# The phantom's CT is drawn for the brain window; these are the tissues that lie outside it.
+BEYOND = {Tissue.AIR: -1000, Tissue.FAT: -90, Tissue.BONE: 1100, Tissue.MARROW: 450}
 
 
 def main() -> None:
@@ -34,12 +64,23 @@ def main() -> None:
         ("prepare", draw_prepare),
         ("classes", draw_classes),
         ("copies", draw_copies),
+        ("sequences", draw_sequences),
+        ("tumors", draw_tumors),
+        ("windows", draw_windows),
     ):
         figure = draw()
         figure.text(0.5, 0.004, NOTE, ha="center", va="bottom", fontsize=7, color="0.4")
-        # No version or date inside: the same pixels give the same file.
-        figure.savefig(PICTURES / f"{name}.png", dpi=90, metadata={"Software": None})
+        _save(figure, PICTURES / f"{name}.png")
         plt.close(figure)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG of 64 colors, a third of the size; the same pixels give one file."""
+    memory = BytesIO()
+    figure.savefig(memory, dpi=90, format="png")
+    picture = PILImage.open(memory, formats=["PNG"]).convert("RGB")
+    # Nothing of the version or date that matplotlib wrote is kept.
+    picture.quantize(64, dither=PILImage.Dither.NONE).save(path, optimize=True)
 
 
 def draw_prepare() -> Figure:
@@ -135,6 +176,135 @@ def _re_encoded(picture: NDArray[np.uint8], number: int) -> bytes:
     size = 128 + 16 * number
     small = cv2.resize(changed, (size, size), interpolation=cv2.INTER_AREA)
     return cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
+
+
+@dataclass(frozen=True)
+class Head:
+    """The anatomy of one phantom, to be imaged in any sequence."""
+
+    plan: Plan
+    pose: Pose
+    labels: Labels
+    surface: Labels
+    seed: int
+
+
+def draw_sequences() -> Figure:
+    """Show one healthy head on CT and in four sequences, and the planes, one of them mirrored."""
+    figure, rows = plt.subplots(2, 5, figsize=(9.0, 4.6), layout="constrained")
+    figure.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))
+    head = _anatomy(cerebral_plans()[0], "healthy", seed=21)
+    for place, (column, title) in zip(rows[0], SEQUENCES.items(), strict=True):
+        _show(place, _imaged(head, column), title)
+    axial = _imaged(_anatomy(cerebral_plans()[0], "glioma", seed=4), "t1ce")
+    coronal = _imaged(_anatomy(coronal_plan(), "healthy", seed=5), "t1ce")
+    sagittal = _imaged(_anatomy(sagittal_plan(), "healthy", seed=6), "t1ce")
+    panels = (
+        (axial, "axial", "RL"),
+        (coronal, "coronal", "RL"),
+        (sagittal, "sagittal", "AP"),
+        (axial[:, ::-1], "axial, mirrored file:\nletters no longer true", "RL"),
+    )
+    for place, (pixels, title, sides) in zip(rows[1], panels, strict=False):
+        _show(place, pixels, title)
+        for x, letter in zip((0.07, 0.93), sides, strict=True):
+            place.text(
+                x, 0.5, letter, transform=place.transAxes, ha="center", color="#ffb000", fontsize=9
+            )
+    rows[1, 4].axis("off")
+    return figure
+
+
+def draw_tumors() -> Figure:
+    """Show three types of tumor, each in one head on CT and in four sequences."""
+    heads = {
+        "glioma,\naxial": _anatomy(cerebral_plans()[0], "glioma", seed=4),
+        "meningioma,\ncoronal": _anatomy(coronal_plan(), "meningioma", seed=12),
+        "pituitary tumor,\nsagittal": _anatomy(sagittal_plan(), "pituitary", seed=6),
+    }
+    figure, rows = plt.subplots(3, 5, figsize=(9.2, 5.9), layout="constrained")
+    figure.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))
+    for number, (row, (name, head)) in enumerate(zip(rows, heads.items(), strict=True)):
+        for place, (column, title) in zip(row, SEQUENCES.items(), strict=True):
+            _show(place, _imaged(head, column), "" if number else title)
+        mass = resized(coverage(head.labels, *(t for t in Tissue if t >= Tissue.RIM)), SIDE)
+        row[0].contour(mass, [0.5], colors="#ffb000", linewidths=0.8)
+        row[0].set_ylabel(name, fontsize=9)
+    return figure
+
+
+def draw_windows() -> Figure:
+    """Show one CT with subdural blood and a slight darkening in four windows."""
+    head = _anatomy(cerebral_plans()[0], "healthy", seed=21)
+    values = _hounsfield(head)
+    figure, row = plt.subplots(1, 4, figsize=(9.0, 2.9), layout="constrained")
+    figure.get_layout_engine().set(rect=(0, 0.05, 1, 0.95))
+    for place, (name, (low, high)) in zip(row, WINDOWS.items(), strict=True):
+        pixels = np.clip((values - low) / (high - low), 0, 1) * 255
+        _show(place, pixels, f"{name}\n{low} to {high} HU")
+    return figure
+
+
+def _anatomy(plan: Plan, finding: str, *, seed: int) -> Head:
+    """Paint one head, with the tumor of a finding, onto the label canvas."""
+    rng = np.random.default_rng(seed)
+    pose = random_pose(rng, scale=plan.scale)
+    mass = draw_mass(finding, plan, rng)
+    labels = new_canvas()
+    for part in (*plan.shell, *plan.lobes):
+        paint(labels, part, pose=pose, give=unmoved, ventricle_size=1.0)
+    surface = labels.copy()
+    for part in plan.deep:
+        give = pushed_by(mass) if mass else unmoved
+        paint(labels, part, pose=pose, give=give, ventricle_size=1.0)
+    if mass:
+        paint_mass(labels, mass, pose=pose, cavity=plan.cavity)
+    return Head(plan, pose, labels, surface, seed)
+
+
+def _rendered(head: Head, column: str) -> Image:
+    rng = np.random.default_rng(head.seed)
+    return render(head.labels, head.surface, column=column, folds=head.plan.folds, rng=rng)
+
+
+def _imaged(head: Head, column: str) -> NDArray[np.float32]:
+    """Image a head in one sequence; the folds of its cortex are the same in all."""
+    scan = scanned_ct if column == "ct" else scanned_mri
+    image = scan(resized(_rendered(head, column), SIDE), np.random.default_rng(head.seed + 1))
+    return image.clip(0, 1) * 255
+
+
+def _hounsfield(head: Head) -> NDArray[np.float32]:
+    """Give a head's CT numbers in HU, with fresh blood on one side and mild edema on the other."""
+    low, high = WINDOWS["brain"]
+    values = low + (high - low) * _rendered(head, "ct")
+    for tissue, number in BEYOND.items():
+        share = coverage(head.labels, tissue)
+        values = values * (1 - share) + number * share
+    blood, edema = _crescent(head), _patch(head)
+    values = values * (1 - blood) + 65 * blood - 9 * edema
+    noise = np.random.default_rng(head.seed).standard_normal(values.shape, dtype=np.float32)
+    return resized(blurred(values + 4 * noise, 0.9), SIDE)
+
+
+def _crescent(head: Head) -> Image:
+    """Cover the space between skull and brain on the right of the picture, thick in the middle."""
+    cavity = head.plan.cavity
+    x, y = cavity.T
+    depth = 0.09 * np.clip(1 - (np.abs(y) / 0.70) ** 2, 0, None) * (x > 0)
+    inner = cavity + (inset(cavity, 0.1) - cavity) * (depth / 0.1)[:, None]
+    stencil = np.zeros_like(head.labels)
+    fill(stencil, placed(head.pose, cavity), 1)
+    fill(stencil, placed(head.pose, inner), 0)
+    return coverage(stencil, Tissue(1)) * (1 - coverage(head.labels, Tissue.BONE, Tissue.MARROW))
+
+
+def _patch(head: Head) -> Image:
+    """Cover part of the brain on the left of the picture, with a soft edge."""
+    stencil = np.zeros_like(head.labels)
+    wedge = np.array([(-0.26, 0.02), (-0.58, -0.30), (-0.62, 0.05), (-0.52, 0.38)])
+    fill(stencil, placed(head.pose, wedge), 1)
+    return blurred(coverage(stencil, Tissue(1)), 2.0)
 
 
 def _show(place: Axes, pixels: NDArray, title: str) -> None:

@@ -62,7 +62,12 @@ def prints_of(tmp_path_factory) -> MakePrints:
         index = load_index(folder)
         places = Rows([index[key] for key in keys])
         return Fingerprints(
-            tuple(keys), tuple(keys), rows["hashes"], np.ones(len(rows), bool), places
+            tuple(keys),
+            tuple(keys),
+            rows["hashes"],
+            np.ones(len(rows), bool),
+            np.zeros(len(rows), bool),
+            places,
         )
 
     return make

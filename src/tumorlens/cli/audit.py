@@ -62,9 +62,9 @@ def audit(
     write_tables(found, out)
     write_figures(figures, out)
     with counting("drawing the page"), replacing(out / "audit.html") as partial:
-        partial.write_text(render_audit(found, figures), encoding="utf-8")
+        partial.write_text(render_audit(found, figures), encoding="utf-8", errors="replace")
     _print(figures)
-    console.print(verdict(figures))
+    console.print(verdict(figures), markup=False)
     typer.echo(out / "audit.html")
     if found.leaking and not allow:
         raise typer.Exit(1)
@@ -77,7 +77,8 @@ def _print(figures: dict) -> None:
     )
     for name, row in figures["datasets"].items():
         console.print(
-            f"  {name:15} {row['n']:6} files {row['pictures']:6} pictures {row['groups']:6} groups"
+            f"  {name:15} {row['n']:6} files {row['pictures']:6} pictures {row['groups']:6} groups",
+            markup=False,
         )
     pictures = figures["conflicts"]["pictures"]
     console.print(

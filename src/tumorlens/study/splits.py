@@ -207,6 +207,11 @@ def parts_in(path: Path, cases: Sequence[Case]) -> list[str]:
         raise SplitError(path, f"cannot be read as a table ({e})", fix) from e
     if not rows or "split" not in rows[0] or not {"case", "path"} & set(rows[0]):
         raise SplitError(path, "has not the columns path (or case) and split", "Name them so.")
+    odd = {(row["split"] or "").strip() for row in rows} - {""}
+    odd = {name for name in odd if name.lower() not in SPLIT_NAMES}
+    if odd:
+        fact = f"has unknown parts: {', '.join(sorted(odd)[:10])}"
+        raise SplitError(path, fact, f"Known are {', '.join(SPLIT_NAMES)}, or nothing.")
     named: dict[str, str] = {}
     for row in rows:
         part = SPLIT_NAMES.get((row["split"] or "").strip().lower(), "")

@@ -90,7 +90,7 @@ def _twins(prints: Fingerprints) -> dict[int, list[int]]:
     """Group files by equal pixels, under the first of each."""
     first: dict[str, int] = {}
     twins: dict[int, list[int]] = defaultdict(list)
-    for i in np.flatnonzero(prints.usable).tolist():
+    for i in np.flatnonzero(prints.usable & ~prints.is_blank).tolist():
         twins[first.setdefault(prints.pixels[i], i)].append(i)
     return twins
 

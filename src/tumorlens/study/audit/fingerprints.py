@@ -27,10 +27,11 @@ ORIENTATIONS = ("as is", "flip left-right", "flip up-down", "rotate 180",
                 "transpose", "rotate 90", "rotate 270", "anti-transpose")  # fmt: skip
 VIEWS = ("frame", "content", "inner")  # the last without what a crop of 5 % takes away
 CROP = 0.05  # of each side
-_METHOD = 3  # raised whenever what is stored changes
+_METHOD = 4  # raised whenever what is stored changes
 
 PRINT = np.dtype([
     ("pixels", np.uint8, 32),  # sha256 of shape and decoded grey pixels
+    ("is_blank", np.bool_),  # nothing is seen in the frame
     ("hashes", np.uint64, (len(VIEWS), len(ORIENTATIONS), 4)),  # 256 bits each
     ("thumbs", np.int8, (2, THUMB_SIDE, THUMB_SIDE)),  # of the first two views
 ])  # fmt: skip
@@ -44,6 +45,7 @@ class Fingerprints:
     pixels: tuple[str, ...]  # sha256 of shape and decoded grey pixels
     hashes: NDArray[np.uint64]  # [n, views, orientations, 4]: 256 bits
     usable: NDArray[np.bool_]  # [n]
+    is_blank: NDArray[np.bool_]  # [n] equal to any other blank picture, and a copy of none
     rows: Rows
 
     def thumbs(self, positions: NDArray[np.int64], views: NDArray[np.int64]) -> NDArray[np.int8]:
@@ -122,6 +124,7 @@ def _fill(row: np.void, scan: Scan) -> None:
         row["hashes"][view] = perceptual_hashes(picture)
     for view, picture in enumerate(pictures[:2]):
         row["thumbs"][view] = thumbnail(picture)
+    row["is_blank"] = not row["thumbs"][0].any()
 
 
 def _gather(content: tuple[str, ...], stored: dict[str, Place]) -> Fingerprints:
@@ -132,9 +135,11 @@ def _gather(content: tuple[str, ...], stored: dict[str, Place]) -> Fingerprints:
     hashes = np.zeros((n, len(VIEWS), len(ORIENTATIONS), 4), np.uint64)
     digests = np.zeros((n, 32), np.uint8)
     rows.take(everyone, hashes, field="hashes")
+    is_blank = np.zeros(n, bool)
     rows.take(everyone, digests, field="pixels")
+    rows.take(everyone, is_blank, field="is_blank")
     pixels = tuple(d.tobytes().hex() if ok else "" for d, ok in zip(digests, usable, strict=True))
-    return Fingerprints(content, pixels, hashes, usable, rows)
+    return Fingerprints(content, pixels, hashes, usable, is_blank, rows)
 
 
 def _without_edge(picture: NDArray) -> NDArray:

@@ -41,7 +41,7 @@ def _fingerprint(
             for kind, number in (("group", group), ("picture", picture))
         ]
         text.append(f"{key}\t{named[0]}\t{named[1]}")
-    return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(text).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def _joined(groups: NDArray[np.int64], cases: Sequence[Case]) -> NDArray[np.int64]:

@@ -129,6 +129,8 @@ def verdict(figures: Mapping[str, Any]) -> str:
             f"{figures['groups']:,} independent groups; no split was given to judge."
         )
     total = split["leaks"]["groups"][0]
+    if not total["n"]:
+        return "The split has no test part among these files: there is nothing to judge."
     if not split["leaking"]:
         return (
             f"The split does not leak: none of its {total['n']:,} test files has a copy, a "

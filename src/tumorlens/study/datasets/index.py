@@ -79,7 +79,11 @@ def _read_folder(folder: Path, unlabeled: bool) -> Iterator[Case]:
         raise CasesError(folder, "does not exist", "Check the path.")
     table = folder if folder.is_file() else folder / "cases.csv"
     dataset = table.resolve().parent.name
-    rows = list(_rows_of_table(table) if table.is_file() else _rows_of_folders(folder, unlabeled))
+    rows = [
+        row
+        for row in (_rows_of_table(table) if table.is_file() else _rows_of_folders(folder))
+        if unlabeled or row.name.lower() not in UNLABELED_NAMES
+    ]
     if not rows:
         raise CasesError(
             folder,
@@ -90,18 +94,22 @@ def _read_folder(folder: Path, unlabeled: bool) -> Iterator[Case]:
     return _understood(rows, folder, dataset)
 
 
-def _rows_of_folders(folder: Path, unlabeled: bool) -> Iterator[_Row]:
+def _rows_of_folders(folder: Path) -> Iterator[_Row]:
     children = sorted(child for child in folder.iterdir() if child.is_dir())
     splits = [child for child in children if child.name.lower() in SPLIT_NAMES]
-    for parent, split in [(s, SPLIT_NAMES[s.name.lower()]) for s in splits] or [(folder, None)]:
-        for class_folder in sorted(child for child in parent.iterdir() if child.is_dir()):
-            is_unlabeled = class_folder.name.lower() in UNLABELED_NAMES
-            if class_folder.name.startswith(".") or (is_unlabeled and not unlabeled):
-                continue
-            name = labels.UNLABELED if is_unlabeled else class_folder.name
-            for path in find_scans([class_folder]):
-                inside = path.relative_to(folder).as_posix()
-                yield _Row(path=path, inside=inside, name=name, split=split)
+    inside_splits = [
+        (child, SPLIT_NAMES[split.name.lower()])
+        for split in splits
+        for child in sorted(split.iterdir())
+    ]
+    # Beside train and test, a folder of unlabeled scans may stand; any other is not looked into.
+    beside = [(c, None) for c in children if not splits or c.name.lower() in UNLABELED_NAMES]
+    for class_folder, split in [*inside_splits, *beside]:
+        if class_folder.name.startswith(".") or not class_folder.is_dir():
+            continue
+        for path in find_scans([class_folder]):
+            inside = path.relative_to(folder).as_posix()
+            yield _Row(path=path, inside=inside, name=class_folder.name, split=split)
 
 
 def _rows_of_table(table: Path) -> Iterator[_Row]:
@@ -157,7 +165,7 @@ def _understood(rows: Sequence[_Row], folder: Path, dataset: str) -> Iterator[Ca
     for row in rows:
         modality = row.modality or (known.modality if known else None)
         label = labels.canonical_label(own.get(row.name, row.name), modality=modality)
-        if row.name == labels.UNLABELED:
+        if row.name.lower() in UNLABELED_NAMES:
             label = labels.UNLABELED
         if label is None:
             unknown[row.name] += 1
