@@ -8,6 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import cv2
 import matplotlib as mpl
@@ -17,6 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
@@ -40,19 +42,11 @@ PICTURES = Path(__file__).with_name("pictures")
 NOTE = "Synthetic phantoms, not scans of anybody. Research use only."
 SIDE = 176
 SEQUENCES = {
-    "ct": "CT, brain window",
-    "t1": "T1",
-    "t2": "T2",
-    "flair": "FLAIR",
+    "ct": "CT, brain window", "t1": "T1", "t2": "T2", "flair": "FLAIR",
     "t1ce": "T1 with gadolinium",
-}
+}  # fmt: skip
 # Lower and upper end in HU, as the table of docs/concepts/ct-and-mri.md has them.
-WINDOWS = {
-    "brain": (0, 80),
-    "subdural": (-25, 175),
-    "stroke": (20, 60),
-    "bone": (-800, 2000),
-}
+WINDOWS = {"brain": (0, 80), "subdural": (-25, 175), "stroke": (20, 60), "bone": (-800, 2000)}
 # The phantom's CT is drawn for the brain window; these are the tissues that lie outside it.
 BEYOND = {Tissue.AIR: -1000, Tissue.FAT: -90, Tissue.BONE: 1100, Tissue.MARROW: 450}
 
@@ -61,13 +55,9 @@ def main() -> None:
     """Draw all pictures."""
     PICTURES.mkdir(exist_ok=True)
     for name, draw in (
-        ("prepare", draw_prepare),
-        ("classes", draw_classes),
-        ("copies", draw_copies),
-        ("sequences", draw_sequences),
-        ("tumors", draw_tumors),
-        ("windows", draw_windows),
-    ):
+        ("prepare", draw_prepare), ("classes", draw_classes), ("copies", draw_copies),
+        ("sequences", draw_sequences), ("tumors", draw_tumors), ("windows", draw_windows),
+    ):  # fmt: skip
         figure = draw()
         figure.text(0.5, 0.004, NOTE, ha="center", va="bottom", fontsize=7, color="0.4")
         _save(figure, PICTURES / f"{name}.png")
@@ -75,12 +65,18 @@ def main() -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """Write a figure as a PNG of 64 colors, a third of the size; the same pixels give one file."""
+    """Write a figure as a PNG of 64 shades of gray and amber; the same pixels give one file."""
     memory = BytesIO()
     figure.savefig(memory, dpi=90, format="png")
-    picture = PILImage.open(memory, formats=["PNG"]).convert("RGB")
-    # Nothing of the version or date that matplotlib wrote is kept.
-    picture.quantize(64, dither=PILImage.Dither.NONE).save(path, optimize=True)
+    ambers = np.linspace(0.3, 1, 12)[:, None] * (255, 176, 0)
+    grays = np.repeat(np.linspace(0, 250, 52)[:, None], 3, axis=1)
+    palette = PILImage.new("P", (1, 1))
+    palette.putpalette(np.vstack([grays, ambers]).astype(np.uint8).tobytes())
+    large = PILImage.open(memory, formats=["PNG"]).convert("RGB")
+    small = large.quantize(palette=palette, dither=PILImage.Dither.NONE)
+    # White as such: Pillow would not pick a 255 of the palette.
+    small.putpalette(np.vstack([grays * 1.02, ambers]).astype(np.uint8).tobytes())
+    small.save(path, optimize=True)
 
 
 def draw_prepare() -> Figure:
@@ -89,8 +85,7 @@ def draw_prepare() -> Figure:
         draw_phantom("mri", "glioma", seed=16, plane="axial", side=256),
         draw_phantom("ct", "meningioma", seed=54, plane="axial", side=256),
     )
-    figure, rows = plt.subplots(2, 3, figsize=(7.2, 5.1), layout="constrained")
-    figure.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))
+    figure, rows = _grid(2, 3, size=(7.2, 5.1))
     titles = ("as stored", "the head that was found", "prepared, 128 x 128")
     for axes, phantom in zip(rows, phantoms, strict=True):
         scan = _framed(phantom)
@@ -108,26 +103,17 @@ def _framed(phantom: Phantom) -> Scan:
     side = phantom.pixels.shape[0]
     page = np.zeros((side + 66, side + 110), np.uint8)
     page[30 : 30 + side, 15 : 15 + side] = phantom.pixels
-    cv2.putText(
-        page, "PHANTOM 0001", (side - 40, 18), cv2.FONT_HERSHEY_PLAIN, 1, [235], 1, cv2.LINE_AA
-    )
-    cv2.putText(
-        page,
-        "WL 40 WW 80",
-        (side - 10, side + 56),
-        cv2.FONT_HERSHEY_PLAIN,
-        0.9,
-        [200],
-        1,
-        cv2.LINE_AA,
-    )
+    for text, place, size, gray in (
+        ("PHANTOM 0001", (side - 40, 18), 1.0, 235),
+        ("WL 40 WW 80", (side - 10, side + 56), 0.9, 200),
+    ):
+        cv2.putText(page, text, place, cv2.FONT_HERSHEY_PLAIN, size, [gray], 1, cv2.LINE_AA)
     return Scan(page.astype(np.float32), "phantom")
 
 
 def draw_classes() -> Figure:
     """Show the six classes, one row a plane, tumors outlined."""
-    figure, rows = plt.subplots(3, 6, figsize=(8.4, 4.6), layout="constrained")
-    figure.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))
+    figure, rows = _grid(3, 6, size=(8.4, 4.6))
     for row, plane in enumerate(PLANES):
         for column, label in enumerate(CLASSES):
             modality, finding = label.split("_")
@@ -149,23 +135,20 @@ def draw_copies() -> Figure:
     original = draw_phantom("mri", "meningioma", seed=3, plane="sagittal", side=192).pixels
     files = [_re_encoded(orient(original, turn), turn) for turn in range(len(ORIENTATIONS))]
     with tempfile.TemporaryDirectory() as folder:
-        paths = [
-            Path(folder, "original.png"),
-            *(Path(folder, f"{n}.jpg") for n in range(len(files))),
-        ]
+        jpegs = (Path(folder, f"{n}.jpg") for n in range(len(files)))
+        paths = [Path(folder, "original.png"), *jpegs]
         cv2.imwrite(str(paths[0]), original)
         for path, data in zip(paths[1:], files, strict=True):
             path.write_bytes(data)
         found = {link.b: link for link in find_copies(paths) if link.a == 0}
-    figure, rows = plt.subplots(2, 5, figsize=(9.0, 4.3), layout="constrained")
-    figure.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))
+    figure, rows = _grid(2, 5, size=(9.0, 4.3))
     places = [*rows[:, 1:].flat]
     _show(rows[0, 0], original, "original")
     rows[1, 0].axis("off")
     for number, (place, data) in enumerate(zip(places, files, strict=True), start=1):
         link = found.get(number)
         title = f"{link.orientation}\n{link.kind}, {link.score:.2f}" if link else "not found"
-        _show(place, cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE), title)
+        _show(place, np.asarray(PILImage.open(BytesIO(data), formats=["JPEG"])), title)
     return figure
 
 
@@ -191,18 +174,15 @@ class Head:
 
 def draw_sequences() -> Figure:
     """Show one healthy head on CT and in four sequences, and the planes, one of them mirrored."""
-    figure, rows = plt.subplots(2, 5, figsize=(9.0, 4.6), layout="constrained")
-    figure.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))
-    head = _anatomy(cerebral_plans()[0], "healthy", seed=21)
+    figure, rows = _grid(2, 5, size=(9.0, 4.6))
+    healthy = _anatomy(cerebral_plans()[0], "healthy", seed=21)
     for place, (column, title) in zip(rows[0], SEQUENCES.items(), strict=True):
-        _show(place, _imaged(head, column), title)
+        _show(place, _imaged(healthy, column), title)
     axial = _imaged(_anatomy(cerebral_plans()[0], "glioma", seed=4), "t1ce")
-    coronal = _imaged(_anatomy(coronal_plan(), "healthy", seed=5), "t1ce")
-    sagittal = _imaged(_anatomy(sagittal_plan(), "healthy", seed=6), "t1ce")
     panels = (
         (axial, "axial", "RL"),
-        (coronal, "coronal", "RL"),
-        (sagittal, "sagittal", "AP"),
+        (_imaged(_anatomy(coronal_plan(), "healthy", seed=5), "t1ce"), "coronal", "RL"),
+        (_imaged(_anatomy(sagittal_plan(), "healthy", seed=6), "t1ce"), "sagittal", "AP"),
         (axial[:, ::-1], "axial, mirrored file:\nletters no longer true", "RL"),
     )
     for place, (pixels, title, sides) in zip(rows[1], panels, strict=False):
@@ -222,8 +202,7 @@ def draw_tumors() -> Figure:
         "meningioma,\ncoronal": _anatomy(coronal_plan(), "meningioma", seed=12),
         "pituitary tumor,\nsagittal": _anatomy(sagittal_plan(), "pituitary", seed=6),
     }
-    figure, rows = plt.subplots(3, 5, figsize=(9.2, 5.9), layout="constrained")
-    figure.get_layout_engine().set(rect=(0, 0.03, 1, 0.97))
+    figure, rows = _grid(3, 5, size=(9.2, 5.9))
     for number, (row, (name, head)) in enumerate(zip(rows, heads.items(), strict=True)):
         for place, (column, title) in zip(row, SEQUENCES.items(), strict=True):
             _show(place, _imaged(head, column), "" if number else title)
@@ -235,10 +214,8 @@ def draw_tumors() -> Figure:
 
 def draw_windows() -> Figure:
     """Show one CT with subdural blood and a slight darkening in four windows."""
-    head = _anatomy(cerebral_plans()[0], "healthy", seed=21)
-    values = _hounsfield(head)
-    figure, row = plt.subplots(1, 4, figsize=(9.0, 2.9), layout="constrained")
-    figure.get_layout_engine().set(rect=(0, 0.05, 1, 0.95))
+    values = _hounsfield(_anatomy(cerebral_plans()[0], "healthy", seed=21))
+    figure, row = _grid(1, 4, size=(9.0, 2.9))
     for place, (name, (low, high)) in zip(row, WINDOWS.items(), strict=True):
         pixels = np.clip((values - low) / (high - low), 0, 1) * 255
         _show(place, pixels, f"{name}\n{low} to {high} HU")
@@ -281,8 +258,8 @@ def _hounsfield(head: Head) -> NDArray[np.float32]:
     for tissue, number in BEYOND.items():
         share = coverage(head.labels, tissue)
         values = values * (1 - share) + number * share
-    blood, edema = _crescent(head), _patch(head)
-    values = values * (1 - blood) + 65 * blood - 9 * edema
+    blood = _crescent(head)
+    values = values * (1 - blood) + 65 * blood - 9 * _patch(head)
     noise = np.random.default_rng(head.seed).standard_normal(values.shape, dtype=np.float32)
     return resized(blurred(values + 4 * noise, 0.9), SIDE)
 
@@ -293,7 +270,7 @@ def _crescent(head: Head) -> Image:
     x, y = cavity.T
     depth = 0.09 * np.clip(1 - (np.abs(y) / 0.70) ** 2, 0, None) * (x > 0)
     inner = cavity + (inset(cavity, 0.1) - cavity) * (depth / 0.1)[:, None]
-    stencil = np.zeros_like(head.labels)
+    stencil = new_canvas()
     fill(stencil, placed(head.pose, cavity), 1)
     fill(stencil, placed(head.pose, inner), 0)
     return coverage(stencil, Tissue(1)) * (1 - coverage(head.labels, Tissue.BONE, Tissue.MARROW))
@@ -301,10 +278,16 @@ def _crescent(head: Head) -> Image:
 
 def _patch(head: Head) -> Image:
     """Cover part of the brain on the left of the picture, with a soft edge."""
-    stencil = np.zeros_like(head.labels)
+    stencil = new_canvas()
     wedge = np.array([(-0.26, 0.02), (-0.58, -0.30), (-0.62, 0.05), (-0.52, 0.38)])
     fill(stencil, placed(head.pose, wedge), 1)
     return blurred(coverage(stencil, Tissue(1)), 2.0)
+
+
+def _grid(rows: int, columns: int, *, size: tuple[float, float]) -> tuple[Figure, Any]:
+    """Open a figure of `size` inches with room for the note below the panels."""
+    layout = ConstrainedLayoutEngine(rect=(0, 0.03, 1, 0.97))
+    return plt.subplots(rows, columns, figsize=size, layout=layout)
 
 
 def _show(place: Axes, pixels: NDArray, title: str) -> None:

@@ -83,7 +83,7 @@ def _files(audit: Audit, paths: Sequence[str]) -> Iterable[Sequence[Any]]:
         yield (
             paths[i], case.key, case.label, audit.parts[i], f"g{groups.groups[i]:05d}",
             f"p{groups.pictures[i]:05d}", patients.names[i], int(patients.inherited[i]),
-            *(size or [""] * 5), len(survey.text[i]), " ".join(facts.exif if facts else ()),
+            *(size or [""] * 5), len(survey.text[i]), "; ".join(facts.exif if facts else ()),
             "" if np.isnan(distance) else f"{distance:.4f}", "; ".join(remarks), survey.errors[i],
         )  # fmt: skip
 
