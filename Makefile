@@ -26,9 +26,11 @@ check: $(READY) ## style, types, layer contract
 docs: $(READY) ## the documentation, into site/
 	$(BIN)/mkdocs build --strict
 
-shipped: $(READY) ## the shipped bundle again, from the public set in SETS=DIR/multimodal
+# figshare is not trained on: it says which pictures of multimodal are of one patient.
+shipped: $(READY) ## the shipped bundle again, from the public sets in SETS=DIR/{multimodal,figshare}
 	$(BIN)/tumorlens data phantoms runs/phantoms --per-class 100 --seed 0
-	$(BIN)/tumorlens split $(SHIPPED_SETS) --out runs/shipped-split.csv
+	$(BIN)/tumorlens audit $(SHIPPED_SETS) $(SETS)/figshare --out runs/audit --allow
+	$(BIN)/tumorlens split $(SHIPPED_SETS) --audit runs/audit --out runs/shipped-split.csv
 	$(BIN)/tumorlens train $(SHIPPED_SETS) --split runs/shipped-split.csv --name tumorlens-small \
 		--out runs/shipped $(RESUME)
 	mkdir -p src/tumorlens/models/shipped/tumorlens-small

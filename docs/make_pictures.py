@@ -188,9 +188,7 @@ def draw_sequences() -> Figure:
     for place, (pixels, title, sides) in zip(rows[1], panels, strict=False):
         _show(place, pixels, title)
         for x, letter in zip((0.07, 0.93), sides, strict=True):
-            place.text(
-                x, 0.5, letter, transform=place.transAxes, ha="center", color="#ffb000", fontsize=9
-            )
+            place.text(x, 0.5, letter, transform=place.transAxes, ha="center", color="#ffb000")
     rows[1, 4].axis("off")
     return figure
 
