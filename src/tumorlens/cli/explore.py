@@ -1,10 +1,11 @@
-"""The commands that look at a data set before anything is trained on it: features."""
+"""The commands that look at a data set before anything is trained on it: explore, features."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from tumorlens.cli.bench import Folders
 from tumorlens.cli.progress import console, counting
 from tumorlens.settings import load_settings
 
@@ -13,17 +14,124 @@ FAILED_STATUS = 3  # some file could not be read; every other one was measured
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
+    app.command("explore")(explore)
     app.command("features")(features)
 
 
-def features(
-    folders: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="DIR",
-            help="Class folders, split/class folders, or folders with cases.csv.",
+def explore(
+    folders: Folders,
+    out: Annotated[Path, typer.Option(help="Folder for html, json, csv and pictures.")],
+    split_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--split",
+            help="Parts to count classes in: a split file, or a CSV with path and split. A bundle "
+            "is asked on its test part only if it was trained with that split file.",
         ),
-    ],
+    ] = None,
+    audit: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Groups of `tumorlens audit`, instead of a new search."),
+    ] = None,
+    experiments: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Results of training runs (JSON), for H3 and H6."),
+    ] = None,
+    side: Annotated[
+        int | None, typer.Option(min=32, max=1024, help="Pixels of the prepared square.")
+    ] = None,
+    bundle: Annotated[str, typer.Option(help="The network of H2; default: shipped.")] = "",
+    cache: Annotated[str | None, typer.Option(help="Folder of prepared images.")] = None,
+) -> None:
+    """Draw what the classes look like, measure what separates them, and judge six hypotheses.
+
+    Mean, variability, difference with its significance, random scans, sizes, grey levels, 13
+    features. Example: `tumorlens explore scans/ --out study --split split.csv`
+    """
+    from dataclasses import replace
+    from datetime import UTC, datetime
+
+    from tumorlens.inputs.prepare import InputSpec
+    from tumorlens.study import splits
+    from tumorlens.study.datasets.index import read_cases
+    from tumorlens.study.explore.experiments import read_experiments
+    from tumorlens.study.explore.hypotheses import Evidence, judge
+    from tumorlens.study.explore.page import render_exploration
+    from tumorlens.study.explore.record import explore_figures, write_exploration
+    from tumorlens.study.explore.run import explore as run_exploration
+    from tumorlens.writing import replacing
+
+    cases = read_cases(folders)
+    results = read_experiments(experiments) if experiments else {}
+    if split_file:
+        parts = splits.parts_in(split_file, cases)
+        cases = [replace(case, split=p or None) for case, p in zip(cases, parts, strict=True)]
+    folder = load_settings(cache=cache).cache_folder
+    spec = InputSpec() if side is None else replace(InputSpec(), side=side)
+    groups = _groups(cases, audit, folder)
+    found = run_exploration(cases, spec, cache=folder, groups=groups, steps=counting)
+    judgments = judge(Evidence(found, _unseen(cases, split_file, bundle), results))
+    figures = explore_figures(
+        found, judgments, folders=[str(f) for f in folders], now=datetime.now(UTC)
+    )
+    with counting("drawing") as report:
+        drawn = write_exploration(found, figures, out, progress=report)
+        with replacing(out / "explore.html") as partial:
+            partial.write_text(render_exploration(figures, drawn), encoding="utf-8")
+    _print(figures)
+    typer.echo(out / "explore.html")
+
+
+def _groups(cases: list[Any], audit: Path | None, cache: Path) -> Any:
+    from tumorlens.study import splits
+    from tumorlens.study.audit.tables import read_groups
+
+    if audit:
+        return read_groups(audit, cases)
+    with counting("looking for copies") as report:
+        return splits.group_cases(cases, cache=cache, progress=report)
+
+
+def _unseen(cases: list[Any], split_file: Path | None, bundle: str) -> Any:
+    from tumorlens.predictions.predictor import load_predictor
+    from tumorlens.study.explore.unseen import Unseen, measure_unseen
+
+    if split_file is None:
+        return Unseen({}, reason="no split was given whose test part the bundle never saw")
+    predictor = load_predictor(bundle, load_settings())
+    with counting("predicting unseen patients") as report:
+        return measure_unseen(cases, split_file, predictor, progress=report)
+
+
+def _print(figures: dict) -> None:
+    console.print(
+        f"{figures['n']} scans, {figures['unreadable']} unreadable, "
+        f"{figures['groups']} independent groups"
+    )
+    for row in figures["hypotheses"]:
+        console.print(f"{row['id']}  {row['verdict']:13}  {row['statement']}")
+        for finding in row["findings"]:
+            console.print(f"{'':19}{_told(finding)}")
+        if row["reason"]:
+            console.print(f"{'':19}{row['reason']}")
+
+
+def _told(finding: dict) -> str:
+    """Write a figure with its interval and counts."""
+    if finding["value"] is None:
+        return f"{finding['where']}: {finding['note']}"
+    low, high = finding["value_low"], finding["value_high"]
+    interval = "" if low is None else f"{low:.3f}-{high:.3f}"
+    counts = [f"{name}={finding[key]}" for name, key in (("n", "n"), ("groups", "n_groups"))
+              if finding[key] is not None]  # fmt: skip
+    inside = ", ".join(filter(None, [interval, *counts]))
+    text = f"{finding['where']}: {finding['measure']} {finding['value']:.3f}"
+    note = f"; {finding['note']}" if finding["note"] else ""
+    return f"{text} ({inside}){note}" if inside else text + note
+
+
+def features(
+    folders: Folders,
     out: Annotated[Path, typer.Option(help="The table to write.")] = Path("features.csv"),
     head_only: Annotated[
         bool, typer.Option("--head-only", help="Leave the background around the head out.")

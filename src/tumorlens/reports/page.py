@@ -1,4 +1,8 @@
-"""HTML pages that stand alone: no network, no scripts, pictures inside."""
+"""HTML pages that stand alone: no network, pictures inside.
+
+No scripts either, but for the page of an exploration, whose charts are moved and read by mouse:
+it carries the charts' library whole, and is handed it by whoever asks for that page.
+"""
 
 import base64
 from collections.abc import Mapping
@@ -20,7 +24,7 @@ def render_page(template: str, **context: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"figure": figure, "share": share, "picture": picture}
+    environment.filters |= {"figure": figure, "share": share, "picture": picture, "png": png}
     return environment.get_template(template).render(**context)
 
 
@@ -46,5 +50,9 @@ def share(value: float) -> str:
 
 def picture(pixels: NDArray[np.uint8]) -> Markup:
     """Write pixels, [h, w] grey or [h, w, 3] BGR, as a data URL."""
-    encoded = cv2.imencode(".png", pixels)[1]
-    return Markup("data:image/png;base64," + base64.b64encode(encoded.tobytes()).decode())
+    return png(cv2.imencode(".png", pixels)[1].tobytes())
+
+
+def png(data: bytes) -> Markup:
+    """Write a PNG file as a data URL."""
+    return Markup("data:image/png;base64," + base64.b64encode(data).decode())

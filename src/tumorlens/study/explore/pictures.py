@@ -118,6 +118,29 @@ class ClassPictures:
         return {key: total / count for key, (count, total) in self.groups.items()}
 
 
+def merge_pictures(parts: Sequence[ClassPictures]) -> ClassPictures:
+    """Give what the scans of several classes would have left together, from what each left.
+
+    The samples too are those of one stream: what is among the smallest keys of all is among the
+    smallest of its own part. Raises ValueError for no parts, or parts of several sides or seeds.
+    """
+    if len({(part.side, part.seed) for part in parts}) != 1:
+        raise ValueError("parts must share one side and one seed")
+    merged = ClassPictures(parts[0].side, parts[0].seed)
+    for part in parts:
+        merged.count += part.count
+        merged.histogram += part.histogram
+        merged._sum += part._sum
+        merged._squares += part._squares
+        merged.montage += part.montage
+        for key, (count, total) in part.groups.items():
+            known, sums = merged.groups.get(key, (0, np.zeros(TESTED_SIDE**2)))
+            merged.groups[key] = (known + count, sums + total)
+    merged.montage = sorted(merged.montage, key=lambda kept: kept[:2])[:MONTAGE]
+    merged.groups = {key: merged.groups[key] for key in sorted(merged.groups)[:TESTED_GROUPS]}
+    return merged
+
+
 def _key(seed: int, name: str) -> str:
     digest = hashlib.blake2b(
         name.encode("utf-8", "surrogateescape"), digest_size=12, key=str(seed).encode()
@@ -191,3 +214,9 @@ def difference(
     a, b = pictures[first], pictures[second]
     test = compare_groups(a.group_means(), b.group_means(), permutations=permutations, seed=seed)
     return Difference(first, second, b.mean - a.mean, test)
+
+
+def shrunk_difference(found: Difference) -> NDArray[np.float64]:
+    """Bring a difference to the pixels of its test, [TESTED_SIDE, TESTED_SIDE]."""
+    size = (TESTED_SIDE, TESTED_SIDE)
+    return np.asarray(cv2.resize(found.difference, size, interpolation=cv2.INTER_AREA), np.float64)

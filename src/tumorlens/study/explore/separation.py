@@ -67,6 +67,22 @@ def single_features(
     return found
 
 
+def score_auc(
+    scores: NDArray[np.float64],
+    truth: NDArray[np.bool_],
+    groups: NDArray,
+    *,
+    resamples: int = RESAMPLES,
+) -> dict[str, Any]:
+    """Give the AUC of scores, [n], that are meant to be higher in tumors, with its interval.
+
+    Below 0.5 they point the wrong way; None with one class alone.
+    """
+    found = _aucs({"auc": scores}, truth, groups, resamples)
+    counts = {"n": len(truth), "n_groups": len(np.unique(groups))}
+    return counts | {f"auc{end}": plain(found[f"auc{end}"]) for end in ("", "_low", "_high")}
+
+
 def _aucs(
     scores: Mapping[str, NDArray], truth: NDArray, groups: NDArray, resamples: int
 ) -> dict[str, float]:
