@@ -24,8 +24,9 @@ from tumorlens.study.phantom import write_phantoms
 from tumorlens.study.recipes import RECIPES
 from tumorlens.study.splits import read_split
 
-COMMANDS = ("demo", "data list", "data index", "data phantoms", "split", "train", "evaluate",
-            "recipes list", "recipes show", "predict", "doctor")  # fmt: skip
+COMMANDS = ("demo", "data list", "data fetch", "data index", "data phantoms", "audit", "explore",
+            "features", "split", "train", "tune", "size-curve", "evaluate", "recipes list",
+            "recipes show", "predict", "doctor")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 import csv
 import json
+from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
+from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
@@ -15,21 +16,15 @@ from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Case, Evaluation
 from tumorlens.study.datasets.index import read_cases
-from tumorlens.study.evaluation import figures
-from tumorlens.study.evaluation.intervals import with_intervals
+from tumorlens.study.evaluation.context import Context
+from tumorlens.study.evaluation.looks import counted
+from tumorlens.study.evaluation.plots import draw_plots
 from tumorlens.study.evaluation.run import evaluate, write_evaluation
 from tumorlens.study.phantom import write_phantoms
 
 SPLIT = {"fingerprint": "0123456789abcdef", "n": 10, "share": 0.0}
 CHOICE = {"aim": "sensitivity >= 0.98", "part": "validation", "n": 50, "n_tumor": 20,
           "threshold": 0.5, "sensitivity": 0.98, "specificity": 0.5}  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _few_resamples():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "with_intervals", partial(with_intervals, resamples=60))
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +45,12 @@ def cases(tmp_path_factory) -> list[Case]:
 
 @pytest.fixture(scope="module")
 def evaluation(bundle, cases) -> Evaluation:
-    return evaluate(cases, Predictor(bundle), part="test", split=SPLIT)
+    context = Context(validation=tuple(cases[2:]), copies={cases[3].key: True},
+                      conflicts={cases[4].key: ("tumor",)})  # fmt: skip
+    return evaluate(
+        cases, Predictor(bundle), part="test", split=SPLIT, context=context, controls=True,
+        against=Predictor(replace(bundle, threshold=0.3)),
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +60,18 @@ def written(evaluation, tmp_path_factory) -> Path:
     return out
 
 
-def test_three_files_are_written_and_nothing_partial(written):
+def test_page_figures_and_tables_are_written_and_nothing_partial(written):
     assert sorted(path.name for path in written.iterdir()) == [
-        "evaluation.html", "evaluation.json", "predictions.csv",
+        "data", "evaluation.html", "evaluation.json", "predictions.csv",
     ]  # fmt: skip
+
+
+def test_every_plot_has_its_data_beside_the_page(written, evaluation):
+    found = {path.stem for path in (written / "data").iterdir()}
+    assert found == set(draw_plots(evaluation.figures)) | {"thresholds"}
+    with (written / "data" / "roc.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["rows"] == "all"]
+    assert [float(row["tpr"]) for row in rows] == evaluation.figures["roc"]["all"]["tpr"]
 
 
 def test_the_json_is_strict_and_holds_the_figures(written, evaluation):
@@ -129,11 +137,13 @@ def test_a_mask_that_does_not_fit_its_scan_is_left_out(evaluation, cases):
     assert evaluation.figures["localisation"]["n"] == 19
 
 
-def test_cases_without_masks_have_no_localisation_and_no_heatmaps(bundle, cases):
+def test_cases_without_masks_have_no_localisation_and_heatmaps_of_failures_alone(bundle, cases):
     bare = [replace(case, mask=None) for case in cases[1:9]]
     found = evaluate(bare, Predictor(bundle), part="all", split=SPLIT)
     assert found.figures["localisation"] is None
-    assert all(p.heatmap is None for p in found.predictions)
+    kinds = found.figures["failures"].values()
+    listed = {row["position"] for kind in kinds for row in kind["worst"] if not row["hidden"]}
+    assert {i for i, p in enumerate(found.predictions) if p.heatmap} == listed
 
 
 def test_pointing_is_right_where_the_mask_covers_the_whole_scan(bundle, cases, tmp_path):
@@ -158,11 +168,50 @@ def test_one_label_alone_still_gives_an_evaluation_and_a_page(bundle, cases, tmp
     assert "not measurable here" in (tmp_path / "evaluation.html").read_text()
 
 
-def test_progress_ends_at_the_number_of_cases(bundle, cases):
-    heard = []
-    evaluate(cases[:6], Predictor(bundle), part="all", split=SPLIT,
-             progress=lambda done, total: heard.append((done, total)))  # fmt: skip
-    assert heard[-1] == (6, 6)
+def test_progress_of_each_step_ends_at_the_number_of_cases(bundle, cases):
+    heard = {}
+
+    def steps(what):
+        return nullcontext(lambda done, total: heard.__setitem__(what, (done, total)))
+
+    evaluate(cases[1:7], Predictor(bundle), part="all", split=SPLIT, controls=True, steps=steps)
+    assert heard == {"predicting": (6, 6), "negative controls": (6, 6)}
+
+
+def test_all_sections_are_there(evaluation):
+    assert set(evaluation.figures) >= {
+        "schema", "precision_recall", "thresholds", "subgroups", "decision", "conformal",
+        "against", "controls", "failures", "looks",
+    }  # fmt: skip
+    assert evaluation.figures["schema"] == 2
+    assert evaluation.figures["conformal"]["detection"][0]["n_validation"] == 28
+    copies = evaluation.figures["subgroups"]["copy in training or validation"]
+    assert copies["has one"]["detection"]["n"] == 1
+
+
+def test_a_bundle_without_calibration_says_so_instead_of_showing_one(bundle, cases, tmp_path):
+    plain = Predictor(replace(bundle, temperature=1.0))
+    write_evaluation(evaluate(cases[1:9], plain, part="all", split=SPLIT), tmp_path)
+    assert "This bundle has no calibration" in (tmp_path / "evaluation.html").read_text()
+
+
+def test_what_was_not_asked_for_is_said_to_be_missing(bundle, cases, tmp_path):
+    found = evaluate(cases[1:9], Predictor(bundle), part="all", split=SPLIT)
+    assert found.figures["controls"] is found.figures["against"] is None
+    write_evaluation(found, tmp_path)
+    page = (tmp_path / "evaluation.html").read_text()
+    assert "Not asked for" in page
+    assert "none were given" in page
+    assert not (tmp_path / "data" / "controls.csv").exists()
+
+
+def test_a_look_is_written_into_the_figures_and_the_page(evaluation, bundle, tmp_path):
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    for _ in range(2):
+        found = counted(evaluation, bundle, out=tmp_path, now=now)
+    assert found.figures["looks"]["same_scans"] == 2
+    write_evaluation(found, tmp_path)
+    assert "Look 2 at these scans" in (tmp_path / "evaluation.html").read_text()
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -175,7 +224,8 @@ def test_the_page_of_the_evaluation_stands_alone_and_says_research_use(written):
     page = (written / "evaluation.html").read_text()
     assert "Research use only" in page
     assert "<script" not in page
-    assert page.count("<svg") == 4, "ROC, calibration, classes and types"
+    assert page.count("<svg") == 9
+    assert 'src="http' not in page
 
 
 def test_any_bundle_that_loads_can_be_evaluated_onto_a_page(tiny_bundle, cases, tmp_path):

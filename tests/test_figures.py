@@ -7,18 +7,25 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_answers import all_rows, make_answers, one_atom, random_answers
 from scipy.stats import mannwhitneyu
-from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, recall_score, roc_auc_score
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    brier_score_loss,
+    f1_score,
+    recall_score,
+    roc_auc_score,
+)
 
 from tumorlens.labels import ATOMS, TYPES
 from tumorlens.study.evaluation import figures
+from tumorlens.study.evaluation.calibration import calibration_figures
+from tumorlens.study.evaluation.curves import roc_points
+from tumorlens.study.evaluation.detection import detection_figures
 from tumorlens.study.evaluation.figures import (
-    Answers,
-    calibration_figures,
     class_figures,
-    detection_figures,
     localisation_figures,
-    roc_points,
     type_figures,
 )
 from tumorlens.study.evaluation.intervals import with_intervals
@@ -30,29 +37,6 @@ CLOSE = {"abs": 1e-9}
 def _few_resamples(monkeypatch):
     """Width of the intervals is a matter of test_intervals; a thousand resamples take seconds."""
     monkeypatch.setattr(figures, "with_intervals", partial(with_intervals, resamples=60))
-
-
-def random_answers(seed: int, n: int = 80, *, threshold: float = 0.4) -> Answers:
-    rng = np.random.default_rng(seed)
-    names = rng.choice([*ATOMS, "mri_tumor", "tumor", "healthy"], n)
-    raised = np.exp(rng.normal(0, 1.5, (n, len(ATOMS))))
-    return make_answers(names, raised / raised.sum(1, keepdims=True), threshold=threshold)
-
-
-def make_answers(names, probabilities, *, threshold: float = 0.5, groups=None) -> Answers:
-    names = tuple(str(name) for name in names)
-    groups = np.arange(len(names)).astype(str) if groups is None else np.array(groups)
-    return Answers(
-        names, groups, np.array(probabilities, float), ("tumor",) * len(names), threshold
-    )
-
-
-def one_atom(*atoms: str) -> np.ndarray:
-    return np.eye(len(ATOMS))[[ATOMS.index(atom) for atom in atoms]]
-
-
-def all_rows(answers: Answers) -> np.ndarray:
-    return np.ones(len(answers.labels), bool)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -68,6 +52,10 @@ def test_detection_agrees_with_scikit_learn_and_scipy(seed):
     assert found["specificity"] == pytest.approx(recall_score(~truth, ~flagged), **CLOSE)
     assert found["accuracy"] == pytest.approx(accuracy_score(truth, flagged), **CLOSE)
     assert found["f1"] == pytest.approx(f1_score(truth, flagged), **CLOSE)
+    macro = f1_score(truth, flagged, average="macro")
+    assert found["macro_f1"] == pytest.approx(macro, **CLOSE)
+    precision = average_precision_score(truth, scores)
+    assert found["average_precision"] == pytest.approx(precision, **CLOSE)
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from tumorlens.study.evaluation.intervals import with_intervals
+from tumorlens.study.evaluation.intervals import (
+    bootstrap,
+    not_collapsed,
+    wilson,
+    with_intervals,
+)
 
 
 def clustered(seed: int, *, groups: int = 40, each: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -88,3 +93,16 @@ def test_one_group_or_none_has_no_interval(groups):
     found = with_intervals(lambda w: {"n": float(w.sum())}, np.array(groups, int))
     assert found["n"] == len(groups)
     assert np.isnan([found["n_low"], found["n_high"]]).all()
+
+
+def test_a_share_that_no_resample_moves_has_the_interval_of_its_groups():
+    found = bootstrap(lambda w: {"share": w.sum(1) / w.sum(1)}, np.repeat(np.arange(12), 5))
+    assert found["share_low"] == found["share_high"] == 1
+    widened = not_collapsed(found, {"share": 12})
+    assert (widened["share_low"], widened["share_high"]) == wilson(12, 12)
+    assert widened["share_low"] == pytest.approx(0.7575, abs=1e-4)
+
+
+def test_a_share_that_moves_keeps_its_interval():
+    found = bootstrap(lambda w: {"share": w[:, 0] / w.sum(1)}, np.arange(9))
+    assert not_collapsed(found, {"share": 9})["share_high"] == found["share_high"]

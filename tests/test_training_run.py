@@ -95,7 +95,8 @@ def trial(tmp_path_factory) -> Trial:
 def test_a_run_folder_holds_everything_about_the_run(trial):
     names = {path.name for path in trial.job.out.iterdir()}
     assert names == {"config.json", "environment.json", "history.csv", "learning_curves.png",
-                     "state.npz", "unreadable_train.csv", "bundle"}  # fmt: skip
+                     "state.npz", "threshold.csv", "threshold.svg", "unreadable_train.csv",
+                     "bundle"}  # fmt: skip
 
 
 def test_the_history_has_one_row_per_epoch(trial):

@@ -6,7 +6,7 @@ import sys
 import typer
 
 from tumorlens import __version__
-from tumorlens.cli import audit, bench, data, demo, explore, use
+from tumorlens.cli import audit, bench, data, demo, explore, tune, use
 from tumorlens.errors import MissingExtraError, TumorlensError
 
 BENCH_LIBRARIES = (
@@ -35,7 +35,7 @@ app = typer.Typer(
     help="Brain tumors on CT and MRI slices: probability, type, heatmap, and honest figures. "
     "**Research use only.**",
 )
-for module in (demo, data, audit, explore, bench, use):
+for module in (demo, data, audit, explore, bench, tune, use):
     module.register(app)
 
 

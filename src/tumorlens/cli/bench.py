@@ -6,19 +6,23 @@ from typing import Annotated, Any
 import typer
 
 from tumorlens.cli.progress import TrainingBars, console, counting
+from tumorlens.cli.runs import (
+    AllowLeaks,
+    Cache,
+    Epochs,
+    Folders,
+    RecipeName,
+    Seed,
+    SplitFile,
+    WeightsOption,
+    chosen_recipe,
+    grouped_for,
+    print_cross,
+    print_recipe,
+    split_for,
+)
 from tumorlens.settings import load_settings
 
-Folders = Annotated[
-    list[Path],
-    typer.Argument(
-        metavar="DIR",
-        help="Class folders, split/class folders, or folders with cases.csv; several make one set.",
-    ),
-]
-SplitFile = Annotated[Path | None, typer.Option("--split", help="A file `tumorlens split` made.")]
-AllowLeaks = Annotated[
-    bool, typer.Option("--allow-leaks", help="Go on with a split that leaks; every page says so.")
-]
 recipes_app = typer.Typer(no_args_is_help=True, help="What a training run decides.")
 
 
@@ -104,46 +108,45 @@ def _print_leaks(leaks: list[Any]) -> None:
 def train(
     folders: Folders,
     out: Annotated[Path, typer.Option(help="The run folder; the bundle is RUN/bundle.")],
-    recipe: Annotated[str, typer.Option(help="See `tumorlens recipes list`.")] = "default",
+    recipe: RecipeName = "default",
     split_file: SplitFile = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            metavar="imagenet|none|PATH",
-            help="Of a pretrained network, instead of the recipe's download: a .h5 file of "
-            "Keras Applications without top.",
-        ),
+    folds: Annotated[
+        int | None,
+        typer.Option(min=2, help="Cross-validate: train so many networks, by whole groups."),
     ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Of the folds, each drawn anew.")] = 1,
+    epochs: Epochs = None,
+    seed: Seed = None,
+    weights: WeightsOption = None,
     name: Annotated[str, typer.Option(help="Name of the bundle.")] = "",
-    cache: Annotated[str | None, typer.Option(help="Folder of prepared images.")] = None,
+    cache: Cache = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where RUN left off.")] = False,
     allow_leaks: AllowLeaks = False,
 ) -> None:
     """Train a recipe; goes on after a kill with --resume.
 
-    Without --split a grouped split is made first and kept in RUN/split.csv. Example:
+    Without --split a grouped split is made first and kept in RUN/split.csv. With --folds every
+    scan is predicted once a repeat, by a network that saw nothing of its group. Example:
     `tumorlens train scans/ --split split.csv --out runs/default`
     """
     from contextlib import nullcontext
-    from dataclasses import replace
 
     from tumorlens.study import splits
     from tumorlens.study.datasets.index import read_cases
-    from tumorlens.study.recipes import IMAGENET, NO_WEIGHTS, find_recipe
 
-    file = "" if weights in (None, IMAGENET, NO_WEIGHTS) else str(weights)
-    # The record of a run keeps the name of a file of weights and its hash, not its folder.
-    changes = {"epochs": epochs, "seed": seed, "weights": Path(file).name if file else weights}
-    chosen = replace(
-        find_recipe(recipe), **{key: value for key, value in changes.items() if value is not None}
-    )
+    if repeats > 1 and folds is None:
+        raise typer.BadParameter("needs --folds", param_hint="--repeats")
+    chosen, file = chosen_recipe(recipe, epochs=epochs, seed=seed, weights=weights)
     cases = read_cases(folders)
-    made = _split_for(cases, split_file, out)
+    if folds is not None:
+        _cross_validate(
+            cases, chosen, out=out, split_file=split_file, folds=folds, repeats=repeats,
+            weights=file, cache=cache, resume=resume, allow_leaks=allow_leaks,
+        )  # fmt: skip
+        return
+    made = split_for(cases, split_file, out)
     parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
-    head = f"{chosen.head_epochs} epochs of the head, then " if chosen.head_epochs else ""
-    console.print(f"{chosen.name}: {chosen.summary}; {head}at most {chosen.epochs} epochs")
+    print_recipe(chosen)
     from tumorlens.study.training.backend import load_backend
 
     load_backend()
@@ -163,32 +166,43 @@ def train(
     console.print(
         f"threshold {bundle.threshold:.4f} ({choice['aim']}): on validation sensitivity "
         f"{choice['sensitivity']:.3f} (n={choice['n_tumor']}), specificity "
-        f"{choice['specificity']:.3f} (n={choice['n'] - choice['n_tumor']})"
+        f"{choice['specificity']:.3f} (n={choice['n'] - choice['n_tumor']}); see threshold.svg"
     )
     typer.echo(bundle.folder)
 
 
-def _split_for(cases: list[Any], split_file: Path | None, out: Path) -> Any:
-    """Read the given split, or the run's own, or make one; the run keeps it as split.csv."""
-    from tumorlens.errors import SplitError
-    from tumorlens.study import splits
+def _cross_validate(
+    cases: list[Any],
+    recipe: Any,
+    *,
+    out: Path,
+    split_file: Path | None,
+    folds: int,
+    repeats: int,
+    weights: str,
+    cache: str | None,
+    resume: bool,
+    allow_leaks: bool,
+) -> None:
+    print_recipe(recipe)
+    from tumorlens.study.training.backend import load_backend
 
-    kept = out / "split.csv"
-    if split_file is not None:
-        made = splits.read_split(split_file)
-        if not kept.exists():
-            splits.copy_split(split_file, kept)
-        return made
-    if kept.exists():
-        made = splits.read_split(kept)
-        new = [case for case in cases if case.key not in made.parts]
-        if new:
-            fact = f"does not name {len(new)} of the scans given, first {new[0].path}"
-            raise SplitError(kept, fact, "Train into another folder, or name a split.")
-        return made
-    with counting("looking for copies") as report:
-        groups = splits.group_cases(cases, progress=report)
-    return splits.write_split(kept, cases, splits.split_cases(cases, groups), groups=groups)
+    load_backend()
+    from tumorlens.study.training.folds import CrossJob, cross_validate
+
+    kept = out / "fold-1" / "split.csv"
+    cases, groups = grouped_for(cases, split_file, kept, allow_leaks=allow_leaks)
+    job = CrossJob(
+        recipe=recipe, folds=folds, repeats=repeats, out=out,
+        cache=load_settings(cache=cache).cache_folder, weights=weights,
+    )  # fmt: skip
+    with counting("preparing scans") as report, TrainingBars(recipe.epochs) as bars:
+        figures = cross_validate(
+            cases, groups, job, watcher=bars, resume=resume, progress=report,
+            begun=lambda number, total: console.print(f"fold {number} of {total}"),
+        )  # fmt: skip
+    print_cross(figures)
+    typer.echo(out / "cross_validation.json")
 
 
 def evaluate(
@@ -197,65 +211,46 @@ def evaluate(
     bundle: Annotated[str, typer.Option(help="A bundle or run folder; default: shipped.")] = "",
     split_file: SplitFile = None,
     part: Annotated[str, typer.Option(help="Of the split: train, val, test, or all.")] = "test",
+    against: Annotated[
+        str,
+        typer.Option(metavar="BUNDLE", help="Another bundle, compared on the same scans."),
+    ] = "",
+    controls: Annotated[
+        bool,
+        typer.Option(
+            "--controls/--no-controls",
+            help="Also measure shuffled labels, blanked brains and facts of the files.",
+        ),
+    ] = True,
     workers: Annotated[int | None, typer.Option(min=1, help="Default: one per core.")] = None,
     allow_leaks: AllowLeaks = False,
 ) -> None:
     """Measure a bundle on one part of a split, or on a whole folder without one.
 
-    Example: `tumorlens evaluate scans/ --bundle runs/default --split split.csv --out results`
+    Each look is counted in the bundle's run folder. Example:
+    `tumorlens evaluate scans/ --bundle runs/default --split split.csv --out results`
     """
+    from datetime import UTC, datetime
+
+    from tumorlens.cli.evaluation import part_of, print_figures
     from tumorlens.predictions.predictor import load_predictor
     from tumorlens.study.datasets.index import read_cases
+    from tumorlens.study.evaluation.looks import counted
     from tumorlens.study.evaluation.run import evaluate as run_evaluation
     from tumorlens.study.evaluation.run import write_evaluation
 
-    predictor = load_predictor(bundle, load_settings(workers=workers))
-    cases, about = _part_of(read_cases(folders), split_file, part, allow_leaks)
-    with counting("predicting") as report:
-        found = run_evaluation(
-            cases, predictor, part=part if split_file else "all", split=about, progress=report
-        )
+    settings = load_settings(workers=workers)
+    predictor = load_predictor(bundle, settings)
+    rival = load_predictor(against, settings) if against else None
+    cases, about, context = part_of(read_cases(folders), split_file, part, allow_leaks)
+    found = run_evaluation(
+        cases, predictor, part=part if split_file else "all", split=about, context=context,
+        against=rival, controls=controls, steps=counting,
+    )  # fmt: skip
+    found = counted(found, predictor.bundle, out=out, now=datetime.now(UTC))
     write_evaluation(found, out)
-    _print_figures(found.figures)
+    print_figures(found.figures)
     typer.echo(out / "evaluation.html")
-
-
-def _part_of(
-    cases: list[Any], split_file: Path | None, part: str, allow_leaks: bool
-) -> tuple[list[Any], dict[str, Any]]:
-    """Give the cases of a part with their groups, and what is known of the split."""
-    from tumorlens.errors import SplitError
-    from tumorlens.study import splits
-
-    if split_file is None:
-        with counting("looking for copies") as report:
-            groups = splits.group_cases(cases, progress=report)
-        return splits.with_groups(cases, groups), {"fingerprint": None, "n": 0, "share": None}
-    made = splits.read_split(split_file)
-    parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
-    chosen = [case for case in parted if part in ("all", case.split)]
-    if not chosen:
-        known = ", ".join((*splits.PARTS, "all"))
-        raise SplitError(split_file, f"has no cases in part {part!r}", f"Parts: {known}.")
-    leak = splits.leaks_of(made)
-    return chosen, {"fingerprint": made.fingerprint, "n": leak.n, "share": leak.share}
-
-
-def _print_figures(figures: Any) -> None:
-    from tumorlens.reports.page import figure
-
-    for name, found in figures["detection"].items():
-        console.print(
-            f"{name:4} AUC {figure(found, 'auc')}  "
-            f"sensitivity {figure(found, 'sensitivity', 'n_tumor')}  "
-            f"specificity {figure(found, 'specificity', 'n_healthy')}"
-        )
-    if figures["type"]:
-        console.print(f"type accuracy {figure(figures['type'], 'accuracy')}")
-    if figures["localisation"]:
-        console.print(f"pointing {figure(figures['localisation'], 'pointing')}")
-    if figures["split"]["share"]:
-        console.print(f"this split leaks: {figures['split']['share']:.1%} of its test scans")
 
 
 @recipes_app.command("list")

@@ -3,7 +3,7 @@
 Locality-sensitive hashing by bit sampling (Indyk and Motwani, 1998): two hashes that differ in
 few of their bits agree on a random sample of them more often than strangers do. Each of many
 tables sorts the pictures by another sample; only those that fall together are compared whole.
-The sample grows with the number of pictures, so that a table's drawers stay small.
+The nearer two hashes have to be, the larger the samples may be, and the fewer strangers meet.
 """
 
 import os
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 TABLES = 64
 MOST_PARTNERS = 2000  # of one picture in one table; chains of copies connect what lies beyond
-_LEAST_BITS, _MOST_BITS = 8, 22
+MISSED = 0.01  # share of the pairs at the largest distance that no table brings together
+_MOST_BITS = 24  # a table has a drawer for each value of its sample
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
@@ -32,10 +33,9 @@ def candidate_pairs(
 
     `turned` is [n, orientations, 4], `stored` [n, 4]; at most `distance` of 256 bits differ.
     With `is_one_list` both describe the same view, and only i < j are listed; else all i != j.
-    Each is listed once. Pairs at the largest distance may be missed: with 64 tables one in a
-    hundred at 44 bits among 16,000 pictures, almost none at 32.
+    Each is listed once. One in a hundred at the largest distance is missed, and far fewer below.
     """
-    samples = _samples(len(stored), tables, seed)
+    samples = _samples(distance, tables, seed)
     masks = _masks(samples)
 
     def search(number: int) -> NDArray[np.int64]:
@@ -54,9 +54,11 @@ def candidate_pairs(
     return rows[:, 0], rows[:, 1], rows[:, 2]
 
 
-def _samples(n: int, tables: int, seed: int) -> NDArray[np.int64]:
+def _samples(distance: int, tables: int, seed: int) -> NDArray[np.int64]:
     """Draw the bits of each table, [tables, bits]; bit 0 is the mean, which says little."""
-    bits = int(np.clip(round(np.log2(max(n, 2))), _LEAST_BITS, _MOST_BITS))
+    apart = MISSED ** (1 / TABLES)  # chance that one table does not bring a pair together
+    bits = int(np.log(1 - apart) / np.log(1 - max(distance, 1) / 256))
+    bits = int(np.clip(bits, 1, _MOST_BITS))
     rng = np.random.default_rng(seed)
     return np.stack([np.sort(1 + rng.permutation(255)[:bits]) for _ in range(tables)])
 

@@ -1,156 +1,63 @@
-"""The figures of evaluation.json: detection, type, calibration, localisation."""
+"""The figures of evaluation.json on type, labels and places."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, f1_score, roc_auc_score, roc_curve
+from sklearn.metrics import confusion_matrix
 
 from tumorlens import labels
-from tumorlens.study.evaluation.intervals import with_intervals
-
-CALIBRATION_BINS = 15
-ROC_POINTS = 200
-
-
-@dataclass(frozen=True)
-class Answers:
-    """Predictions beside what is known, of the n cases that could be read."""
-
-    labels: tuple[str, ...]
-    groups: NDArray[np.str_]  # [n]
-    probabilities: NDArray[np.float64]  # [n, atoms], calibrated
-    decisions: tuple[str, ...]
-    threshold: float
-
-    @property
-    def scores(self) -> NDArray[np.float64]:
-        """Tumor probabilities, [n]."""
-        return np.asarray(labels.tumor_probability(self.probabilities), np.float64)
-
-    @property
-    def truth(self) -> NDArray[np.bool_]:
-        """Whether each case has a tumor, [n]."""
-        return np.array([labels.is_tumor(label) for label in self.labels], bool)
-
-    @property
-    def modalities(self) -> NDArray[np.str_]:
-        """The recorded modality, or the predicted one where none is recorded, [n]."""
-        mri = labels.modality_probability(self.probabilities, "mri") >= 0.5
-        predicted = np.where(mri, "mri", "ct")
-        known = [labels.modality_of(label) for label in self.labels]
-        return np.array([k or p for k, p in zip(known, predicted, strict=True)])
+from tumorlens.study.evaluation.answers import Answers, plain, ratio
+from tumorlens.study.evaluation.detection import share
+from tumorlens.study.evaluation.intervals import (
+    bootstrap,
+    not_collapsed,
+    wilson,
+    with_intervals,
+)
 
 
-def detection_figures(answers: Answers, rows: NDArray[np.bool_]) -> dict[str, Any]:
-    """Give AUC, sensitivity, specificity, accuracy and F1 with intervals, of some rows.
+def type_figures(answers: Answers, rows: NDArray[np.bool_] | None = None) -> dict[str, Any] | None:
+    """Give accuracy, macro F1 and each type's recall, of MRI tumors whose type is recorded.
 
-    Figures that need both classes are None where one is missing.
+    The type is the likeliest one given a tumor, whether or not the tumor was flagged. None
+    where no type is recorded among `rows`.
     """
-    truth, scores = answers.truth[rows], answers.scores[rows]
-    flagged = scores >= answers.threshold
-
-    def statistics(weights: NDArray[np.float64]) -> dict[str, float]:
-        tp, fn = weights[truth & flagged].sum(), weights[truth & ~flagged].sum()
-        fp, tn = weights[~truth & flagged].sum(), weights[~truth & ~flagged].sum()
-        used = weights > 0
-        both = truth[used].any() and not truth[used].all()
-        return {
-            "auc": roc_auc_score(truth[used], scores[used], sample_weight=weights[used])
-            if both
-            else np.nan,
-            "sensitivity": _ratio(tp, tp + fn),
-            "specificity": _ratio(tn, tn + fp),
-            "accuracy": _ratio(tp + tn, tp + tn + fp + fn),
-            "f1": _ratio(2 * tp, 2 * tp + fp + fn),
-        }
-
-    found = with_intervals(statistics, answers.groups[rows])
-    counts = {
-        "n": int(rows.sum()),
-        "n_tumor": int(truth.sum()),
-        "n_healthy": int((~truth).sum()),
-        "n_groups": len(np.unique(answers.groups[rows])),
-        "threshold": answers.threshold,
-        "confusion": confusion_matrix(truth, flagged, labels=[False, True]).tolist(),
-    }
-    return counts | _plain(found)
-
-
-def _ratio(part: float, whole: float) -> float:
-    return float(part / whole) if whole else np.nan
-
-
-def _plain(found: Mapping[str, float]) -> dict[str, float | None]:
-    """Write what is not a number as null, which JSON knows."""
-    return {key: float(v) if np.isfinite(v) else None for key, v in found.items()}
-
-
-def roc_points(answers: Answers, rows: NDArray[np.bool_]) -> dict[str, list[float]] | None:
-    """Give the ROC curve of some rows, at most ROC_POINTS points; None with one class."""
-    truth = answers.truth[rows]
-    if truth.all() or not truth.any():
+    asked = answers.types >= 0
+    asked = asked if rows is None else asked & rows
+    if not asked.any():
         return None
-    fpr, tpr, thresholds = roc_curve(truth, answers.scores[rows])
-    kept = np.unique(np.linspace(0, len(fpr) - 1, min(ROC_POINTS, len(fpr))).astype(int))
-    thresholds = np.minimum(thresholds, 1.0)
-    return {
-        "fpr": fpr[kept].round(5).tolist(),
-        "tpr": tpr[kept].round(5).tolist(),
-        "threshold": thresholds[kept].round(6).tolist(),
-    }
-
-
-def type_figures(answers: Answers) -> dict[str, Any] | None:
-    """Give accuracy and macro F1 of the type, of MRI tumors whose type is recorded.
-
-    The type is the likeliest one given a tumor, whether or not the tumor was flagged.
-    """
-    known = [labels.type_of(label) for label in answers.labels]
-    rows = np.array([name is not None for name in known], bool)
-    if not rows.any():
-        return None
-    truth = np.array([labels.TYPES.index(name) for name in known if name])
-    chosen = labels.type_probabilities(answers.probabilities[rows]).argmax(-1)
-    present = np.unique(truth)
-
-    def statistics(weights: NDArray[np.float64]) -> dict[str, float]:
-        return {
-            "accuracy": _ratio(weights[truth == chosen].sum(), weights.sum()),
-            "macro_f1": float(
-                f1_score(truth, chosen, labels=present, average="macro", sample_weight=weights,
-                         zero_division=0)
-            ),
-        }  # fmt: skip
-
-    found = with_intervals(statistics, answers.groups[rows])
+    truth = answers.types[asked]
+    chosen = labels.type_probabilities(answers.probabilities[asked]).argmax(-1)
+    count = len(np.unique(answers.groups[asked]))
+    found = bootstrap(lambda w: _type_statistics(truth, chosen, w), answers.groups[asked])
+    found = not_collapsed(found, {"accuracy": count})
     matrix = confusion_matrix(truth, chosen, labels=range(len(labels.TYPES)))
+    low, high = wilson((truth == chosen).sum(), len(truth))
     return {
-        "n": int(rows.sum()),
-        "n_groups": len(np.unique(answers.groups[rows])),
+        "n": int(asked.sum()),
+        "n_groups": count,
         "names": list(labels.TYPES),
         "confusion": matrix.tolist(),
-        **_plain(found),
+        **plain(found),
+        **plain({"accuracy_wilson_low": low, "accuracy_wilson_high": high}),
     }
 
 
-def calibration_figures(answers: Answers) -> dict[str, Any]:
-    """Give the expected calibration error (equal-mass bins) and the Brier score of detection."""
-    scores, truth = answers.scores, answers.truth
-    order = np.argsort(scores, kind="stable")
-    bins = [b for b in np.array_split(order, min(CALIBRATION_BINS, len(order))) if len(b)]
-    table = [
-        {"n": len(b), "predicted": float(scores[b].mean()), "observed": float(truth[b].mean())}
-        for b in bins
-    ]
-    gaps = [row["n"] * abs(row["predicted"] - row["observed"]) for row in table]
+def _type_statistics(
+    truth: NDArray[np.int64], chosen: NDArray[np.int64], weights: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Give accuracy and macro F1, [r], and the recall of each type, [r, types]."""
+    present = np.unique(truth)
+    types = np.arange(len(labels.TYPES))
+    own, said = truth[:, None] == types, chosen[:, None] == types
+    tp, of_truth, of_chosen = weights @ (own & said), weights @ own, weights @ said
+    f1 = np.nan_to_num(share(2 * tp, of_truth + of_chosen))
     return {
-        "n": len(scores),
-        "ece": float(np.sum(gaps) / max(1, len(scores))),
-        "brier": float(np.mean((scores - truth) ** 2)) if len(scores) else None,
-        "bins": table,
+        "accuracy": share(weights @ (truth == chosen), weights.sum(1)),
+        "macro_f1": f1[:, present].mean(1),
+        "recall": share(tp, of_truth),
     }
 
 
@@ -167,15 +74,13 @@ def class_figures(answers: Answers) -> dict[str, Any]:
         labels.ATOMS[i] in labels.LABELS[label]
         for i, label in zip(best, answers.labels, strict=True)
     ])  # fmt: skip
-    found = with_intervals(
-        lambda weights: {"accuracy": _ratio(weights[right].sum(), weights.sum())}, answers.groups
-    )
+    found = bootstrap(lambda w: {"accuracy": share(w @ right, w.sum(1))}, answers.groups)
     return {
         "n": len(right),
         "labels": names,
         "atoms": list(labels.ATOMS),
         "confusion": table,
-        **_plain(found),
+        **plain(found),
     }
 
 
@@ -190,6 +95,6 @@ def localisation_figures(
         return None
     columns = {"pointing": np.array(hits, float), "centre_prior": np.array(prior_hits, float)}
     found = with_intervals(
-        lambda w: {name: _ratio((w * c).sum(), w.sum()) for name, c in columns.items()}, groups
+        lambda w: {name: ratio((w * c).sum(), w.sum()) for name, c in columns.items()}, groups
     )
-    return {"n": len(hits), "n_groups": len(np.unique(groups)), **_plain(found)}
+    return {"n": len(hits), "n_groups": len(np.unique(groups)), **plain(found)}

@@ -1,77 +1,104 @@
 """The plots of an evaluation, as SVG text to be put into a page."""
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-NAMES = {"all": "all scans", "ct": "CT", "mri": "MRI"}
+from tumorlens.study.evaluation.curve_plots import (
+    draw_calibration,
+    draw_net_benefit,
+    draw_precision_recall,
+    draw_risk_coverage,
+    draw_roc,
+)
+from tumorlens.study.evaluation.drawing import COLORS, QUIET, svg
+
+ALL_FACTS = "all facts of the file"
 
 
 def draw_plots(figures: Mapping[str, Any]) -> dict[str, Markup]:
-    """Draw ROC, calibration and confusion pictures from the figures of evaluation.json."""
-    plots = {"roc": _roc(figures), "calibration": _calibration(figures["calibration"])}
-    classes = figures["classes"]
+    """Draw what evaluation.json holds, by name; what it does not hold is not drawn."""
+    classes, kind = figures["classes"], figures["type"]
+    plots = {"roc": draw_roc(figures), "calibration": draw_calibration(figures["calibration"])}
+    if figures.get("precision_recall"):
+        plots["precision_recall"] = draw_precision_recall(figures)
+    decision = figures.get("decision") or {}
+    if decision.get("net_benefit"):
+        plots["net_benefit"] = draw_net_benefit(
+            decision["net_benefit"], threshold=figures["detection"]["all"]["threshold"]
+        )
+    if decision:
+        plots["risk_coverage"] = draw_risk_coverage(decision)
     plots["classes"] = _matrix(
-        classes["confusion"], classes["labels"], classes["atoms"], f"Label against answer, "
-        f"n={classes['n']}",
+        classes["confusion"], classes["labels"], classes["atoms"],
+        f"Label against answer, n={classes['n']}",
     )  # fmt: skip
-    if figures["type"]:
-        kind = figures["type"]
+    if kind:
         plots["type"] = _matrix(
             kind["confusion"], kind["names"], kind["names"], f"Type given a tumor, n={kind['n']}"
         )
+    if figures.get("subgroups"):
+        plots |= {"subgroups": _subgroups(figures)}
+    if figures.get("controls"):
+        plots |= {"controls": _controls(figures["controls"])}
     return plots
 
 
-def _svg(figure: Figure) -> Markup:
-    text = io.StringIO()
-    # Fixed ids and no date: the same figures give the same page.
-    with mpl.rc_context({"svg.hashsalt": "tumorlens"}):
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    plt.close(figure)
-    return Markup(text.getvalue()[text.getvalue().index("<svg") :])
+def _subgroups(figures: Mapping[str, Any]) -> Markup:
+    """Draw the AUC of every subgroup that has one, with its interval, under that of all."""
+    rows = [("all scans", figures["detection"]["all"])] + [
+        (f"{kind}: {name}", found["detection"])
+        for kind, names in figures["subgroups"].items()
+        if len(names) > 1  # one name alone is all scans again
+        for name, found in names.items()
+    ]
+    rows = [(name, found) for name, found in rows if found["auc"] is not None]
+    drawing, axes = plt.subplots(figsize=(6.2, 1.2 + 0.27 * len(rows)), layout="constrained")
+    for at, (name, found) in enumerate(rows):
+        _bar(axes, at, found, color=COLORS["all"] if name == "all scans" else COLORS["mri"])
+    if rows:
+        axes.axvline(rows[0][1]["auc"], color=QUIET, lw=0.8, linestyle=":")
+    _name_rows(axes, [f"{name}, n={found['n']}" for name, found in rows])
+    axes.set(xlabel="AUC, 95 % by groups", title="Detection in subgroups")
+    return svg(drawing)
 
 
-def _roc(figures: Mapping[str, Any]) -> Markup:
-    drawing, axes = plt.subplots(figsize=(5, 4.5), layout="constrained")
-    axes.plot([0, 1], [0, 1], color="0.8", linestyle=":")
-    for name, curve in figures["roc"].items():
-        if curve is None:
-            continue
-        found = figures["detection"][name]
-        axes.plot(
-            curve["fpr"], curve["tpr"], drawstyle="steps-post",
-            label=f"{NAMES[name]}: AUC {found['auc']:.3f}, n={found['n']}",
-        )  # fmt: skip
-        axes.plot(
-            1 - found["specificity"], found["sensitivity"], "o", color=axes.lines[-1].get_color()
-        )
-    axes.set(xlabel="1 - specificity", ylabel="sensitivity", title="ROC, operating point marked")
-    if len(axes.lines) > 1:
-        axes.legend(fontsize=8)
-    return _svg(drawing)
+def _controls(rows: Sequence[Mapping[str, Any]]) -> Markup:
+    """Draw each control's AUC with the model's on the same scans as an open mark."""
+    shown = [row for row in rows if row["auc"] is not None and _is_main(row)]
+    drawing, axes = plt.subplots(figsize=(6.2, 1.4 + 0.27 * len(shown)), layout="constrained")
+    for at, row in enumerate(shown):
+        _bar(axes, at, row, color=COLORS["ct"])
+        if row["model"] and row["model"]["auc"] is not None:
+            axes.plot(row["model"]["auc"], at, "o", color=COLORS["mri"], fillstyle="none")
+    axes.axvline(0.5, color=QUIET, lw=0.8)
+    _name_rows(axes, [f"{row['task'].upper() if row['task'] != 'type' else 'type'}: "
+                      f"{row['control']}{_stage(row)}" for row in shown])  # fmt: skip
+    axes.set(xlabel="AUC; 0.5 is chance; open: the model's", title="Negative controls")
+    return svg(drawing)
 
 
-def _calibration(found: Mapping[str, Any]) -> Markup:
-    drawing, axes = plt.subplots(figsize=(5, 4.5), layout="constrained")
-    axes.plot([0, 1], [0, 1], color="0.8", linestyle=":")
-    predicted = [row["predicted"] for row in found["bins"]]
-    observed = [row["observed"] for row in found["bins"]]
-    axes.plot(predicted, observed, "o-")
-    axes.set(
-        xlabel="predicted tumor probability", ylabel="share with a tumor",
-        title=f"Calibration: ECE {found['ece']:.3f}, n={found['n']}",
-    )  # fmt: skip
-    return _svg(drawing)
+def _is_main(row: Mapping[str, Any]) -> bool:
+    return not row["control"].startswith("tree on ") or row["control"].endswith(ALL_FACTS)
+
+
+def _stage(row: Mapping[str, Any]) -> str:
+    return f" ({row['detail']})" if row["control"].startswith("tree on ") else ""
+
+
+def _bar(axes: Axes, at: int, found: Mapping[str, Any], *, color: str) -> None:
+    axes.plot(found["auc"], at, "o", color=color, ms=4)
+    if found["auc_low"] is not None:
+        axes.plot([found["auc_low"], found["auc_high"]], [at, at], color=color, lw=1.4)
+
+
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_ylim(len(names) - 0.4, -0.6)
 
 
 def _matrix(
@@ -85,7 +112,7 @@ def _matrix(
     axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right", fontsize=8)
     axes.set_yticks(range(len(rows)), rows, fontsize=8)
     axes.set_title(title, fontsize=10)
-    return _svg(drawing)
+    return svg(drawing)
 
 
 def _write_counts(axes: Axes, table: np.ndarray) -> None:

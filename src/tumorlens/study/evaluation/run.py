@@ -2,36 +2,41 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tumorlens import labels
-from tumorlens.errors import CasesError, ImageError
-from tumorlens.images.raster import read_scan
-from tumorlens.inputs.prepare import InputSpec, carry_mask, prepare
-from tumorlens.predictions.heatmaps import enlarged
+from tumorlens.errors import CasesError
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.predictions.table import write_table
 from tumorlens.records import Case, Evaluation, Prediction
 from tumorlens.reports.page import render_page
-from tumorlens.study.evaluation.figures import (
-    Answers,
-    calibration_figures,
-    class_figures,
-    detection_figures,
-    localisation_figures,
+from tumorlens.study.audit.run import Steps, silent
+from tumorlens.study.evaluation.answers import Answers, gather_answers
+from tumorlens.study.evaluation.calibration import calibration_figures
+from tumorlens.study.evaluation.comparison import compare
+from tumorlens.study.evaluation.conformal import conformal_figures
+from tumorlens.study.evaluation.context import Context
+from tumorlens.study.evaluation.controls import control_figures
+from tumorlens.study.evaluation.curves import (
+    precision_recall_points,
     roc_points,
-    type_figures,
+    threshold_table,
 )
+from tumorlens.study.evaluation.decision import decision_figures
+from tumorlens.study.evaluation.detection import detection_figures
+from tumorlens.study.evaluation.failures import failure_figures, gallery, with_heatmaps
+from tumorlens.study.evaluation.figures import class_figures, type_figures
+from tumorlens.study.evaluation.localisation import localise
+from tumorlens.study.evaluation.plot_data import write_plot_data
 from tumorlens.study.evaluation.plots import draw_plots
+from tumorlens.study.evaluation.subgroups import subgroup_figures
 from tumorlens.writing import replacing
 
-SCHEMA = 1
+SCHEMA = 2
+NO_CONTEXT = Context()
 
 
 def evaluate(
@@ -40,114 +45,160 @@ def evaluate(
     *,
     part: str,
     split: Mapping[str, Any],
-    progress: Callable[[int, int], None] | None = None,
+    context: Context = NO_CONTEXT,
+    against: Predictor | None = None,
+    controls: bool = False,
+    steps: Steps = silent,
 ) -> Evaluation:
     """Predict cases and compare; `case.group` says which belong together.
 
-    `split` is written into the figures as it is. Raises CasesError where no case can be read.
+    `split` is written into the figures as it is. `against` answers the same scans, to be
+    compared; `controls` measures what something that cannot know would reach. Raises CasesError
+    where no case can be read.
     """
-    with_masks = any(case.mask for case in cases)
-    predictions = predictor.predict(
-        [case.path for case in cases], heatmaps=with_masks, progress=progress
-    )
-    read = [i for i, prediction in enumerate(predictions) if not prediction.error]
+    predictions = _predict(cases, predictor, steps, "predicting")
+    read = _read(predictions)
     if not read:
         first = predictions[0].error if predictions else "no cases"
         raise CasesError("evaluation", f"has no readable scan (first: {first})", "Check the part.")
-    answers = _answers([cases[i] for i in read], [predictions[i] for i in read], predictor)
+    seen = [cases[i] for i in read]
+    answers = gather_answers(seen, [predictions[i] for i in read], predictor.bundle)
+    failures = failure_figures(cases, answers, read, conflicts=context.conflicts)
+    rival = None
+    if against:
+        found = _predict(cases, against, steps, "predicting with the other bundle")
+        rival = _compare(cases, (predictor, predictions), (against, found))
     figures = {
+        **_facts(cases, predictor, part=part, split=split, unread=len(cases) - len(read)),
+        **_answer_figures(answers),
+        "subgroups": subgroup_figures(seen, answers, copies=context.copies),
+        "conformal": conformal_figures(answers, _validation(context, predictor, steps)),
+        "localisation": localise(cases, predictions, predictor.bundle.spec),
+        "against": rival,
+        "controls": _controls(seen, answers, predictor, steps) if controls else None,
+        "failures": failures,
+        "looks": None,
+    }
+    return Evaluation(figures, tuple(with_heatmaps(predictions, failures, predictor)), tuple(cases))
+
+
+def _predict(
+    cases: Sequence[Case], predictor: Predictor, steps: Steps, what: str
+) -> list[Prediction]:
+    with_masks = any(case.mask for case in cases)
+    with steps(what) as report:
+        return predictor.predict(
+            [case.path for case in cases], heatmaps=with_masks, progress=report
+        )
+
+
+def _read(predictions: Sequence[Prediction]) -> list[int]:
+    return [i for i, prediction in enumerate(predictions) if not prediction.error]
+
+
+def _facts(
+    cases: Sequence[Case],
+    predictor: Predictor,
+    *,
+    part: str,
+    split: Mapping[str, Any],
+    unread: int,
+) -> dict[str, Any]:
+    bundle = predictor.bundle
+    return {
         "schema": SCHEMA,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "bundle": predictor.bundle.version,
+        "bundle": bundle.version,
         "part": part,
         "split": dict(split),
-        "trained_on_split": predictor.bundle.details.get("data", {}).get("split"),
+        "trained_on_split": bundle.details.get("data", {}).get("split"),
         "n": len(cases),
-        "unreadable": len(cases) - len(read),
+        "unreadable": unread,
         "intervals": "95 %, bootstrap over groups, 1000 resamples, seed 0",
-        "threshold_choice": dict(predictor.bundle.threshold_choice),
+        "threshold_choice": dict(bundle.threshold_choice),
         "datasets": dict(Counter(case.dataset for case in cases)),
         "labels": dict(Counter(case.label for case in cases)),
+    }
+
+
+def _answer_figures(answers: Answers) -> dict[str, Any]:
+    """Give all figures that follow from the answers alone."""
+    rows = answers.rows()
+
+    def each(measure: Any) -> dict[str, Any]:
+        return {name: measure(answers, some) for name, some in rows.items()}
+
+    return {
         "decisions": dict(Counter(answers.decisions)),
-        "detection": _detection(answers),
-        "roc": _roc(answers),
+        "detection": each(detection_figures),
+        "roc": each(roc_points),
+        "precision_recall": each(precision_recall_points),
+        "thresholds": each(threshold_table),
         "type": type_figures(answers),
         "classes": class_figures(answers),
         "calibration": calibration_figures(answers),
-        "localisation": _localisation(cases, predictions, predictor.bundle.spec),
+        "decision": decision_figures(answers),
     }
-    return Evaluation(figures, tuple(predictions), tuple(cases))
 
 
-def _answers(
-    cases: Sequence[Case], predictions: Sequence[Prediction], predictor: Predictor
-) -> Answers:
-    return Answers(
-        labels=tuple(case.label for case in cases),
-        groups=np.array([case.group or case.key for case in cases]),
-        probabilities=np.array(
-            [[p.atoms[atom] for atom in labels.ATOMS] for p in predictions], float
-        ),
-        decisions=tuple(prediction.decision for prediction in predictions),
-        threshold=predictor.bundle.threshold,
+def _validation(context: Context, predictor: Predictor, steps: Steps) -> Answers | None:
+    """Answer the validation scans; None where there are none that can be read."""
+    cases = [replace(case, mask=None) for case in context.validation]
+    if not cases:
+        return None
+    predictions = _predict(cases, predictor, steps, "predicting validation")
+    read = _read(predictions)
+    if not read:
+        return None
+    return gather_answers(
+        [cases[i] for i in read], [predictions[i] for i in read], predictor.bundle
     )
 
 
-def _rows(answers: Answers) -> dict[str, NDArray[np.bool_]]:
-    modalities = answers.modalities
-    return {"all": np.ones(len(modalities), bool)} | {
-        modality: modalities == modality
-        for modality in labels.MODALITIES
-        if (modalities == modality).any()
+_Asked = tuple[Predictor, Sequence[Prediction]]
+
+
+def _compare(cases: Sequence[Case], own: _Asked, other: _Asked) -> dict[str, Any] | None:
+    """Compare on the scans that both could read; None where there are none."""
+    both = sorted({*_read(own[1])} & {*_read(other[1])})
+    if not both:
+        return None
+    pair = [
+        gather_answers([cases[i] for i in both], [found[i] for i in both], predictor.bundle)
+        for predictor, found in (own, other)
+    ]
+    bundle = other[0].bundle
+    return {
+        "bundle": bundle.version,
+        "threshold": bundle.threshold,
+        "trained_on_split": bundle.details.get("data", {}).get("split"),
+        "n": len(both),
+        "rows": compare(*pair),
     }
 
 
-def _detection(answers: Answers) -> dict[str, Any]:
-    return {name: detection_figures(answers, rows) for name, rows in _rows(answers).items()}
-
-
-def _roc(answers: Answers) -> dict[str, Any]:
-    return {name: roc_points(answers, rows) for name, rows in _rows(answers).items()}
-
-
-def _localisation(
-    cases: Sequence[Case], predictions: Sequence[Prediction], spec: InputSpec
-) -> dict[str, Any] | None:
-    hits, prior, groups = [], [], []
-    for case, prediction in zip(cases, predictions, strict=True):
-        if case.mask is None or prediction.heatmap is None:
-            continue
-        mask = _prepared_mask(case, spec)
-        if mask is None or not mask.any():
-            continue
-        evidence = enlarged(prediction.heatmap)
-        hits.append(bool(mask[np.unravel_index(int(evidence.argmax()), mask.shape)]))
-        prior.append(bool(mask[mask.shape[0] // 2, mask.shape[1] // 2]))
-        groups.append(case.group or case.key)
-    return localisation_figures(hits, prior, np.array(groups))
-
-
-def _prepared_mask(case: Case, spec: InputSpec) -> NDArray[np.bool_] | None:
-    """Bring a case's mask into the prepared frame; None where it does not fit its scan."""
-    try:
-        scan, mask = read_scan(case.path), read_scan(str(case.mask))
-    except ImageError:
-        return None
-    if scan.pixels.shape != mask.pixels.shape:
-        return None
-    return carry_mask(mask.pixels > 0, prepare(scan, spec))
+def _controls(
+    cases: Sequence[Case], answers: Answers, predictor: Predictor, steps: Steps
+) -> list[dict[str, Any]]:
+    with steps("negative controls") as report:
+        return control_figures(cases, answers, predictor.bundle, progress=report)
 
 
 def write_evaluation(evaluation: Evaluation, out: Path) -> None:
-    """Write evaluation.json, predictions.csv and evaluation.html into a folder."""
+    """Write evaluation.json, predictions.csv, evaluation.html and the plots' data into a folder."""
     out.mkdir(parents=True, exist_ok=True)
+    figures = evaluation.figures
     write_table(evaluation.predictions, out / "predictions.csv")
+    write_plot_data(figures, out)
     page = render_page(
-        "evaluation.html", figures=evaluation.figures, plots=draw_plots(evaluation.figures)
+        "evaluation.html",
+        figures=figures,
+        plots=draw_plots(figures),
+        failures=gallery(evaluation.predictions, figures["failures"]),
     )
     for name, text in (
         ("evaluation.html", page),
-        ("evaluation.json", json.dumps(evaluation.figures, indent=1) + "\n"),
+        ("evaluation.json", json.dumps(figures, indent=1, allow_nan=False) + "\n"),
     ):
         with replacing(out / name) as partial:
             partial.write_text(text, encoding="utf-8")

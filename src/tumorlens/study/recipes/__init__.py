@@ -1,15 +1,19 @@
 """Recipes: everything a training run decides, as plain data."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from tumorlens.errors import TrainingError
 from tumorlens.study.recipes.everyday import EVERYDAY
 from tumorlens.study.recipes.recipe import IMAGENET, NO_WEIGHTS, Recipe
 from tumorlens.study.recipes.reproduction import Reproduction, describe
 from tumorlens.study.recipes.seeds import SEEDS
+from tumorlens.study.recipes.spaces import Choices, Range, Space, read_space, space_of
+from tumorlens.study.recipes.stored import read_recipe, write_recipe
 
-__all__ = ["IMAGENET", "NO_WEIGHTS", "RECIPES", "REPRODUCTIONS", "Recipe", "Reproduction",
-           "describe", "find_recipe"]  # fmt: skip
+__all__ = ["IMAGENET", "NO_WEIGHTS", "RECIPES", "REPRODUCTIONS", "Choices", "Range", "Recipe",
+           "Reproduction", "Space", "describe", "find_recipe", "read_recipe", "read_space",
+           "space_of", "write_recipe"]  # fmt: skip
 
 REPRODUCTIONS: Mapping[str, Reproduction] = {found.recipe.name: found for found in SEEDS}
 RECIPES: Mapping[str, Recipe] = {
@@ -18,8 +22,11 @@ RECIPES: Mapping[str, Recipe] = {
 
 
 def find_recipe(name: str) -> Recipe:
-    """Give a recipe by name; raises TrainingError that lists the known ones."""
+    """Give a recipe by name, or from a .json file; raises TrainingError with the known ones."""
+    if name.endswith(".json"):
+        return read_recipe(Path(name))
     if name not in RECIPES:
         known = ", ".join(sorted(RECIPES))
-        raise TrainingError(name, "is no known recipe", f"Known recipes: {known}.")
+        fix = f"Known recipes: {known}; or give a .json file."
+        raise TrainingError(name, "is no known recipe", fix)
     return RECIPES[name]

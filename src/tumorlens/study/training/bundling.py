@@ -102,3 +102,9 @@ def run_engine(
     """Give logits [n, atoms] and embedding [n, D] of prepared images."""
     made = [engine.run(images[start : start + batch]) for start in range(0, len(images), batch)]
     return np.concatenate([m.logits for m in made]), np.concatenate([m.embedding for m in made])
+
+
+def tumor_scores(bundle: Bundle, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Give calibrated tumor probabilities of prepared images, [n], as the bundle in use would."""
+    logits = run_engine(Engine(bundle), images)[0]
+    return np.asarray(labels.tumor_probability(calibrated(logits, bundle.temperature)), float)

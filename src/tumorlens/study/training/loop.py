@@ -105,14 +105,16 @@ def fit(
     run: Path,
     watcher: Watcher,
     prepare: Callable[[keras.Model], float | None] | None = None,
+    steps: int = 0,
 ) -> Trained:
     """Train until the recipe's last epoch or until validation stops improving.
 
     Goes on where `run` left off. `validate` is called with the averaged weights in place and
     must give `val_loss`. `prepare` gets the network of a fresh run to load weights and train
     the head alone; where it did that it gives the loss, and the outcome counts as epoch 0.
+    `steps` is the length of an epoch; 0 shows each distinct picture about once.
     """
-    steps = max(1, data.picture_count // recipe.batch)
+    steps = steps or max(1, data.picture_count // recipe.batch)
     atoms = data.label_masks.shape[1]
     model = compile_network(recipe, atoms=atoms, steps=steps)
     shadow = build_network(recipe, side=recipe.side, atoms=atoms)

@@ -10,20 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from tumorlens import labels
 from tumorlens.errors import TrainingError
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.models.bundle import Bundle
 from tumorlens.records import Case
+from tumorlens.study.evaluation.sweep import sweep_thresholds, write_sweep
 from tumorlens.study.networks.weights import file_digest
 from tumorlens.study.recipes import Recipe
 from tumorlens.study.splits import Split, leaks_of
-from tumorlens.study.training.bundling import make_bundle
+from tumorlens.study.training.bundling import make_bundle, tumor_scores
 from tumorlens.study.training.curves import draw_curves
 from tumorlens.study.training.loop import STATE_FILE, Watcher, fit, predict_logits
 from tumorlens.study.training.monitor import validation_figures
-from tumorlens.study.training.parts import prepare_part
+from tumorlens.study.training.parts import Part, prepare_part
 from tumorlens.study.training.staged import prepare_network
 
 CONFIG_FILE = "config.json"
@@ -41,6 +43,7 @@ class Job:
     cache: Path  # of prepared images
     name: str  # of the bundle
     weights: str = ""  # of the backbone: a file instead of what the recipe says
+    steps: int = 0  # of an epoch; 0: as many as show each distinct picture about once
 
     @property
     def spec(self) -> InputSpec:
@@ -59,20 +62,15 @@ def train(
 ) -> Bundle:
     """Train on the cases whose `split` says train or val, and write `job.out/bundle`.
 
+    Beside it stand the learning curves and what each threshold would do on validation.
+
     Cases of the test part are counted, never read. `progress` hears of prepared scans,
     `extracting` of features of a frozen network. Raises TrainingError where a part is
     empty, or where the folder holds a run and `resume` is False or the run is another.
     """
     config = _config(cases, job)
     _open_run(job.out, config, resume=resume)
-    parts = {
-        part: prepare_part(
-            [case for case in cases if case.split == part], job.spec,
-            pictures=job.split.pictures, cache=job.cache,
-            unreadable=job.out / f"unreadable_{part}.csv", progress=progress,
-        )
-        for part in ("train", "val")
-    }  # fmt: skip
+    parts = prepare_parts(cases, job, progress=progress)
     validation = parts["val"].first_of_each_picture()
     strata = validation.strata
     trained = fit(
@@ -83,13 +81,14 @@ def train(
         ),
         run=job.out,
         watcher=watcher,
+        steps=job.steps,
         prepare=lambda model: prepare_network(
             model, job.recipe, training=parts["train"], validation=validation, cache=job.cache,
             weights=job.weights or job.recipe.weights, progress=extracting,
         ),
     )  # fmt: skip
     draw_curves(trained.history, trained.best_epoch, job.out / "learning_curves.png")
-    return make_bundle(
+    bundle = make_bundle(
         trained, job.recipe, out=job.out / "bundle", name=job.name, spec=job.spec,
         training=parts["train"].first_of_each_picture(), validation=validation,
         details={
@@ -98,14 +97,39 @@ def train(
             "environment": _environment(),
         },
     )  # fmt: skip
+    _write_sweep(bundle, validation, job.out)
+    return bundle
+
+
+def prepare_parts(
+    cases: Sequence[Case], job: Job, *, progress: Callable[[int, int], None] | None = None
+) -> dict[str, Part]:
+    """Prepare the cases of train and val; raises TrainingError where one has none."""
+    return {
+        part: prepare_part(
+            [case for case in cases if case.split == part], job.spec,
+            pictures=job.split.pictures, cache=job.cache,
+            unreadable=job.out / f"unreadable_{part}.csv", progress=progress,
+        )
+        for part in ("train", "val")
+    }  # fmt: skip
+
+
+def _write_sweep(bundle: Bundle, validation: Part, out: Path) -> None:
+    truth = np.array([labels.is_tumor(label) for label in validation.names])
+    groups = np.array([case.group or case.key for case in validation.cases])
+    scores = tumor_scores(bundle, validation.images)
+    write_sweep(sweep_thresholds(scores, truth, groups=groups, chosen=bundle.threshold), out)
 
 
 def _config(cases: Sequence[Case], job: Job) -> dict[str, Any]:
     leak = leaks_of(job.split)
     counts = Counter((case.split, case.dataset, case.label) for case in cases)
     file = {"weights_sha256": file_digest(Path(job.weights))} if job.weights else {}
+    steps = {"steps": job.steps} if job.steps else {}
     return {
         **file,
+        **steps,
         "recipe": job.recipe.to_json(),
         "split": job.split.fingerprint,
         "leaks": {"n": leak.n, "share": leak.share},

@@ -1,0 +1,128 @@
+"""What the commands that train share: which recipe, which split, how it is told."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tumorlens.cli.progress import console, counting
+
+Folders = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="DIR",
+        help="Class folders, split/class folders, or folders with cases.csv; several make one set.",
+    ),
+]
+SplitFile = Annotated[Path | None, typer.Option("--split", help="A file `tumorlens split` made.")]
+AllowLeaks = Annotated[
+    bool, typer.Option("--allow-leaks", help="Go on with a split that leaks; every page says so.")
+]
+RecipeName = Annotated[
+    str, typer.Option(metavar="NAME|FILE", help="See `tumorlens recipes list`; or a .json file.")
+]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")]
+Seed = Annotated[int | None, typer.Option(help="Instead of the recipe's.")]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="imagenet|none|PATH",
+        help="Of a pretrained network, instead of the recipe's download: a .h5 file of "
+        "Keras Applications without top.",
+    ),
+]
+Cache = Annotated[str | None, typer.Option(help="Folder of prepared images.")]
+
+
+def chosen_recipe(
+    name: str, *, epochs: int | None, seed: int | None, weights: str | None
+) -> tuple[Any, str]:
+    """Give the recipe with what was set instead, and the file of weights where one was given."""
+    from dataclasses import replace
+
+    from tumorlens.study.recipes import IMAGENET, NO_WEIGHTS, find_recipe
+
+    file = "" if weights in (None, IMAGENET, NO_WEIGHTS) else str(weights)
+    # The record of a run keeps the name of a file of weights and its hash, not its folder.
+    changes = {"epochs": epochs, "seed": seed, "weights": Path(file).name if file else weights}
+    set_instead = {key: value for key, value in changes.items() if value is not None}
+    return replace(find_recipe(name), **set_instead), file
+
+
+def split_for(cases: list[Any], split_file: Path | None, out: Path) -> Any:
+    """Read the given split, or the run's own, or make one; the run keeps it as split.csv."""
+    from tumorlens.errors import SplitError
+    from tumorlens.study import splits
+
+    kept = out / "split.csv"
+    if split_file is not None:
+        made = splits.read_split(split_file)
+        if not kept.exists():
+            splits.copy_split(split_file, kept)
+        return made
+    if kept.exists():
+        made = splits.read_split(kept)
+        new = [case for case in cases if case.key not in made.parts]
+        if new:
+            fact = f"does not name {len(new)} of the scans given, first {new[0].path}"
+            raise SplitError(kept, fact, "Train into another folder, or name a split.")
+        return made
+    with counting("looking for copies") as report:
+        groups = splits.group_cases(cases, progress=report)
+    return splits.write_split(kept, cases, splits.split_cases(cases, groups), groups=groups)
+
+
+def grouped_for(
+    cases: list[Any], split_file: Path | None, kept: Path, *, allow_leaks: bool
+) -> tuple[list[Any], Any]:
+    """Give the cases to cross-validate, and their groups.
+
+    With a split these are its train and val cases: its test part stays unread. Without one, all
+    of them, in groups that are found, or that the split file `kept` of a fold knows already.
+    """
+    from tumorlens.study import splits
+    from tumorlens.study.training.folds import groups_of
+
+    if split_file is not None:
+        made = splits.read_split(split_file)
+        parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
+        cases = [case for case in parted if case.split != "test"]
+        return cases, groups_of(made, cases)
+    if kept.exists():
+        made = splits.read_split(kept)
+        if all(case.key in made.parts for case in cases):
+            return cases, groups_of(made, cases)
+    with counting("looking for copies") as report:
+        return cases, splits.group_cases(cases, progress=report)
+
+
+def print_recipe(recipe: Any) -> None:
+    """Say what is going to be trained."""
+    head = f"{recipe.head_epochs} epochs of the head, then " if recipe.head_epochs else ""
+    console.print(f"{recipe.name}: {recipe.summary}; {head}at most {recipe.epochs} epochs")
+
+
+def print_cross(figures: Mapping[str, Any]) -> None:
+    """Print each figure of a cross-validation with its interval and its spread over folds."""
+    for name, found in figures["detection"].items():
+        console.print(f"{name:4} n={found['n']} ({found['n_groups']} groups)")
+        for key in ("auc", "sensitivity", "specificity", "accuracy", "f1"):
+            _print_figure(found, key)
+    if figures["type"]:
+        console.print(f"type n={figures['type']['n']} ({figures['type']['n_groups']} groups)")
+        _print_figure(figures["type"], "accuracy")
+    if figures["unreadable"]:
+        console.print(f"{figures['unreadable']} scans could not be read: see predictions.csv")
+
+
+def _print_figure(found: Mapping[str, Any], key: str) -> None:
+    if found[key] is None:
+        return
+    interval = ""
+    if found[f"{key}_low"] is not None:
+        interval = f" ({found[f'{key}_low']:.3f}-{found[f'{key}_high']:.3f})"
+    spread = found["folds"][key]
+    deviation = "" if spread["deviation"] is None else f", deviation {spread['deviation']:.3f}"
+    folds = f"mean of {spread['n']} folds {spread['mean']:.3f}{deviation}" if spread["n"] else ""
+    console.print(f"     {key:12} {found[key]:.3f}{interval}; {folds}")

@@ -1,0 +1,157 @@
+"""The commands that train many networks to choose or to learn something: tune, size-curve."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tumorlens.cli.progress import TrainingBars, console, counting
+from tumorlens.cli.runs import (
+    AllowLeaks,
+    Cache,
+    Epochs,
+    Folders,
+    RecipeName,
+    Seed,
+    SplitFile,
+    WeightsOption,
+    chosen_recipe,
+    print_recipe,
+    split_for,
+)
+from tumorlens.settings import load_settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("tune")(tune)
+    app.command("size-curve")(size_curve)
+
+
+def tune(
+    folders: Folders,
+    out: Annotated[Path, typer.Option(help="The folder of the search; best: RUN/recipe.json.")],
+    recipe: RecipeName = "default",
+    trials: Annotated[int, typer.Option(min=1, help="To end, stopped early or not.")] = 30,
+    space: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What to search, as JSON, instead of the recipe's own."),
+    ] = None,
+    split_file: SplitFile = None,
+    epochs: Epochs = None,
+    seed: Seed = None,
+    weights: WeightsOption = None,
+    cache: Cache = None,
+    allow_leaks: AllowLeaks = False,
+) -> None:
+    """Search a recipe's space with Hyperband, on validation alone; repeat the command to go on.
+
+    Example: `tumorlens tune scans/ --recipe quick --split split.csv --out runs/tune`, then
+    `tumorlens train scans/ --recipe runs/tune/recipe.json --split split.csv --out runs/best`
+    """
+    from tumorlens.study import splits
+    from tumorlens.study.datasets.index import read_cases
+    from tumorlens.study.recipes import read_space, space_of
+
+    chosen, file = chosen_recipe(recipe, epochs=epochs, seed=seed, weights=weights)
+    searched = read_space(space) if space else space_of(chosen)
+    cases = read_cases(folders)
+    made = split_for(cases, split_file, out)
+    parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
+    print_recipe(chosen)
+    for field, row in searched.items():
+        console.print(f"  {field:20} {row.to_json()}")
+    from tumorlens.study.training.backend import load_backend
+
+    load_backend()
+    from tumorlens.study.training.run import Job
+    from tumorlens.study.tuning import tune as search
+
+    job = Job(
+        recipe=chosen, split=made, out=out, cache=load_settings(cache=cache).cache_folder,
+        name=out.resolve().name, weights=file,
+    )  # fmt: skip
+    with counting("preparing scans") as report, TrainingBars(chosen.epochs) as bars:
+        tuned = search(
+            parted, job, searched, trials=trials, watcher=bars, progress=report, begun=_tell_trial
+        )
+    best = tuned.best
+    console.print(f"best: trial {best.number} of {len(tuned.trials)}, validation loss "
+                  f"{best.val_loss:.4f}; {_shown(best.values)}")  # fmt: skip
+    typer.echo(out / "recipe.json")
+
+
+def _tell_trial(number: int, values: Any) -> None:
+    console.print(f"trial {number}: {_shown(values)}")
+
+
+def _shown(values: Any) -> str:
+    return ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in values.items()
+    )
+
+
+def size_curve(
+    folders: Folders,
+    out: Annotated[Path, typer.Option(help="Folder for json, csv, picture and all the runs.")],
+    recipe: RecipeName = "quick",
+    shares: Annotated[
+        str, typer.Option(help="Percents of the training groups.")
+    ] = "5,10,25,50,100",
+    seeds: Annotated[int, typer.Option(min=1, help="Runs at each share.")] = 3,
+    same_updates: Annotated[
+        bool,
+        typer.Option("--same-updates", help="As many steps at every share; else as many epochs."),
+    ] = False,
+    split_file: SplitFile = None,
+    epochs: Epochs = None,
+    weights: WeightsOption = None,
+    cache: Cache = None,
+    allow_leaks: AllowLeaks = False,
+) -> None:
+    """Train on growing parts of the training groups, and measure error, time and memory.
+
+    Every run has the same validation and test part, and a process of its own; repeat the
+    command to go on. Example: `tumorlens size-curve scans/ --split split.csv --out size`
+    """
+    from tumorlens.study import splits
+    from tumorlens.study.datasets.index import read_cases
+    from tumorlens.study.training.size_curve import SizeJob, measure_sizes
+
+    chosen, file = chosen_recipe(recipe, epochs=epochs, seed=None, weights=weights)
+    cases = read_cases(folders)
+    percents = _percents(shares)
+    made = split_for(cases, split_file, out)
+    parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
+    job = SizeJob(
+        recipe=chosen, split=made, out=out, cache=load_settings(cache=cache).cache_folder,
+        shares=percents, seeds=seeds, same_updates=same_updates, weights=file,
+    )  # fmt: skip
+    print_recipe(chosen)
+    with counting("preparing scans") as report:
+        measure_sizes(parted, job, progress=report, ended=_tell_run)
+    typer.echo(out / "size_curve.json")
+
+
+def _percents(text: str) -> tuple[float, ...]:
+    from tumorlens.errors import TrainingError
+
+    try:
+        return tuple(dict.fromkeys(float(part) for part in text.split(",")))
+    except ValueError:
+        fix = "Give percents with commas between, such as 5,10,25,50,100."
+        raise TrainingError("--shares", f"{text!r} is no list of numbers", fix) from None
+
+
+def _tell_run(number: int, total: int, run: Any) -> None:
+    errors = ", ".join(
+        f"{name.removeprefix('error_')} {run[name]:.3f}"
+        for name in ("error_all", "error_ct", "error_mri", "error_type")
+        if run[name] is not None
+    )
+    memory = f", {run['peak_mb']:.0f} MiB" if run["peak_mb"] else ""
+    console.print(
+        f"run {number} of {total}: {run['share']:g} %, {run['groups']} groups, seed {run['seed']}: "
+        f"errors {errors}; {run['seconds']:.0f} s{memory}"
+    )

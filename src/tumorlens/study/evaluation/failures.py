@@ -1,0 +1,125 @@
+"""The scans that a bundle had most wrong, as far as they may be shown."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.errors import ImageError
+from tumorlens.images.raster import read_scan
+from tumorlens.inputs.prepare import find_head
+from tumorlens.predictions.heatmaps import overlay
+from tumorlens.predictions.predictor import Predictor
+from tumorlens.records import Case, Heatmap, Prediction
+from tumorlens.study.audit.text import find_text
+from tumorlens.study.evaluation.answers import Answers
+
+WORST = 20
+SIDE = 112  # pixels shown: a name that were left in a head could not be read at this size
+
+
+def failure_figures(
+    cases: Sequence[Case],
+    answers: Answers,
+    positions: Sequence[int],
+    *,
+    conflicts: Mapping[str, tuple[str, ...]],
+) -> dict[str, Any]:
+    """List the worst misses and false alarms, worst first, and how many there are in all.
+
+    `positions`, [n], say which of `cases` each answer is of. `conflicts` tells other labels that
+    the same picture has elsewhere: there the label may be wrong and not the answer.
+    """
+    flagged = answers.scores >= answers.threshold
+    kinds = {
+        "false_negatives": (answers.truth & ~flagged, answers.scores),
+        "false_positives": (~answers.truth & flagged, -answers.scores),
+    }
+    found = {}
+    for kind, (wrong, order) in kinds.items():
+        rows = np.flatnonzero(wrong)
+        rows = rows[np.argsort(order[rows], kind="stable")]
+        listed = [
+            _row(cases[positions[i]], answers, i, positions[i], conflicts=conflicts)
+            for i in rows[:WORST].tolist()
+        ]
+        found[kind] = {
+            "total": len(rows),
+            "with_conflict": sum(cases[positions[i]].key in conflicts for i in rows.tolist()),
+            "worst": listed,
+        }
+    return found
+
+
+def _row(
+    case: Case,
+    answers: Answers,
+    row: int,
+    position: int,
+    *,
+    conflicts: Mapping[str, tuple[str, ...]],
+) -> dict[str, Any]:
+    return {
+        "position": position,
+        "case": case.key,
+        "label": case.label,
+        "tumor_probability": float(answers.scores[row]),
+        "decision": answers.decisions[row],
+        "other_labels": list(conflicts.get(case.key, ())),
+        "hidden": why_hidden(case),
+    }
+
+
+def why_hidden(case: Case) -> str:
+    """Say why a scan's prepared picture is not to be shown; nothing where it may be."""
+    try:
+        scan = read_scan(case.path)
+        boxes = find_text(scan.pixels, find_head(scan))
+    except ImageError as error:
+        return error.fact
+    return "text may lie over the head" if any(box.over_head for box in boxes) else ""
+
+
+def with_heatmaps(
+    predictions: Sequence[Prediction], failures: Mapping[str, Any], predictor: Predictor
+) -> list[Prediction]:
+    """Ask again for the heatmaps of the listed failures that may be shown."""
+    found = list(predictions)
+    asked = [
+        row["position"]
+        for kind in failures.values()
+        for row in kind["worst"]
+        if not row["hidden"] and found[row["position"]].heatmap is None
+    ]
+    again = predictor.predict([found[i].path for i in asked], heatmaps=True)
+    for position, prediction in zip(asked, again, strict=True):
+        found[position] = replace(found[position], heatmap=prediction.heatmap)
+    return found
+
+
+def gallery(
+    predictions: Sequence[Prediction], failures: Mapping[str, Any]
+) -> dict[str, list[dict[str, Any]]]:
+    """Give the rows of the failures with their pictures, None where hidden, for a page."""
+    return {
+        kind: [row | {"picture": _picture(row, predictions)} for row in listed["worst"]]
+        for kind, listed in failures.items()
+    }
+
+
+def _picture(row: Mapping[str, Any], predictions: Sequence[Prediction]) -> NDArray[np.uint8] | None:
+    heatmap = predictions[row["position"]].heatmap
+    return None if row["hidden"] or heatmap is None else small_overlay(heatmap)
+
+
+def small_overlay(heatmap: Heatmap) -> NDArray[np.uint8]:
+    """Draw a prepared picture and its heatmap side by side, too small to read, [SIDE, 2 SIDE, 3].
+
+    The picture is shrunk before it is blurred, so that strokes of letters are gone from it.
+    """
+    shrunk = cv2.resize(heatmap.prepared, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    blurred = np.asarray(cv2.GaussianBlur(shrunk, (0, 0), 0.5), np.uint8)
+    return overlay(Heatmap(heatmap.evidence, blurred), side=SIDE)

@@ -1,0 +1,87 @@
+"""Whether the evidence stood where the tumor is marked."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.errors import ImageError
+from tumorlens.images.raster import read_scan
+from tumorlens.inputs.prepare import InputSpec, carry_mask, prepare
+from tumorlens.predictions.heatmaps import enlarged
+from tumorlens.records import Case, Prediction
+from tumorlens.study.evaluation.answers import plain
+from tumorlens.study.evaluation.figures import localisation_figures
+from tumorlens.study.evaluation.intervals import bootstrap
+
+SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)  # of the strongest evidence
+MIDDLE = 0.2  # deviation of the bell in the middle that heatmaps have to beat, of the side
+
+
+def localise(
+    cases: Sequence[Case], predictions: Sequence[Prediction], spec: InputSpec
+) -> dict[str, Any] | None:
+    """Measure the heatmaps of the cases that have a mask which fits; None where none has."""
+    hits, prior, groups, overlaps = [], [], [], []
+    for case, prediction in zip(cases, predictions, strict=True):
+        if case.mask is None or prediction.heatmap is None:
+            continue
+        mask = _prepared_mask(case, spec)
+        if mask is None or not mask.any():
+            continue
+        evidence = enlarged(prediction.heatmap)
+        hits.append(bool(mask[np.unravel_index(int(evidence.argmax()), mask.shape)]))
+        prior.append(bool(mask[mask.shape[0] // 2, mask.shape[1] // 2]))
+        overlaps.append((*overlap(evidence, mask), *overlap(_middle(len(mask)), mask)))
+        groups.append(case.group or case.key)
+    found = localisation_figures(hits, prior, np.array(groups))
+    return found and found | overlap_figures(np.array(overlaps), np.array(groups))
+
+
+def overlap(evidence: NDArray[np.floating], mask: NDArray[np.bool_]) -> list[float]:
+    """Give the share of the positive evidence inside a mask, and the IoU at each of SHARES.
+
+    Both [side, side]. The region of a share holds the places with at least that share of the
+    strongest evidence; where nothing speaks for a tumor all figures are 0.
+    """
+    positive = np.maximum(evidence, 0)
+    top = float(positive.max())
+    if top <= 0:
+        return [0.0] * (1 + len(SHARES))
+    regions = [positive >= share * top for share in SHARES]
+    inside = float(positive[mask].sum() / positive.sum())
+    return [inside, *(float((r & mask).sum() / (r | mask).sum()) for r in regions)]
+
+
+def _middle(side: int) -> NDArray[np.float64]:
+    """Draw evidence that knows nothing but where heads have their middle, [side, side]."""
+    away = (np.arange(side) - (side - 1) / 2) / (side * MIDDLE)
+    return np.exp(-0.5 * (away[:, None] ** 2 + away**2))
+
+
+def overlap_figures(overlaps: NDArray[np.float64], groups: NDArray) -> dict[str, Any]:
+    """Average the overlaps of n heatmaps and of the middle, [n, 2 (1 + SHARES)], with intervals."""
+    count = 1 + len(SHARES)
+
+    def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        means = weights @ overlaps / weights.sum(1, keepdims=True)
+        return {
+            "energy": means[:, 0],
+            "energy_prior": means[:, count],
+            "iou": means[:, 1:count],
+            "iou_prior": means[:, count + 1 :],
+        }
+
+    return {"iou_at": list(SHARES), **plain(bootstrap(statistics, groups))}
+
+
+def _prepared_mask(case: Case, spec: InputSpec) -> NDArray[np.bool_] | None:
+    """Bring a case's mask into the prepared frame; None where it does not fit its scan."""
+    try:
+        scan, mask = read_scan(case.path), read_scan(str(case.mask))
+    except ImageError:
+        return None
+    if scan.pixels.shape != mask.pixels.shape:
+        return None
+    return carry_mask(mask.pixels > 0, prepare(scan, spec))
