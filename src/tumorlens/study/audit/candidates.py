@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 TABLES = 64
 MOST_PARTNERS = 2000  # of one picture in one table; chains of copies connect what lies beyond
 MISSED = 0.01  # share of the pairs at the largest distance that no table brings together
-_MOST_BITS = 24  # a table has a drawer for each value of its sample
+_MOST_BITS = 24
+_SPARE_BITS = 6  # drawers for each picture; more would cost time and part no more strangers
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
@@ -35,7 +36,7 @@ def candidate_pairs(
     With `is_one_list` both describe the same view, and only i < j are listed; else all i != j.
     Each is listed once. One in a hundred at the largest distance is missed, and far fewer below.
     """
-    samples = _samples(distance, tables, seed)
+    samples = _samples(distance, len(stored), tables=tables, seed=seed)
     masks = _masks(samples)
 
     def search(number: int) -> NDArray[np.int64]:
@@ -54,11 +55,11 @@ def candidate_pairs(
     return rows[:, 0], rows[:, 1], rows[:, 2]
 
 
-def _samples(distance: int, tables: int, seed: int) -> NDArray[np.int64]:
+def _samples(distance: int, n: int, *, tables: int, seed: int) -> NDArray[np.int64]:
     """Draw the bits of each table, [tables, bits]; bit 0 is the mean, which says little."""
     apart = MISSED ** (1 / TABLES)  # chance that one table does not bring a pair together
     bits = int(np.log(1 - apart) / np.log(1 - max(distance, 1) / 256))
-    bits = int(np.clip(bits, 1, _MOST_BITS))
+    bits = max(1, min(bits, _MOST_BITS, int(np.log2(n + 1)) + _SPARE_BITS))
     rng = np.random.default_rng(seed)
     return np.stack([np.sort(1 + rng.permutation(255)[:bits]) for _ in range(tables)])
 
