@@ -1,16 +1,14 @@
 """The plot of an audit, as SVG text to be put into a page."""
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
+
+from tumorlens.study.evaluation.drawing import svg
 
 COLORS = {"as stored": "#b35806", "prepared": "#2b6ca3"}  # told apart without color vision too
 
@@ -29,12 +27,7 @@ def draw_shortcuts(rows: Sequence[Mapping[str, Any]]) -> Markup | None:
         _draw_task(panel, [row for row in measured if row["task"] == task])
     handles, names = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=2, frameon=False)
-    text = io.StringIO()
-    # Fixed ids and no date: the same figures give the same page.
-    with mpl.rc_context({"svg.hashsalt": "tumorlens"}):
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    plt.close(figure)
-    return Markup(text.getvalue()[text.getvalue().index("<svg") :])
+    return svg(figure)
 
 
 def _draw_task(panel: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
