@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import BundleError
 from tumorlens.inputs.prepare import InputSpec, load_spec
+from tumorlens.models.measured import Measured, load_measured
 from tumorlens.writing import replacing
 
 SCHEMA = 1
@@ -62,6 +63,8 @@ class Bundle:
     abstention: Abstention
     scope: Scope
     details: Mapping[str, Any]  # recipe, data fingerprint, metrics, versions
+    measured: Mapping[str, Measured] = field(default_factory=dict)
+    # on validation, by "all", "ct", "mri"; empty in bundles made before it was recorded
 
     @property
     def version(self) -> str:
@@ -128,7 +131,7 @@ def _from_json(folder: Path, stored: dict[str, Any]) -> Bundle:
     if lost:
         raise ValueError(f"threshold_choice lacks {', '.join(sorted(lost))}")
     known = ("schema", "name", "sha256", "atoms", "input", "temperature", "threshold",
-             "threshold_choice", "abstention", "scope")  # fmt: skip
+             "threshold_choice", "abstention", "measured", "scope")  # fmt: skip
     return Bundle(
         folder=folder,
         name=str(stored["name"]),
@@ -141,6 +144,9 @@ def _from_json(folder: Path, stored: dict[str, Any]) -> Bundle:
         abstention=Abstention(**stored["abstention"]),
         scope=Scope(references, int(scope["neighbors"]), float(scope["limit"]), scope["kept"]),
         details={key: value for key, value in stored.items() if key not in known},
+        measured={
+            name: load_measured(row) for name, row in dict(stored.get("measured", {})).items()
+        },
     )
 
 
@@ -159,6 +165,7 @@ def write_bundle(bundle: Bundle, card: str) -> None:
         "threshold_choice": dict(bundle.threshold_choice),
         "abstention": vars(bundle.abstention),
         **bundle.details,
+        "measured": {name: row.to_json() for name, row in bundle.measured.items()},
         "scope": {
             "method": "cosine distance to the k-th nearest training embedding",
             "neighbors": scope.neighbors,

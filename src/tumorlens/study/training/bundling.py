@@ -19,6 +19,7 @@ from tumorlens.study.recipes import Recipe
 from tumorlens.study.training import calibrate
 from tumorlens.study.training.export import check_round_trip, export_graph
 from tumorlens.study.training.loop import Trained
+from tumorlens.study.training.measuring import measure_validation
 from tumorlens.study.training.monitor import best_temperature, validation_figures
 from tumorlens.study.training.parts import Part
 
@@ -48,7 +49,8 @@ def make_bundle(
     checked = slice(0, CHECKED)
     difference = check_round_trip(trained.model, logits[checked], validation.images[checked])
     temperature = best_temperature(logits, labels.label_mask(validation.names))
-    scores = labels.tumor_probability(calibrated(logits, temperature))
+    probabilities = calibrated(logits, temperature)
+    scores = labels.tumor_probability(probabilities)
     truth = np.array([labels.is_tumor(label) for label in validation.names])
     choice = calibrate.choose_threshold(scores, truth, sensitivity=recipe.sensitivity_aim)
     reference = run_engine(engine, training.images)[1]
@@ -74,7 +76,11 @@ def make_bundle(
             "round_trip": difference,
             **details,
         },
-    )
+        measured=measure_validation(
+            validation.names, probabilities, groups=validation.groups,
+            threshold=choice["threshold"],
+        ),
+    )  # fmt: skip
     write_bundle(bundle, write_card(bundle))
     return load_bundle(out)
 

@@ -37,6 +37,11 @@ class Part:
         return [case.label for case in self.cases]
 
     @property
+    def groups(self) -> NDArray[np.str_]:
+        """What may not be taken for independent has one name, [n]."""
+        return np.array([case.group or case.key for case in self.cases])
+
+    @property
     def strata(self) -> NDArray[np.int64]:
         """A number for each data set and label together, [n]."""
         names = [f"{case.dataset}/{case.label}" for case in self.cases]
