@@ -77,3 +77,23 @@ class DownloadError(TumorlensError):
 
 class ArchiveError(TumorlensError):
     """An archive that is damaged, unsafe to unpack, or not laid out as its data set is."""
+
+
+class DocumentError(TumorlensError):
+    """A JSON document of a prediction that cannot be read back."""
+
+
+class StoreError(TumorlensError):
+    """A store that cannot be opened, read or written."""
+
+
+class StoreFullError(StoreError):
+    """No space is left to write; what was acknowledged before is safe."""
+
+
+class NotStoredError(StoreError):
+    """Nothing under this id, or nothing that may be shown to who asks."""
+
+
+class ReviewError(TumorlensError):
+    """A review that contradicts itself or names what is not known."""

@@ -1,0 +1,72 @@
+"""The one JSON document of a Prediction: the same from every door, with a version in it.
+
+It holds everything but pixel arrays. `to_document` and `from_document` are each other's inverse
+but for the heatmap. A reader of documents should ignore keys it does not know: new keys may come
+under the same `schema_version`; a changed or removed one raises it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from tumorlens.errors import DocumentError
+from tumorlens.records import Prediction
+
+SCHEMA_VERSION = 1
+NOTICE = "Research use only. Not a medical device."
+_FIELDS = tuple(field.name for field in fields(Prediction) if field.name != "heatmap")
+_NUMBERS = ("modality_probability", "tumor_probability", "threshold")  # or None
+_TABLES = ("type_probabilities", "atoms")
+
+
+def to_document(prediction: Prediction) -> dict[str, Any]:
+    """Give a Prediction as plain data; probabilities keep every digit."""
+    document: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "notice": NOTICE}
+    for name in _FIELDS:
+        value = getattr(prediction, name)
+        if isinstance(value, Mapping):
+            value = {key: float(number) for key, number in value.items()}
+        document[name] = list(value) if isinstance(value, tuple) else value
+    return document
+
+
+def to_json(prediction: Prediction) -> str:
+    """Write a Prediction on one line, keys in the order of the record; NaN is refused."""
+    return json.dumps(to_document(prediction), ensure_ascii=False, allow_nan=False)
+
+
+def from_document(document: Mapping[str, Any]) -> Prediction:
+    """Read a document back; unknown keys are ignored.
+
+    Raises DocumentError for another schema version and for missing or wrong fields.
+    """
+    version = document.get("schema_version") if isinstance(document, Mapping) else None
+    if version != SCHEMA_VERSION:
+        fact = f"has schema version {version}, this tumorlens reads {SCHEMA_VERSION}"
+        raise DocumentError("prediction", fact, "Use a matching tumorlens version.")
+    try:
+        return Prediction(**{name: _read(name, document[name]) for name in _FIELDS})
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        fact = f"has missing or wrong fields ({type(e).__name__}: {e})"
+        raise DocumentError("prediction", fact, "Ask for it again.") from e
+
+
+def from_json(text: str | bytes) -> Prediction:
+    """Read what `to_json` wrote; raises DocumentError."""
+    try:
+        return from_document(json.loads(text))
+    except ValueError as e:
+        raise DocumentError("prediction", f"is not JSON ({e})", "Ask for it again.") from e
+
+
+def _read(name: str, value: Any) -> Any:
+    if name in _NUMBERS:
+        return None if value is None else float(value)
+    if name in _TABLES:
+        return {str(key): float(number) for key, number in value.items()}
+    if name == "notes":
+        return tuple(map(str, value))
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is not text")
+    return value

@@ -1,0 +1,46 @@
+"""The memory of the services: predictions, reviews, keys, jobs and the audit trail.
+
+    store = open_store()                      # SQLite in the user's data folder, or a URL
+    ids = save_predictions(store, [NewPrediction(prediction, input_sha256=..., ...)])
+    page = find_predictions(store, Selection(reader="session-7"), limit=50)
+    save_review(store, Review(ids[0], reader="session-7", verdict="agree"))
+
+It knows nothing of HTTP, and other services use it alike.
+"""
+
+from tumorlens.services.store.database import Store, default_file, open_store
+from tumorlens.services.store.history import (
+    NewPrediction,
+    Selection,
+    StoredPrediction,
+    expire_predictions,
+    find_predictions,
+    get_prediction,
+    heatmap_of,
+    iter_predictions,
+    save_predictions,
+)
+from tumorlens.services.store.reviews import Review, latest_reviews, reviews_of, save_review
+from tumorlens.services.store.trail import Event, Verdict, verify
+
+__all__ = [
+    "Event",
+    "NewPrediction",
+    "Review",
+    "Selection",
+    "Store",
+    "StoredPrediction",
+    "Verdict",
+    "default_file",
+    "expire_predictions",
+    "find_predictions",
+    "get_prediction",
+    "heatmap_of",
+    "iter_predictions",
+    "latest_reviews",
+    "open_store",
+    "reviews_of",
+    "save_predictions",
+    "save_review",
+    "verify",
+]

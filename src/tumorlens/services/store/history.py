@@ -1,0 +1,240 @@
+"""Predictions in and out of a store.
+
+A row holds what was answered, never the scan: its hash, and the evidence map, which is too coarse
+to show anything but where. The prepared image is kept only where `NewPrediction.keep` says so.
+"""
+
+import io
+import json
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Select, delete, insert, select
+
+from tumorlens.errors import NotStoredError
+from tumorlens.predictions.document import from_json, to_json
+from tumorlens.records import Heatmap, Prediction
+from tumorlens.services.store.database import Store
+from tumorlens.services.store.tables import PredictionRow
+from tumorlens.services.store.trail import EXPIRED, PREDICTED, Event, append, document_hash, now
+
+
+@dataclass(frozen=True)
+class NewPrediction:
+    """An answer on its way into the store."""
+
+    prediction: Prediction
+    input_sha256: str  # of the bytes that were given
+    bundle_sha256: str
+    reader: str  # whose history it belongs to: a key's id, a dashboard session
+    source: str  # the door: http, v2, batch, dashboard, ...
+    timings: Mapping[str, float] = field(default_factory=dict)  # milliseconds by step
+    keep: bool = False  # the prepared image too
+    job: str | None = None
+    position: int | None = None
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+@dataclass(frozen=True)
+class StoredPrediction:
+    """An answer as the store gives it back; `prediction.heatmap` is None: see `heatmap_of`."""
+
+    number: int  # order of arrival; the page after a row starts behind its number
+    id: str
+    created_at: str
+    reader: str
+    source: str
+    job: str | None
+    position: int | None
+    input_sha256: str
+    bundle_sha256: str
+    timings: Mapping[str, float]
+    prediction: Prediction
+    evidence: NDArray[np.float32] | None  # [h, w], where a heatmap was computed
+    prepared: NDArray[np.uint8] | None  # [side, side], where it was kept
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which predictions are meant; None is no condition."""
+
+    reader: str | None = None
+    decision: str | None = None
+    modality: str | None = None
+    bundle: str | None = None
+    source: str | None = None
+    job: str | None = None
+    input_sha256: str | None = None
+    since: str | None = None  # ISO 8601, UTC; inclusive
+    until: str | None = None  # exclusive
+
+
+def save_predictions(store: Store, new: Sequence[NewPrediction]) -> list[str]:
+    """Write answers and their trail entries in one transaction; gives their ids, in order."""
+    with store.writing() as connection:
+        insert_predictions(connection, new)
+    return [item.id for item in new]
+
+
+def insert_predictions(connection: Connection, new: Sequence[NewPrediction]) -> None:
+    """Write answers inside the caller's transaction; those that are there already are passed.
+
+    So a transaction whose end was lost with the connection can be tried again.
+    """
+    ids = [item.id for item in new]
+    there = set(connection.scalars(select(PredictionRow.id).where(PredictionRow.id.in_(ids))))
+    at = now()
+    rows = [_row(item, at) for item in new if item.id not in there]
+    if rows:
+        # The trail first: it makes writers wait, so that numbers come in the order of commits.
+        append(connection, (_event(row) for row in rows), at=at)
+        connection.execute(insert(PredictionRow), rows)
+
+
+def get_prediction(store: Store, id: str, *, reader: str | None = None) -> StoredPrediction:
+    """Give one answer; with `reader`, only if it is theirs. Raises NotStoredError."""
+    query = select(PredictionRow.__table__).where(PredictionRow.id == id)
+    if reader is not None:
+        query = query.where(PredictionRow.reader == reader)
+    with store.reading() as connection:
+        row = connection.execute(query).one_or_none()
+    if row is None:
+        raise NotStoredError("prediction", "is not in the store", "List what is there.")
+    return _stored(row)
+
+
+def find_predictions(
+    store: Store,
+    selection: Selection = Selection(),
+    *,
+    limit: int = 100,
+    before: int | None = None,
+) -> list[StoredPrediction]:
+    """List answers, newest first; the next page is `before=` the last row's number."""
+    query = _selected(selection).order_by(PredictionRow.number.desc()).limit(limit)
+    if before is not None:
+        query = query.where(PredictionRow.number < before)
+    with store.reading() as connection:
+        return [_stored(row) for row in connection.execute(query)]
+
+
+def iter_predictions(
+    store: Store,
+    selection: Selection = Selection(),
+) -> Iterator[StoredPrediction]:
+    """Give every answer meant, newest first, a page in memory at a time."""
+    before = None
+    while page := find_predictions(store, selection, limit=500, before=before):
+        yield from page
+        before = page[-1].number
+
+
+def expire_predictions(store: Store, *, before: str, actor: str = "service") -> int:
+    """Remove answers older than a time (ISO 8601, UTC) with their reviews; gives their count.
+
+    The trail keeps its entries, which hold hashes and no picture, and gets one about this.
+    """
+    with store.writing() as connection:
+        gone = connection.execute(delete(PredictionRow).where(PredictionRow.created_at < before))
+        if gone.rowcount:
+            details = {"before": before, "count": gone.rowcount}
+            append(connection, [Event(actor, EXPIRED, "predictions", details)], at=now())
+    return gone.rowcount
+
+
+def heatmap_of(stored: StoredPrediction) -> Heatmap | None:
+    """Give the heatmap to draw; on black where the prepared image was not kept."""
+    if stored.evidence is None:
+        return None
+    side = 256 if stored.prepared is None else stored.prepared.shape[0]
+    empty = np.zeros((side, side), np.uint8)
+    return Heatmap(stored.evidence, empty if stored.prepared is None else stored.prepared)
+
+
+def _selected(selection: Selection) -> Select[Any]:
+    row = PredictionRow
+    query = select(row.__table__)
+    for name in ("reader", "decision", "modality", "bundle", "source", "job", "input_sha256"):
+        wanted = getattr(selection, name)
+        if wanted is not None:
+            query = query.where(getattr(row, name) == wanted)
+    if selection.since is not None:
+        query = query.where(row.created_at >= selection.since)
+    if selection.until is not None:
+        query = query.where(row.created_at < selection.until)
+    return query
+
+
+def _row(new: NewPrediction, at: str) -> dict[str, Any]:
+    answer, heatmap = new.prediction, new.prediction.heatmap
+    return {
+        "id": new.id,
+        "created_at": at,
+        "reader": new.reader,
+        "source": new.source,
+        "job": new.job,
+        "position": new.position,
+        "input_sha256": new.input_sha256,
+        "bundle": answer.bundle,
+        "bundle_sha256": new.bundle_sha256,
+        "modality": answer.modality,
+        "decision": answer.decision,
+        "tumor_type": answer.type,
+        "tumor_probability": answer.tumor_probability,
+        "document": to_json(replace(answer, heatmap=None)),
+        "timings": json.dumps({name: round(ms, 3) for name, ms in new.timings.items()}),
+        "evidence": None if heatmap is None else _packed(heatmap.evidence),
+        "prepared": encode_prepared(heatmap.prepared) if heatmap and new.keep else None,
+    }
+
+
+def _event(row: Mapping[str, Any]) -> Event:
+    details = {
+        "document_sha256": document_hash(row["document"]),
+        "input_sha256": row["input_sha256"],
+        "bundle_sha256": row["bundle_sha256"],
+        "source": row["source"],
+    }
+    return Event(row["reader"], PREDICTED, row["id"], details)
+
+
+def _stored(row: Any) -> StoredPrediction:
+    return StoredPrediction(
+        number=row.number,
+        id=row.id,
+        created_at=row.created_at,
+        reader=row.reader,
+        source=row.source,
+        job=row.job,
+        position=row.position,
+        input_sha256=row.input_sha256,
+        bundle_sha256=row.bundle_sha256,
+        timings=json.loads(row.timings),
+        prediction=from_json(row.document),
+        evidence=None if row.evidence is None else np.load(io.BytesIO(row.evidence)),
+        prepared=None if row.prepared is None else decode_prepared(row.prepared),
+    )
+
+
+def _packed(evidence: NDArray[np.float32]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.asarray(evidence, np.float32), allow_pickle=False)
+    return file.getvalue()
+
+
+def encode_prepared(pixels: NDArray[np.uint8]) -> bytes:
+    """Write a prepared image as PNG, which loses nothing."""
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def decode_prepared(data: bytes) -> NDArray[np.uint8]:
+    """Read what `encode_prepared` wrote."""
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if pixels is None:
+        raise NotStoredError("prepared image", "is damaged in the store", "Send the scan again.")
+    return np.asarray(pixels, np.uint8)

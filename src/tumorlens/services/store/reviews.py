@@ -1,0 +1,111 @@
+"""What readers say of answers: agree, or correct with a decision and a reason."""
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import insert, select
+
+from tumorlens.errors import ReviewError
+from tumorlens.labels import TYPES
+from tumorlens.services.store.database import Store
+from tumorlens.services.store.history import get_prediction
+from tumorlens.services.store.tables import ReviewRow
+from tumorlens.services.store.trail import REVIEWED, Event, append, now
+
+VERDICTS = ("agree", "correct")
+DECISIONS = ("tumor", "no tumor", "uncertain", "out of scope")
+MAX_REASON = 2000  # characters
+
+
+@dataclass(frozen=True)
+class Review:
+    """A reader's word; `decision` and `type` are the reader's own, filled in for "agree"."""
+
+    prediction_id: str
+    reader: str
+    verdict: str
+    decision: str = ""
+    type: str = ""
+    reason: str = ""
+    created_at: str = ""  # given by the store
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+def save_review(store: Store, review: Review, *, owner: str | None = None) -> Review:
+    """Write a review and its trail entry; gives it with what the store filled in.
+
+    With `owner`, only a prediction of that reader's history may be reviewed. Raises ReviewError
+    and NotStoredError.
+    """
+    answer = get_prediction(store, review.prediction_id, reader=owner).prediction
+    decision, tumor_type = review.decision, review.type
+    if review.verdict == "agree":
+        decision, tumor_type = decision or answer.decision, tumor_type or answer.type
+        if (decision, tumor_type) != (answer.decision, answer.type):
+            raise ReviewError("review", "agrees, and says something else", 'Use "correct".')
+    _check(review, decision, tumor_type)
+    row = {
+        "id": review.id,
+        "prediction_id": review.prediction_id,
+        "created_at": now(),
+        "reader": review.reader,
+        "verdict": review.verdict,
+        "decision": decision,
+        "tumor_type": tumor_type,
+        "reason": review.reason.strip(),
+    }
+    with store.writing() as connection:
+        connection.execute(insert(ReviewRow), [row])
+        details = {name: row[name] for name in ("prediction_id", "verdict", "decision")}
+        details |= {"tumor_type": tumor_type}
+        event = Event(review.reader, REVIEWED, review.id, details)
+        append(connection, [event], at=row["created_at"])
+    return _review(row)
+
+
+def reviews_of(store: Store, prediction_id: str) -> list[Review]:
+    """List the reviews of one answer, oldest first."""
+    query = select(ReviewRow.__table__).where(ReviewRow.prediction_id == prediction_id)
+    with store.reading() as connection:
+        rows = connection.execute(query.order_by(ReviewRow.number)).mappings().all()
+    return [_review(row) for row in rows]
+
+
+def latest_reviews(store: Store, prediction_ids: list[str]) -> dict[str, Review]:
+    """Give the last review of each answer that has one, by the answer's id."""
+    query = select(ReviewRow.__table__).where(ReviewRow.prediction_id.in_(prediction_ids))
+    with store.reading() as connection:
+        rows = connection.execute(query.order_by(ReviewRow.number)).mappings().all()
+    return {row["prediction_id"]: _review(row) for row in rows}
+
+
+def _check(review: Review, decision: str, tumor_type: str) -> None:
+    wrong = {
+        f"has a verdict that is none of {', '.join(VERDICTS)}": review.verdict not in VERDICTS,
+        f"has a decision that is none of {', '.join(DECISIONS)}": decision not in DECISIONS,
+        f"has a type that is none of {', '.join(TYPES)}": (
+            tumor_type not in (*TYPES, "undetermined", "")
+        ),
+        "names a type without a tumor": (
+            review.verdict == "correct" and bool(tumor_type) and decision in ("no tumor",)
+        ),
+        "corrects without a reason": review.verdict == "correct" and not review.reason.strip(),
+        f"has a reason above {MAX_REASON} characters": len(review.reason) > MAX_REASON,
+    }
+    for fact, is_so in wrong.items():
+        if is_so:
+            raise ReviewError("review", fact, "Change it and send it again.")
+
+
+def _review(row: Any) -> Review:
+    return Review(
+        prediction_id=row["prediction_id"],
+        reader=row["reader"],
+        verdict=row["verdict"],
+        decision=row["decision"],
+        type=row["tumor_type"],
+        reason=row["reason"],
+        created_at=row["created_at"],
+        id=row["id"],
+    )
