@@ -173,6 +173,10 @@ def test_the_bundle_says_where_its_numbers_come_from(trial):
     assert details["recipe"]["name"] == "quick"
     assert trial.bundle.threshold_choice["sensitivity"] >= RECIPE.sensitivity_aim
     assert 0 < trial.bundle.scope.kept <= 1
+    measured = trial.bundle.measured["all"]
+    assert (measured.n, measured.sensitivity.value) == (
+        validation, pytest.approx(trial.bundle.threshold_choice["sensitivity"]),
+    )  # fmt: skip
 
 
 def test_the_card_names_bundle_recipe_and_counts(trial):

@@ -59,6 +59,10 @@ class BundleError(TumorlensError):
     """A bundle that is missing, incomplete, altered, or of another schema."""
 
 
+class ReportError(TumorlensError):
+    """A report that cannot be written as it was asked for."""
+
+
 class TrainingError(TumorlensError):
     """A training run that cannot start or go on."""
 

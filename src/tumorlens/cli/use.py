@@ -30,33 +30,55 @@ def predict(
     heatmaps: Annotated[
         Path | None, typer.Option(help="Folder for one picture a scan: scan and heatmap.")
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A report to read: FILE.html or FILE.pdf, and FILE.json.",
+        ),
+    ] = None,
+    show_scan: Annotated[
+        bool,
+        typer.Option(
+            "--show-scan/--hide-scan",
+            help="Show scans as stored in the report; names may be burned into them.",
+        ),
+    ] = True,
     workers: Annotated[int | None, typer.Option(min=1, help="Default: one per core.")] = None,
 ) -> None:
     """Predict scans; every file gets a row, also one that cannot be read.
 
     Exit status 3 if some file could not be read. Example:
-    `tumorlens predict scans/ --out predictions.csv --heatmaps heatmaps/`
+    `tumorlens predict scans/ --out predictions.csv --report scans.pdf`
     """
     from tumorlens.errors import CasesError
     from tumorlens.images.files import find_scans
     from tumorlens.predictions.predictor import load_predictor
     from tumorlens.predictions.table import write_table
+    from tumorlens.reports.scan_report import check_report
 
     files = find_scans(paths)
     if not files:
         named = ", ".join(map(str, paths))
         raise CasesError(named, "holds no images", "Name image files, or a folder with some.")
-    predictor = load_predictor(bundle, load_settings(workers=workers))
+    if report:
+        check_report(report, len(files))
+    settings = load_settings(workers=workers)
+    predictor = load_predictor(bundle, settings)
     started = time.perf_counter()
     tally: Counter[str] = Counter()
-    with counting("predicting") as report:
-        found = predictor.iter_predict(files, heatmaps=heatmaps is not None)
-        write_table(_counted(found, len(files), tally, report, heatmaps), out)
+    kept: list[Any] = []
+    with counting("predicting") as progress:
+        found = predictor.iter_predict(files, heatmaps=bool(heatmaps or report))
+        found = _counted(found, len(files), tally, progress, heatmaps)
+        write_table(_keeping(found, kept) if report else found, out)
     seconds = time.perf_counter() - started
     listed = ", ".join(f"{count} {name}" for name, count in sorted(tally.items()))
     console.print(f"{len(files)} scans in {seconds:.1f} s ({len(files) / seconds:.0f}/s): {listed}")
     console.print("Research use only. Not a medical device.", style="dim")
     typer.echo(out)
+    if report:
+        _write_report(kept, predictor.bundle, settings, report=report, show_scan=show_scan)
     if tally["unreadable"]:
         console.print(f"{tally['unreadable']} could not be read: see the column error.")
         raise typer.Exit(FAILED_STATUS)
@@ -77,6 +99,29 @@ def _counted(
             )
         report(done, total)
         yield prediction
+
+
+def _keeping(predictions: Iterable[Any], kept: list[Any]) -> Iterator[Any]:
+    for prediction in predictions:
+        kept.append(prediction)
+        yield prediction
+
+
+def _write_report(
+    predictions: list[Any], bundle: Any, settings: Any, *, report: Path, show_scan: bool
+) -> None:
+    from datetime import UTC, datetime
+
+    from tumorlens.images.raster import read_scan
+    from tumorlens.reports.scan_report import Examined, write_scan_report
+
+    limits = {"max_bytes": settings.max_bytes, "max_pixels": settings.max_pixels}
+    examined = [
+        Examined(found, read_scan(found.path, **limits) if show_scan and not found.error else None)
+        for found in predictions
+    ]
+    for path in write_scan_report(examined, bundle, out=report, made=datetime.now(UTC)):
+        typer.echo(path)
 
 
 def doctor() -> None:

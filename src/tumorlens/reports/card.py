@@ -3,6 +3,7 @@
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tumorlens.models.bundle import Bundle
+from tumorlens.reports.limits import KNOWN_LIMITS, NOT_FOR
 
 
 def write_card(bundle: Bundle) -> str:
@@ -14,4 +15,6 @@ def write_card(bundle: Bundle) -> str:
         lstrip_blocks=True,
         autoescape=False,  # Markdown, and every value is our own
     )
-    return environment.get_template("card.md").render(bundle=bundle, **bundle.details)
+    return environment.get_template("card.md").render(
+        bundle=bundle, limits=KNOWN_LIMITS, not_for=NOT_FOR, **bundle.details
+    )

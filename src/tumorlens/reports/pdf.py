@@ -1,0 +1,76 @@
+"""A PDF that says on every page what must be said; set in fonts that every reader has."""
+
+from datetime import datetime
+
+from fpdf import FPDF
+
+MARGIN = 15  # mm
+INK, QUIET, WARN, WASH = (28, 39, 51), (91, 104, 117), (138, 75, 0), (255, 246, 234)
+FONT = "Helvetica"
+NOTICE = "Research use only. Not a medical device. Nothing here is advice about a patient."
+
+
+class Document(FPDF):
+    """A4 pages with the notice above and the page's number below."""
+
+    def __init__(self, title: str, *, made: datetime) -> None:
+        super().__init__(format="A4")
+        self.set_margins(MARGIN, MARGIN)
+        self.set_auto_page_break(True, margin=18)
+        self.set_title(printable(title))
+        self.set_subject(NOTICE)
+        self.set_creator("Tumorlens")
+        self.set_creation_date(made)
+        self.set_lang("en")
+
+    def header(self) -> None:
+        """Print the notice."""
+        self.set_font(FONT, "B", 9)
+        self.set_text_color(*WARN)
+        self.set_fill_color(*WASH)
+        self.cell(0, 6, NOTICE, fill=True, new_x="LMARGIN", new_y="NEXT")
+        self.ln(2)
+        self.set_text_color(*INK)
+
+    def footer(self) -> None:
+        """Print the page's number."""
+        self.set_y(-13)
+        self.set_font(FONT, "", 8)
+        self.set_text_color(*QUIET)
+        self.cell(0, 5, f"{self.title} - page {self.page_no()} of {{nb}}", align="R")
+        self.set_text_color(*INK)
+
+    def heading(self, text: str, *, size: float = 12) -> None:
+        """Print a heading, never as the last line of a page."""
+        if self.will_page_break(size / 2 + 14):
+            self.add_page()
+        self.ln(1.5)
+        self.set_font(FONT, "B", size)
+        self.multi_cell(0, size * 0.46, printable(text), align="L", new_x="LMARGIN", new_y="NEXT")
+        self.ln(0.5)
+
+    def text_block(self, text: str, *, size: float = 9, quiet: bool = False) -> None:
+        """Print a paragraph."""
+        self.set_font(FONT, "", size)
+        self.set_text_color(*(QUIET if quiet else INK))
+        self.multi_cell(0, size * 0.5, printable(text), align="L", new_x="LMARGIN", new_y="NEXT")
+        self.set_text_color(*INK)
+        self.ln(0.8)
+
+    def warning(self, text: str) -> None:
+        """Print a paragraph that must not be overlooked."""
+        self.set_font(FONT, "B", 9)
+        self.set_text_color(*WARN)
+        self.set_fill_color(*WASH)
+        self.multi_cell(0, 5, printable(text), align="L", fill=True, new_x="LMARGIN", new_y="NEXT")
+        self.set_text_color(*INK)
+        self.ln(1)
+
+
+def printable(text: str) -> str:
+    """Replace what the fonts of every reader lack by a question mark.
+
+    >>> printable("Größe 3 µm, 脳.png")
+    'Größe 3 µm, ?.png'
+    """
+    return text.encode("latin-1", "replace").decode("latin-1")
