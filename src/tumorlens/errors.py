@@ -101,3 +101,11 @@ class NotStoredError(StoreError):
 
 class ReviewError(TumorlensError):
     """A review that contradicts itself or names what is not known."""
+
+
+class ApiKeyError(TumorlensError):
+    """A key that cannot be made or ended as asked."""
+
+
+class JobError(TumorlensError):
+    """A batch that cannot be taken on."""

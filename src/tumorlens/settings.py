@@ -9,6 +9,19 @@ from typing import Any
 from tumorlens.errors import SettingsError
 
 ENVIRONMENT_PREFIX = "TUMORLENS_"
+_LEAST = {
+    "workers": 0,
+    "batch": 1,
+    "max_bytes": 1,
+    "max_pixels": 1,
+    "retention_days": 0,
+    "queue": 1,
+    "requests_per_minute": 1,
+    "max_request_bytes": 1,
+    "max_files": 1,
+    "receive_seconds": 1,
+}
+_YES_NO = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
 @dataclass(frozen=True)
@@ -21,10 +34,20 @@ class Settings:
     batch: int = 32  # scans per network call
     max_bytes: int = 64 * 2**20  # of one image file
     max_pixels: int = 40_000_000  # of one picture, checked before decoding
+    # Of services:
+    store: str = ""  # a file or postgresql:// URL; empty: a file in the user's data folder
+    keep_images: bool = False  # the prepared image with each answer; the scan never
+    keep_names: bool = False  # names of uploaded files, which may name patients
+    retention_days: int = 0  # after which answers are removed; 0: never
+    queue: int = 64  # requests that may wait for a worker; more are sent away
+    requests_per_minute: int = 6000  # of one key
+    max_request_bytes: int = 128 * 2**20  # of one request, with all its files
+    max_files: int = 1000  # of one request
+    receive_seconds: int = 30  # in which a request has to arrive whole
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, with the name of the setting."""
-        for name, least in (("workers", 0), ("batch", 1), ("max_bytes", 1), ("max_pixels", 1)):
+        for name, least in _LEAST.items():
             if getattr(self, name) < least:
                 fix = f"Give a whole number of at least {least}."
                 raise SettingsError(name, f"{getattr(self, name)} is below {least}", fix)
@@ -59,8 +82,12 @@ def load_settings(environment: Mapping[str, str] | None = None, **flags: Any) ->
 
 
 def _parsed(name: str, text: str, kind: Any) -> Any:
-    if kind is not int:
+    if kind is str:
         return text
+    if kind is bool:
+        if text.lower() not in _YES_NO:
+            raise SettingsError(name, f"{text!r} is neither yes nor no", "Set yes or no.")
+        return _YES_NO[text.lower()]
     try:
         return int(text)
     except ValueError:

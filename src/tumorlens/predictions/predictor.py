@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tumorlens import labels
 from tumorlens.errors import ImageError
-from tumorlens.images.raster import read_scan
+from tumorlens.images.raster import read_scan, read_scan_bytes
 from tumorlens.inputs.prepare import prepare
 from tumorlens.models.bundle import Bundle, load_bundle
 from tumorlens.models.engine import Engine
@@ -27,13 +27,12 @@ Reader = Callable[[], Scan]
 
 
 @dataclass(frozen=True)
-class _Ready:
-    """A scan on its way to the network."""
+class PreparedScan:
+    """A scan on its way to the network: it can wait here, where nothing but the head is left."""
 
-    position: int
     path: str
-    pixels: NDArray[np.uint8]
-    notes: tuple[str, ...]
+    pixels: NDArray[np.uint8]  # [side, side]
+    notes: tuple[str, ...] = ()
 
 
 class Predictor:
@@ -83,33 +82,18 @@ class Predictor:
             [(scan.source, lambda scan=scan: scan) for scan in scans], heatmaps
         )
 
-    def _predict_files(self, paths: Sequence[str | Path], heatmaps: bool) -> list[Prediction]:
-        return self._predict_batch([(str(path), self._reader(path)) for path in paths], heatmaps)
-
-    def _reader(self, path: str | Path) -> Reader:
+    def prepare_bytes(self, data: bytes, *, source: str) -> PreparedScan:
+        """Decode and prepare one scan that is in memory; raises an ImageError."""
         limits = self._settings
-        return lambda: read_scan(path, max_bytes=limits.max_bytes, max_pixels=limits.max_pixels)
+        scan = read_scan_bytes(
+            data, source=source, max_bytes=limits.max_bytes, max_pixels=limits.max_pixels
+        )
+        return PreparedScan(source, prepare(scan, self.bundle.spec).pixels, scan.notes)
 
-    def _predict_batch(
-        self, named: Sequence[tuple[str, Reader]], heatmaps: bool
+    def predict_prepared(
+        self, ready: Sequence[PreparedScan], *, heatmaps: bool = False
     ) -> list[Prediction]:
-        ready: list[_Ready] = []
-        answers: dict[int, Prediction] = {}
-        for position, (path, read) in enumerate(named):
-            try:
-                scan = read()
-                pixels = prepare(scan, self.bundle.spec).pixels
-                ready.append(_Ready(position, path, pixels, scan.notes))
-            except ImageError as error:
-                answers[position] = Prediction(
-                    path, bundle=self.bundle.version, error=f"{error.fact}. {error.fix}"
-                )
-        if ready:
-            found = self._answer(ready, heatmaps)
-            answers |= {item.position: answer for item, answer in zip(ready, found, strict=True)}
-        return [answers[position] for position in range(len(named))]
-
-    def _answer(self, ready: Sequence[_Ready], heatmaps: bool) -> list[Prediction]:
+        """Predict prepared scans, one or more, as one batch."""
         bundle = self.bundle
         raw = self._engine.run(np.stack([item.pixels for item in ready]))
         probabilities = calibrated(raw.logits, bundle.temperature)
@@ -126,6 +110,32 @@ class Predictor:
             )
             for row, item in enumerate(ready)
         ]
+
+    def _predict_files(self, paths: Sequence[str | Path], heatmaps: bool) -> list[Prediction]:
+        return self._predict_batch([(str(path), self._reader(path)) for path in paths], heatmaps)
+
+    def _reader(self, path: str | Path) -> Reader:
+        limits = self._settings
+        return lambda: read_scan(path, max_bytes=limits.max_bytes, max_pixels=limits.max_pixels)
+
+    def _predict_batch(
+        self, named: Sequence[tuple[str, Reader]], heatmaps: bool
+    ) -> list[Prediction]:
+        ready: dict[int, PreparedScan] = {}
+        answers: dict[int, Prediction] = {}
+        for position, (path, read) in enumerate(named):
+            try:
+                scan = read()
+                pixels = prepare(scan, self.bundle.spec).pixels
+                ready[position] = PreparedScan(path, pixels, scan.notes)
+            except ImageError as error:
+                answers[position] = Prediction(
+                    path, bundle=self.bundle.version, error=f"{error.fact}. {error.fix}"
+                )
+        if ready:
+            found = self.predict_prepared(list(ready.values()), heatmaps=heatmaps)
+            answers |= dict(zip(ready, found, strict=True))
+        return [answers[position] for position in range(len(named))]
 
 
 def summarize(

@@ -14,6 +14,8 @@ from tumorlens.inputs.prepare import InputSpec
 from tumorlens.models.bundle import Abstention, Bundle, Scope, load_bundle, write_bundle
 from tumorlens.models.engine import Engine
 from tumorlens.predictions.calibration import calibrated
+from tumorlens.predictions.golden import golden_answer
+from tumorlens.predictions.predictor import Predictor
 from tumorlens.reports.card import write_card
 from tumorlens.study.recipes import Recipe
 from tumorlens.study.training import calibrate
@@ -81,6 +83,8 @@ def make_bundle(
             threshold=choice["threshold"],
         ),
     )  # fmt: skip
+    golden = dict(golden_answer(Predictor(bundle)))
+    bundle = replace(bundle, details={**bundle.details, "golden": golden})
     write_bundle(bundle, write_card(bundle))
     return load_bundle(out)
 

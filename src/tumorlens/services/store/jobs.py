@@ -1,0 +1,135 @@
+"""Batches that survive a restart: prepared images wait in the store until they are answered.
+
+An answer and the removal of its waiting image are one transaction, so that no scan is lost or
+answered twice, whatever is killed in between, and several services may share the work.
+"""
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Select, delete, func, insert, select
+
+from tumorlens.errors import NotStoredError
+from tumorlens.predictions.predictor import PreparedScan
+from tumorlens.services.store.database import Store
+from tumorlens.services.store.history import (
+    NewPrediction,
+    decode_prepared,
+    encode_prepared,
+    insert_predictions,
+)
+from tumorlens.services.store.tables import JobRow, JobScanRow, PredictionRow
+from tumorlens.services.store.trail import Event, append, now
+
+
+@dataclass(frozen=True)
+class Job:
+    """A batch and how far it is."""
+
+    id: str
+    reader: str
+    created_at: str
+    total: int
+    answered: int  # with those that could not be read
+    failed: int
+
+    @property
+    def state(self) -> str:
+        """Say "running" or "done"."""
+        return "done" if self.answered >= self.total else "running"
+
+
+@dataclass(frozen=True)
+class JobScan:
+    """A prepared scan that waits."""
+
+    position: int
+    scan: PreparedScan
+    input_sha256: str
+    job: str = ""
+    reader: str = ""
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A batch on its way into the store."""
+
+    reader: str
+    waiting: Sequence[JobScan]
+    failed: Sequence[NewPrediction]  # those that could not be read
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+def save_job(store: Store, new: NewJob) -> None:
+    """Write a batch with all its waiting images, in one transaction."""
+    at, total = now(), len(new.waiting) + len(new.failed)
+    with store.writing() as connection:
+        row = {"id": new.id, "created_at": at, "reader": new.reader, "total": total}
+        connection.execute(insert(JobRow), [row])
+        append(connection, [Event(new.reader, "job submitted", new.id, {"total": total})], at=at)
+        if new.waiting:
+            connection.execute(insert(JobScanRow), [_row(new.id, item) for item in new.waiting])
+        insert_predictions(connection, new.failed)
+
+
+def waiting_scans(store: Store, *, limit: int = 16) -> list[JobScan]:
+    """Give scans that wait, those of the oldest job first."""
+    query = (
+        select(JobScanRow.__table__, JobRow.reader)
+        .join(JobRow, JobRow.id == JobScanRow.job)
+        .order_by(JobRow.created_at, JobScanRow.job, JobScanRow.position)
+        .limit(limit)
+    )
+    with store.reading() as connection:
+        return [_waiting(row) for row in connection.execute(query)]
+
+
+def save_answers(store: Store, answers: Sequence[NewPrediction]) -> None:
+    """Write answers of jobs, and remove their waiting images; one answered already is passed."""
+    with store.writing() as connection:
+        insert_predictions(connection, [item for item in answers if _taken(connection, item)])
+
+
+def get_job(store: Store, id: str, *, reader: str | None = None) -> Job:
+    """Give a batch; with `reader`, only if it is theirs. Raises NotStoredError."""
+    query = select(JobRow.__table__).where(JobRow.id == id)
+    if reader is not None:
+        query = query.where(JobRow.reader == reader)
+    with store.reading() as connection:
+        row = connection.execute(query).one_or_none()
+        if row is None:
+            raise NotStoredError("job", "is not in the store", "Submit it again.")
+        answered = connection.scalar(_count(id)) or 0
+        failed = connection.scalar(_count(id).where(PredictionRow.decision == "")) or 0
+    return Job(row.id, row.reader, row.created_at, row.total, answered, failed)
+
+
+def _count(job: str) -> Select[Any]:
+    return select(func.count()).select_from(PredictionRow).where(PredictionRow.job == job)
+
+
+def _taken(connection: Connection, answer: NewPrediction) -> bool:
+    row = JobScanRow
+    found = connection.execute(
+        delete(row).where(row.job == answer.job, row.position == answer.position)
+    )
+    return found.rowcount == 1
+
+
+def _row(job: str, item: JobScan) -> dict[str, Any]:
+    return {
+        "job": job,
+        "position": item.position,
+        "path": item.scan.path,
+        "notes": json.dumps(item.scan.notes),
+        "input_sha256": item.input_sha256,
+        "pixels": encode_prepared(item.scan.pixels),
+    }
+
+
+def _waiting(row: Any) -> JobScan:
+    scan = PreparedScan(row.path, decode_prepared(row.pixels), tuple(json.loads(row.notes)))
+    return JobScan(row.position, scan, row.input_sha256, row.job, row.reader)

@@ -1,0 +1,126 @@
+"""API keys: 256 random bits each, of which only a hash is kept.
+
+A plain SHA-256 is enough for secrets that nobody chose: there is no dictionary of them to try.
+"""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import insert, select, update
+
+from tumorlens.errors import ApiKeyError
+from tumorlens.services.store.database import Store
+from tumorlens.services.store.tables import KeyRow
+from tumorlens.services.store.trail import Event, append, now
+
+SCOPES = {
+    "predict": "send scans, and see one's own answers",
+    "read": "see and review every answer, the model and the metrics",
+    "admin": "everything, with the audit trail",
+}
+PREFIX = "tlk"
+
+
+@dataclass(frozen=True)
+class Key:
+    """What may be known of a key."""
+
+    id: str
+    name: str
+    scopes: frozenset[str]
+    created_at: str
+    expires_at: str | None
+    revoked_at: str | None
+
+    def is_valid(self, at: str) -> bool:
+        """Tell whether it opens anything at a time."""
+        return self.revoked_at is None and (self.expires_at is None or at < self.expires_at)
+
+
+def create_key(
+    store: Store,
+    name: str,
+    *,
+    scopes: frozenset[str] = frozenset({"predict"}),
+    days: int | None = None,
+    actor: str = "cli",
+) -> tuple[Key, str]:
+    """Make a key; gives it with its secret text, which cannot be had again."""
+    unknown = scopes - set(SCOPES)
+    if unknown or not scopes:
+        fact = f"has unknown scopes ({', '.join(sorted(unknown))})" if unknown else "has no scope"
+        raise ApiKeyError(name or "key", fact, f"Choose from {', '.join(SCOPES)}.")
+    id, at = secrets.token_hex(6), now()
+    secret = f"{PREFIX}_{id}_{secrets.token_urlsafe(32)}"
+    row = {
+        "id": id,
+        "name": name[:100],
+        "sha256": _digest(secret),
+        "scopes": " ".join(sorted(scopes)),
+        "created_at": at,
+        "expires_at": None if days is None else _later(days),
+        "revoked_at": None,
+    }
+    with store.writing() as connection:
+        connection.execute(insert(KeyRow), [row])
+        details = {"name": row["name"], "scopes": row["scopes"], "expires_at": row["expires_at"]}
+        append(connection, [Event(actor, "key created", id, details)], at=at)
+    return _key(row), secret
+
+
+def revoke_key(store: Store, id: str, *, actor: str = "cli") -> None:
+    """End a key; a service notices within seconds. Raises ApiKeyError for one that is not there."""
+    with store.writing() as connection:
+        found = connection.execute(
+            update(KeyRow)
+            .where(KeyRow.id == id, KeyRow.revoked_at.is_(None))
+            .values(revoked_at=now())
+        )
+        if not found.rowcount:
+            raise ApiKeyError(id, "is no key that is in use", "See `tumorlens keys list`.")
+        append(connection, [Event(actor, "key revoked", id)], at=now())
+
+
+def list_keys(store: Store) -> list[Key]:
+    """Give every key there was, oldest first."""
+    with store.reading() as connection:
+        rows = connection.execute(select(KeyRow.__table__).order_by(KeyRow.created_at)).mappings()
+        return [_key(row) for row in rows]
+
+
+def find_key(store: Store, secret: str) -> Key | None:
+    """Give the valid key that a secret belongs to."""
+    parts = secret.split("_", 2)
+    if len(parts) != 3 or parts[0] != PREFIX or len(secret) > 200:
+        return None
+    with store.reading() as connection:
+        query = select(KeyRow.__table__).where(KeyRow.id == parts[1])
+        row = connection.execute(query).mappings().one_or_none()
+    if row is None or not hmac.compare_digest(row["sha256"], _digest(secret)):
+        return None
+    key = _key(row)
+    return key if key.is_valid(now()) else None
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
+
+
+def _later(days: int) -> str:
+    at = datetime.now(UTC) + timedelta(days=days)
+    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _key(row: Any) -> Key:
+    return Key(
+        id=row["id"],
+        name=row["name"],
+        scopes=frozenset(row["scopes"].split()),
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
+    )

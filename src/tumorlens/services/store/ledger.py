@@ -1,0 +1,93 @@
+"""Group commits: what several threads write at one moment goes to the disk in one transaction.
+
+A promise is kept only when its transaction is on the disk, so an answer that was acknowledged is
+there after a kill; and because many answers share one wait for the disk, that costs little.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+from tumorlens.errors import StoreError, StoreFullError
+from tumorlens.services.store.database import Store, is_passing
+from tumorlens.services.store.history import NewPrediction, save_predictions
+
+MOST_IN_A_GROUP = 256
+PAUSE_SECONDS = (0.05, 1.0)  # between tries, doubled up to the second
+_Waiting = tuple[NewPrediction, Future[str]]
+
+
+class Ledger:
+    """Writes predictions for many threads; one thread of its own holds the pen."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        patience_seconds: float = 20.0,
+        on_commit: Callable[[int, float], None] = lambda count, seconds: None,
+    ) -> None:
+        self._store, self._patience, self._on_commit = store, patience_seconds, on_commit
+        self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
+        self._thread.start()
+
+    def submit(self, new: NewPrediction) -> Future[str]:
+        """Promise to write; the future gives the id once it is on the disk, or a StoreError."""
+        future: Future[str] = Future()
+        self._waiting.put((new, future))
+        return future
+
+    def close(self) -> None:
+        """Write what was promised, then stop."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        is_open = True
+        while is_open:
+            group = [self._waiting.get()]
+            while len(group) < MOST_IN_A_GROUP and group[-1] is not None:
+                try:
+                    group.append(self._waiting.get_nowait())
+                except queue.Empty:
+                    break
+            is_open = group[-1] is not None
+            self._settle([item for item in group if item is not None])
+
+    def _settle(self, group: Sequence[_Waiting]) -> None:
+        if not group:
+            return
+        started = time.monotonic()
+        try:
+            self._write([new for new, _ in group])
+        except Exception as error:  # noqa: BLE001 (whatever it is, those who wait must know)
+            if len(group) > 1 and not isinstance(error, StoreFullError) and not _passes(error):
+                for item in group:  # one bad row must not take the others with it
+                    self._settle([item])
+                return
+            for _, future in group:
+                future.set_exception(error)
+            return
+        for new, future in group:
+            future.set_result(new.id)
+        self._on_commit(len(group), time.monotonic() - started)
+
+    def _write(self, new: Sequence[NewPrediction]) -> None:
+        """Write, and try again while the server restarts or another process holds the lock."""
+        pause, end = PAUSE_SECONDS[0], time.monotonic() + self._patience
+        while True:
+            try:
+                save_predictions(self._store, new)
+                return
+            except StoreError as error:
+                if not _passes(error) or time.monotonic() > end:
+                    raise
+            time.sleep(pause)
+            pause = min(2 * pause, PAUSE_SECONDS[1])
+
+
+def _passes(error: Exception) -> bool:
+    return is_passing(error.__cause__)
