@@ -6,7 +6,7 @@ import sys
 import typer
 
 from tumorlens import __version__
-from tumorlens.cli import audit, bench, data, demo, explore, tune, use
+from tumorlens.cli import audit, bench, data, demo, explore, serve, tune, use
 from tumorlens.errors import MissingExtraError, TumorlensError
 
 BENCH_LIBRARIES = (
@@ -24,7 +24,19 @@ BENCH_LIBRARIES = (
     "plotly",
     "optuna",
 )
-EXTRAS: dict[str, str] = dict.fromkeys(BENCH_LIBRARIES, "train")
+SERVICE_LIBRARIES = (
+    "fastapi",
+    "uvicorn",
+    "sqlalchemy",
+    "alembic",
+    "prometheus_client",
+    "prometheus_fastapi_instrumentator",
+    "python_multipart",
+)
+EXTRAS: dict[str, str] = {
+    **dict.fromkeys(BENCH_LIBRARIES, "train"),
+    **dict.fromkeys(SERVICE_LIBRARIES, "service"),
+}
 
 app = typer.Typer(
     name="tumorlens",
@@ -35,7 +47,7 @@ app = typer.Typer(
     help="Brain tumors on CT and MRI slices: probability, type, heatmap, and honest figures. "
     "**Research use only.**",
 )
-for module in (demo, data, audit, explore, bench, tune, use):
+for module in (demo, data, audit, explore, bench, tune, use, serve):
     module.register(app)
 
 
@@ -63,7 +75,7 @@ def main() -> None:
         extra = EXTRAS.get((error.name or "").split(".")[0])
         if extra is None:
             raise
-        fix = f'Install the bench: pip install "tumorlens[{extra}]".'
+        fix = f'Install it: pip install "tumorlens[{extra}]".'
         _fail(MissingExtraError(error.name or "", "is not installed", fix))
     except KeyboardInterrupt:
         typer.echo("\nstopped", err=True)

@@ -1,4 +1,4 @@
-"""One scan whose answer is known: does this machine compute what the bundle's maker computed?
+"""One scan whose answer is known, to tell whether this machine computes what it should.
 
 `golden.png` is a phantom. A bundle keeps its own answer to it (`golden` in bundle.json), so a
 service can tell at its start that decoding, preparing and network still do what they did.

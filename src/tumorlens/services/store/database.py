@@ -97,6 +97,17 @@ def migrate(store: Store) -> None:
             raise StoreError(store.name, fact, "Update tumorlens, or name another store.") from e
 
 
+def is_writable(store: Store) -> bool:
+    """Tell whether a write would succeed now; what it writes is rolled back."""
+    try:
+        with store.writing() as connection:
+            connection.execute(text("UPDATE audit_head SET number = number"))
+            connection.rollback()
+    except StoreError:
+        return False
+    return True
+
+
 def named_error(error: DBAPIError, name: str) -> StoreError:
     """Say what a driver's error means; its own text may hold rows and is left out."""
     cause = error.orig

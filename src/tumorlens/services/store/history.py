@@ -20,7 +20,7 @@ from tumorlens.errors import NotStoredError
 from tumorlens.predictions.document import from_json, to_json
 from tumorlens.records import Heatmap, Prediction
 from tumorlens.services.store.database import Store
-from tumorlens.services.store.tables import PredictionRow
+from tumorlens.services.store.tables import JobRow, PredictionRow
 from tumorlens.services.store.trail import EXPIRED, PREDICTED, Event, append, document_hash, now
 
 
@@ -134,13 +134,28 @@ def iter_predictions(
         before = page[-1].number
 
 
-def expire_predictions(store: Store, *, before: str, actor: str = "service") -> int:
-    """Remove answers older than a time (ISO 8601, UTC) with their reviews; gives their count.
+def iter_job(store: Store, job: str) -> Iterator[StoredPrediction]:
+    """Give the answers of a batch in the order of its files."""
+    after = -1
+    while True:
+        query = _selected(Selection(job=job)).where(PredictionRow.position > after)
+        with store.reading() as connection:
+            page = connection.execute(query.order_by(PredictionRow.position).limit(500)).all()
+        if not page:
+            return
+        yield from map(_stored, page)
+        after = page[-1].position
 
-    The trail keeps its entries, which hold hashes and no picture, and gets one about this.
+
+def expire_predictions(store: Store, *, before: str, actor: str = "service") -> int:
+    """Remove answers and batches older than a time (ISO 8601, UTC); gives the count of answers.
+
+    Reviews go with their answers. The trail keeps its entries, which hold hashes and no picture,
+    and gets one about this.
     """
     with store.writing() as connection:
         gone = connection.execute(delete(PredictionRow).where(PredictionRow.created_at < before))
+        connection.execute(delete(JobRow).where(JobRow.created_at < before))
         if gone.rowcount:
             details = {"before": before, "count": gone.rowcount}
             append(connection, [Event(actor, EXPIRED, "predictions", details)], at=now())

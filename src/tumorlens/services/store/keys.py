@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import insert, select, update
@@ -15,7 +14,7 @@ from sqlalchemy import insert, select, update
 from tumorlens.errors import ApiKeyError
 from tumorlens.services.store.database import Store
 from tumorlens.services.store.tables import KeyRow
-from tumorlens.services.store.trail import Event, append, now
+from tumorlens.services.store.trail import Event, append, days_ago, now
 
 SCOPES = {
     "predict": "send scans, and see one's own answers",
@@ -62,7 +61,7 @@ def create_key(
         "sha256": _digest(secret),
         "scopes": " ".join(sorted(scopes)),
         "created_at": at,
-        "expires_at": None if days is None else _later(days),
+        "expires_at": None if days is None else days_ago(-days),
         "revoked_at": None,
     }
     with store.writing() as connection:
@@ -108,11 +107,6 @@ def find_key(store: Store, secret: str) -> Key | None:
 
 def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
-
-
-def _later(days: int) -> str:
-    at = datetime.now(UTC) + timedelta(days=days)
-    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _key(row: Any) -> Key:

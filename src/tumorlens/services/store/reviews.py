@@ -1,6 +1,7 @@
 """What readers say of answers: agree, or correct with a decision and a reason."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,18 +67,24 @@ def save_review(store: Store, review: Review, *, owner: str | None = None) -> Re
 
 def reviews_of(store: Store, prediction_id: str) -> list[Review]:
     """List the reviews of one answer, oldest first."""
-    query = select(ReviewRow.__table__).where(ReviewRow.prediction_id == prediction_id)
-    with store.reading() as connection:
-        rows = connection.execute(query.order_by(ReviewRow.number)).mappings().all()
-    return [_review(row) for row in rows]
+    return reviews_by_prediction(store, [prediction_id]).get(prediction_id, [])
 
 
-def latest_reviews(store: Store, prediction_ids: list[str]) -> dict[str, Review]:
-    """Give the last review of each answer that has one, by the answer's id."""
+def reviews_by_prediction(store: Store, prediction_ids: Sequence[str]) -> dict[str, list[Review]]:
+    """List the reviews of each answer that has some, oldest first, by the answer's id."""
     query = select(ReviewRow.__table__).where(ReviewRow.prediction_id.in_(prediction_ids))
     with store.reading() as connection:
         rows = connection.execute(query.order_by(ReviewRow.number)).mappings().all()
-    return {row["prediction_id"]: _review(row) for row in rows}
+    found: dict[str, list[Review]] = {}
+    for row in rows:
+        found.setdefault(row["prediction_id"], []).append(_review(row))
+    return found
+
+
+def latest_reviews(store: Store, prediction_ids: Sequence[str]) -> dict[str, Review]:
+    """Give the last review of each answer that has one, by the answer's id."""
+    found = reviews_by_prediction(store, prediction_ids)
+    return {id: reviews[-1] for id, reviews in found.items()}
 
 
 def _check(review: Review, decision: str, tumor_type: str) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 from typing import Any
 
@@ -54,7 +54,13 @@ class Verdict:
 
 def now() -> str:
     """Give the time as it is stored: ISO 8601, UTC, microseconds."""
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return days_ago(0)
+
+
+def days_ago(days: float) -> str:
+    """Give a time in the past, or with negative days to come, as it is stored."""
+    at = datetime.now(UTC) - timedelta(days=days)
+    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def append(connection: Connection, events: Iterable[Event], *, at: str) -> None:
@@ -70,6 +76,12 @@ def append(connection: Connection, events: Iterable[Event], *, at: str) -> None:
     if rows:
         connection.execute(insert(TrailRow), rows)
         connection.execute(update(TrailHead).values(number=number, hash=previous))
+
+
+def length(store: Store) -> int:
+    """Count the entries."""
+    with store.reading() as connection:
+        return connection.scalars(select(TrailHead.number)).one()
 
 
 def entries(store: Store, *, after: int = 0) -> Iterator[Entry]:

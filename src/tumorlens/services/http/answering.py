@@ -1,0 +1,104 @@
+"""From uploaded bytes to an answer that is on the disk; runs in a worker thread."""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from tumorlens.errors import ImageError
+from tumorlens.images.raster import SUFFIXES
+from tumorlens.predictions.predictor import PreparedScan
+from tumorlens.records import Prediction
+from tumorlens.services.http.form import Upload
+from tumorlens.services.http.service import Service
+from tumorlens.services.store.history import NewPrediction
+
+LONGEST_NAME = 120  # characters
+
+
+@dataclass(frozen=True)
+class Received:
+    """An upload that was looked at: prepared, or an error."""
+
+    index: int
+    name: str  # what the sender calls it, without what does not print
+    stored_name: str  # what the store and the documents call it
+    sha256: str
+    scan: PreparedScan | None
+    error: ImageError | None
+    milliseconds: float
+
+
+def receive(service: Service, uploads: Sequence[Upload]) -> list[Received]:
+    """Decode and prepare uploads, in order."""
+    return [_receive(service, index, upload) for index, upload in enumerate(uploads)]
+
+
+def _receive(service: Service, index: int, upload: Upload) -> Received:
+    started = time.perf_counter()
+    digest = hashlib.sha256(upload.data).hexdigest()
+    shown = clean_name(upload.name)
+    stored = shown if service.settings.keep_names and shown else nameless(digest, shown)
+    scan, error = None, None
+    try:
+        scan = service.predictor.prepare_bytes(upload.data, source=stored)
+    except ImageError as e:
+        error = e
+    spent = 1000 * (time.perf_counter() - started)
+    return Received(index, shown, stored, digest, scan, error, spent)
+
+
+def answer(service: Service, received: Received, *, reader: str, source: str) -> NewPrediction:
+    """Answer one prepared upload, with its heatmap; batches of one, as from every other door."""
+    assert received.scan is not None
+    started = time.perf_counter()
+    prediction = service.predictor.predict_prepared([received.scan], heatmaps=True)[0]
+    timings = {
+        "prepare": received.milliseconds,
+        "predict": 1000 * (time.perf_counter() - started),
+    }
+    service.metrics.answered(prediction, timings)
+    return NewPrediction(
+        prediction=prediction,
+        input_sha256=received.sha256,
+        bundle_sha256=service.predictor.bundle.sha256,
+        reader=reader,
+        source=source,
+        timings=timings,
+        keep=service.settings.keep_images,
+    )
+
+
+def unusable(service: Service, received: Received) -> Prediction:
+    """Give the Prediction of an upload that could not be used."""
+    error = received.error
+    assert error is not None
+    found = Prediction(
+        received.stored_name,
+        bundle=service.predictor.bundle.version,
+        error=f"{error.fact}. {error.fix}",
+    )
+    service.metrics.answered(found, {})
+    return found
+
+
+def clean_name(sent: str) -> str:
+    r"""Give the last part of a name as printable text; it is shown, and never opened.
+
+    >>> clean_name("..\\..\\etc/pass\x00wd")
+    'passwd'
+    """
+    last = sent.replace("\\", "/").rpartition("/")[2]
+    printable = "".join(letter for letter in last if letter.isprintable())
+    return printable.strip()[-LONGEST_NAME:]
+
+
+def nameless(digest: str, name: str) -> str:
+    """Give a name made of the scan's hash: the sender can find it, and it names nobody.
+
+    >>> nameless("0123456789abcdef" * 4, "Doe_Jane.PNG")
+    'scan-0123456789ab.png'
+    """
+    suffix = PurePosixPath(name).suffix.lower()
+    return f"scan-{digest[:12]}{suffix if suffix in SUFFIXES else ''}"

@@ -1,0 +1,63 @@
+"""The application: routes behind the door, problems for every error, a service while it lives."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from prometheus_fastapi_instrumentator import Instrumentator
+
+from tumorlens import __version__
+from tumorlens.predictions.document import NOTICE
+from tumorlens.services.http import (
+    problems,
+    routes_batch,
+    routes_docs,
+    routes_history,
+    routes_model,
+    routes_predict,
+    routes_v2,
+)
+from tumorlens.services.http.door import Door
+from tumorlens.services.http.openapi import KEYS, PROBLEMS, TAGS
+from tumorlens.services.http.service import start_service, stop_service
+from tumorlens.settings import Settings
+
+WITH_KEYS = (routes_predict, routes_batch, routes_history)
+
+
+def create_app(settings: Settings, *, needs_keys: bool) -> FastAPI:
+    """Make the application; nothing is loaded before it starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.service = start_service(settings, needs_keys=needs_keys)
+        yield
+        stop_service(app.state.service)
+
+    app = FastAPI(
+        title="Tumorlens",
+        summary="Brain tumors on CT and MRI slices: probability, type, heatmap.",
+        description=NOTICE,
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,  # its page would load a script from elsewhere
+        redoc_url=None,
+        openapi_tags=TAGS,
+        responses=PROBLEMS,
+        redirect_slashes=False,
+    )
+    problems.install(app)
+    for module in WITH_KEYS:
+        app.include_router(module.router, dependencies=KEYS)
+    for module in (routes_model, routes_v2, routes_docs):
+        app.include_router(module.router)
+    Instrumentator(
+        excluded_handlers=["/healthz", "/readyz", "/metrics"], should_group_untemplated=True
+    ).instrument(app)
+    app.add_middleware(
+        Door,
+        gate=lambda: app.state.service.gate,
+        most_bytes=settings.max_request_bytes,
+        seconds=settings.receive_seconds,
+    )
+    return app

@@ -1,0 +1,131 @@
+"""Who asks, and how often they may: API keys, and a bucket of requests for each."""
+
+import ipaddress
+import math
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tumorlens.services.http.problems import Refusal
+from tumorlens.services.store.database import Store
+from tumorlens.services.store.keys import SCOPES, find_key
+
+REMEMBER_SECONDS = 5.0  # that a key is not looked up again: a revoked one lives so long
+MOST_REMEMBERED = 4096
+LOCAL = "local"  # who asks where no key is needed
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks."""
+
+    id: str
+    scopes: frozenset[str]
+
+    @property
+    def sees(self) -> str | None:
+        """Whose answers may be seen: one's own, or None for all."""
+        return None if self.scopes & {"read", "admin"} else self.id
+
+    def may(self, scope: str) -> bool:
+        """Tell whether a scope is open to them."""
+        return bool(self.scopes & {scope, "admin"})
+
+
+@dataclass
+class _Bucket:
+    tokens: float
+    at: float
+
+
+class Gate:
+    """Turns keys into callers, and counts their requests; for several threads."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        needs_keys: bool,
+        per_minute: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.needs_keys = needs_keys
+        self._store, self._per_minute, self._clock = store, per_minute, clock
+        self._known: OrderedDict[str, tuple[Caller | None, float]] = OrderedDict()
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def remembered(self, secret: str) -> tuple[bool, Caller | None]:
+        """Tell whether a key was looked up lately, and who it is; never waits."""
+        if not self.needs_keys:
+            return True, Caller(LOCAL, frozenset(SCOPES))
+        with self._lock:
+            caller, until = self._known.get(secret, (None, 0.0))
+            return self._clock() < until, caller
+
+    def look_up(self, secret: str) -> Caller | None:
+        """Ask the store for a key, and remember the answer for a while."""
+        key = find_key(self._store, secret)
+        caller = None if key is None else Caller(key.id, key.scopes)
+        with self._lock:
+            self._known[secret] = (caller, self._clock() + REMEMBER_SECONDS)
+            if len(self._known) > MOST_REMEMBERED:
+                self._known.popitem(last=False)
+        return caller
+
+    def count(self, who: str) -> None:
+        """Take one request from a caller's bucket; raises Refusal where it is empty."""
+        now, most = self._clock(), float(self._per_minute)
+        with self._lock:
+            bucket = self._buckets.setdefault(who, _Bucket(most, now))
+            bucket.tokens = min(most, bucket.tokens + (now - bucket.at) * most / 60)
+            bucket.at = now
+            if len(self._buckets) > MOST_REMEMBERED:
+                self._buckets.popitem(last=False)
+            if bucket.tokens >= 1:
+                bucket.tokens -= 1
+                return
+            wait = math.ceil((1 - bucket.tokens) * 60 / most)
+        fact = f"{self._per_minute} requests a minute are allowed."
+        raise Refusal("too-many-requests", fact, retry_after=wait)
+
+
+def secret_of(headers: Mapping[bytes, bytes]) -> str:
+    """Give the key of a request, from `Authorization: Bearer` or `X-API-Key`."""
+    given = headers.get(b"authorization", b"").decode("latin-1")
+    scheme, _, secret = given.partition(" ")
+    if scheme.lower() == "bearer":
+        return secret.strip()
+    return headers.get(b"x-api-key", b"").decode("latin-1").strip()
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address to listen on is reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def check_local(headers: Mapping[bytes, bytes]) -> None:
+    """Refuse what a web page could make a browser on this machine send; where no key is needed.
+
+    Raises Refusal for a Host that is not this machine (DNS rebinding) and for an Origin that is
+    not the service itself.
+    """
+    host = headers.get(b"host", b"").decode("latin-1")
+    if not is_loopback(_without_port(host)):
+        raise Refusal("wrong-host", "Without keys the service answers to localhost alone.")
+    origin = headers.get(b"origin")
+    if origin is not None and origin.decode("latin-1") not in (f"http://{host}", f"https://{host}"):
+        raise Refusal("wrong-origin", "Use keys to call the service from web pages.")
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.rpartition(":")[0] if ":" in host else host

@@ -1,0 +1,143 @@
+"""Everything that can go wrong, as RFC 9457 problems: one row each.
+
+A problem says what was wrong with the request, never what was in it.
+"""
+
+import json
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from tumorlens import errors
+from tumorlens.services.http.log import log
+
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A row of the table."""
+
+    status: int
+    title: str
+
+
+KINDS: Mapping[str, Kind] = {
+    "bad-request": Kind(400, "The request cannot be read"),
+    "bad-form": Kind(400, "The form cannot be read"),
+    "no-key": Kind(401, "A valid API key is needed"),
+    "not-allowed": Kind(403, "The key does not allow this"),
+    "wrong-origin": Kind(403, "Requests from other web pages are refused"),
+    "not-found": Kind(404, "There is nothing here"),
+    "wrong-method": Kind(405, "The method does not fit the address"),
+    "too-slow": Kind(408, "The request did not arrive in time"),
+    "length-conflict": Kind(400, "The body is not as long as announced"),
+    "too-large": Kind(413, "The request is too large"),
+    "too-many-parts": Kind(413, "The form has too many parts"),
+    "long-address": Kind(414, "The address is too long"),
+    "wrong-media-type": Kind(415, "The media type is not taken here"),
+    "wrong-host": Kind(421, "The request is for another host"),
+    "not-valid": Kind(422, "The request does not make sense"),
+    "unusable-scan": Kind(422, "The scan cannot be used"),
+    "too-many-requests": Kind(429, "The key has used up its requests"),
+    "queue-full": Kind(429, "The service has all the work it can take"),
+    "large-headers": Kind(431, "The headers are too large"),
+    "internal": Kind(500, "The service failed"),
+    "not-ready": Kind(503, "The service is not ready"),
+    "store-failed": Kind(503, "The store does not answer"),
+    "store-full": Kind(507, "The store has no space left"),
+}
+
+
+class Refusal(HTTPException):
+    """A request that is turned away; `kind` is a row of KINDS."""
+
+    def __init__(
+        self, kind: str, detail: str, *, retry_after: int | None = None, **more: Any
+    ) -> None:
+        headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+        if KINDS[kind].status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        super().__init__(KINDS[kind].status, detail, headers)
+        self.kind, self.more = kind, more
+
+
+def problem(kind: str, detail: str, *, request_id: str = "", **more: Any) -> dict[str, Any]:
+    """Give the members of a problem; `error` is where the v2 protocol looks for the text."""
+    row = KINDS[kind]
+    named = {"request_id": request_id} if request_id else {}
+    return {
+        "type": f"/docs#{kind}",
+        "title": row.title,
+        "status": row.status,
+        "detail": detail,
+        "error": f"{row.title}: {detail}",
+        **named,
+        **more,
+    }
+
+
+def problem_response(refusal: Refusal, request_id: str) -> Response:
+    """Give a refusal as the response to a request."""
+    body = problem(refusal.kind, refusal.detail, request_id=request_id, **refusal.more)
+    return Response(
+        json.dumps(body), refusal.status_code, headers=refusal.headers, media_type=MEDIA_TYPE
+    )
+
+
+# The first class that fits gives the row.
+_ERRORS: tuple[tuple[type[Exception], str], ...] = (
+    (errors.ImageTooLargeError, "too-large"),
+    (errors.ImageError, "unusable-scan"),
+    (errors.NotStoredError, "not-found"),
+    (errors.StoreFullError, "store-full"),
+    (errors.StoreError, "store-failed"),
+    (errors.ReviewError, "not-valid"),
+    (errors.ReportError, "not-valid"),
+    (errors.JobError, "not-valid"),
+)
+_STATUSES = {404: "not-found", 405: "wrong-method", 400: "bad-request"}
+
+
+def as_refusal(error: Exception) -> Refusal:
+    """Say what an error means to who asked; an unknown one is ours, and is logged."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, RequestValidationError):
+        found = [
+            {"where": list(map(str, item["loc"])), "what": item["msg"]} for item in error.errors()
+        ]
+        return Refusal("not-valid", "See errors for each place.", errors=found)
+    if isinstance(error, HTTPException):
+        refusal = Refusal(_STATUSES.get(error.status_code, "bad-request"), str(error.detail))
+        refusal.headers = {**dict(error.headers or {}), **dict(refusal.headers or {})}
+        return refusal
+    for known, kind in _ERRORS:
+        if isinstance(error, known) and isinstance(error, errors.TumorlensError):
+            retry = 2 if kind == "store-failed" else None
+            return Refusal(kind, f"{error.fact}. {error.fix}", retry_after=retry)
+    log_failure(error)
+    return Refusal("internal", "The request id leads to it in the log.")
+
+
+def log_failure(error: BaseException) -> None:
+    """Log where an unknown error came from, without its text, which may quote the upload."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-8:]]
+    log("failure", error=type(error).__name__, places=places)
+
+
+def install(app: FastAPI) -> None:
+    """Make an application answer every error with a problem."""
+
+    def handle(request: Request, error: Exception) -> Response:
+        return problem_response(as_refusal(error), request.scope["state"]["request_id"])
+
+    for known in (HTTPException, RequestValidationError, errors.TumorlensError):
+        app.add_exception_handler(known, handle)

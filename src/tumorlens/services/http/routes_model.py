@@ -1,0 +1,78 @@
+"""What answers here, how it does, and whether it lives."""
+
+import json
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+
+from tumorlens.models.bundle import CARD
+from tumorlens.predictions.document import NOTICE
+from tumorlens.services.http.openapi import KEYS
+from tumorlens.services.http.problems import Refusal
+from tumorlens.services.http.routes_history import caller_of_history
+from tumorlens.services.http.schemas import Health, ModelDocument
+from tumorlens.services.http.service import caller_of, service_of
+from tumorlens.services.store.database import is_writable
+
+router = APIRouter(tags=["model"])
+
+
+@router.get("/v1/model", responses={200: {"model": ModelDocument}}, dependencies=KEYS)
+def model(request: Request) -> Response:
+    """Describe the bundle: hash, threshold and how it was chosen, limits, model card."""
+    caller_of_history(request)
+    service = service_of(request)
+    bundle = service.predictor.bundle
+    band = bundle.abstention
+    card = bundle.folder / CARD
+    document = {
+        "name": bundle.name,
+        "version": bundle.version,
+        "sha256": bundle.sha256,
+        "atoms": list(bundle.atoms),
+        "input": bundle.spec.to_json(),
+        "threshold": bundle.threshold,
+        "threshold_choice": dict(bundle.threshold_choice),
+        "abstention": {"low": band.low, "high": band.high, "error": band.error},
+        "temperature": bundle.temperature,
+        "self_test": service.self_test,
+        "card": card.read_text(encoding="utf-8") if card.is_file() else "",
+        "notice": NOTICE,
+    }
+    return Response(json.dumps(document), media_type="application/json")
+
+
+@router.get("/healthz", responses={200: {"model": Health}})
+def healthz() -> dict[str, str]:
+    """Tell that the process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", responses={200: {"model": Health}})
+def readyz(request: Request) -> dict[str, str]:
+    """Tell that the golden scan was answered and the store takes writes."""
+    check_ready(request)
+    return {"status": "ok"}
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"description": "Metrics.", "content": {"text/plain": {}}}},
+    dependencies=KEYS,
+)
+def metrics(request: Request) -> Response:
+    """Give the figures for Prometheus."""
+    caller_of(request, "read")
+    data = generate_latest(REGISTRY) + generate_latest(service_of(request).metrics.registry)
+    return Response(data, media_type=CONTENT_TYPE_LATEST)
+
+
+def check_ready(request: Request) -> None:
+    """Raise Refusal where a request would fail."""
+    service = service_of(request)
+    if not service.is_open:
+        raise Refusal("not-ready", "It is being stopped.", retry_after=5)
+    if not is_writable(service.store):
+        raise Refusal("not-ready", "The store takes no writes.", retry_after=5)

@@ -1,0 +1,228 @@
+"""The shapes of answers and requests, for OpenAPI; a test holds them against what is sent."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Id = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+Decision = Literal["tumor", "no tumor", "uncertain", "out of scope"]
+
+
+class Problem(BaseModel):
+    """A problem after RFC 9457."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: Annotated[int, Field(ge=400, le=599)]
+    detail: str
+    error: str
+    request_id: str
+
+
+class PredictionDocument(BaseModel):
+    """The Prediction of every door; probabilities are calibrated."""
+
+    schema_version: Literal[1]
+    notice: str
+    path: str
+    modality: Literal["ct", "mri", ""]
+    modality_probability: Probability | None
+    tumor_probability: Probability | None
+    decision: Literal["tumor", "no tumor", "uncertain", "out of scope", ""]
+    type: Literal["glioma", "meningioma", "pituitary", "undetermined", ""]
+    type_probabilities: dict[str, Probability]
+    threshold: Probability | None
+    bundle: str
+    notes: list[str]
+    error: str
+    atoms: dict[str, Probability]
+
+
+class Links(BaseModel):
+    """Where more of an answer is."""
+
+    self: str
+    heatmap: str
+    report: str
+    review: str
+
+
+class Attached(BaseModel):
+    """A file inside the answer."""
+
+    media_type: str
+    base64: str
+
+
+class Result(BaseModel):
+    """One scan's answer; without an id it could not be used, and is not stored."""
+
+    index: Annotated[int, Field(ge=0)]
+    name: str
+    id: Id | None
+    input_sha256: Sha256
+    prediction: PredictionDocument
+    timings_ms: dict[str, float]
+    heatmap: Attached | None = None
+    report: Attached | None = None
+    links: Links | None
+
+
+class Predicted(BaseModel):
+    """What POST /v1/predict gives."""
+
+    request_id: str
+    results: list[Result]
+
+
+class ReviewDocument(BaseModel):
+    """A stored review."""
+
+    id: Id
+    prediction_id: Id
+    reader: str
+    created_at: str
+    verdict: Literal["agree", "correct"]
+    decision: Decision
+    type: str
+    reason: str
+
+
+class ReviewRequest(BaseModel):
+    """A reader's word on an answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    verdict: Literal["agree", "correct"]
+    decision: Decision | None = None
+    type: Literal["glioma", "meningioma", "pituitary", "undetermined"] | None = None
+    reason: Annotated[str, Field(max_length=2000, description="Needed to correct.")] = ""
+
+
+class HistoryQuery(BaseModel):
+    """Which answers are meant."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    decision: Decision | None = None
+    modality: Literal["ct", "mri"] | None = None
+    bundle: Annotated[str | None, Field(max_length=200, description="As in an answer.")] = None
+    source: Annotated[str | None, Field(max_length=16, description="http, v2 or batch.")] = None
+    input_sha256: Sha256 | None = None
+    since: Annotated[datetime | None, Field(description="UTC where no zone is given.")] = None
+    until: Annotated[datetime | None, Field(description="Exclusive.")] = None
+    limit: Annotated[int, Field(ge=1, le=500, description="Answers on a page.")] = 100
+    before: Annotated[
+        int | None, Field(ge=1, le=2**31 - 1, description="From the link to the next page.")
+    ] = None
+    format: Annotated[Literal["json", "csv"], Field(description="csv gives all pages at once.")] = (
+        "json"
+    )
+
+
+class StoredDocument(BaseModel):
+    """An answer out of the store."""
+
+    id: Id
+    created_at: str
+    reader: str
+    source: str
+    job: Id | None
+    input_sha256: Sha256
+    bundle_sha256: Sha256
+    timings_ms: dict[str, float]
+    prediction: PredictionDocument
+    reviews: list[ReviewDocument]
+    links: Links
+
+
+class Page(BaseModel):
+    """A page of the history, newest first."""
+
+    predictions: list[StoredDocument]
+    next: Annotated[str | None, Field(description="The address of the next page.")]
+
+
+class JobDocument(BaseModel):
+    """A batch and how far it is."""
+
+    id: Id
+    created_at: str
+    state: Literal["running", "done"]
+    total: int
+    answered: int
+    failed: int
+    links: dict[str, str]
+
+
+class JobResult(BaseModel):
+    """The answers of a batch, in the order of its files."""
+
+    job: JobDocument
+    results: list["JobItem"]
+
+
+class JobItem(BaseModel):
+    """One scan of a batch."""
+
+    index: int
+    id: Id
+    input_sha256: Sha256
+    prediction: PredictionDocument
+    links: Links
+
+
+class ModelDocument(BaseModel):
+    """What answers here."""
+
+    name: str
+    version: str
+    sha256: Sha256
+    atoms: list[str]
+    input: dict[str, Any]
+    threshold: Probability
+    threshold_choice: dict[str, Any]
+    abstention: dict[str, float]
+    temperature: float
+    self_test: str
+    card: str
+    notice: str
+
+
+class Health(BaseModel):
+    """Whether it lives, or is ready."""
+
+    status: Literal["ok"]
+
+
+class TensorData(BaseModel):
+    """An input tensor of the Open Inference Protocol."""
+
+    name: str
+    shape: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=2)]
+    datatype: str
+    parameters: dict[str, Any] = {}
+    data: Annotated[
+        list[Any] | None, Field(description="Image files in base64; absent where sent as bytes.")
+    ] = None
+
+
+class RequestedOutput(BaseModel):
+    """An output that is asked for."""
+
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class InferRequest(BaseModel):
+    """An inference request of the Open Inference Protocol v2."""
+
+    id: Annotated[str, Field(max_length=200)] | None = None
+    parameters: dict[str, Any] = {}
+    inputs: Annotated[list[TensorData], Field(min_length=1)]
+    outputs: list[RequestedOutput] | None = None

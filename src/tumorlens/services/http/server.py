@@ -1,0 +1,92 @@
+"""Runs the application under uvicorn, with limits that stand before any request is whole."""
+
+import asyncio
+import gc
+import sys
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from tumorlens.errors import SettingsError
+from tumorlens.services.http.app import create_app
+from tumorlens.services.http.door import MOST_ADDRESS_BYTES, MOST_HEADER_BYTES
+from tumorlens.services.http.gate import is_loopback
+from tumorlens.settings import Settings
+
+HEADER_SECONDS = 10.0  # from a connection's start, or its last request, to whole headers
+IDLE_SECONDS = 15
+MOST_CONNECTIONS = 512
+DRAIN_SECONDS = 30
+SWITCH_SECONDS = 0.002  # threads take turns: half the latency of Python's own 0.005
+
+
+class GuardedProtocol(H11Protocol):
+    """HTTP/1.1 that waits only so long for headers; uvicorn itself would wait for ever."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Start the clock."""
+        super().connection_made(transport)
+        self._start_clock()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; whole headers stop the clock, others do not."""
+        cycle = self.cycle
+        super().data_received(data)
+        if self.cycle is not cycle:
+            self._stop_clock()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, under the same clock."""
+        super().on_response_complete()
+        if not self.transport.is_closing():
+            self._start_clock()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the clock."""
+        self._stop_clock()
+        super().connection_lost(exc)
+
+    def _start_clock(self) -> None:
+        self._stop_clock()
+        self._deadline = self.loop.call_later(HEADER_SECONDS + IDLE_SECONDS, self._too_slow)
+
+    def _stop_clock(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.abort()
+
+
+def serve(settings: Settings, *, host: str, port: int, needs_keys: bool) -> None:
+    """Serve until SIGTERM or Ctrl+C, then finish what was taken on.
+
+    Raises SettingsError for an address beyond this machine without keys.
+    """
+    if not needs_keys and not is_loopback(host):
+        fix = "Create a key (tumorlens keys create NAME), or listen on 127.0.0.1."
+        raise SettingsError(host, "is reached by others, and keys are off", fix)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    config = uvicorn.Config(
+        create_app(settings, needs_keys=needs_keys),
+        host=host,
+        port=port,
+        http=GuardedProtocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+        h11_max_incomplete_event_size=MOST_HEADER_BYTES + MOST_ADDRESS_BYTES,
+        proxy_headers=False,
+    )
+    gc.freeze()
+    uvicorn.Server(config).run()
