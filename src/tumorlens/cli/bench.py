@@ -11,10 +11,12 @@ from tumorlens.cli.runs import (
     Cache,
     Epochs,
     Folders,
+    InitOption,
     RecipeName,
     Seed,
     SplitFile,
     WeightsOption,
+    check_init,
     chosen_recipe,
     grouped_for,
     print_cross,
@@ -118,6 +120,7 @@ def train(
     epochs: Epochs = None,
     seed: Seed = None,
     weights: WeightsOption = None,
+    init: InitOption = None,
     name: Annotated[str, typer.Option(help="Name of the bundle.")] = "",
     cache: Cache = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where RUN left off.")] = False,
@@ -141,7 +144,7 @@ def train(
     if folds is not None:
         _cross_validate(
             cases, chosen, out=out, split_file=split_file, folds=folds, repeats=repeats,
-            weights=file, cache=cache, resume=resume, allow_leaks=allow_leaks,
+            weights=file, init=init, cache=cache, resume=resume, allow_leaks=allow_leaks,
         )  # fmt: skip
         return
     made = split_for(cases, split_file, out)
@@ -150,12 +153,14 @@ def train(
     from tumorlens.study.training.backend import load_backend
 
     load_backend()
+    if not allow_leaks:
+        check_init(init, made.groups, [key for key, part in made.parts.items() if part != "train"])
     from tumorlens.study.training.run import Job
     from tumorlens.study.training.run import train as run_training
 
     job = Job(
         recipe=chosen, split=made, out=out, cache=load_settings(cache=cache).cache_folder,
-        name=name or out.resolve().name, weights=file,
+        name=name or out.resolve().name, weights=file, start=init,
     )  # fmt: skip
     seen = counting("features of the frozen network") if chosen.head_epochs else nullcontext()
     with counting("preparing scans") as report, seen as looked, TrainingBars(chosen.epochs) as bars:
@@ -180,6 +185,7 @@ def _cross_validate(
     folds: int,
     repeats: int,
     weights: str,
+    init: Path | None,
     cache: str | None,
     resume: bool,
     allow_leaks: bool,
@@ -192,9 +198,12 @@ def _cross_validate(
 
     kept = out / "fold-1" / "split.csv"
     cases, groups = grouped_for(cases, split_file, kept, allow_leaks=allow_leaks)
+    if not allow_leaks:
+        keys = [case.key for case in cases]
+        check_init(init, dict(zip(keys, map(str, groups.groups), strict=True)), keys)
     job = CrossJob(
         recipe=recipe, folds=folds, repeats=repeats, out=out,
-        cache=load_settings(cache=cache).cache_folder, weights=weights,
+        cache=load_settings(cache=cache).cache_folder, weights=weights, start=init,
     )  # fmt: skip
     with counting("preparing scans") as report, TrainingBars(recipe.epochs) as bars:
         figures = cross_validate(

@@ -32,6 +32,15 @@ WeightsOption = Annotated[
         "Keras Applications without top.",
     ),
 ]
+InitOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--init",
+        metavar="RUN",
+        help="Start from the network of another run, of `pretrain` or `train`, instead of random "
+        "or ImageNet weights.",
+    ),
+]
 Cache = Annotated[str | None, typer.Option(help="Folder of prepared images.")]
 
 
@@ -95,6 +104,14 @@ def grouped_for(
             return cases, groups_of(made, cases)
     with counting("looking for copies") as report:
         return cases, splits.group_cases(cases, progress=report)
+
+
+def check_init(run: Path | None, groups: Mapping[str, str], held: list[str]) -> None:
+    """Refuse a run to start from that learned from what is held out here."""
+    from tumorlens.study.training.start import check_start
+
+    if run:
+        check_start(run, groups, held)
 
 
 def print_recipe(recipe: Any) -> None:

@@ -11,10 +11,12 @@ from tumorlens.cli.runs import (
     Cache,
     Epochs,
     Folders,
+    InitOption,
     RecipeName,
     Seed,
     SplitFile,
     WeightsOption,
+    check_init,
     chosen_recipe,
     print_recipe,
     split_for,
@@ -107,6 +109,7 @@ def size_curve(
     split_file: SplitFile = None,
     epochs: Epochs = None,
     weights: WeightsOption = None,
+    init: InitOption = None,
     cache: Cache = None,
     allow_leaks: AllowLeaks = False,
 ) -> None:
@@ -124,9 +127,11 @@ def size_curve(
     percents = _percents(shares)
     made = split_for(cases, split_file, out)
     parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
+    if not allow_leaks:
+        check_init(init, made.groups, [key for key, part in made.parts.items() if part != "train"])
     job = SizeJob(
         recipe=chosen, split=made, out=out, cache=load_settings(cache=cache).cache_folder,
-        shares=percents, seeds=seeds, same_updates=same_updates, weights=file,
+        shares=percents, seeds=seeds, same_updates=same_updates, weights=file, start=init,
     )  # fmt: skip
     print_recipe(chosen)
     with counting("preparing scans") as report:

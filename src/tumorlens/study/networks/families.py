@@ -27,6 +27,13 @@ _STANDARD: Mapping[str, Any] = {
     "scale": tuple(1 / (255 * deviation) for deviation in _DEVIATION),
     "offset": tuple(-mean / deviation for mean, deviation in zip(_MEAN, _DEVIATION, strict=True)),
 }
+# What a network may be shown instead of what its family was trained on, to do again what an
+# earlier system did wrong: factor and offset of grey levels.
+SEEN_AS: Mapping[str, Mapping[str, Any]] = {
+    "unit": {"scale": 1 / 255, "offset": 0.0},
+    "undivided": {"scale": 1.0, "offset": 0.0},
+    "vgg": {"scale": 1.0, "offset": (-103.939, -116.779, -123.68)},  # blue, green, red
+}
 # Their own scaling layers hold constants that ONNX export turns into inputs; ours do the same.
 _SCALED_HERE = {"include_preprocessing": False}
 

@@ -10,29 +10,39 @@ import keras
 from keras import layers
 
 from tumorlens.study.networks.exportable import exportable
-from tumorlens.study.networks.families import FAMILIES, Family
+from tumorlens.study.networks.families import FAMILIES, SEEN_AS, Family
 
 ALL_BLOCKS = -1
 
 
 def build_transfer(
-    side: int, atoms: int, *, family: str, dense: Sequence[int] = (), dropout: float = 0.2
+    side: int,
+    atoms: int,
+    *,
+    family: str,
+    dense: Sequence[int] = (),
+    dropout: float = 0.2,
+    seen_as: str = "",
 ) -> keras.Model:
     """Build uint8 [n, side, side, 1] -> logits [n, atoms], with random weights.
 
-    `dense` gives the widths of hidden layers between the pooled features and the logits.
+    `dense` gives the widths of hidden layers between the pooled features and the logits;
+    `seen_as` names a row of SEEN_AS instead of what the family was trained to see.
     """
     row = FAMILIES[family]
+    seen = SEEN_AS[seen_as] if seen_as else {"scale": row.scale, "offset": row.offset}
     scan = keras.Input((side, side, 1), dtype="uint8", name="scan")
     x = layers.Concatenate(name="channels")([scan] * 3)
-    x = layers.Rescaling(row.scale, offset=row.offset, name="seen")(x)
+    x = layers.Rescaling(**seen, name="seen")(x)
     backbone = exportable(application(row, side))
     x = layers.Activation("linear", name="features")(backbone(x))
     x = layers.GlobalAveragePooling2D(name="pooled")(x)
     for width in dense:
         x = layers.Dense(width, activation="relu")(x)
     x = layers.Dropout(dropout, name="dropout")(x)
-    return keras.Model(scan, layers.Dense(atoms, name="atoms")(x), name=f"transfer-{family}")
+    # The name also tells cached features apart, which weights alone would not.
+    name = f"transfer-{family}" + (f"-as-{seen_as}" if seen_as else "")
+    return keras.Model(scan, layers.Dense(atoms, name="atoms")(x), name=name)
 
 
 def application(family: Family, side: int, weights: str | None = None) -> keras.Model:

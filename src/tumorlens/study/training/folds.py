@@ -25,6 +25,7 @@ from tumorlens.study.training.fold_figures import cross_figures
 from tumorlens.study.training.loop import Watcher
 from tumorlens.study.training.plan import claim, write_json
 from tumorlens.study.training.run import Job, train
+from tumorlens.study.training.start import start_digest
 from tumorlens.writing import replacing_table
 
 INNER_PIECES = 6  # one of them is the validation part of a fold, about 17 % of its rest
@@ -43,6 +44,7 @@ class CrossJob:
     out: Path
     cache: Path  # of prepared images
     weights: str = ""  # as in a Job
+    start: Path | None = None  # as in a Job
 
     def folder(self, repeat: int, fold: int) -> Path:
         """Name the folder of one fold; both count from 1, and repeats go on counting."""
@@ -152,6 +154,7 @@ def _plan(job: CrossJob, groups: splits.Groups) -> dict[str, Any]:
         "cases": len(groups.groups),
         "groups": len(np.unique(groups.groups)),
         "audit": groups.audit,
+        **({"start": start_digest(job.start)} if job.start else {}),
     }
 
 
@@ -171,7 +174,7 @@ def _train_fold(
     parted = splits.apply_split(cases, split, allow_leaks=True)  # whole groups: it has none
     one = Job(
         recipe=replace(job.recipe, seed=job.recipe.seed + repeat - 1), split=split, out=folder,
-        cache=job.cache, name=folder.name, weights=job.weights,
+        cache=job.cache, name=folder.name, weights=job.weights, start=job.start,
     )  # fmt: skip
     keras.backend.clear_session()
     train(parted, one, watcher=watcher, progress=progress, extracting=extracting, resume=True)

@@ -27,8 +27,8 @@ from tumorlens.study.training.loop import STATE_FILE, Watcher, fit, predict_logi
 from tumorlens.study.training.monitor import validation_figures
 from tumorlens.study.training.parts import Part, prepare_part
 from tumorlens.study.training.staged import prepare_network
+from tumorlens.study.training.start import CONFIG_FILE, start_digest
 
-CONFIG_FILE = "config.json"
 LIBRARIES = ("tumorlens", "keras", "tensorflow-cpu", "tensorflow", "tf2onnx", "onnxruntime",
              "numpy", "opencv-python-headless", "scikit-learn")  # fmt: skip
 
@@ -43,6 +43,7 @@ class Job:
     cache: Path  # of prepared images
     name: str  # of the bundle
     weights: str = ""  # of the backbone: a file instead of what the recipe says
+    start: Path | None = None  # another run, whose network this one starts from
     steps: int = 0  # of an epoch; 0: as many as show each distinct picture about once
 
     @property
@@ -84,7 +85,7 @@ def train(
         steps=job.steps,
         prepare=lambda model: prepare_network(
             model, job.recipe, training=parts["train"], validation=validation, cache=job.cache,
-            weights=job.weights or job.recipe.weights, progress=extracting,
+            weights=job.weights or job.recipe.weights, start=job.start, progress=extracting,
         ),
     )  # fmt: skip
     draw_curves(trained.history, trained.best_epoch, job.out / "learning_curves.png")
@@ -93,7 +94,7 @@ def train(
         training=parts["train"].first_of_each_picture(), validation=validation,
         details={
             "data": {key: config[key] for key in ("split", "cases", "leaks")},
-            **{key: value for key, value in config.items() if key == "weights_sha256"},
+            **{key: config[key] for key in ("weights_sha256", "start") if key in config},
             "environment": _environment(),
         },
     )  # fmt: skip
@@ -127,9 +128,11 @@ def _config(cases: Sequence[Case], job: Job) -> dict[str, Any]:
     counts = Counter((case.split, case.dataset, case.label) for case in cases)
     file = {"weights_sha256": file_digest(Path(job.weights))} if job.weights else {}
     steps = {"steps": job.steps} if job.steps else {}
+    start = {"run": job.start.name, "sha256": start_digest(job.start)} if job.start else None
     return {
         **file,
         **steps,
+        **({"start": start} if start else {}),
         "recipe": job.recipe.to_json(),
         "split": job.split.fingerprint,
         "leaks": {"n": leak.n, "share": leak.share},

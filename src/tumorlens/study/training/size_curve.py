@@ -40,6 +40,7 @@ class SizeJob:
     seeds: int = 3
     same_updates: bool = False  # as many steps an epoch as all of train would have
     weights: str = ""  # as in a Job
+    start: Path | None = None  # as in a Job
 
     def __post_init__(self) -> None:
         """Refuse sizes that are none."""
@@ -105,6 +106,7 @@ def _plan(cases: Sequence[Case], job: SizeJob) -> dict[str, Any]:
         "split": job.split.fingerprint,
         "cases": len(cases),
         "same_updates": job.same_updates,
+        **({"start": str(job.start.name)} if job.start else {}),
     }
 
 
@@ -129,7 +131,10 @@ def _train_and_judge(
     taken = [c for c in cases if c.split != "train" or (c.group or c.key) in kept]
     recipe = replace(job.recipe, seed=job.recipe.seed + seed)
     steps = _pictures(learned, job) // recipe.batch if job.same_updates else 0
-    one = Job(recipe, job.split, folder, job.cache, folder.name, weights=job.weights, steps=steps)
+    one = Job(
+        recipe, job.split, folder, job.cache, folder.name, weights=job.weights, start=job.start,
+        steps=steps,
+    )  # fmt: skip
     clocks = time.perf_counter(), time.process_time()
     bundle = train(taken, one, watcher=_Silent(), resume=True)
     seconds, cpu = time.perf_counter() - clocks[0], time.process_time() - clocks[1]

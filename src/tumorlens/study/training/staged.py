@@ -13,6 +13,7 @@ from tumorlens.study.training.frozen import Views, frozen_features
 from tumorlens.study.training.head import FeatureSet, HeadPlan, train_head
 from tumorlens.study.training.monitor import validation_figures
 from tumorlens.study.training.parts import Part
+from tumorlens.study.training.start import load_start
 
 
 def prepare_network(
@@ -23,13 +24,18 @@ def prepare_network(
     validation: Part,
     cache: Path,
     weights: str,
+    start: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> float | None:
     """Load `weights` into a fresh network and, if the recipe says so, train its head alone.
 
-    `weights` is "imagenet", "none" or a file. Gives the training loss of the head, or None.
+    `weights` is "imagenet", "none" or a file; `start` is another run, whose network is taken
+    instead. Gives the training loss of the head, or None.
     """
-    load_weights(model, NETWORKS[recipe.network].family, weights)
+    if start:
+        load_start(model, start)
+    else:
+        load_weights(model, NETWORKS[recipe.network].family, weights)
     if not recipe.head_epochs:
         return None
     training = training.first_of_each_picture()  # augmented views say more than copies

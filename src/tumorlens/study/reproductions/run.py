@@ -1,0 +1,159 @@
+"""One arm after the other, each once: trained, asked, and its answers kept in a table."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tumorlens import labels
+from tumorlens.models.bundle import load_bundle
+from tumorlens.predictions.predictor import Predictor
+from tumorlens.records import Case, Prediction
+from tumorlens.settings import load_settings
+from tumorlens.study import splits
+from tumorlens.study.audit.tables import read_groups
+from tumorlens.study.datasets.index import read_cases
+from tumorlens.study.recipes import IMAGENET, REPRODUCTIONS, Recipe
+from tumorlens.study.reproductions.arms import FOLDS, SOURCES, Arm, Source
+from tumorlens.study.reproductions.protocols import divide, held_out_sets, tested_rows
+from tumorlens.study.splits import Groups, Split
+from tumorlens.study.training.folds import CrossJob, cross_validate
+from tumorlens.study.training.loop import Watcher
+from tumorlens.study.training.run import Job, train
+from tumorlens.study.training.start import check_start
+from tumorlens.writing import replacing_table
+
+ANSWERS_FILE = "answers.csv"
+ANSWER = ("repeat", "fold", "case", "label", "group", "tumor_probability", "threshold")
+COLUMNS: tuple[str, ...] = (*ANSWER, *labels.ATOMS)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where scans are, and where runs go."""
+
+    data: Path  # holds a folder for each data set
+    runs: Path
+    audit: Path  # of all sets together, so that copies across sets are known
+    cache: Path
+    weights: str = ""  # of MobileNet: a file instead of a download
+
+
+def run_source(source: Source, bench: Bench, *, watcher: Watcher) -> Path:
+    """Train the network that others start from, unless it is there; give its folder."""
+    out = bench.runs / source.name
+    if not (out / "bundle" / "bundle.json").exists():
+        learned = _read(bench, source.folders)
+        cases = learned + _read(bench, source.held)
+        groups = read_groups(bench.audit, cases)
+        parts = held_out_sets(cases, groups, held=source.held)
+        split = _split_of(out, cases, parts, groups)
+        _train(learned, split, source.made, out, bench, watcher=watcher)
+    return out
+
+
+def run_arm(arm: Arm, bench: Bench, *, watcher: Watcher) -> list[dict[str, str]]:
+    """Train an arm unless its answers are there, and give them, a row per case and repeat."""
+    out = bench.runs / arm.name
+    if not (out / ANSWERS_FILE).exists():
+        cases = _read(bench, (REPRODUCTIONS[arm.system].data_set,))
+        groups = read_groups(bench.audit, cases)
+        run = _run_folds if arm.protocol == FOLDS else _run_once
+        _write(run(arm, cases, groups, bench, watcher=watcher), out / ANSWERS_FILE)
+    with (out / ANSWERS_FILE).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _run_folds(
+    arm: Arm, cases: list[Case], groups: Groups, bench: Bench, *, watcher: Watcher
+) -> list[dict[str, Any]]:
+    job = CrossJob(
+        recipe=arm.made, folds=5, repeats=arm.repeats, out=bench.runs / arm.name,
+        cache=bench.cache, weights=_weights(arm.made, bench),
+        start=_start(arm, cases, bench),
+    )  # fmt: skip
+    cross_validate(cases, groups, job, watcher=watcher, resume=True)
+    with (job.out / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if not row["error"]]
+
+
+def _run_once(
+    arm: Arm, cases: list[Case], groups: Groups, bench: Bench, *, watcher: Watcher
+) -> list[dict[str, Any]]:
+    out = bench.runs / arm.name
+    parts, known = divide(cases, groups, protocol=arm.protocol)
+    split = _split_of(out, cases, parts, known)
+    start = _start(arm, cases, bench)
+    _train(cases, split, arm.made, out, bench, watcher=watcher, start=start)
+    tested = tested_rows(cases, [split.parts[case.key] for case in cases], protocol=arm.protocol)
+    held = [cases[i] for i in tested]
+    found = Predictor(load_bundle(out / "bundle"), load_settings()).predict([c.path for c in held])
+    return [
+        _row(case, p, group=f"g{groups.groups[i]:05d}")
+        for case, p, i in zip(held, found, tested, strict=True)
+        if not p.error
+    ]
+
+
+def _train(
+    cases: Sequence[Case],
+    split: Split,
+    recipe: Recipe,
+    out: Path,
+    bench: Bench,
+    *,
+    watcher: Watcher,
+    start: Path | None = None,
+) -> None:
+    keras.backend.clear_session()
+    job = Job(
+        recipe, split, out, bench.cache, out.name, weights=_weights(recipe, bench), start=start
+    )
+    parted = splits.apply_split(cases, split, allow_leaks=True)  # faults are left in on purpose
+    train(parted, job, watcher=watcher, resume=True)
+
+
+def _start(arm: Arm, cases: Sequence[Case], bench: Bench) -> Path | None:
+    """Give the run an arm starts from, which has seen none of its cases and no copy of them."""
+    if not arm.start:
+        return None
+    together = [*cases, *_read(bench, SOURCES[arm.start].folders)]
+    numbers = read_groups(bench.audit, together).groups
+    groups = {case.key: str(number) for case, number in zip(together, numbers, strict=True)}
+    check_start(bench.runs / arm.start, groups, [case.key for case in cases])
+    return bench.runs / arm.start
+
+
+def _weights(recipe: Recipe, bench: Bench) -> str:
+    return bench.weights if recipe.weights == IMAGENET else ""
+
+
+def _split_of(out: Path, cases: Sequence[Case], parts: Sequence[str], groups: Groups) -> Split:
+    """Read the run's own split, so that it goes on as it began, or write it."""
+    kept = out / "split.csv"
+    return splits.read_split(kept) if kept.exists() else splits.write_split(
+        kept, cases, parts, groups=groups
+    )  # fmt: skip
+
+
+def _read(bench: Bench, names: Sequence[str]) -> list[Case]:
+    return read_cases([bench.data / name for name in names])
+
+
+def _row(case: Case, prediction: Prediction, *, group: str) -> dict[str, Any]:
+    return {
+        "repeat": "1", "fold": "1", "case": case.key, "label": case.label, "group": group,
+        "tumor_probability": f"{prediction.tumor_probability:.9g}",
+        "threshold": f"{prediction.threshold:.9g}",
+        **{atom: f"{value:.6g}" for atom, value in prediction.atoms.items()},
+    }  # fmt: skip
+
+
+def _write(rows: Sequence[dict[str, Any]], out: Path) -> None:
+    with replacing_table(out) as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", restval="")
+        writer.writeheader()
+        writer.writerows(rows)
