@@ -75,9 +75,15 @@ class TrainingBars:
     def epoch(self, row: Mapping[str, float], is_best: bool) -> None:
         """Print the line of one epoch."""
         self._bars.update(self._epochs, completed=row["epoch"])
+        told = _validated(row) if "val_loss" in row else f"spread {row['spread']:.3f}"
         console.print(
-            f"epoch {row['epoch']:3.0f}  loss {row['loss']:.4f}  val {row['val_loss']:.4f}  "
-            f"AUC CT {row['val_auc_ct']:.4f} MRI {row['val_auc_mri']:.4f}  "
-            f"type {row['val_type_accuracy']:.3f}  {row['images_per_s']:.0f} img/s"
-            f"{'  best' if is_best else ''}"
+            f"epoch {row['epoch']:3.0f}  loss {row['loss']:.4f}  {told}  "
+            f"{row['images_per_s']:.0f} img/s{'  best' if is_best else ''}"
         )
+
+
+def _validated(row: Mapping[str, float]) -> str:
+    return (
+        f"val {row['val_loss']:.4f}  AUC CT {row['val_auc_ct']:.4f} MRI {row['val_auc_mri']:.4f}  "
+        f"type {row['val_type_accuracy']:.3f}"
+    )

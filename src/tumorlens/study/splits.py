@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from tumorlens.errors import LeakError, SplitError
+from tumorlens.labels import UNLABELED
 from tumorlens.records import Case
 from tumorlens.study.audit.copies import find_copies
 from tumorlens.study.audit.groups import Groups, group_links
@@ -76,6 +77,20 @@ def split_cases(
         inside = _one_fold(strata[rest], groups.groups[rest], share=val / (1 - test), seed=seed + 1)
         parts[rest[inside]] = "val"
     _fill_gaps(parts, strata, groups.groups, needed=("test", "val") if val > 0 else ("test",))
+    return parts.tolist()
+
+
+def split_with_unlabeled(cases: Sequence[Case], groups: Groups) -> list[str]:
+    """Assign parts as `split_cases` does; a scan without a label follows its group, or is train."""
+    labeled = np.array([case.label != UNLABELED for case in cases], bool)
+    parts = np.full(len(cases), "train", object)
+    if labeled.any():
+        own = np.flatnonzero(labeled)
+        inside = Groups(groups.groups[own], groups.pictures[own], groups.audit)
+        parts[own] = split_cases([cases[i] for i in own.tolist()], inside)
+    part_of = dict(zip(groups.groups[labeled].tolist(), parts[labeled].tolist(), strict=True))
+    for i in np.flatnonzero(~labeled).tolist():
+        parts[i] = part_of.get(int(groups.groups[i]), "train")
     return parts.tolist()
 
 

@@ -5,15 +5,17 @@ from pathlib import Path
 
 from tumorlens.errors import TrainingError
 from tumorlens.study.recipes.everyday import EVERYDAY
+from tumorlens.study.recipes.pretraining import PRETRAININGS, Pretraining, find_pretraining
 from tumorlens.study.recipes.recipe import IMAGENET, NO_WEIGHTS, Recipe
 from tumorlens.study.recipes.reproduction import Reproduction, describe
 from tumorlens.study.recipes.seeds import SEEDS
 from tumorlens.study.recipes.spaces import Choices, Range, Space, read_space, space_of
 from tumorlens.study.recipes.stored import read_recipe, write_recipe
 
-__all__ = ["IMAGENET", "NO_WEIGHTS", "RECIPES", "REPRODUCTIONS", "Choices", "Range", "Recipe",
-           "Reproduction", "Space", "describe", "find_recipe", "read_recipe", "read_space",
-           "space_of", "write_recipe"]  # fmt: skip
+__all__ = ["IMAGENET", "NO_WEIGHTS", "PRETRAININGS", "RECIPES", "REPRODUCTIONS", "Choices",
+           "Pretraining", "Range", "Recipe", "Reproduction", "Space", "describe",
+           "find_pretraining", "find_recipe", "read_recipe", "read_space", "space_of",
+           "write_recipe"]  # fmt: skip
 
 REPRODUCTIONS: Mapping[str, Reproduction] = {found.recipe.name: found for found in SEEDS}
 RECIPES: Mapping[str, Recipe] = {

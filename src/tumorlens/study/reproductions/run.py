@@ -1,5 +1,6 @@
 """One arm after the other, each once: trained, asked, and its answers kept in a table."""
 
+import contextlib
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from tumorlens.study.reproductions.arms import FOLDS, SOURCES, Arm, Source
 from tumorlens.study.reproductions.protocols import divide, held_out_sets, tested_rows
 from tumorlens.study.splits import Groups, Split
 from tumorlens.study.training.folds import CrossJob, cross_validate
-from tumorlens.study.training.loop import Watcher
+from tumorlens.study.training.loop import HISTORY_FILE, Row, Watcher, read_history
 from tumorlens.study.training.run import Job, train
 from tumorlens.study.training.start import check_start
 from tumorlens.writing import replacing_table
@@ -45,14 +46,38 @@ class Bench:
 def run_source(source: Source, bench: Bench, *, watcher: Watcher) -> Path:
     """Train the network that others start from, unless it is there; give its folder."""
     out = bench.runs / source.name
-    if not (out / "bundle" / "bundle.json").exists():
+    if len(read_history(out / HISTORY_FILE)) < source.epochs_run:
         learned = _read(bench, source.folders)
         cases = learned + _read(bench, source.held)
         groups = read_groups(bench.audit, cases)
         parts = held_out_sets(cases, groups, held=source.held)
         split = _split_of(out, cases, parts, groups)
-        _train(learned, split, source.made, out, bench, watcher=watcher)
+        with contextlib.suppress(_Enough):
+            until = _Until(watcher, source.epochs_run)
+            _train(learned, split, source.made, out, bench, watcher=until)
     return out
+
+
+class _Enough(Exception):
+    """Ends a run whose state is written."""
+
+
+@dataclass(frozen=True)
+class _Until:
+    """Hears a run for another, and ends it after some epochs."""
+
+    watcher: Watcher
+    epochs: int
+
+    def batch(self, epoch: int, done: int, total: int, loss: float) -> None:
+        """Hand on."""
+        self.watcher.batch(epoch, done, total, loss)
+
+    def epoch(self, row: Row, is_best: bool) -> None:
+        """Hand on, and end it where that was the last."""
+        self.watcher.epoch(row, is_best)
+        if row["epoch"] >= self.epochs:
+            raise _Enough
 
 
 def run_arm(arm: Arm, bench: Bench, *, watcher: Watcher) -> list[dict[str, str]]:

@@ -29,3 +29,17 @@ def draw_curves(history: Sequence[Mapping[str, float]], best_epoch: int, out: Pa
         axes.legend(fontsize=8)
     figure.savefig(out, dpi=120)
     plt.close(figure)
+
+
+def draw_pretraining(history: Sequence[Mapping[str, float]], out: Path) -> None:
+    """Draw the loss of pretraining, and how far the projections are from a collapse."""
+    epochs = [row["epoch"] for row in history]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    left.plot(epochs, [row["loss"] for row in history])
+    left.set(xlabel="epoch", ylabel="loss", title="Loss of pretraining")
+    right.plot(epochs, [row["spread"] for row in history])
+    right.set(xlabel="epoch", ylim=(0, 1.1), title="Spread (0: collapsed, 1: isotropic)")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    figure.savefig(out, dpi=120)
+    plt.close(figure)

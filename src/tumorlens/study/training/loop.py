@@ -66,6 +66,14 @@ def compile_network(recipe: Recipe, *, atoms: int, steps: int) -> keras.Model:
         # Also where only the head has learned: it did so under these statistics.
         keep = recipe.weights != NO_WEIGHTS or recipe.head_epochs > 0
         freeze(model, family, blocks=recipe.tuned_blocks, keep_statistics=keep)
+    optimizer = optimizer_of(recipe, steps=steps)
+    model.compile(optimizer=optimizer, loss=SetLoss(), jit_compile=False)
+    optimizer.build(model.trainable_variables)
+    return model
+
+
+def optimizer_of(recipe: Recipe, *, steps: int) -> keras.Optimizer:
+    """Give AdamW with the recipe's schedule: warm-up, then a cosine; `steps` is per epoch."""
     warmup = int(recipe.warmup_epochs * steps)
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0 if warmup else recipe.learning_rate,
@@ -76,9 +84,7 @@ def compile_network(recipe: Recipe, *, atoms: int, steps: int) -> keras.Model:
     )
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay, clipnorm=1.0)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    model.compile(optimizer=optimizer, loss=SetLoss(), jit_compile=False)
-    optimizer.build(model.trainable_variables)
-    return model
+    return optimizer
 
 
 def build_network(recipe: Recipe, *, side: int, atoms: int) -> keras.Model:
