@@ -52,14 +52,10 @@ def run_source(source: Source, bench: Bench, *, watcher: Watcher) -> Path:
         groups = read_groups(bench.audit, cases)
         parts = held_out_sets(cases, groups, held=source.held)
         split = _split_of(out, cases, parts, groups)
-        with contextlib.suppress(_Enough):
+        with contextlib.suppress(StopIteration):
             until = _Until(watcher, source.epochs_run)
             _train(learned, split, source.made, out, bench, watcher=until)
     return out
-
-
-class _Enough(Exception):
-    """Ends a run whose state is written."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,7 @@ class _Until:
         """Hand on, and end it where that was the last."""
         self.watcher.epoch(row, is_best)
         if row["epoch"] >= self.epochs:
-            raise _Enough
+            raise StopIteration  # the state of the epoch is written
 
 
 def run_arm(arm: Arm, bench: Bench, *, watcher: Watcher) -> list[dict[str, str]]:
