@@ -14,7 +14,7 @@ import typer
 from tumorlens import labels
 from tumorlens.cli import app
 from tumorlens.study.datasets.registry import DATASETS
-from tumorlens.study.recipes import RECIPES
+from tumorlens.study.recipes import PRETRAININGS, RECIPES
 
 REFERENCE = Path(__file__).with_name("reference")
 _BLOCK = re.compile(r"(<!-- table: ([a-z]+) -->\n).*?(<!-- end -->)", re.S)
@@ -131,12 +131,28 @@ def recipes() -> str:
     return _table(("field", *(f"`{name}`" for name in plain)), rows)
 
 
+def pretraining() -> str:
+    """Set the recipes of pretraining out, and the fields that mean something there."""
+    rows = [
+        (
+            f"`{name}`", found.recipe.summary, found.recipe.network,
+            f"{found.recipe.train_side} of {found.recipe.side}", str(found.recipe.epochs),
+            str(found.recipe.batch), ", ".join(map(str, found.projector)),
+            f"{found.least_area:g}", found.source,
+        )
+        for name, found in PRETRAININGS.items()
+    ]  # fmt: skip
+    return _table(("recipe", "what it does", "network", "pixels", "epochs", "batch", "projector",
+                   "least area of a view", "source"), rows)  # fmt: skip
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "commands": commands,
     "atoms": atoms,
     "names": names,
     "datasets": datasets,
     "recipes": recipes,
+    "pretraining": pretraining,
 }
 
 if __name__ == "__main__":

@@ -264,10 +264,10 @@ def evaluate(
 
 @recipes_app.command("list")
 def list_recipes() -> None:
-    """List the recipes. Example: `tumorlens recipes list`."""
-    from tumorlens.study.recipes import RECIPES
+    """List the recipes, those of pretraining last. Example: `tumorlens recipes list`."""
+    from tumorlens.study.recipes import PRETRAININGS, RECIPES
 
-    for recipe in RECIPES.values():
+    for recipe in (*RECIPES.values(), *(found.recipe for found in PRETRAININGS.values())):
         typer.echo(f"{recipe.name:25} {recipe.epochs:3} epochs  {recipe.side} px  {recipe.summary}")
 
 
@@ -281,9 +281,12 @@ def show_recipe(
     """
     from textwrap import fill
 
-    from tumorlens.study.recipes import REPRODUCTIONS, describe, find_recipe
+    from tumorlens.study.recipes import PRETRAININGS, REPRODUCTIONS, describe, find_recipe
 
-    for key, value in find_recipe(name).to_json().items():
+    fields = find_recipe(name).to_json() if name not in PRETRAININGS else {
+        **PRETRAININGS[name].recipe.to_json(), **PRETRAININGS[name].to_json()
+    }  # fmt: skip
+    for key, value in fields.items():
         typer.echo(f"{key:18} {value}")
     if name in REPRODUCTIONS:
         typer.echo()
