@@ -17,7 +17,7 @@ from tumorlens.records import Case
 from tumorlens.study.audit.groups import Groups
 from tumorlens.study.explore import montage, separation
 from tumorlens.study.explore.drawing import draw_difference, draw_pictures, file_name
-from tumorlens.study.explore.hypotheses import Evidence, judge
+from tumorlens.study.explore.judging import Evidence, judge
 from tumorlens.study.explore.montage import may_be_shown, show_sample
 from tumorlens.study.explore.permutation import Significance
 from tumorlens.study.explore.pictures import (

@@ -6,6 +6,8 @@ import pytest
 
 from tumorlens.images.raster import read_scan
 from tumorlens.inputs import chunks
+from tumorlens.inputs.cache import prepare_files
+from tumorlens.inputs.prepare import InputSpec
 from tumorlens.study.audit import fingerprints as module
 from tumorlens.study.audit.fingerprints import (
     ORIENTATIONS,
@@ -271,3 +273,19 @@ def test_what_was_finished_before_a_stop_is_kept(tmp_path, reads, monkeypatch, f
     assert prints.usable.all()
     np.testing.assert_array_equal(prints.hashes, whole.hashes)
     np.testing.assert_array_equal(frames(prints), frames(whole))
+
+
+def test_scans_are_prepared_on_the_way_as_they_would_be_alone(write_image, tmp_path, monkeypatch):
+    paths = [write_image(draw_phantom("mri", "glioma", seed=s).pixels, f"{s}.png") for s in (1, 2)]
+    paths += [write_image(np.zeros((64, 64), np.uint8), "blank.png")]
+    spec = InputSpec(side=64)
+    expected = prepare_files(paths, spec, cache=tmp_path / "alone")
+    fingerprint(paths, cache=tmp_path / "both", spec=spec)
+    with monkeypatch.context() as patch:
+        patch.setattr("tumorlens.inputs.cache.prepare", None)  # all usable ones are found ready
+        patch.setattr("tumorlens.inputs.cache._prepare_chunk", lambda paths, _: [
+            expected.errors[2] for path in paths if path.name == "blank.png"
+        ])  # fmt: skip
+        found = prepare_files(paths, spec, cache=tmp_path / "both")
+    assert (found.pixels == expected.pixels).all()
+    assert list(found.errors) == list(expected.errors) == [2]

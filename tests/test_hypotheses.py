@@ -21,11 +21,10 @@ from tumorlens.study.explore.hypotheses import (
     REFUTED,
     SUPPORTED,
     UNDECIDED,
-    Evidence,
     Judgment,
     by_interval,
-    judge,
 )
+from tumorlens.study.explore.judging import Evidence, judge
 from tumorlens.study.explore.permutation import compare_groups
 from tumorlens.study.explore.pictures import TESTED_SIDE, Difference
 from tumorlens.study.explore.unseen import Unseen, measure_unseen
@@ -36,7 +35,7 @@ RNG_SEED = 5
 
 def exploration(**parts: Any) -> Any:
     """What a verdict looks at of an exploration."""
-    nothing: dict[str, Any] = {"detection": {}, "studies": {}, "shortcuts": ()}
+    nothing: dict[str, Any] = {"cases": (), "detection": {}, "studies": {}, "shortcuts": ()}
     return SimpleNamespace(**(nothing | parts))
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tumorlens.errors import BlankImageError, BundleError, ImageError
 from tumorlens.images.raster import read_scan_bytes
+from tumorlens.inputs import prepare as module
 from tumorlens.inputs.prepare import InputSpec, carry_mask, find_head, load_spec, prepare
 from tumorlens.records import Scan
 from tumorlens.study.phantom import draw_phantom
@@ -279,6 +280,24 @@ def test_any_picture_gives_a_whole_square_or_an_image_error(seed, height, width,
             return
     assert square.shape == (96, 96)
     assert square.max() > 0
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    shape=st.tuples(st.integers(1, 12), st.integers(1, 40)),
+    levels=st.integers(1, 6),
+    border=st.integers(0, 3),
+)
+def test_paper_is_only_ruled_out_where_there_is_none(seed, shape, levels, border):
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, levels + 1, shape).astype(np.float32)
+    pixels = np.pad(pixels, border, constant_values=float(rng.integers(0, levels + 1)))
+    shortened = module._without_bright_border(pixels)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_may_have_paper", lambda _pixels: True)
+        whole = module._without_bright_border(pixels)
+    assert (shortened == whole).all()
 
 
 @pytest.mark.parametrize("largest", [1e30, 3.4e38])

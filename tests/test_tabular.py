@@ -194,7 +194,7 @@ def test_rows_that_grow_together_correlate_fully():
 def test_the_fast_auc_is_that_of_scikit_learn(rows):
     truth, scores, weights = (np.array(column) for column in zip(*rows, strict=True))
     truth = truth.astype(bool)
-    found = separation._ranked(truth, scores.astype(float))(weights.astype(float))
+    found = separation.ranked(truth, scores.astype(float))(weights.astype(float))
     used = weights > 0
     if truth[used].all() or not truth[used].any():
         assert np.isnan(found)

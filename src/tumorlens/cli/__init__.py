@@ -6,7 +6,7 @@ import sys
 import typer
 
 from tumorlens import __version__
-from tumorlens.cli import audit, bench, data, demo, explore, pretrain, serve, tune, use
+from tumorlens.cli import audit, bench, data, demo, explore, hypotheses, pretrain, serve, tune, use
 from tumorlens.errors import MissingExtraError, TumorlensError
 
 BENCH_LIBRARIES = (
@@ -47,7 +47,7 @@ app = typer.Typer(
     help="Brain tumors on CT and MRI slices: probability, type, heatmap, and honest figures. "
     "**Research use only.**",
 )
-for module in (demo, data, audit, explore, bench, pretrain, tune, use, serve):
+for module in (demo, data, audit, explore, hypotheses, bench, pretrain, tune, use, serve):
     module.register(app)
 
 

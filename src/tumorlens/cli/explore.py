@@ -35,7 +35,9 @@ def explore(
     ] = None,
     experiments: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Results of training runs (JSON), for H3 and H6."),
+        typer.Option(
+            metavar="FILE", help="Results of trainings, as `tumorlens hypotheses` keeps them."
+        ),
     ] = None,
     side: Annotated[
         int | None, typer.Option(min=32, max=1024, help="Pixels of the prepared square.")
@@ -55,41 +57,33 @@ def explore(
     from tumorlens.study import splits
     from tumorlens.study.datasets.index import read_cases
     from tumorlens.study.explore.experiments import read_experiments
-    from tumorlens.study.explore.hypotheses import Evidence, judge
-    from tumorlens.study.explore.page import render_exploration
-    from tumorlens.study.explore.record import explore_figures, write_exploration
-    from tumorlens.study.explore.run import explore as run_exploration
-    from tumorlens.writing import replacing
+    from tumorlens.study.explore.study import PAGE, study_set
 
     cases = read_cases(folders)
-    results = read_experiments(experiments) if experiments else {}
+    results = read_experiments(experiments) if experiments else ()
     if split_file:
         parts = splits.parts_in(split_file, cases)
         cases = [replace(case, split=p or None) for case, p in zip(cases, parts, strict=True)]
-    folder = load_settings(cache=cache).cache_folder
+    kept = load_settings(cache=cache).cache_folder
     spec = InputSpec() if side is None else replace(InputSpec(), side=side)
-    groups = _groups(cases, audit, folder)
-    found = run_exploration(cases, spec, cache=folder, groups=groups, steps=counting)
-    judgments = judge(Evidence(found, _unseen(cases, split_file, bundle), results))
-    figures = explore_figures(
-        found, judgments, folders=[str(f) for f in folders], now=datetime.now(UTC)
-    )
-    with counting("drawing") as report:
-        drawn = write_exploration(found, figures, out, progress=report)
-        with replacing(out / "explore.html") as partial:
-            partial.write_text(render_exploration(figures, drawn), encoding="utf-8")
-    _print(figures)
-    typer.echo(out / "explore.html")
+    figures = study_set(
+        cases, spec, out=out, cache=kept, groups=found_groups(cases, audit, kept, spec),
+        unseen=_unseen(cases, split_file, bundle), experiments=results,
+        folders=[str(f) for f in folders], now=datetime.now(UTC), steps=counting,
+    )  # fmt: skip
+    print_study(figures)
+    typer.echo(out / PAGE)
 
 
-def _groups(cases: list[Any], audit: Path | None, cache: Path) -> Any:
+def found_groups(cases: list[Any], audit: Path | None, cache: Path, spec: Any) -> Any:
+    """Read the groups of an audit, or look for copies and prepare scans by `spec` on the way."""
     from tumorlens.study import splits
     from tumorlens.study.audit.tables import read_groups
 
     if audit:
         return read_groups(audit, cases)
     with counting("looking for copies") as report:
-        return splits.group_cases(cases, cache=cache, progress=report)
+        return splits.group_cases(cases, cache=cache, spec=spec, progress=report)
 
 
 def _unseen(cases: list[Any], split_file: Path | None, bundle: str) -> Any:
@@ -103,7 +97,8 @@ def _unseen(cases: list[Any], split_file: Path | None, bundle: str) -> Any:
         return measure_unseen(cases, split_file, predictor, progress=report)
 
 
-def _print(figures: dict) -> None:
+def print_study(figures: dict) -> None:
+    """Print each verdict with its figures."""
     console.print(
         f"{figures['n']} scans, {figures['unreadable']} unreadable, "
         f"{figures['groups']} independent groups"

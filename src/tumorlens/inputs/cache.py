@@ -46,8 +46,7 @@ def prepare_files(
     progress: Progress | None = None,
 ) -> PreparedSet:
     """Prepare files, each distinct content once; keep the results under `cache`."""
-    folder = cache / "prepared" / _spec_key(spec)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _folder(cache, spec)
     hashes = hash_files(paths)
     stored = load_index(folder)
     first_of: dict[str, int] = {}
@@ -67,6 +66,23 @@ def prepare_files(
         if progress:
             progress(done, len(paths))
     return _gather(paths, hashes, folder, spec, errors)
+
+
+def keep_prepared(
+    hashes: Sequence[str], pixels: NDArray[np.uint8], spec: InputSpec, *, cache: Path
+) -> None:
+    """Keep squares, [n, side, side], that were prepared elsewhere, by the hash of their files."""
+    folder = _folder(cache, spec)
+    stored = load_index(folder)
+    new = [row for row, key in enumerate(hashes) if key not in stored]
+    if new:
+        write_chunk(folder, [hashes[row] for row in new], pixels[new])
+
+
+def _folder(cache: Path, spec: InputSpec) -> Path:
+    folder = cache / "prepared" / _spec_key(spec)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _spec_key(spec: InputSpec) -> str:

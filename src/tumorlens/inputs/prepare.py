@@ -132,6 +132,8 @@ def _shrink(pixels: NDArray[np.float32], longest: int) -> NDArray[np.float32]:
 
 def _without_bright_border(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Darken rows and columns at the edges that are bright from end to end, as paper is."""
+    if not _may_have_paper(pixels):
+        return pixels
     dark, bright = map(float, np.percentile(pixels, [1.0, 99.0]))
     page = pixels
     for axis in (0, 1):
@@ -140,6 +142,19 @@ def _without_bright_border(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         if edge.any() and not edge.all():
             page = np.where(np.expand_dims(edge, axis), np.float32(dark), page)
     return page
+
+
+def _may_have_paper(pixels: NDArray[np.float32]) -> bool:
+    """Rule paper out without percentiles, which cost more than all else here.
+
+    Few pixels lie above the 99th percentile, and none above the largest value: so the mean says
+    how low that percentile can be at most.
+    """
+    least, most = float(pixels.min()), float(pixels.max())
+    above = 0.01 + 2 / pixels.size
+    bright = float(pixels.mean(dtype=np.float64)) - above * (most - least)
+    edges = (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])
+    return max(float(edge.min()) for edge in edges) > (least + max(least, bright)) / 2
 
 
 def _foreground(small: NDArray[np.float32], source: str) -> NDArray[np.uint8]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from tumorlens.errors import LeakError, SplitError
+from tumorlens.inputs.prepare import InputSpec
 from tumorlens.labels import UNLABELED
 from tumorlens.records import Case
 from tumorlens.study.audit.copies import find_copies
@@ -49,11 +50,15 @@ def group_cases(
     cases: Sequence[Case],
     *,
     cache: Path | None = None,
+    spec: InputSpec | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Groups:
-    """Group cases by verified copies, neighboring slices, patient and given group."""
+    """Group cases by verified copies, neighboring slices, patient and given group.
+
+    With `spec` scans are prepared on the way, where they will be asked for next.
+    """
     paths = [case.path for case in cases]
-    return group_links(cases, find_copies(paths, cache=cache, progress=progress))
+    return group_links(cases, find_copies(paths, cache=cache, spec=spec, progress=progress))
 
 
 def split_cases(

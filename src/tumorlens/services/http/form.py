@@ -103,7 +103,7 @@ def read_form(body: bytes, content_type: str, *, most_files: int) -> Form:
     if not 1 <= len(boundary) <= 70:
         raise Refusal("bad-form", "The boundary has to have 1 to 70 characters.")
     reader = _Reader(most_files)
-    callbacks: "MultipartCallbacks" = {
+    callbacks: MultipartCallbacks = {
         "on_part_begin": reader.begin,
         "on_part_data": reader.part_data,
         "on_part_end": reader.part_end,

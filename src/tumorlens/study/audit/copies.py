@@ -17,6 +17,7 @@ from scipy.cluster.hierarchy import DisjointSet
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from tumorlens.inputs.prepare import InputSpec
 from tumorlens.settings import load_settings
 from tumorlens.study.audit.candidates import candidate_pairs
 from tumorlens.study.audit.fingerprints import ORIENTATIONS, VIEWS, Fingerprints, fingerprint
@@ -58,16 +59,18 @@ def find_copies(
     paths: Sequence[Path],
     *,
     cache: Path | None = None,
+    spec: InputSpec | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Link]:
     """Link files of the same picture, and neighboring slices of one head.
 
-    What is computed of a file is kept in the `cache` folder (None: the user's own). The pairs of
+    What is computed of a file is kept in the `cache` folder (None: the user's own), with `spec`
+    the prepared scan as well. The pairs of
     one picture are listed, but for those that only a chain of copies joins and that no longer
     look alike themselves; files of equal pixels, if more than 200, as a star around the first.
     """
     folder = cache or load_settings().cache_folder
-    return link_copies(fingerprint(paths, cache=folder, progress=progress))
+    return link_copies(fingerprint(paths, cache=folder, spec=spec, progress=progress))
 
 
 def link_copies(prints: Fingerprints) -> list[Link]:

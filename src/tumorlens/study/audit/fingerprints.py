@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import BlankImageError, ImageError
 from tumorlens.images.raster import read_scan
+from tumorlens.inputs.cache import keep_prepared
 from tumorlens.inputs.chunks import Place, Rows, hash_files, in_chunks, load_index, write_chunk
-from tumorlens.inputs.prepare import find_head
+from tumorlens.inputs.prepare import InputSpec, find_head, prepare
 from tumorlens.records import Scan
 
 THUMB_SIDE = 96
@@ -73,11 +75,14 @@ def fingerprint(
     paths: Sequence[Path],
     *,
     cache: Path,
+    spec: InputSpec | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Fingerprints:
     """Read each distinct content once and keep what was computed under `cache`.
 
-    Unreadable files are marked, not raised, and tried again the next time.
+    Unreadable files are marked, not raised, and tried again the next time. With `spec` the scans
+    that are read are prepared as well, for `prepare_files` to find: to decode a file and to find
+    its head is most of either work.
     """
     folder = cache / "fingerprints" / f"v{_METHOD}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -89,37 +94,55 @@ def fingerprint(
             first.setdefault(key, position)
     done = len(paths) - len(first)
     for positions in in_chunks(list(first.values())):
-        rows, good = _print_files([paths[p] for p in positions])
+        rows, good, prepared = _print_files([paths[p] for p in positions], spec)
+        keys = [content[p] for p in positions]
         if good.any():
-            keys = [content[p] for p, is_good in zip(positions, good, strict=True) if is_good]
-            write_chunk(folder, keys, rows[good])
+            write_chunk(folder, [keys[i] for i in np.flatnonzero(good)], rows[good])
+        if spec and prepared:
+            names = [keys[i] for i in prepared]
+            keep_prepared(names, np.stack(list(prepared.values())), spec, cache=cache)
         done += len(positions)
         if progress:
             progress(done, len(paths))
     return _gather(content, load_index(folder))
 
 
-def _print_files(paths: Sequence[Path]) -> tuple[NDArray, NDArray[np.bool_]]:
+def _print_files(
+    paths: Sequence[Path], spec: InputSpec | None
+) -> tuple[NDArray, NDArray[np.bool_], dict[int, NDArray[np.uint8]]]:
     rows, good = np.zeros(len(paths), PRINT), np.zeros(len(paths), bool)
+    prepared: dict[int, NDArray[np.uint8]] = {}
 
     def one(i: int) -> None:
         try:
             scan = read_scan(paths[i])
         except ImageError:
             return
-        _fill(rows[i], scan)
+        head = _head(scan)
+        _fill(rows[i], scan, head)
         good[i] = True
+        if spec and head is not None:
+            with suppress(BlankImageError):
+                prepared[i] = prepare(scan, spec, head=head).pixels
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(one, range(len(paths))))
-    return rows, good
+    return rows, good, prepared
 
 
-def _fill(row: np.void, scan: Scan) -> None:
+def _head(scan: Scan) -> NDArray[np.bool_] | None:
+    try:
+        return find_head(scan)
+    except BlankImageError:
+        return None
+
+
+def _fill(row: np.void, scan: Scan, head: NDArray[np.bool_] | None) -> None:
     grey = np.ascontiguousarray(scan.pixels)
     digest = hashlib.sha256(repr(grey.shape).encode() + grey.tobytes()).digest()
     row["pixels"] = np.frombuffer(digest, np.uint8)
-    pictures = (grey, _content_crop(scan), _without_edge(grey))
+    crop = grey if head is None else _content_crop(grey, head)
+    pictures = (grey, crop, _without_edge(grey))
     for view, picture in enumerate(pictures):
         row["hashes"][view] = perceptual_hashes(picture)
     for view, picture in enumerate(pictures[:2]):
@@ -151,13 +174,9 @@ def _without_edge(picture: NDArray) -> NDArray:
     return np.rint(resized).astype(picture.dtype) if picture.dtype == np.int8 else resized
 
 
-def _content_crop(scan: Scan) -> NDArray[np.float32]:
-    try:
-        head = find_head(scan)
-    except BlankImageError:
-        return scan.pixels
+def _content_crop(grey: NDArray[np.float32], head: NDArray[np.bool_]) -> NDArray[np.float32]:
     rows, columns = np.flatnonzero(head.any(1)), np.flatnonzero(head.any(0))
-    crop = scan.pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    crop = grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return np.ascontiguousarray(crop)
 
 

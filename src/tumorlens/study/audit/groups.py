@@ -20,6 +20,11 @@ class Groups:
     pictures: NDArray[np.int64]  # [n] copies alone
     audit: str = ""  # fingerprint of the search that found them, 16 hex digits
 
+    def take(self, rows: Sequence[int]) -> "Groups":
+        """Keep some cases, by position."""
+        chosen = np.array(rows, np.int64)
+        return Groups(self.groups[chosen], self.pictures[chosen], self.audit)
+
 
 def group_links(cases: Sequence[Case], links: Sequence[Link]) -> Groups:
     """Group cases by what links them, and by the patient and group of their own data set."""

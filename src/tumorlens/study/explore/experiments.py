@@ -3,9 +3,10 @@
 `{"schema": 1, "experiments": [...]}`, where an experiment has an `id`, a `measure` (what its
 figures are, such as "AUC on another set") and one of:
 
-- `pairs`: `[{"seed": 0, "without": 0.93, "with": 0.95}, ...]`, one row per seed;
+- `pairs`: `[{"seed": 0, "without": 0.93, "with": 0.95}, ...]`, one row per seed, and in
+  `where` what they were tested on, if there are several;
 - `matrix`: `{TRAINED ON: {TESTED ON: {"auc", "auc_low", "auc_high", "n"}}}`, where copies that
-  two sets share were removed from the tested one.
+  two sets share were removed from the tested one. Sets are named as `set_name` does.
 """
 
 import json
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tumorlens import labels
 from tumorlens.errors import CasesError
 
 SCHEMA = 1
@@ -39,6 +41,7 @@ class Cell:
     auc_low: float
     auc_high: float
     n: int
+    n_groups: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,17 @@ class Experiment:
     measure: str
     pairs: tuple[Pair, ...] = ()
     matrix: Mapping[str, Mapping[str, Cell]] | None = None
+    where: str = "all"
 
 
-def read_experiments(path: Path) -> dict[str, Experiment]:
-    """Read a file of results, by id.
+def set_name(dataset: str, label: str) -> str:
+    """Name the scans of one modality in a data set: "bohaju MRI"."""
+    modality = labels.modality_of(label)
+    return f"{dataset} {modality.upper()}" if modality else dataset
+
+
+def read_experiments(path: Path) -> tuple[Experiment, ...]:
+    """Read a file of results.
 
     Raises CasesError where it is missing, of another schema, or holds what is no figure from 0
     to 1.
@@ -65,7 +75,7 @@ def read_experiments(path: Path) -> dict[str, Experiment]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
         fact = f"cannot be read as results of experiments ({type(e).__name__}: {e})"
         raise CasesError(path, fact, FIX) from e
-    return {experiment.id: experiment for experiment in found}
+    return tuple(found)
 
 
 def _experiment(row: Mapping[str, Any]) -> Experiment:
@@ -79,14 +89,16 @@ def _experiment(row: Mapping[str, Any]) -> Experiment:
         trained: {tested: _cell(cell) for tested, cell in columns.items()}
         for trained, columns in matrix.items()
     }  # fmt: skip
-    return Experiment(str(row["id"]), str(row["measure"]), pairs, cells)
+    where = str(row.get("where", "all"))
+    return Experiment(str(row["id"]), str(row["measure"]), pairs, cells, where)
 
 
 def _cell(cell: Mapping[str, Any]) -> Cell:
     auc, low, high = (_share(cell[name]) for name in ("auc", "auc_low", "auc_high"))
     if not low <= auc <= high:
         raise ValueError(f"the AUC {auc} lies outside its interval {low} to {high}")
-    return Cell(auc, low, high, int(cell["n"]))
+    groups = cell.get("n_groups")
+    return Cell(auc, low, high, int(cell["n"]), None if groups is None else int(groups))
 
 
 def _share(value: Any) -> float:

@@ -1,7 +1,9 @@
 """How well features tell tumor from healthy: each alone, and three models of all of them."""
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -86,7 +88,7 @@ def score_auc(
 def _aucs(
     scores: Mapping[str, NDArray], truth: NDArray, groups: NDArray, resamples: int
 ) -> dict[str, float]:
-    measures = {name: _ranked(truth, column) for name, column in scores.items()}
+    measures = {name: ranked(truth, column) for name, column in scores.items()}
     return with_intervals(
         lambda weights: {name: auc(weights) for name, auc in measures.items()},
         groups,
@@ -94,8 +96,8 @@ def _aucs(
     )
 
 
-def _ranked(truth: NDArray, scores: NDArray) -> Callable[[NDArray[np.float64]], float]:
-    """Sort once, so that the AUC of a thousand resamples takes no sorting."""
+def ranked(truth: NDArray, scores: NDArray) -> Callable[[NDArray[np.float64]], float]:
+    """Give the AUC as a function of weights, [n]; it sorts once for a thousand resamples."""
     known = np.isfinite(scores)
     place = np.unique(scores, return_inverse=True)[1]
 
@@ -130,7 +132,7 @@ def compare_models(
     folds = list(_folds(truth, groups, count=count, seed=seed))
     scores, losses = {}, {}
     for done, (name, build) in enumerate(MODELS.items(), start=1):
-        # Tables are small: on a busy machine threads wait for one another longer than they work.
+        # Folds run side by side; threads inside of them would wait for one another.
         with threadpool_limits(1):
             scores[name], losses[name] = _held_out(build, values, truth, folds=folds, seed=seed)
         if progress:
@@ -169,18 +171,33 @@ def _held_out(
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
     """Give held-out scores, [n], and for each fold the loss of AUC by feature, [f]."""
     scores, losses = np.full(len(truth), np.nan), []
-    for train, test in folds:
-        empty = ~np.isfinite(values[train]).any(0)  # a feature that training never saw
-        known = np.where(empty, 0.0, values)
-        model = build(seed).fit(known[train], truth[train])
-        scores[test] = model.predict_proba(known[test])[:, 1]
-        if 0 < truth[test].sum() < len(test):
-            shuffled = permutation_importance(
-                model, known[test], truth[test],
-                scoring="roc_auc", n_repeats=SHUFFLES, random_state=seed,
-            )  # fmt: skip
-            losses.append(shuffled["importances_mean"])
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        answers = pool.map(lambda fold: _one_fold(build(seed), values, truth, fold, seed), folds)
+        for (_, test), (found, loss) in zip(folds, answers, strict=True):
+            scores[test] = found
+            losses += [] if loss is None else [loss]
     return scores, losses
+
+
+def _one_fold(
+    model: Any,
+    values: NDArray[np.float64],
+    truth: NDArray[np.bool_],
+    fold: tuple[NDArray, NDArray],
+    seed: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    train, test = fold
+    empty = ~np.isfinite(values[train]).any(0)  # a feature that training never saw
+    known = np.where(empty, 0.0, values)
+    model.fit(known[train], truth[train])
+    scores = model.predict_proba(known[test])[:, 1]
+    if not 0 < truth[test].sum() < len(test):
+        return scores, None
+    shuffled = permutation_importance(
+        model, known[test], truth[test],
+        scoring="roc_auc", n_repeats=SHUFFLES, random_state=seed,
+    )  # fmt: skip
+    return scores, shuffled["importances_mean"]
 
 
 def _importance(losses: Sequence[NDArray[np.float64]]) -> dict[str, dict[str, Any]] | None:

@@ -1,0 +1,114 @@
+"""`tumorlens hypotheses`: six beliefs about labeled sets, judged by figures."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tumorlens.cli.explore import found_groups, print_study
+from tumorlens.cli.progress import console, counting
+from tumorlens.cli.runs import Cache, Epochs, Folders, chosen_recipe
+from tumorlens.settings import load_settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("hypotheses")(hypotheses)
+
+
+def hypotheses(
+    folders: Folders,
+    out: Annotated[Path, typer.Option(help="Folder for the table, the networks and the pages.")],
+    audit: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Groups of `tumorlens audit` of all folders, else they are sought."
+        ),
+    ] = None,
+    experiments: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Judge by these results, and train nothing."),
+    ] = None,
+    runs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Train at most so many pairs of networks now; repeat to go on."),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="Of the networks, instead of a small, short one."),
+    ] = None,
+    epochs: Epochs = None,
+    folds: Annotated[int, typer.Option(min=3, help="Of each set, by whole groups.")] = 5,
+    scans: Annotated[int, typer.Option(min=20, help="Pictures taken of one set at most.")] = 2000,
+    cache: Cache = None,
+) -> None:
+    """Judge six hypotheses on each folder and across them, and write one table of verdicts.
+
+    Trains small networks on each folder, with and without augmentation, and asks them for their
+    own unseen groups and for the other folders; repeat the command to go on after a stop.
+    Example: `tumorlens hypotheses first/ second/ --out study`
+    """
+    from datetime import UTC, datetime
+
+    from tumorlens.inputs.prepare import InputSpec
+    from tumorlens.study.datasets.index import read_cases
+    from tumorlens.study.explore.experiments import read_experiments
+    from tumorlens.study.explore.study import study_set
+    from tumorlens.study.explore.unseen import Unseen
+    from tumorlens.study.explore.verdicts import TEXT, write_verdicts
+    from tumorlens.study.training.plan import read_json
+
+    cases, kept, spec = read_cases(folders), load_settings(cache=cache).cache_folder, InputSpec()
+    groups = found_groups(cases, audit, kept, spec)
+    results = experiments or _trained(
+        cases, groups, out / "networks", cache=kept, recipe=recipe, epochs=epochs, folds=folds,
+        scans=scans, runs=runs,
+    )  # fmt: skip
+    if results is None:
+        return
+    found, studies = read_experiments(results), {}
+    for name in dict.fromkeys(case.dataset for case in cases):
+        own = [i for i, case in enumerate(cases) if case.dataset == name]
+        console.print(f"[bold]{name}[/bold]")
+        studies[name] = study_set(
+            [cases[i] for i in own], spec, out=out / name, cache=kept, groups=groups.take(own),
+            unseen=Unseen({}, reason="no network was trained on this set"), experiments=found,
+            folders=[name], now=datetime.now(UTC), steps=counting,
+        )  # fmt: skip
+        print_study(studies[name])
+    write_verdicts(studies, read_json(results), out)
+    typer.echo(out / TEXT)
+
+
+def _trained(
+    cases: list[Any],
+    groups: Any,
+    out: Path,
+    *,
+    cache: Path,
+    recipe: str | None,
+    epochs: int | None,
+    folds: int,
+    scans: int,
+    runs: int | None,
+) -> Path | None:
+    """Train what is missing; give the file of results, or None where some still is."""
+    from dataclasses import replace
+
+    from tumorlens.study.explore import trials
+
+    chosen = trials.trial_recipe()
+    if recipe:
+        chosen, _ = chosen_recipe(recipe, epochs=None, seed=None, weights=None)
+    if epochs:
+        chosen = replace(chosen, epochs=epochs)
+    job = trials.Trials(chosen, out, cache, folds=folds, largest=scans)
+    with counting("pairs of networks") as report:
+        done = trials.run_trials(
+            trials.choose_sets(cases, groups, job), job, at_most=runs, ended=report
+        )
+    if not done:
+        console.print("Some networks are not trained yet. Repeat the command to go on, or judge by")
+        console.print(f"what there is: --experiments {out / trials.EXPERIMENTS_FILE}")
+        return None
+    return out / trials.EXPERIMENTS_FILE
