@@ -34,9 +34,10 @@ def build_residual(
             shrink = index == 0 and 0 < stage < len(widths) - 1
             x = _residual(x, width, stride=2 if shrink else 1)
     x = layers.Activation("linear", name="features")(x)
-    x = layers.GlobalAveragePooling2D(name="embedding")(x)
-    x = layers.Dropout(dropout, name="dropout")(x)
-    logits = layers.Dense(atoms, name="atoms")(x)
+    # The answer is summed up in full precision, whatever the layers before were computed in.
+    x = layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(x)
+    x = layers.Dropout(dropout, name="dropout", dtype="float32")(x)
+    logits = layers.Dense(atoms, name="atoms", dtype="float32")(x)
     return keras.Model(scan, logits, name="residual")
 
 

@@ -33,7 +33,7 @@ class Evidence(layers.Layer):
     """
 
     def __init__(self, head: Sequence[layers.Layer]) -> None:
-        super().__init__(name="evidence")
+        super().__init__(name="evidence", dtype="float32")
         self.head = list(head)
         self.is_flat = any(isinstance(layer, layers.Flatten) for layer in self.head)
 

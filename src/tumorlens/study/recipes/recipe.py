@@ -23,7 +23,10 @@ class Recipe:
     warmup_epochs: float = 2.0
     ema: float = 0.998  # per step; the averaged weights are validated and shipped
     augmentation: float = 1.0  # strength of every augmentation, 0 turns all off
+    changed: float = 0.0  # share of scans with known places shown as counterfactual pictures
+    evidence: float = 0.0  # weight of the loss on where the evidence stands; 0: off
     balance: float = 0.5  # 0: cases as they are; 1: every data set and label equally often
+    precision: str = "auto"  # or "float32", "bfloat16": see training.precision
     patience: int = 15  # epochs without a better validation loss before stopping
     sensitivity_aim: float = 0.98  # of the operating point, met on validation
     seed: int = 0

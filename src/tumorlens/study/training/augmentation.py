@@ -26,22 +26,36 @@ def augment(
     image: NDArray[np.uint8], rng: Rng, *, strength: float = 1.0, side: int | None = None
 ) -> NDArray[np.uint8]:
     """Augment one prepared image, uint8 [s, s], to [side, side]; default: the side it has."""
-    length = side or int(image.shape[0])
+    return augment_marked(image[..., None], rng, strength=strength, side=side)[..., 0]
+
+
+def augment_marked(
+    picture: NDArray[np.uint8], rng: Rng, *, strength: float = 1.0, side: int | None = None
+) -> NDArray[np.uint8]:
+    """Augment an image with marks on it, uint8 [s, s, 1 + marks], to [side, side, 1 + marks].
+
+    The marks, such as where a tumor lies, follow the pose and keep their values.
+    """
+    length = side or int(picture.shape[0])
     if strength <= 0:
-        if image.shape[0] == length:
-            return image
-        return np.asarray(
-            cv2.resize(image, (length, length), interpolation=cv2.INTER_AREA), np.uint8
-        )
-    image = _warp(image, rng, strength, length)
+        return _resized(picture, length)
+    picture = _warp(picture, rng, strength, length)
+    image = np.ascontiguousarray(picture[..., 0])
     for chance, change in ((0.8, _tone), (0.4, _bias_field), (0.3, _resolution), (0.15, _sharpen),
                            (0.3, _noise), (0.15, _cutout)):  # fmt: skip
         if rng.random() < chance * min(1.0, strength):
             image = change(image, rng, strength)
-    return image
+    return np.concatenate([image[..., None], picture[..., 1:]], axis=-1)
 
 
-def _warp(image: NDArray[np.uint8], rng: Rng, strength: float, side: int) -> NDArray[np.uint8]:
+def _resized(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    if picture.shape[0] == side:
+        return picture
+    small = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8).reshape(side, side, -1)
+
+
+def _warp(picture: NDArray[np.uint8], rng: Rng, strength: float, side: int) -> NDArray[np.uint8]:
     angle = np.deg2rad(rng.normal(0, 12 * strength))
     scale = np.exp(rng.normal(0, 0.08 * strength, 2))
     shear = rng.normal(0, 0.06 * strength)
@@ -53,14 +67,14 @@ def _warp(image: NDArray[np.uint8], rng: Rng, strength: float, side: int) -> NDA
         matrix[:, 1] *= -1
     if rng.random() < 0.05 * min(1.0, strength):
         matrix = matrix[:, ::-1]
-    matrix *= side / image.shape[0]
+    matrix *= side / picture.shape[0]
     shift = rng.normal(0, 0.04 * strength * side, 2)
-    offset = (side - 1) / 2 + shift - matrix @ np.full(2, (image.shape[0] - 1) / 2)
+    offset = (side - 1) / 2 + shift - matrix @ np.full(2, (picture.shape[0] - 1) / 2)
     warped = cv2.warpAffine(
-        image, np.column_stack([matrix, offset]), (side, side), flags=cv2.INTER_LINEAR,
+        picture, np.column_stack([matrix, offset]), (side, side), flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT, borderValue=0,
     )  # fmt: skip
-    return np.asarray(warped, np.uint8)
+    return np.asarray(warped, np.uint8).reshape(side, side, -1)
 
 
 def _tone(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.uint8]:

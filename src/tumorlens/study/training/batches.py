@@ -7,12 +7,22 @@ uninterrupted one would have seen.
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.study.training.augmentation import augment_batch
+from tumorlens.study.training.augmentation import augment_marked
+from tumorlens.study.training.places import Places, show_changed
+
+
+class Batch(NamedTuple):
+    """What one step of training sees."""
+
+    images: NDArray[np.uint8]  # [b, side, side, 1]
+    label_masks: NDArray[np.float32]  # [b, atoms]
+    places: NDArray[np.float32]  # [b, grid, grid] shares of the tumor, or all 0
 
 
 @dataclass(frozen=True)
@@ -23,6 +33,7 @@ class TrainingSet:
     label_masks: NDArray[np.float32]  # [n, atoms]
     pictures: NDArray[np.int64]  # [n] files of one picture share a number
     strata: NDArray[np.int64]  # [n] data set x label
+    places: Places | None = None  # of the tumors, where some are known
 
     def __len__(self) -> int:
         return len(self.images)
@@ -77,14 +88,27 @@ def epoch_batches(
     side: int,
     strength: float,
     seed: Sequence[int],
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
-    """Yield augmented (images [b, side, side, 1], label masks [b, atoms]), one batch ahead."""
+    changed: float = 0.0,
+    grid: int = 1,
+) -> Iterator[Batch]:
+    """Yield augmented batches, one ahead.
 
-    def make(number: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        taken = positions[number * batch : (number + 1) * batch]
+    `changed` is the share of scans with a known place of the tumor, or known to have none,
+    that are shown as a counterfactual picture. `grid` is the side of the activation maps.
+    """
+
+    def make(number: int) -> Batch:
+        taken = positions[number * batch : (number + 1) * batch].tolist()
         rng = np.random.default_rng((*seed, number))
-        images = augment_batch(data.images[taken], rng, strength=strength, side=side)
-        return images[..., None], data.label_masks[taken]
+        shown = [_show(data, position, rng, changed=changed) for position in taken]
+        pictures = [
+            augment_marked(picture, rng, strength=strength, side=side) for picture, _ in shown
+        ]
+        return Batch(
+            np.stack([picture[..., :1] for picture in pictures]),
+            np.stack([label for _, label in shown]),
+            np.stack([_shares(picture[..., 1], grid) for picture in pictures]),
+        )
 
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(make, 0)
@@ -92,3 +116,25 @@ def epoch_batches(
             ready = ahead.result()
             ahead = pool.submit(make, number + 1)
             yield ready
+
+
+def _show(
+    data: TrainingSet, position: int, rng: np.random.Generator, *, changed: float
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Give a scan with its tumor as a second channel, uint8 [s, s, 2], and its label [atoms]."""
+    image, label, places = data.images[position], data.label_masks[position], data.places
+    mask = np.zeros(image.shape, bool)
+    if places is not None and places.rows[position] != places.UNKNOWN:
+        if rng.random() < changed:
+            image, mask, label = show_changed(
+                data.images, data.label_masks, places, position, rng
+            )
+        else:
+            mask = places.mask(position, len(image))
+    return np.stack([image, mask * np.uint8(255)], axis=-1), label
+
+
+def _shares(mask: NDArray[np.uint8], grid: int) -> NDArray[np.float32]:
+    """Give how much of the tumor lies at each place, [grid, grid]; sums to 1, or all 0."""
+    area = cv2.resize(mask, (grid, grid), interpolation=cv2.INTER_AREA).astype(np.float32)
+    return np.asarray(area / max(1.0, float(area.sum())), np.float32)

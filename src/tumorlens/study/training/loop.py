@@ -17,11 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import TrainingError
+from tumorlens.labels import ATOMS
 from tumorlens.study.networks.registry import NETWORKS
+from tumorlens.study.networks.serving import serving_graph
 from tumorlens.study.networks.transfer import freeze
 from tumorlens.study.recipes import NO_WEIGHTS, Recipe
-from tumorlens.study.training.batches import TrainingSet, epoch_batches, epoch_positions
-from tumorlens.study.training.loss import SetLoss
+from tumorlens.study.training.batches import Batch, TrainingSet, epoch_batches, epoch_positions
+from tumorlens.study.training.loss import EvidenceLoss, SetLoss
+from tumorlens.study.training.precision import precision
 from tumorlens.study.training.state import (
     RunState,
     Weights,
@@ -57,19 +60,36 @@ class Trained:
     history: Sequence[Row]
 
 
-def compile_network(recipe: Recipe, *, atoms: int, steps: int) -> keras.Model:
+@dataclass(frozen=True)
+class Learner:
+    """A network and the compiled graph that trains its weights."""
+
+    network: keras.Model  # logits of scans
+    graph: keras.Model  # the same, with activation maps where the recipe judges them
+    grid: int  # side of the activation maps
+
+
+def compile_network(recipe: Recipe, *, atoms: int, steps: int) -> Learner:
     """Build the recipe's network with its optimizer and schedule; `steps` is per epoch."""
     keras.utils.set_random_seed(recipe.seed)
-    model = build_network(recipe, side=recipe.train_side, atoms=atoms)
+    with precision(recipe.precision):
+        network = build_network(recipe, side=recipe.train_side, atoms=atoms)
     family = NETWORKS[recipe.network].family
     if family:
         # Also where only the head has learned: it did so under these statistics.
         keep = recipe.weights != NO_WEIGHTS or recipe.head_epochs > 0
-        freeze(model, family, blocks=recipe.tuned_blocks, keep_statistics=keep)
+        freeze(network, family, blocks=recipe.tuned_blocks, keep_statistics=keep)
     optimizer = optimizer_of(recipe, steps=steps)
-    model.compile(optimizer=optimizer, loss=SetLoss(), jit_compile=False)
-    optimizer.build(model.trainable_variables)
-    return model
+    if recipe.evidence:
+        graph = serving_graph(network)
+        judge = EvidenceLoss([not atom.endswith("_healthy") for atom in ATOMS])
+        losses, weights = [SetLoss(), judge, None], [1.0, recipe.evidence, 0.0]
+        graph.compile(optimizer, loss=losses, loss_weights=weights, jit_compile=False)
+    else:
+        graph = network
+        graph.compile(optimizer, loss=SetLoss(), jit_compile=False)
+    optimizer.build(graph.trainable_variables)
+    return Learner(network, graph, network.get_layer("features").output.shape[1])
 
 
 def optimizer_of(recipe: Recipe, *, steps: int) -> keras.Optimizer:
@@ -122,31 +142,32 @@ def fit(
     """
     steps = steps or max(1, data.picture_count // recipe.batch)
     atoms = data.label_masks.shape[1]
-    model = compile_network(recipe, atoms=atoms, steps=steps)
+    learner = compile_network(recipe, atoms=atoms, steps=steps)
+    model = learner.network
     shadow = build_network(recipe, side=recipe.side, atoms=atoms)
     is_fresh = not (run / STATE_FILE).exists()
-    state, history = _begin(run, model)
+    state, history = _begin(run, learner)
     if prepare and is_fresh:
         started = time.perf_counter()
         loss = _prepare(prepare, state, model=model, shadow=shadow)
         if loss is not None:
             row = _row_zero(recipe, loss, validate(shadow), started=started)
-            _finish_epoch(run, state, history, row=row, model=model, watcher=watcher)
+            _finish_epoch(run, state, history, row=row, learner=learner, watcher=watcher)
     while state.epoch < recipe.epochs and state.epoch - state.best_epoch < recipe.patience:
         started = time.perf_counter()
-        loss = _train_epoch(model, state, recipe, data=data, steps=steps, watcher=watcher)
+        loss = _train_epoch(learner, state, recipe, data=data, steps=steps, watcher=watcher)
         trained = time.perf_counter() - started
         assign_weights(shadow.variables, state.averaged)
         row = {
             "epoch": state.epoch + 1,
-            "learning_rate": float(to_array(model.optimizer.learning_rate)),
+            "learning_rate": float(to_array(learner.graph.optimizer.learning_rate)),
             "loss": loss,
             **validate(shadow),
             "images_per_s": steps * recipe.batch / trained,
             "seconds": time.perf_counter() - started,
         }
         state.epoch += 1
-        _finish_epoch(run, state, history, row=row, model=model, watcher=watcher)
+        _finish_epoch(run, state, history, row=row, learner=learner, watcher=watcher)
     assign_weights(shadow.variables, state.best)
     return Trained(shadow, state.best_epoch, state.epoch, history)
 
@@ -168,7 +189,7 @@ def _finish_epoch(
     history: list[Row],
     *,
     row: Row,
-    model: keras.Model,
+    learner: Learner,
     watcher: Watcher,
 ) -> None:
     """Keep the averaged weights where validation was never better, and write everything."""
@@ -182,7 +203,8 @@ def _finish_epoch(
     history.append(row)
     # In this order: a kill in between leaves a row too many, and `_begin` drops it.
     write_history(run / HISTORY_FILE, history)
-    save_state(run / STATE_FILE, state, model=model, optimizer=model.optimizer)
+    optimizer = learner.graph.optimizer
+    save_state(run / STATE_FILE, state, model=learner.network, optimizer=optimizer)
     watcher.epoch(row, is_best)
 
 
@@ -201,16 +223,17 @@ def _prepare(
     return loss
 
 
-def _begin(run: Path, model: keras.Model) -> tuple[RunState, list[Row]]:
+def _begin(run: Path, learner: Learner) -> tuple[RunState, list[Row]]:
+    model = learner.network
     if (run / STATE_FILE).exists():
-        state = load_state(run / STATE_FILE, model=model, optimizer=model.optimizer)
+        state = load_state(run / STATE_FILE, model=model, optimizer=learner.graph.optimizer)
         rows = read_history(run / HISTORY_FILE)
         return state, [row for row in rows if row["epoch"] <= state.epoch]
     return RunState(averaged=read_weights(model.variables)), []
 
 
 def _train_epoch(
-    model: keras.Model,
+    learner: Learner,
     state: RunState,
     recipe: Recipe,
     *,
@@ -223,14 +246,23 @@ def _train_epoch(
     losses = []
     batches = epoch_batches(
         data, positions, batch=recipe.batch, side=recipe.train_side, strength=recipe.augmentation,
-        seed=(recipe.seed, state.epoch),
+        seed=(recipe.seed, state.epoch), changed=recipe.changed, grid=learner.grid,
     )  # fmt: skip
-    for step, (images, masks) in enumerate(batches):
-        loss = float(model.train_on_batch(images, masks))
+    for step, batch in enumerate(batches):
+        loss = _train_step(learner, batch, with_places=recipe.evidence > 0)
         losses.append(loss)
-        _average(state.averaged, model, decay=_decay(recipe.ema, state.epoch * steps + step))
+        decay = _decay(recipe.ema, state.epoch * steps + step)
+        _average(state.averaged, learner.network, decay=decay)
         watcher.batch(state.epoch + 1, step + 1, steps, loss)
     return float(np.mean(losses))
+
+
+def _train_step(learner: Learner, batch: Batch, *, with_places: bool) -> float:
+    if not with_places:
+        return float(learner.graph.train_on_batch(batch.images, batch.label_masks))
+    unjudged = np.zeros((len(batch.images), 1), np.float32)  # the embedding has no loss
+    targets = [batch.label_masks, batch.places, unjudged]
+    return float(learner.graph.train_on_batch(batch.images, targets)[0])
 
 
 def _decay(ema: float, step: int) -> float:

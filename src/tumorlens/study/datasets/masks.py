@@ -1,0 +1,36 @@
+"""Tumor masks of cases, brought into the frame of the prepared image."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.errors import ImageError
+from tumorlens.images.raster import read_scan
+from tumorlens.inputs.prepare import InputSpec, carry_mask, prepare
+from tumorlens.records import Case
+
+
+def prepared_mask(case: Case, spec: InputSpec) -> NDArray[np.bool_] | None:
+    """Give a case's mask in the prepared frame, [side, side].
+
+    None where it has none, or one that is empty, unreadable or of another size than its scan.
+    """
+    if case.mask is None:
+        return None
+    try:
+        scan, mask = read_scan(case.path), read_scan(case.mask)
+        if scan.pixels.shape != mask.pixels.shape:
+            return None
+        carried = carry_mask(mask.pixels > 0, prepare(scan, spec))
+    except ImageError:
+        return None
+    return carried if carried.any() else None
+
+
+def prepared_masks(cases: Sequence[Case], spec: InputSpec) -> dict[int, NDArray[np.bool_]]:
+    """Give the masks of the cases that have a usable one, by position."""
+    with ThreadPoolExecutor() as pool:
+        made = pool.map(lambda case: prepared_mask(case, spec), cases)
+        return {position: mask for position, mask in enumerate(made) if mask is not None}
