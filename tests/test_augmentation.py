@@ -108,7 +108,7 @@ def test_stronger_augmentation_turns_further():
         rng = np.random.default_rng(8)
         image = np.zeros((SIDE, SIDE), np.uint8)
         image[20:44, 10:54] = 200
-        turned = [augmentation._warp(image, rng, strength, SIDE) for _ in range(60)]
-        return float(np.mean([np.abs(t.astype(int) - image).mean() for t in turned]))
+        turned = [augmentation._warp(image[..., None], rng, strength, SIDE) for _ in range(60)]
+        return float(np.mean([np.abs(t[..., 0].astype(int) - image).mean() for t in turned]))
 
     assert spread(1.0) > 1.5 * spread(0.3)

@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tumorlens.labels import ATOMS
+from tumorlens.labels import ATOMS, label_mask
 from tumorlens.study.training.batches import (
     TrainingSet,
     epoch_batches,
     epoch_positions,
     one_of_each_picture,
 )
+from tumorlens.study.training.places import find_places
 
 
 def make_set(strata: list[int], copies: list[int] | None = None) -> TrainingSet:
@@ -103,8 +104,8 @@ def all_batches(strength: float = 0.0, seed: tuple[int, ...] = (0, 0), batch: in
 
 
 def test_batches_show_the_positions_in_order_with_their_masks():
-    images = np.concatenate([images for images, _ in all_batches()])
-    masks = np.concatenate([masks for _, masks in all_batches()])
+    images = np.concatenate([batch.images for batch in all_batches()])
+    masks = np.concatenate([batch.label_masks for batch in all_batches()])
     assert images.shape == (40, 4, 4, 1)
     np.testing.assert_array_equal(images[:, 0, 0, 0], np.arange(40))
     np.testing.assert_array_equal(masks, RARE.label_masks[:40])
@@ -112,7 +113,7 @@ def test_batches_show_the_positions_in_order_with_their_masks():
 
 @pytest.mark.parametrize(("batch", "count"), [(8, 5), (7, 5), (40, 1), (41, 0)])
 def test_only_whole_batches_are_shown(batch, count):
-    assert [len(images) for images, _ in all_batches(batch=batch)] == [batch] * count
+    assert [len(found.images) for found in all_batches(batch=batch)] == [batch] * count
 
 
 def big_set() -> TrainingSet:
@@ -129,7 +130,7 @@ def test_the_same_seed_augments_the_same_and_another_epoch_augments_anew():
         found = epoch_batches(
             data, np.arange(24), batch=8, side=data.images.shape[1], strength=1.0, seed=seed
         )
-        return np.concatenate([images for images, _ in found])
+        return np.concatenate([batch.images for batch in found])
 
     np.testing.assert_array_equal(shown((0, 1)), shown((0, 1)))
     assert (shown((0, 1)) != shown((0, 2))).any()
@@ -140,12 +141,33 @@ def test_batches_of_one_epoch_are_augmented_differently():
     data = big_set()
     twice = np.tile(np.arange(8), 2)
     first, second = (
-        images
-        for images, _ in epoch_batches(
+        batch.images
+        for batch in epoch_batches(
             data, twice, batch=8, side=data.images.shape[1], strength=1.0, seed=(0, 0)
         )
     )
     assert (first != second).any()
+
+
+def test_shares_of_a_tumor_sum_to_one_and_stand_where_it_lies():
+    image = np.full((1, 32, 32), 99, np.uint8)
+    mask = np.zeros((32, 32), bool)
+    mask[:8, 16:] = True
+    places = find_places(image, ["mri_glioma"], {0: mask})
+    data = TrainingSet(
+        image, label_mask(["mri_glioma"]), np.arange(1), np.zeros(1, np.int64), places
+    )
+    found = epoch_batches(
+        data, np.zeros(2, np.int64), batch=2, side=32, strength=0, seed=(0,), changed=0, grid=4
+    )
+    shares = next(found).places
+    assert shares.shape == (2, 4, 4)
+    np.testing.assert_allclose(shares[0, 0, 2:], 0.5)
+    np.testing.assert_allclose(shares.sum((1, 2)), 1)
+
+
+def test_a_set_without_known_places_has_empty_shares():
+    assert not any(batch.places.any() for batch in all_batches())
 
 
 def test_a_reader_may_stop_in_the_middle_of_an_epoch():

@@ -1,11 +1,11 @@
-"""The set loss: minus the log of the probability of a label's set."""
+"""The set loss, and the loss on where the evidence stands."""
 
 import keras
 import numpy as np
 import pytest
 
 from tumorlens.labels import ATOMS, LABELS, label_mask
-from tumorlens.study.training.loss import SetLoss
+from tumorlens.study.training.loss import EvidenceLoss, SetLoss
 from tumorlens.study.training.monitor import set_losses
 
 LOGITS = np.random.default_rng(0).normal(0, 3, (9, len(ATOMS))).astype(np.float32)
@@ -58,3 +58,45 @@ def test_the_gradient_is_finite_and_pulls_towards_the_set(size):
 def test_the_loss_survives_its_own_config():
     restored = keras.losses.deserialize(keras.losses.serialize(SetLoss()))
     assert isinstance(restored, SetLoss)
+
+
+def test_the_empty_set_costs_nothing_where_the_answer_says_nothing():
+    nothing = np.zeros_like(LOGITS)
+    np.testing.assert_allclose(rows_of(nothing, nothing), 0, atol=1e-6)
+
+
+def test_the_empty_set_costs_more_the_surer_the_answer_is():
+    nothing = np.zeros_like(LOGITS)
+    assert (rows_of(nothing, 2 * LOGITS) > rows_of(nothing, LOGITS)).all()
+
+
+IS_TUMOR = [not atom.endswith("_healthy") for atom in ATOMS]
+
+
+def evidence_rows(places: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    loss = EvidenceLoss(IS_TUMOR, reduction=None)
+    return keras.ops.convert_to_numpy(loss(places, maps))
+
+
+def peaked(row: int, column: int) -> np.ndarray:
+    maps = np.zeros((1, 4, 4, len(ATOMS)), np.float32)
+    maps[0, row, column, ATOMS.index("mri_glioma")] = 9.0
+    return maps
+
+
+def test_evidence_on_the_tumor_costs_less_than_beside_it():
+    places = np.zeros((1, 4, 4), np.float32)
+    places[0, 1, 2] = 1
+    assert evidence_rows(places, peaked(1, 2)) < 0.1
+    assert evidence_rows(places, peaked(3, 0)) > 3
+
+
+def test_unknown_places_cost_nothing():
+    assert evidence_rows(np.zeros((1, 4, 4), np.float32), peaked(0, 0)) == 0
+
+
+def test_raising_the_evidence_everywhere_costs_nothing_more():
+    places = np.full((1, 4, 4), 1 / 16, np.float32)
+    maps = peaked(1, 1)
+    raised = maps + np.array(IS_TUMOR, np.float32) * 5
+    np.testing.assert_allclose(evidence_rows(places, maps), evidence_rows(places, raised), 1e-5)

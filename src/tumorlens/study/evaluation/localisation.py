@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.errors import ImageError
-from tumorlens.images.raster import read_scan
-from tumorlens.inputs.prepare import InputSpec, carry_mask, prepare
+from tumorlens.inputs.prepare import InputSpec
 from tumorlens.predictions.heatmaps import enlarged
 from tumorlens.records import Case, Prediction
+from tumorlens.study.datasets.masks import prepared_mask
 from tumorlens.study.evaluation.answers import plain
 from tumorlens.study.evaluation.figures import localisation_figures
 from tumorlens.study.evaluation.intervals import bootstrap
@@ -27,8 +26,8 @@ def localise(
     for case, prediction in zip(cases, predictions, strict=True):
         if case.mask is None or prediction.heatmap is None:
             continue
-        mask = _prepared_mask(case, spec)
-        if mask is None or not mask.any():
+        mask = prepared_mask(case, spec)
+        if mask is None:
             continue
         evidence = enlarged(prediction.heatmap)
         hits.append(bool(mask[np.unravel_index(int(evidence.argmax()), mask.shape)]))
@@ -74,14 +73,3 @@ def overlap_figures(overlaps: NDArray[np.float64], groups: NDArray) -> dict[str,
         }
 
     return {"iou_at": list(SHARES), **plain(bootstrap(statistics, groups))}
-
-
-def _prepared_mask(case: Case, spec: InputSpec) -> NDArray[np.bool_] | None:
-    """Bring a case's mask into the prepared frame; None where it does not fit its scan."""
-    try:
-        scan, mask = read_scan(case.path), read_scan(str(case.mask))
-    except ImageError:
-        return None
-    if scan.pixels.shape != mask.pixels.shape:
-        return None
-    return carry_mask(mask.pixels > 0, prepare(scan, spec))

@@ -108,7 +108,7 @@ def _trunk(rng: Rng) -> Image:
     for _ in range(int(rng.integers(2, 7))):
         place = center + rng.normal(0, 0.25, 2) * size
         _blob(page, place, size * rng.uniform(0.06, 0.2, 2), float(rng.random()), rng)
-    _blob(page, center + [0, size[1] * 0.55], size * [0.14, 0.2], bone, rng)
+    _blob(page, center + np.array([0, size[1] * 0.55]), size * [0.14, 0.2], bone, rng)
     return _textured(page, rng)
 
 
@@ -120,8 +120,8 @@ def _print(rng: Rng) -> Image:
     for y in np.arange(10, SIDE, 28 * height).tolist():
         text = "".join(rng.choice(letters, 40))
         cv2.putText(page, text, (4, int(y)), cv2.FONT_HERSHEY_SIMPLEX, height, ink, 1)
-    bright = page.astype(np.float32) / 255
-    return bright if rng.random() < 0.7 else 1 - bright
+    bright = page / np.float32(255)
+    return np.asarray(bright if rng.random() < 0.7 else 1 - bright, np.float32)
 
 
 def _texture(rng: Rng) -> Image:
@@ -132,7 +132,8 @@ def _texture(rng: Rng) -> Image:
         np.zeros((SIDE, SIDE), np.float32),
     )  # fmt: skip
     page = 0.5 + rng.uniform(0.1, 0.3) * page
-    return np.clip(page, 0, 1) * (_disc(rng) if rng.random() < 0.4 else 1)
+    page = np.clip(page, 0, 1).astype(np.float32)
+    return page * _disc(rng) if rng.random() < 0.4 else page
 
 
 def _shapes(rng: Rng) -> Image:
@@ -183,16 +184,14 @@ def _blob(
 ) -> None:
     """Paint a wobbly ellipse with the given half axes."""
     angle = np.linspace(0, 2 * np.pi, 60, endpoint=False)
-    wobble = 1 + sum(
-        rng.normal(0, 0.05) * np.cos(k * angle + rng.uniform(0, 2 * np.pi)) for k in (2, 3, 4, 5)
-    )
+    waves = np.arange(2, 6)[:, None]
+    swing = rng.normal(0, 0.05, (4, 1)) * np.cos(waves * angle + rng.uniform(0, 2 * np.pi, (4, 1)))
+    wobble = 1 + swing.sum(0)
     outline = center + np.stack([np.cos(angle), np.sin(angle)], 1) * size * wobble[:, None]
     cv2.fillPoly(page, [outline.astype(np.int32)], float(gray))
 
 
-def _quad(
-    page: Image, center: tuple[float, float], half: tuple[float, float], gray: float
-) -> None:
+def _quad(page: Image, center: tuple[float, float], half: tuple[float, float], gray: float) -> None:
     """Paint an upright rectangle with the given half sides."""
     (x, y), (w, h) = center, half
     cv2.rectangle(page, (int(x - w), int(y - h)), (int(x + w), int(y + h)), float(gray), -1)
@@ -208,4 +207,5 @@ def _line(
 def _textured(page: Image, rng: Rng) -> Image:
     grain = smooth_noise(rng, sigma=float(rng.uniform(0.8, 4)), side=SIDE)
     light = smooth_noise(rng, sigma=40, side=SIDE)
-    return page * (1 + rng.uniform(0.02, 0.15) * grain) * (1 + rng.uniform(0, 0.2) * light)
+    lit = page * (1 + rng.uniform(0.02, 0.15) * grain) * (1 + rng.uniform(0, 0.2) * light)
+    return np.asarray(lit, np.float32)

@@ -126,9 +126,7 @@ def _show(
     mask = np.zeros(image.shape, bool)
     if places is not None and places.rows[position] != places.UNKNOWN:
         if rng.random() < changed:
-            image, mask, label = show_changed(
-                data.images, data.label_masks, places, position, rng
-            )
+            image, mask, label = show_changed(data.images, data.label_masks, places, position, rng)
         else:
             mask = places.mask(position, len(image))
     return np.stack([image, mask * np.uint8(255)], axis=-1), label

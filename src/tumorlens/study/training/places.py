@@ -25,6 +25,7 @@ class Places:
     masks: NDArray[np.uint8]  # [k, s, s / 8], bits packed along the last axis
     rows: NDArray[np.int64]  # [n] row of `masks`; UNKNOWN where the place is not, NONE: no tumor
     midlines: Sequence[Midline]  # [n]; of scans whose place is unknown, any
+    thumbnails: NDArray[np.float32]  # [n, 256] of zero mean and length 1, to find a like head
 
     UNKNOWN = -1
     NONE = -2
@@ -59,6 +60,7 @@ def find_places(
     for row, (position, mask) in enumerate(sorted(masks.items())):
         packed[row] = np.packbits(mask, axis=-1)
         rows[position] = row
+    thumbnails = np.stack([_thumbnail(image) for image in images])
     known = [index for index, row in enumerate(rows.tolist()) if row != Places.UNKNOWN]
     midlines = [Midline(0.0, 0.0, -1.0)] * len(names)
     with ThreadPoolExecutor() as pool:
@@ -66,7 +68,7 @@ def find_places(
             known, pool.map(lambda index: find_midline(images[index]), known), strict=True
         ):
             midlines[index] = midline
-    return Places(packed, rows, midlines)
+    return Places(packed, rows, midlines, thumbnails)
 
 
 def show_changed(
@@ -81,7 +83,7 @@ def show_changed(
     Where no change comes out clearly, the scan itself.
     """
     scan = _marked(images, places, position)
-    giver = _donor(images, label_masks, places, position, rng)
+    giver = _donor(label_masks, places, position, rng)
     made = change(scan, None if giver is None else _marked(images, places, giver), rng)
     if made is None:
         return scan.image, scan.mask, label_masks[position]
@@ -102,13 +104,7 @@ def _healthy(label: NDArray[np.float32]) -> NDArray[np.float32]:
     return labels.label_mask([f"{modality}_healthy"])[0]
 
 
-def _donor(
-    images: NDArray[np.uint8],
-    label_masks: NDArray[np.float32],
-    places: Places,
-    position: int,
-    rng: Rng,
-) -> int | None:
+def _donor(label_masks: NDArray[np.float32], places: Places, position: int, rng: Rng) -> int | None:
     """Choose a scan that can give its tumor: the most alike of a few, so that planes agree."""
     if not len(places.donors):
         return None
@@ -117,12 +113,12 @@ def _donor(
     offered = [index for index in offered if label_masks[index][:2].any() == is_ct]
     if not offered:
         return None
-    sought = _thumbnail(images[position])
-    return max(offered, key=lambda index: float((sought * _thumbnail(images[index])).sum()))
+    likeness = places.thumbnails[offered] @ places.thumbnails[position]
+    return offered[int(likeness.argmax())]
 
 
 def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     size = (_PLANE_SIDE, _PLANE_SIDE)
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
     small -= small.mean()
     return np.asarray(small / max(1e-6, float(np.linalg.norm(small))), np.float32)

@@ -24,6 +24,7 @@ from tumorlens.study.splits import Split, leaks_of
 from tumorlens.study.training.bundling import make_bundle, tumor_scores
 from tumorlens.study.training.curves import draw_curves
 from tumorlens.study.training.loop import STATE_FILE, Watcher, fit, predict_logits
+from tumorlens.study.training.material import training_set
 from tumorlens.study.training.monitor import validation_figures
 from tumorlens.study.training.parts import Part, prepare_part
 from tumorlens.study.training.staged import prepare_network
@@ -76,7 +77,7 @@ def train(
     strata = validation.strata
     trained = fit(
         job.recipe,
-        parts["train"].to_training_set(),
+        training_set(parts["train"], job.recipe, job.spec),
         validate=lambda model: validation_figures(
             predict_logits(model, validation.images), validation.names, strata
         ),
