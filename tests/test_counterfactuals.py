@@ -112,7 +112,8 @@ def test_an_empty_picture_is_not_changed():
 
 def test_the_same_seed_makes_the_same_change():
     first, again = (change(LEFT, MIDDLE, np.random.default_rng(7)) for _ in range(2))
-    assert first is not None and again is not None
+    assert first is not None
+    assert again is not None
     np.testing.assert_array_equal(first.image, again.image)
 
 
