@@ -27,7 +27,7 @@ class Recipe:
     evidence: float = 0.0  # weight of the loss on where the evidence stands; 0: off
     balance: float = 0.5  # 0: cases as they are; 1: every data set and label equally often
     outsiders: int = 0  # drawn pictures of what is no head, to be unsure about
-    precision: str = "auto"  # or "float32", "bfloat16": see training.precision
+    precision: str = "float32"  # or "bfloat16", or "auto": see training.precision
     patience: int = 15  # epochs without a better validation loss before stopping
     sensitivity_aim: float = 0.98  # of the operating point, met on validation
     seed: int = 0
