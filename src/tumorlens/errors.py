@@ -109,3 +109,7 @@ class ApiKeyError(TumorlensError):
 
 class JobError(TumorlensError):
     """A batch that cannot be taken on."""
+
+
+class ServiceError(TumorlensError):
+    """A service that refuses, or cannot be reached."""

@@ -30,7 +30,6 @@ SERVICE_LIBRARIES = (
     "sqlalchemy",
     "alembic",
     "prometheus_client",
-    "prometheus_fastapi_instrumentator",
     "python_multipart",
 )
 EXTRAS: dict[str, str] = {

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from prometheus_fastapi_instrumentator import Instrumentator
 
 from tumorlens import __version__
 from tumorlens.predictions.document import NOTICE
@@ -18,6 +17,7 @@ from tumorlens.services.http import (
     routes_v2,
 )
 from tumorlens.services.http.door import Door
+from tumorlens.services.http.metrics import Metrics
 from tumorlens.services.http.openapi import KEYS, PROBLEMS, TAGS
 from tumorlens.services.http.service import start_service, stop_service
 from tumorlens.settings import Settings
@@ -27,10 +27,11 @@ WITH_KEYS = (routes_predict, routes_batch, routes_history)
 
 def create_app(settings: Settings, *, needs_keys: bool) -> FastAPI:
     """Make the application; nothing is loaded before it starts."""
+    metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.service = start_service(settings, needs_keys=needs_keys)
+        app.state.service = start_service(settings, metrics, needs_keys=needs_keys)
         yield
         stop_service(app.state.service)
 
@@ -51,12 +52,10 @@ def create_app(settings: Settings, *, needs_keys: bool) -> FastAPI:
         app.include_router(module.router, dependencies=KEYS)
     for module in (routes_model, routes_v2, routes_docs):
         app.include_router(module.router)
-    Instrumentator(
-        excluded_handlers=["/healthz", "/readyz", "/metrics"], should_group_untemplated=True
-    ).instrument(app)
     app.add_middleware(
         Door,
         gate=lambda: app.state.service.gate,
+        metrics=metrics,
         most_bytes=settings.max_request_bytes,
         seconds=settings.receive_seconds,
     )

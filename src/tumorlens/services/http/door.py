@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tumorlens.services.http.gate import Caller, Gate, check_local, secret_of
 from tumorlens.services.http.log import log
+from tumorlens.services.http.metrics import Metrics
 from tumorlens.services.http.problems import Refusal, as_refusal, problem_response
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
@@ -33,6 +34,7 @@ SECURITY_HEADERS = (
     (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
      b"frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
 )  # fmt: skip
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
@@ -51,9 +53,15 @@ class Door:
     """Wraps an application; `gate` is asked for with each request, once the service runs."""
 
     def __init__(
-        self, app: ASGIApp, *, gate: Callable[[], Gate], most_bytes: int, seconds: float
+        self,
+        app: ASGIApp,
+        *,
+        gate: Callable[[], Gate],
+        metrics: Metrics,
+        most_bytes: int,
+        seconds: float,
     ) -> None:
-        self._app, self._gate = app, gate
+        self._app, self._gate, self._metrics = app, gate, metrics
         self._most_bytes, self._seconds = most_bytes, seconds
         self._held = 0  # bytes of bodies in memory
 
@@ -79,7 +87,7 @@ class Door:
                 raise  # half an answer is out: the server closes the connection
             await problem_response(as_refusal(error), passage.request_id)(scope, receive, reply)
         finally:
-            _log_request(scope, passage)
+            self._note(scope, passage)
 
     async def _pass(
         self,
@@ -153,6 +161,23 @@ class Door:
         if self._held + size > BODIES_AT_ONCE * self._most_bytes:
             raise Refusal("queue-full", "Other uploads fill the memory.", retry_after=2)
 
+    def _note(self, scope: Scope, passage: _Passage) -> None:
+        """Log and count the route as the program writes it, never the address asked for."""
+        route = getattr(scope.get("route"), "path", "none")
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        seconds = time.monotonic() - passage.started
+        self._metrics.requested(route=route, method=method, status=passage.status, seconds=seconds)
+        log(
+            "request",
+            request_id=passage.request_id,
+            method=method,
+            route=route,
+            status=passage.status,
+            bytes=passage.received,
+            milliseconds=round(1000 * seconds, 1),
+            key=passage.caller,
+        )
+
 
 def _replay(body: bytearray, receive: Receive) -> Receive:
     """Give the body as one message, then whatever the connection says."""
@@ -201,21 +226,3 @@ def _extra_headers(message: MutableMapping[str, Any], passage: _Passage) -> list
     if passage.status in (408, 413) or passage.status >= 500:
         extra.append((b"connection", b"close"))
     return [(b"x-request-id", passage.request_id.encode()), *extra]
-
-
-def _log_request(scope: Scope, passage: _Passage) -> None:
-    """Log the route as it is written in the program, never the address that was asked for."""
-    route = scope.get("route")
-    log(
-        "request",
-        request_id=passage.request_id,
-        method=scope["method"] if scope["method"] in _METHODS else "other",
-        route=getattr(route, "path", "none"),
-        status=passage.status,
-        bytes=passage.received,
-        milliseconds=round(1000 * (time.monotonic() - passage.started), 1),
-        key=passage.caller,
-    )
-
-
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tumorlens.services.http.problems import Refusal
 from tumorlens.services.store.database import Store
@@ -101,6 +102,7 @@ def secret_of(headers: Mapping[bytes, bytes]) -> str:
     return headers.get(b"x-api-key", b"").decode("latin-1").strip()
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Tell whether an address to listen on is reached from this machine alone."""
     if host == "localhost":

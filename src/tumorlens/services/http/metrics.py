@@ -1,9 +1,11 @@
-"""What Prometheus may know, beside what the instrumentator counts of HTTP."""
+"""What Prometheus may know: requests by route, scans by step, transactions, the queue."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from tumorlens.records import Prediction
 from tumorlens.services.http.work import WorkPool
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30)
 
 
 class Metrics:
@@ -11,14 +13,17 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._requests = Histogram(
+            "tumorlens_request_seconds", "Time of a request, from its headers to its answer.",
+            ["route", "method", "status"], buckets=SECONDS, registry=self.registry,
+        )  # fmt: skip
         self._answers = Counter(
             "tumorlens_predictions", "Answers by decision; none: unusable.",
             ["decision", "modality"], registry=self.registry,
         )  # fmt: skip
         self._seconds = Histogram(
             "tumorlens_step_seconds", "Time of one scan by step.", ["step"],
-            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
-            registry=self.registry,
+            buckets=SECONDS, registry=self.registry,
         )  # fmt: skip
         self._groups = Histogram(
             "tumorlens_commit_rows", "Answers written in one transaction.",
@@ -26,8 +31,7 @@ class Metrics:
         )  # fmt: skip
         self._commits = Histogram(
             "tumorlens_commit_seconds", "Time of one transaction, with waiting for the disk.",
-            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2, 10),
-            registry=self.registry,
+            buckets=SECONDS, registry=self.registry,
         )  # fmt: skip
         self._taken = Gauge(
             "tumorlens_requests_in_work", "Requests being worked on or waiting.",
@@ -37,6 +41,10 @@ class Metrics:
     def watch(self, pool: WorkPool) -> None:
         """Read the queue of a pool whenever somebody asks."""
         self._taken.set_function(lambda: pool.taken)
+
+    def requested(self, *, route: str, method: str, status: int, seconds: float) -> None:
+        """Note one request; `route` is as written in the program, so that their number is small."""
+        self._requests.labels(route, method, str(status)).observe(seconds)
 
     def committed(self, count: int, seconds: float) -> None:
         """Note one transaction."""

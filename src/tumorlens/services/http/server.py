@@ -2,9 +2,13 @@
 
 import asyncio
 import gc
+import json
 import sys
+from functools import partial
 from typing import Any
 
+import cv2
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -12,9 +16,10 @@ from tumorlens.errors import SettingsError
 from tumorlens.services.http.app import create_app
 from tumorlens.services.http.door import MOST_ADDRESS_BYTES, MOST_HEADER_BYTES
 from tumorlens.services.http.gate import is_loopback
+from tumorlens.services.http.log import log_library
+from tumorlens.services.http.problems import MEDIA_TYPE, problem
 from tumorlens.settings import Settings
 
-HEADER_SECONDS = 10.0  # from a connection's start, or its last request, to whole headers
 IDLE_SECONDS = 15
 MOST_CONNECTIONS = 512
 DRAIN_SECONDS = 30
@@ -22,9 +27,12 @@ SWITCH_SECONDS = 0.002  # threads take turns: half the latency of Python's own 0
 
 
 class GuardedProtocol(H11Protocol):
-    """HTTP/1.1 that waits only so long for headers; uvicorn itself would wait for ever."""
+    """HTTP/1.1 that waits only so long for headers and for readers; uvicorn would for ever."""
 
-    _deadline: asyncio.TimerHandle | None = None
+    def __init__(self, *given: Any, seconds: float, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._seconds = seconds
+        self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Start the clock."""
@@ -44,14 +52,36 @@ class GuardedProtocol(H11Protocol):
         if not self.transport.is_closing():
             self._start_clock()
 
+    def pause_writing(self) -> None:
+        """Wait for a reader whose answer is ready, under the same clock."""
+        super().pause_writing()
+        self._start_clock()
+
+    def resume_writing(self) -> None:
+        """Go on: it reads."""
+        super().resume_writing()
+        self._stop_clock()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the clock."""
         self._stop_clock()
         super().connection_lost(exc)
 
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP as everything else that cannot be read."""
+        body = json.dumps(problem("bad-request", "It is not HTTP/1.1.", request_id="none"))
+        headers = [("content-type", MEDIA_TYPE), ("connection", "close")]
+        for event in (
+            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+            h11.Data(data=body.encode()),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
     def _start_clock(self) -> None:
         self._stop_clock()
-        self._deadline = self.loop.call_later(HEADER_SECONDS + IDLE_SECONDS, self._too_slow)
+        self._deadline = self.loop.call_later(self._seconds, self._too_slow)
 
     def _stop_clock(self) -> None:
         if self._deadline is not None:
@@ -71,12 +101,14 @@ def serve(settings: Settings, *, host: str, port: int, needs_keys: bool) -> None
     if not needs_keys and not is_loopback(host):
         fix = "Create a key (tumorlens keys create NAME), or listen on 127.0.0.1."
         raise SettingsError(host, "is reached by others, and keys are off", fix)
+    cv2.setNumThreads(1)  # requests are what runs side by side
     sys.setswitchinterval(SWITCH_SECONDS)
+    log_library("uvicorn")
     config = uvicorn.Config(
         create_app(settings, needs_keys=needs_keys),
         host=host,
         port=port,
-        http=GuardedProtocol,
+        http=partial(GuardedProtocol, seconds=settings.receive_seconds),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_config=None,

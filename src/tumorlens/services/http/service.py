@@ -34,13 +34,12 @@ class Service:
     is_open: bool = True
 
 
-def start_service(settings: Settings, *, needs_keys: bool) -> Service:
+def start_service(settings: Settings, metrics: Metrics, *, needs_keys: bool) -> Service:
     """Load, check and open everything; raises TumorlensError where something is broken."""
     started = time.perf_counter()
     predictor = load_predictor(settings=settings)
     self_test = check_golden(predictor)
     store = open_store(settings.store)
-    metrics = Metrics()
     pool = WorkPool(workers=settings.worker_count, queue=settings.queue)
     gate = Gate(store, needs_keys=needs_keys, per_minute=settings.requests_per_minute)
     runner = BatchRunner(predictor, store, pool, settings=settings)
