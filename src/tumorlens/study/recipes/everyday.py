@@ -5,11 +5,15 @@ from tumorlens.study.recipes.recipe import IMAGENET, Recipe
 EVERYDAY = (
     Recipe(
         name="default",
-        summary="residual CNN from scratch, 144 px, augmented",
+        summary="residual CNN from scratch, 144 px, with counterfactual pictures where masks exist",
         network="residual-small",
         side=144,
         train_side=128,
         epochs=45,
+        changed=0.6,
+        evidence=0.3,
+        outsiders=500,
+        precision="auto",
     ),
     Recipe(
         name="quick",

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens import labels
 from tumorlens.errors import BlankImageError
 from tumorlens.inputs.prepare import InputSpec, prepare
-from tumorlens.labels import ATOMS
 from tumorlens.records import Scan
 from tumorlens.study.datasets.masks import prepared_masks
 from tumorlens.study.phantom.outsiders import draw_outsider
@@ -17,6 +17,7 @@ from tumorlens.study.training.batches import TrainingSet
 from tumorlens.study.training.parts import Part
 from tumorlens.study.training.places import Places, find_places
 
+LEAST_MARKED = 0.2  # of the MRI tumors, for counterfactual pictures and the loss on places
 OUTSIDER_SEED = 1_000_000  # the first of them; `data phantoms` draws no outsiders
 
 
@@ -26,9 +27,20 @@ def training_set(part: Part, recipe: Recipe, spec: InputSpec) -> TrainingSet:
     if recipe.changed or recipe.evidence:
         masks = prepared_masks(part.cases, spec)
         part, masks = _marked_copies(part, masks)
-        places = find_places(part.images, part.names, masks)
-        data = replace(part.to_training_set(), places=places)
+        if _are_enough(part, masks):
+            places = find_places(part.images, part.names, masks)
+            data = replace(part.to_training_set(), places=places)
     return with_outsiders(data, recipe.outsiders, spec) if recipe.outsiders else data
+
+
+def _are_enough(part: Part, masks: Mapping[int, NDArray[np.bool_]]) -> bool:
+    """Tell whether enough tumors are marked; else a changed picture would be a healthy one."""
+    tumors = [name for name in part.names if labels.modality_of(name) != "ct" and _is_tumor(name)]
+    return len(masks) >= LEAST_MARKED * len(tumors) and len(masks) > 0
+
+
+def _is_tumor(name: str) -> bool:
+    return all(not atom.endswith("_healthy") for atom in labels.LABELS[name])
 
 
 def _marked_copies(
@@ -54,7 +66,7 @@ def with_outsiders(data: TrainingSet, count: int, spec: InputSpec) -> TrainingSe
     more = len(images)
     return TrainingSet(
         np.concatenate([data.images, np.stack(images)]),
-        np.concatenate([data.label_masks, np.zeros((more, len(ATOMS)), np.float32)]),
+        np.concatenate([data.label_masks, np.zeros((more, len(labels.ATOMS)), np.float32)]),
         np.concatenate([data.pictures, data.pictures.max() + 1 + np.arange(more)]),
         np.concatenate([data.strata, np.full(more, data.strata.max() + 1)]),
         data.places and _unknown(data.places, more),
