@@ -10,6 +10,9 @@ import keras
 from keras import layers
 
 
+TEXTURE_STAGE = 1  # its maps still show texture, not yet what it means
+
+
 def build_residual(
     side: int,
     atoms: int,
@@ -21,7 +24,8 @@ def build_residual(
 ) -> keras.Model:
     """Build uint8 [n, side, side, 1] -> logits [n, atoms].
 
-    The last feature maps, before pooling, are the layer `features`; the dense is `atoms`.
+    The last feature maps, before pooling, are the layer `features`, earlier ones `texture`; the
+    dense is `atoms`.
     Normalization is inside: whoever runs the graph hands on prepared pixels and nothing else.
     """
     scan = keras.Input((side, side, 1), dtype="uint8", name="scan")
@@ -33,6 +37,8 @@ def build_residual(
             # The last stage keeps its side: finer activation maps cost little there.
             shrink = index == 0 and 0 < stage < len(widths) - 1
             x = _residual(x, width, stride=2 if shrink else 1)
+        if stage == TEXTURE_STAGE:
+            x = layers.Activation("linear", name="texture")(x)
     x = layers.Activation("linear", name="features")(x)
     # The answer is summed up in full precision, whatever the layers before were computed in.
     x = layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(x)

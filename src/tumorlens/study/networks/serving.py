@@ -16,10 +16,42 @@ def serving_graph(model: keras.Model) -> keras.Model:
     """Give the graph of a bundle: atoms [n, A], maps [n, h, w, A], embedding [n, D].
 
     The mean of the maps over positions is the logit itself, so evidence adds up to the answer.
+    A network with a layer `texture` gets an embedding of both depths.
     """
     end = model.layers.index(model.get_layer("features"))
-    outputs = Evidence(model.layers[end + 1 :])(model.layers[end].output)
-    return keras.Model(model.input, outputs)
+    logits, maps, embedding = Evidence(model.layers[end + 1 :])(model.layers[end].output)
+    texture = next((layer for layer in model.layers if layer.name == "texture"), None)
+    if texture is not None:
+        embedding = TwoDepths()([embedding, texture.output])
+    return keras.Model(model.input, [logits, maps, embedding])
+
+
+class TwoDepths(layers.Layer):
+    """One embedding of two depths, for how unlike the training scans a picture is.
+
+    What a picture means to the network, and the mean and deviation of earlier maps, which see
+    texture. Each is brought to length 1, so that a cosine between two such embeddings is a
+    weighted mean of the cosines at either depth.
+    """
+
+    TEXTURE_WEIGHT = 2.0
+
+    def __init__(self) -> None:
+        super().__init__(name="two_depths", dtype="float32")
+
+    def call(self, inputs):
+        """Give [n, D + 2 d] of an embedding [n, D] and maps [n, h, w, d]."""
+        meaning, maps = inputs
+        mean = ops.mean(maps, axis=(1, 2))
+        deviation = ops.sqrt(ops.mean(ops.square(maps), axis=(1, 2)) - ops.square(mean) + 1e-6)
+        texture = ops.concatenate([mean, deviation], axis=-1)
+        return ops.concatenate([_unit(meaning), self.TEXTURE_WEIGHT * _unit(texture)], axis=-1)
+
+
+def _unit(vectors):
+    """Bring rows to length 1; a row of zeros stays."""
+    length = ops.sqrt(ops.sum(ops.square(vectors), axis=-1, keepdims=True))
+    return vectors / ops.maximum(length, 1e-6)
 
 
 class Evidence(layers.Layer):
