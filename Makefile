@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.8
 READY := $(VENV)/.ready
-SHIPPED_SETS = $(SETS)/multimodal runs/phantoms
+SHIPPED_SETS = $(addprefix $(SETS)/,multimodal br35h navoneel bohaju figshare) runs/phantoms
 
 .PHONY: help demo test check docs lock shipped clean
 
@@ -26,15 +26,17 @@ check: $(READY) ## style, types, layer contract
 docs: $(READY) ## the documentation, into site/
 	$(BIN)/mkdocs build --strict
 
-# figshare is not trained on: it says which pictures of multimodal are of one patient.
-shipped: $(READY) ## the shipped bundle again, from the public sets in SETS=DIR/{multimodal,figshare}
+# The audit sees all sets at once, so that copies and patients stay together across them.
+shipped: $(READY) ## the shipped bundles again, from the public sets in SETS=DIR/<name>
 	$(BIN)/tumorlens data phantoms runs/phantoms --per-class 100 --seed 0
-	$(BIN)/tumorlens audit $(SHIPPED_SETS) $(SETS)/figshare --out runs/audit --allow
+	$(BIN)/tumorlens audit $(SHIPPED_SETS) --out runs/audit --allow
 	$(BIN)/tumorlens split $(SHIPPED_SETS) --audit runs/audit --out runs/shipped-split.csv
-	$(BIN)/tumorlens train $(SHIPPED_SETS) --split runs/shipped-split.csv --name tumorlens-small \
-		--out runs/shipped $(RESUME)
-	mkdir -p src/tumorlens/models/shipped/tumorlens-small
-	cp runs/shipped/bundle/* src/tumorlens/models/shipped/tumorlens-small/
+	$(BIN)/tumorlens train $(SHIPPED_SETS) --split runs/shipped-split.csv --recipe default \
+		--name tumorlens-small --out runs/shipped-small $(RESUME)
+	$(BIN)/tumorlens train $(SHIPPED_SETS) --split runs/shipped-split.csv --recipe tiny \
+		--name tumorlens-tiny --out runs/shipped-tiny $(RESUME)
+	for size in small tiny; do mkdir -p src/tumorlens/models/shipped/tumorlens-$$size && \
+		cp runs/shipped-$$size/bundle/* src/tumorlens/models/shipped/tumorlens-$$size/; done
 
 lock: $(READY) ## resolve requirements.lock again
 	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-header \

@@ -11,7 +11,7 @@ import pytest
 
 from tumorlens.errors import BundleError
 from tumorlens.labels import ATOMS
-from tumorlens.models.bundle import Scope, load_bundle, write_bundle
+from tumorlens.models.bundle import SHIPPED_DEFAULT, Scope, load_bundle, write_bundle
 
 
 @pytest.fixture
@@ -190,3 +190,14 @@ def test_a_bundle_is_frozen(tiny_bundle):
     with pytest.raises(AttributeError):
         tiny_bundle.threshold = 0.1
     assert isinstance(tiny_bundle.scope, Scope)
+
+
+def test_a_shipped_bundle_is_loaded_by_its_name():
+    assert load_bundle(SHIPPED_DEFAULT).folder == load_bundle().folder
+
+
+def test_a_folder_of_the_name_of_a_shipped_bundle_goes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / SHIPPED_DEFAULT).mkdir()
+    with pytest.raises(BundleError, match=r"holds no bundle\.json"):
+        load_bundle(SHIPPED_DEFAULT)

@@ -115,29 +115,45 @@ def embeddings(n: int, seed: int, *, at: int = 0) -> np.ndarray:
     return rows.astype(np.float32)
 
 
+NEAR = embeddings(50, 4)  # outsiders that cannot be told from scans
+FAR = embeddings(50, 4, at=9)
+
+
+def test_where_outsiders_are_far_the_limit_leaves_room_for_unseen_scanners():
+    scope = calibrate.choose_scope(embeddings(900, 0), embeddings(400, 1), outsiders=FAR)
+    tight = calibrate.choose_scope(embeddings(900, 0), embeddings(400, 1), outsiders=NEAR)
+    assert scope.limit > 2 * tight.limit
+    assert scope.kept == 1
+    assert scope.refused == pytest.approx(calibrate.OUT_OF_SCOPE, abs=0.02)
+
+
 def test_the_scope_keeps_nearly_all_of_validation_and_refuses_what_is_far():
-    scope = calibrate.choose_scope(embeddings(900, 0), embeddings(400, 1))
+    scope = calibrate.choose_scope(embeddings(900, 0), embeddings(400, 1), outsiders=NEAR)
     assert scope.kept == pytest.approx(0.99, abs=0.005)
     assert (neighbor_distance(embeddings(400, 2), scope) <= scope.limit).mean() > 0.96
     assert (neighbor_distance(embeddings(50, 3, at=9), scope) > scope.limit).all()
 
 
 def test_the_scope_keeps_a_bounded_number_of_unit_rows():
-    scope = calibrate.choose_scope(embeddings(900, 0), embeddings(40, 1))
+    scope = calibrate.choose_scope(embeddings(900, 0), embeddings(40, 1), outsiders=NEAR)
     assert scope.references.shape == (calibrate.REFERENCES, 16)
     np.testing.assert_allclose(np.linalg.norm(scope.references, axis=1), 1, atol=1e-6)
 
 
 def test_the_scope_is_the_same_for_the_same_seed():
-    chosen = [calibrate.choose_scope(embeddings(900, 0), embeddings(40, 1), seed=s).references
-              for s in (0, 0, 1)]  # fmt: skip
+    training, validation = embeddings(900, 0), embeddings(40, 1)
+    scopes = [
+        calibrate.choose_scope(training, validation, outsiders=NEAR, seed=seed)
+        for seed in (0, 0, 1)
+    ]
+    chosen = [scope.references for scope in scopes]
     np.testing.assert_array_equal(chosen[0], chosen[1])
     assert (chosen[0] != chosen[2]).any()
 
 
 @pytest.mark.parametrize("n", [1, 3])
 def test_fewer_training_scans_than_neighbors_still_give_a_scope(n):
-    scope = calibrate.choose_scope(embeddings(n, 0), embeddings(20, 1))
+    scope = calibrate.choose_scope(embeddings(n, 0), embeddings(20, 1), outsiders=NEAR)
     assert scope.neighbors == n
     assert np.isfinite(scope.limit)
 
@@ -145,6 +161,6 @@ def test_fewer_training_scans_than_neighbors_still_give_a_scope(n):
 def test_a_dead_embedding_does_not_spoil_the_scope():
     training = embeddings(50, 0)
     training[7] = 0
-    scope = calibrate.choose_scope(training, embeddings(20, 1))
+    scope = calibrate.choose_scope(training, embeddings(20, 1), outsiders=NEAR)
     assert np.isfinite(scope.references).all()
     assert np.isfinite(scope.limit)

@@ -75,13 +75,29 @@ def test_a_network_is_listed_under_its_own_name_with_a_summary(row):
     assert row.summary
 
 
+def embedded(model: keras.Model) -> int:
+    """Numbers of an embedding: the features', and two for each map of the texture."""
+    depth = model.get_layer("features").output.shape[-1]
+    textures = [layer for layer in model.layers if layer.name == "texture"]
+    return depth + sum(2 * layer.output.shape[-1] for layer in textures)
+
+
+@pytest.mark.parametrize("name", ["residual-small", "residual-tiny"])
+def test_both_depths_of_an_embedding_have_their_own_length(name):
+    model = build(NETWORKS[name])
+    embedding = run(serving_graph(model), pixels(64))[2]
+    depth = model.get_layer("features").output.shape[-1]
+    np.testing.assert_allclose(np.linalg.norm(embedding[:, :depth], axis=1), 1, rtol=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(embedding[:, depth:], axis=1), 2, rtol=1e-4)
+
+
 @rows
 def test_the_mean_of_the_maps_is_the_logit(row):
     logits, maps, embedding = run(serving_graph(build(row)), pixels(64))
     np.testing.assert_allclose(maps.mean((1, 2)), logits, atol=1e-4)
     assert maps.shape[-1] == len(ATOMS)
     assert maps.shape[1] == maps.shape[2] >= 4
-    assert embedding.shape == (2, build(row).get_layer("features").output.shape[-1])
+    assert embedding.shape == (2, embedded(build(row)))
 
 
 @rows

@@ -46,6 +46,7 @@ class Scope:
     neighbors: int
     limit: float  # cosine distance to the k-th neighbor above which a scan is out of scope
     kept: float  # share of validation scans inside the limit
+    refused: float | None = None  # share of drawn outsiders outside it; None: not measured
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,11 @@ class Bundle:
 
 
 def load_bundle(folder: str | Path = "") -> Bundle:
-    """Load and verify a bundle; without a folder, the one shipped with tumorlens.
+    """Load and verify a bundle: a folder, or the name of a shipped one; "" is the default.
 
     Raises BundleError for a missing or altered file, another schema, or missing fields.
     """
-    folder = Path(folder) if folder else SHIPPED / SHIPPED_DEFAULT
+    folder = _shipped(str(folder or SHIPPED_DEFAULT)) or Path(folder)
     # A run folder is accepted where its bundle is meant.
     if not (folder / SETTINGS).is_file() and (folder / "bundle" / SETTINGS).is_file():
         folder = folder / "bundle"
@@ -96,6 +97,12 @@ def load_bundle(folder: str | Path = "") -> Bundle:
     except (KeyError, TypeError, ValueError) as e:
         fact = f"has missing or wrong fields ({type(e).__name__}: {e})"
         raise BundleError(folder / SETTINGS, fact, _REFIT) from e
+
+
+def _shipped(name: str) -> Path | None:
+    """Give the folder of a shipped bundle of that name; a folder of that name goes first."""
+    is_name = name == Path(name).name and not Path(name).exists()
+    return SHIPPED / name if is_name and (SHIPPED / name / SETTINGS).is_file() else None
 
 
 def _read_settings(folder: Path) -> dict[str, Any]:
@@ -142,7 +149,13 @@ def _from_json(folder: Path, stored: dict[str, Any]) -> Bundle:
         threshold=float(stored["threshold"]),
         threshold_choice=choice,
         abstention=Abstention(**stored["abstention"]),
-        scope=Scope(references, int(scope["neighbors"]), float(scope["limit"]), scope["kept"]),
+        scope=Scope(
+            references,
+            int(scope["neighbors"]),
+            float(scope["limit"]),
+            scope["kept"],
+            scope.get("refused"),
+        ),
         details={key: value for key, value in stored.items() if key not in known},
         measured={
             name: load_measured(row) for name, row in dict(stored.get("measured", {})).items()
@@ -171,6 +184,7 @@ def write_bundle(bundle: Bundle, card: str) -> None:
             "neighbors": scope.neighbors,
             "limit": scope.limit,
             "kept": scope.kept,
+            "refused": scope.refused,
             "references": references,
         },
     }

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-
 TEXTURE_STAGE = 1  # its maps still show texture, not yet what it means
 
 

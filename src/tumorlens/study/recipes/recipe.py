@@ -28,6 +28,7 @@ class Recipe:
     balance: float = 0.5  # 0: cases as they are; 1: every data set and label equally often
     outsiders: int = 0  # drawn pictures of what is no head, to be unsure about
     precision: str = "float32"  # or "bfloat16", or "auto": see training.precision
+    eight_bit: bool = False  # narrow the exported convolutions where that costs no accuracy
     patience: int = 15  # epochs without a better validation loss before stopping
     sensitivity_aim: float = 0.98  # of the operating point, met on validation
     seed: int = 0

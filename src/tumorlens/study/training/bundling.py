@@ -21,10 +21,13 @@ from tumorlens.study.recipes import Recipe
 from tumorlens.study.training import calibrate
 from tumorlens.study.training.export import check_round_trip, export_graph
 from tumorlens.study.training.loop import Trained
+from tumorlens.study.training.material import draw_outsiders
 from tumorlens.study.training.measuring import measure_validation
 from tumorlens.study.training.monitor import best_temperature, validation_figures
 from tumorlens.study.training.parts import Part
+from tumorlens.study.training.quantize import narrow_graph
 
+OUTSIDERS, OUTSIDER_SEED = 200, 2_000_000  # drawn for the scope; training draws others
 CHECKED = 64  # validation scans compared between Keras and ONNX Runtime
 
 
@@ -50,12 +53,19 @@ def make_bundle(
     logits, embedding = run_engine(engine, validation.images)
     checked = slice(0, CHECKED)
     difference = check_round_trip(trained.model, logits[checked], validation.images[checked])
+    narrow = {}
+    if recipe.eight_bit:
+        narrow = {"eight_bit": _narrow(draft, training, validation)}
+        engine = Engine(draft)
+        logits, embedding = run_engine(engine, validation.images)
     temperature = best_temperature(logits, labels.label_mask(validation.names))
     probabilities = calibrated(logits, temperature)
     scores = labels.tumor_probability(probabilities)
     truth = np.array([labels.is_tumor(label) for label in validation.names])
     choice = calibrate.choose_threshold(scores, truth, sensitivity=recipe.sensitivity_aim)
     reference = run_engine(engine, training.images)[1]
+    unseen = draw_outsiders(OUTSIDERS, spec, first=OUTSIDER_SEED)
+    outside = run_engine(engine, unseen)[1]
     figures = {
         # JSON knows no NaN: what validation could not show is null.
         key: value if np.isfinite(value) else None
@@ -69,13 +79,16 @@ def make_bundle(
         abstention=calibrate.choose_band(
             scores, truth, threshold=choice["threshold"], error=1 - recipe.sensitivity_aim
         ),
-        scope=calibrate.choose_scope(reference, embedding, seed=recipe.seed),
+        scope=calibrate.choose_scope(
+            reference, embedding, outsiders=outside, seed=recipe.seed
+        ),
         details={
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "recipe": recipe.to_json(),
             "validation": {"n": len(truth), "epoch": trained.best_epoch, **figures},
             "parameters": int(trained.model.count_params()),
             "round_trip": difference,
+            **narrow,
             **details,
         },
         measured=measure_validation(
@@ -87,6 +100,14 @@ def make_bundle(
     bundle = replace(bundle, details={**bundle.details, "golden": golden})
     write_bundle(bundle, write_card(bundle))
     return load_bundle(out)
+
+
+def _narrow(draft: Bundle, training: Part, validation: Part) -> dict[str, Any]:
+    def judge() -> dict[str, float]:
+        logits = run_engine(Engine(draft), validation.images)[0]
+        return validation_figures(logits, validation.names, validation.strata)
+
+    return narrow_graph(draft.folder, training.images, judge)
 
 
 def _draft(folder: Path, name: str, spec: InputSpec) -> Bundle:

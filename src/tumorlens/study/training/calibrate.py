@@ -4,6 +4,7 @@ All of it is chosen on validation; a test part is never read here.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from tumorlens.predictions.abstention import neighbor_distance
 
 NEIGHBORS = 5
 REFERENCES = 512
-IN_SCOPE = 0.99  # share of validation scans kept
+IN_SCOPE = 0.99  # least share of validation scans kept
+OUT_OF_SCOPE = 0.95  # share of drawn outsiders refused, where both can be had
 
 
 def choose_threshold(
@@ -65,9 +67,18 @@ def choose_band(
 
 
 def choose_scope(
-    reference: NDArray[np.floating], validation: NDArray[np.floating], *, seed: int = 0
+    reference: NDArray[np.floating],
+    validation: NDArray[np.floating],
+    *,
+    outsiders: NDArray[np.floating],
+    seed: int = 0,
 ) -> Scope:
-    """Keep a sample of training embeddings, and the distance most validation scans are within."""
+    """Keep a sample of training embeddings, and choose how far from them a scan may lie.
+
+    As far as IN_SCOPE of the validation scans lie, or farther, as long as OUT_OF_SCOPE of the
+    drawn `outsiders` are still refused: a scanner that was never seen lies farther out than
+    validation does, and should not be refused for it.
+    """
     rng = np.random.default_rng(seed)
     reference = reference[np.linalg.norm(reference, axis=1) > 0]  # the rest has no direction
     rows = reference[rng.permutation(len(reference))[:REFERENCES]]
@@ -76,7 +87,11 @@ def choose_scope(
     rows = np.rint(rows * REFERENCE_SCALE)
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     scope = Scope(rows, neighbors=min(NEIGHBORS, len(rows)), limit=2.0, kept=1.0)
-    distances = neighbor_distance(validation, scope)
-    limit = float(np.quantile(distances, IN_SCOPE))
-    kept = float((distances <= limit).mean())
-    return Scope(rows, neighbors=scope.neighbors, limit=limit, kept=kept)
+    inside, outside = (neighbor_distance(found, scope) for found in (validation, outsiders))
+    limit = max(float(np.quantile(inside, IN_SCOPE)), float(np.quantile(outside, 1 - OUT_OF_SCOPE)))
+    return replace(
+        scope,
+        limit=limit,
+        kept=float((inside <= limit).mean()),
+        refused=float((outside > limit).mean()),
+    )

@@ -56,21 +56,27 @@ def _marked_copies(
 
 def with_outsiders(data: TrainingSet, count: int, spec: InputSpec) -> TrainingSet:
     """Add drawn pictures of what is no head, as one stratum; their label is the empty set."""
-    images = []
-    for seed in range(OUTSIDER_SEED, OUTSIDER_SEED + count):
-        scan = Scan(draw_outsider(seed).astype(np.float32), f"outsider {seed}")
-        try:
-            images.append(prepare(scan, spec).pixels)
-        except BlankImageError:  # refused before it comes to a network
-            continue
+    images = draw_outsiders(count, spec, first=OUTSIDER_SEED)
     more = len(images)
     return TrainingSet(
-        np.concatenate([data.images, np.stack(images)]),
+        np.concatenate([data.images, images]),
         np.concatenate([data.label_masks, np.zeros((more, len(labels.ATOMS)), np.float32)]),
         np.concatenate([data.pictures, data.pictures.max() + 1 + np.arange(more)]),
         np.concatenate([data.strata, np.full(more, data.strata.max() + 1)]),
         data.places and _unknown(data.places, more),
     )
+
+
+def draw_outsiders(count: int, spec: InputSpec, *, first: int) -> NDArray[np.uint8]:
+    """Draw and prepare pictures of what is no head, [n, side, side], n <= count."""
+    images = []
+    for seed in range(first, first + count):
+        scan = Scan(draw_outsider(seed).astype(np.float32), f"outsider {seed}")
+        try:
+            images.append(prepare(scan, spec).pixels)
+        except BlankImageError:  # refused before it comes to a network
+            continue
+    return np.stack(images)
 
 
 def _unknown(places: Places, more: int) -> Places:
