@@ -1,0 +1,1 @@
+"""Pages for readers of scans: drop in slices, see what the network says and why to doubt it."""

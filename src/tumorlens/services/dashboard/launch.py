@@ -1,0 +1,34 @@
+"""How Streamlit is started: its own command with the settings of config.toml."""
+
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+CONFIG = Path(__file__).with_name("config.toml")
+SERVER = Path(__file__).with_name("server.py")
+
+
+def streamlit_command(host: str, port: int, *, opens: bool) -> list[str]:
+    """Give the command that serves the dashboard; `opens` lets it open a browser."""
+    stored = tomllib.loads(CONFIG.read_text(encoding="utf-8"))
+    chosen = {"server.address": host, "server.port": port, "server.headless": not opens}
+    options = dict(_flat(stored)) | chosen
+    flags = [flag for name, value in options.items() for flag in _flags(name, value)]
+    return [sys.executable, "-m", "streamlit", "run", str(SERVER), *flags]
+
+
+def _flat(stored: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Give the values of nested tables by their dotted names."""
+    for name, value in stored.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{name}.")
+        else:
+            yield above + name, value
+
+
+def _flags(name: str, value: Any) -> list[str]:
+    """Write an option as the command line takes it; a list is said once for each of its items."""
+    values = value if isinstance(value, list) else [value]
+    return [f"--{name}={str(v).lower() if isinstance(v, bool) else v}" for v in values]

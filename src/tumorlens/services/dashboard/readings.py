@@ -1,0 +1,134 @@
+"""Uploads become readings: an answer, and as much of the scan as the page shows.
+
+Nothing touches the disk. What is kept of a scan is a picture of at most SIDE pixels, compressed
+without loss, the prepared square and the heatmap; a queue holds at most MOST readings.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.errors import ImageError
+from tumorlens.images.raster import read_scan_bytes
+from tumorlens.predictions.predictor import Predictor
+from tumorlens.records import Prediction, Scan
+
+SIDE = 512  # pixels kept of the longer side
+MOST = 200  # readings in one queue
+BATCH = 16  # scans that are held whole at a time
+EXAMPLES = Path(__file__).with_name("examples")
+Progress = Callable[[int, int], None]
+Fetch = Callable[[], bytes]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One answer with what is needed to show it."""
+
+    name: str
+    digest: str  # SHA-256 of the file, hex
+    prediction: Prediction
+    untouched: bytes = b""  # PNG of the scan before anything was done to it, 8 or 16 bits
+    is_example: bool = False  # a phantom that came with the dashboard
+
+    @property
+    def key(self) -> str:
+        """A short name that stays the same while the queue changes."""
+        return self.digest[:16]
+
+    @property
+    def scan(self) -> Scan:
+        """The scan again, as far as it was kept."""
+        return Scan(kept_pixels(self.untouched).astype(np.float32), self.name)
+
+
+def read_files(
+    files: Sequence[tuple[str, Fetch]],
+    predictor: Predictor,
+    *,
+    limits: tuple[int, int],
+    progress: Progress | None = None,
+    is_example: bool = False,
+) -> Iterator[Reading]:
+    """Read and answer files one batch after the other; `limits` are bytes and pixels.
+
+    A file that cannot be used gives a reading whose prediction has its `error` set.
+    """
+    for start in range(0, len(files), BATCH):
+        batch = files[start : start + BATCH]
+        opened = [_open(name, fetch(), limits) for name, fetch in batch]
+        scans = [scan for _, scan in opened if isinstance(scan, Scan)]
+        answers = iter(predictor.predict_scans(scans, heatmaps=True)) if scans else iter(())
+        for (name, _), (digest, scan) in zip(batch, opened, strict=True):
+            if isinstance(scan, Scan):
+                kept = keep_pixels(scan.pixels)
+                yield Reading(name, digest, next(answers), kept, is_example)
+            else:
+                failed = Prediction(name, bundle=predictor.bundle.version, error=scan)
+                yield Reading(name, digest, failed, b"", is_example)
+        if progress:
+            progress(start + len(batch), len(files))
+
+
+def read_examples(predictor: Predictor) -> tuple[Reading, ...]:
+    """Read the phantoms that come with the dashboard."""
+    files = [(path.name, path.read_bytes) for path in sorted(EXAMPLES.glob("*.png"))]
+    limits = (2**20, 2**20)
+    return tuple(read_files(files, predictor, limits=limits, is_example=True))
+
+
+def add_readings(
+    queue: Sequence[Reading], added: Sequence[Reading]
+) -> tuple[tuple[Reading, ...], int]:
+    """Give the queue with new readings behind the old ones, and how many found no room.
+
+    A file that is there already keeps its place and takes the new answer.
+    """
+    held = {reading.digest: reading for reading in queue}
+    lost = 0
+    for reading in added:
+        if reading.digest in held or len(held) < MOST:
+            held[reading.digest] = reading
+        else:
+            lost += 1
+    return tuple(held.values()), lost
+
+
+def _open(name: str, data: bytes, limits: tuple[int, int]) -> tuple[str, Scan | str]:
+    """Give the digest of a file, and its scan or what is wrong with it."""
+    digest = hashlib.sha256(data).hexdigest()
+    try:
+        max_bytes, max_pixels = limits
+        return digest, read_scan_bytes(
+            data, source=name, max_bytes=max_bytes, max_pixels=max_pixels
+        )
+    except ImageError as error:
+        return digest, f"{error.fact}. {error.fix}"
+
+
+def keep_pixels(pixels: NDArray[np.floating]) -> bytes:
+    """Compress a scan, [h, w], to a PNG of at most SIDE pixels a side.
+
+    Whole numbers from 0 to 255 are kept as they are; anything else is spread over 16 bits.
+    """
+    longest = max(pixels.shape)
+    if longest > SIDE:
+        height, width = (max(1, round(side * SIDE / longest)) for side in pixels.shape)
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    low, high = float(pixels.min()), float(pixels.max())
+    if low >= 0 and high <= 255:
+        stored = np.rint(pixels).astype(np.uint8)
+    else:
+        scale = 65_535 / (high - low) if high > low else 0.0
+        stored = np.rint((pixels - low) * scale).astype(np.uint16)
+    return cv2.imencode(".png", stored)[1].tobytes()
+
+
+def kept_pixels(png: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Give the pixels of `keep_pixels` again."""
+    return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)  # pyright: ignore

@@ -1,0 +1,5 @@
+"""What Streamlit runs at every interaction."""
+
+from tumorlens.services.dashboard.frame import draw
+
+draw()

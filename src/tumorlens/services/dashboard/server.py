@@ -1,0 +1,29 @@
+"""The ASGI application that Streamlit, or any ASGI server, runs.
+
+It gives every browser a cookie of its own, so that a reader finds his history again after a
+reload and nobody else's, and it warms the network up before the first page is asked for.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+from starlette.middleware import Middleware
+
+from tumorlens.services.dashboard.door import Door
+from tumorlens.services.dashboard.session import load_shared
+
+
+@asynccontextmanager
+async def _warmed(_app: Any) -> AsyncIterator[dict[str, Any]]:
+    """Load what all sessions share."""
+    await asyncio.to_thread(load_shared)
+    yield {}
+
+
+app = st.App(
+    Path(__file__).with_name("script.py"), middleware=[Middleware(Door)], lifespan=_warmed
+)

@@ -1,0 +1,85 @@
+"""What one browser has open, and what all of them share."""
+
+import secrets
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from tumorlens.predictions.predictor import Predictor, load_predictor
+from tumorlens.services.dashboard.door import COOKIE, is_token, reader_name
+from tumorlens.services.dashboard.readings import Reading, read_examples
+from tumorlens.services.dashboard.texts import LANGUAGES, Say, speak
+from tumorlens.services.store.database import Store, open_store
+from tumorlens.settings import Settings, load_settings
+
+_loading = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Shared:
+    """One network, one store and the phantoms, for all browsers."""
+
+    settings: Settings
+    predictor: Predictor
+    store: Store
+    examples: tuple[Reading, ...]
+
+
+def load_shared() -> Shared:
+    """Give what all browsers share, made at the first call; raises what a broken part raises."""
+    with _loading:
+        return _load()
+
+
+@lru_cache(maxsize=1)
+def _load() -> Shared:
+    settings = load_settings()
+    predictor = load_predictor(settings.bundle, settings)
+    return Shared(settings, predictor, open_store(settings.database), read_examples(predictor))
+
+
+def reader() -> str:
+    """Name whose history this is: the browser's by its cookie, else this tab's alone."""
+    token = st.context.cookies.get(COOKIE, "")
+    if is_token(token):
+        return reader_name(token)
+    return st.session_state.setdefault("reader", reader_name(secrets.token_urlsafe(32)))
+
+
+def language() -> str:
+    """Give the language chosen, at first the browser's own where it is spoken here."""
+    preferred = (st.context.locale or "en").split("-")[0]
+    return st.session_state.get("language") or (preferred if preferred in LANGUAGES else "en")
+
+
+def speech() -> Say:
+    """Give the texts in the language of this browser."""
+    return speak(language())
+
+
+def queue() -> tuple[Reading, ...]:
+    """Give the readings of this tab; the phantoms until there are any."""
+    return own_readings() or load_shared().examples
+
+
+def own_readings() -> tuple[Reading, ...]:
+    """Give the readings of what was dropped in."""
+    return st.session_state.get("readings", ())
+
+
+def keep(readings: Sequence[Reading]) -> None:
+    """Replace the queue."""
+    st.session_state["readings"] = tuple(readings)
+
+
+def forget_uploads(files: Sequence[Any]) -> None:
+    """Take uploads out of the server's memory: what is shown of them has been made."""
+    context = get_script_run_ctx()
+    if context is not None:
+        for file in files:
+            context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)

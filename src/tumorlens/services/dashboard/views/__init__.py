@@ -1,0 +1,1 @@
+"""What pages show, as figures and data: pure functions that know nothing of Streamlit."""

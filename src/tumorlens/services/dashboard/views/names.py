@@ -1,0 +1,20 @@
+"""Names of files and labels as a page writes them."""
+
+from tumorlens.services.dashboard.texts import Say, known
+
+_MARKUP = frozenset("\\`*_{}[]()#+!|$:<>~&")
+
+
+def plain(name: str) -> str:
+    """Write a file's name so that nothing in it is taken for markup.
+
+    >>> print(plain("a_b*.png"))
+    a\\_b\\*.png
+    """
+    return "".join(f"\\{c}" if c in _MARKUP else c for c in name)
+
+
+def label_name(name: str, say: Say) -> str:
+    """Write a label, or the name of several together, as people say it."""
+    key = f"label.{name}"
+    return say(key) if known(key) else name.replace("_", " ")
