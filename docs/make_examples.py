@@ -12,8 +12,14 @@ from tumorlens.study.phantom import CLASSES, draw_phantom
 EXAMPLES = Path(__file__).parent.parent / "src/tumorlens/services/dashboard/examples"
 SEED = 41_000  # of no phantom that the shipped bundle was trained on
 SIDE = 256
-PLANES = {"ct_healthy": "axial", "ct_tumor": "axial", "mri_healthy": "sagittal",
-          "mri_glioma": "axial", "mri_meningioma": "coronal", "mri_pituitary": "sagittal"}  # fmt: skip
+PLANES = {
+    "ct_healthy": "axial",
+    "ct_tumor": "axial",
+    "mri_healthy": "sagittal",
+    "mri_glioma": "axial",
+    "mri_meningioma": "coronal",
+    "mri_pituitary": "sagittal",
+}
 
 
 def main() -> None:
@@ -26,7 +32,7 @@ def main() -> None:
         )
         path = EXAMPLES / f"phantom_{label}.png"
         path.write_bytes(cv2.imencode(".png", phantom.pixels)[1].tobytes())
-        print(path.name)  # noqa: T201
+        print(path.name)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from planted import audit_of, head_of, write
 from tumorlens.errors import SplitError
 from tumorlens.study import splits
 from tumorlens.study.audit.figures import audit_figures
+from tumorlens.study.audit.gallery import make_gallery
 from tumorlens.study.audit.page import render_audit, verdict
 from tumorlens.study.audit.tables import write_figures, write_tables
 from tumorlens.study.datasets.index import read_cases
@@ -26,7 +27,7 @@ def test_a_name_that_is_not_unicode_is_audited(tmp_path, tiny_bundle):
     write_tables(found, tmp_path / "o")
     write_figures(figures, tmp_path / "o")
     (tmp_path / "o/audit.html").write_text(
-        render_audit(found, figures), encoding="utf-8", errors="surrogateescape"
+        render_audit(figures, make_gallery(found)), encoding="utf-8", errors="surrogateescape"
     )
 
 

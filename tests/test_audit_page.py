@@ -16,7 +16,8 @@ from planted import ARTIST, BURNED, ODD_NAME, audit_of, head_of, plant, with_tex
 
 from tumorlens.models.bundle import Bundle
 from tumorlens.study.audit.figures import audit_figures
-from tumorlens.study.audit.page import SIDE, render_audit, verdict
+from tumorlens.study.audit.gallery import SIDE, make_gallery
+from tumorlens.study.audit.page import render_audit, verdict
 from tumorlens.study.audit.run import Audit
 from tumorlens.study.audit.text import Box
 
@@ -24,7 +25,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def page_of(audit: Audit) -> str:
-    return render_audit(audit, audit_figures(audit, folders=["a<i>b", "c"], now=NOW))
+    return render_audit(audit_figures(audit, folders=["a<i>b", "c"], now=NOW), make_gallery(audit))
 
 
 @pytest.fixture(scope="module")

@@ -62,8 +62,15 @@ def written(evaluation, tmp_path_factory) -> Path:
 
 def test_page_figures_and_tables_are_written_and_nothing_partial(written):
     assert sorted(path.name for path in written.iterdir()) == [
-        "data", "evaluation.html", "evaluation.json", "predictions.csv",
+        "data", "evaluation.html", "evaluation.json", "failures", "predictions.csv",
     ]  # fmt: skip
+
+
+def test_every_failure_that_may_be_shown_has_its_small_picture(written, evaluation):
+    rows = [row for kind in evaluation.figures["failures"].values() for row in kind["worst"]]
+    named = {row["picture"] for row in rows if not row["hidden"]}
+    assert named == {f"failures/{path.name}" for path in (written / "failures").iterdir()}
+    assert named
 
 
 def test_every_plot_has_its_data_beside_the_page(written, evaluation):

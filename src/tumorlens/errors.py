@@ -71,6 +71,10 @@ class SettingsError(TumorlensError):
     """A setting outside its range."""
 
 
+class StudyError(TumorlensError):
+    """A record of the bench that cannot be shown."""
+
+
 class MissingExtraError(TumorlensError):
     """A command of the bench, in an installation made for prediction only."""
 

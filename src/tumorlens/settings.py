@@ -44,6 +44,9 @@ class Settings:
     max_request_bytes: int = 128 * 2**20  # of one request, with all its files
     max_files: int = 1000  # of one request
     receive_seconds: int = 30  # in which a request has to arrive whole
+    # Of the dashboard:
+    studies: str = ""  # folders whose records are shown, joined as in PATH
+    bench_data: str = ""  # labeled folders on which the bench may be started, the same
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, with the name of the setting."""
@@ -59,6 +62,16 @@ class Settings:
             return Path(self.cache)
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return Path(home) / "tumorlens"
+
+    @property
+    def study_folders(self) -> tuple[Path, ...]:
+        """Where the dashboard looks for what the bench wrote."""
+        return tuple(Path(part) for part in self.studies.split(os.pathsep) if part)
+
+    @property
+    def bench_folders(self) -> tuple[Path, ...]:
+        """On what the dashboard may start the bench."""
+        return tuple(Path(part) for part in self.bench_data.split(os.pathsep) if part)
 
     @property
     def worker_count(self) -> int:

@@ -42,6 +42,7 @@ def audit(
     from tumorlens.models.bundle import load_bundle
     from tumorlens.study import splits
     from tumorlens.study.audit.figures import audit_figures
+    from tumorlens.study.audit.gallery import gallery_figures, make_gallery, write_gallery
     from tumorlens.study.audit.page import render_audit, verdict
     from tumorlens.study.audit.run import audit_cases
     from tumorlens.study.audit.tables import write_figures, write_tables
@@ -59,10 +60,14 @@ def audit(
         steps=counting,
     )
     figures = audit_figures(found, folders=[str(f) for f in folders], now=datetime.now(UTC))
-    write_tables(found, out)
-    write_figures(figures, out)
-    with counting("drawing the page"), replacing(out / "audit.html") as partial:
-        partial.write_text(render_audit(found, figures), encoding="utf-8", errors="replace")
+    with counting("drawing the page"):
+        gallery = make_gallery(found)
+        write_gallery(gallery, out)
+        write_tables(found, out)
+        write_figures(figures | {"gallery": gallery_figures(gallery)}, out)
+        with replacing(out / "audit.html") as partial:
+            page = render_audit(figures, gallery)
+            partial.write_text(page, encoding="utf-8", errors="replace")
     _print(figures)
     console.print(verdict(figures), markup=False)
     typer.echo(out / "audit.html")

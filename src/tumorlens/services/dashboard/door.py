@@ -1,4 +1,4 @@
-"""What is done to every answer of the server: a cookie for a new browser, headers that shut doors."""
+"""What is added to every answer of the server: a cookie for a new browser, careful headers."""
 
 import hashlib
 import re

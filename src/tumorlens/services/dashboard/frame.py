@@ -28,7 +28,7 @@ PAGES: Mapping[str, tuple[Callable[[], None], str]] = {
 STYLE = """<style>
 .stMainBlockContainer { padding-top: 4.2rem; padding-bottom: 3rem; max-width: 92rem; }
 .st-key-research-line { position: sticky; top: 3.75rem; z-index: 90; padding: .3rem .2rem;
-  background: var(--st-background-color, inherit); border-bottom: 1px solid var(--st-border-color, #8884); }
+  border-bottom: 1px solid #8884; backdrop-filter: blur(12px); }
 </style>"""
 
 
@@ -70,7 +70,8 @@ def _guarded(show: Callable[[], None]) -> Callable[[], None]:
 
 def _research_line(say: Say) -> None:
     with st.container(key="research-line", horizontal=True, vertical_alignment="center"):
-        st.markdown(f":material/science: **{say('frame.research')}** {say('frame.not_device')}")
+        text = f":material/science: **{say('frame.research')}** {say('frame.not_device')}"
+        st.markdown(text, width="stretch")
         st.segmented_control(
             say("frame.language"), list(LANGUAGES), format_func=str.upper, default=language(),
             key="language", required=True, label_visibility="collapsed", width="content",

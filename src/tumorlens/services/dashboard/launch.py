@@ -1,5 +1,6 @@
 """How Streamlit is started: its own command with the settings of config.toml."""
 
+import json
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ def streamlit_command(host: str, port: int, *, opens: bool) -> list[str]:
     stored = tomllib.loads(CONFIG.read_text(encoding="utf-8"))
     chosen = {"server.address": host, "server.port": port, "server.headless": not opens}
     options = dict(_flat(stored)) | chosen
-    flags = [flag for name, value in options.items() for flag in _flags(name, value)]
+    flags = [f"--{name}={_written(value)}" for name, value in options.items()]
     return [sys.executable, "-m", "streamlit", "run", str(SERVER), *flags]
 
 
@@ -28,7 +29,6 @@ def _flat(stored: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any
             yield above + name, value
 
 
-def _flags(name: str, value: Any) -> list[str]:
-    """Write an option as the command line takes it; a list is said once for each of its items."""
-    values = value if isinstance(value, list) else [value]
-    return [f"--{name}={str(v).lower() if isinstance(v, bool) else v}" for v in values]
+def _written(value: Any) -> str:
+    """Write a value as Streamlit's command line reads it."""
+    return value if isinstance(value, str) else json.dumps(value)

@@ -24,6 +24,4 @@ async def _warmed(_app: Any) -> AsyncIterator[dict[str, Any]]:
     yield {}
 
 
-app = st.App(
-    Path(__file__).with_name("script.py"), middleware=[Middleware(Door)], lifespan=_warmed
-)
+app = st.App(Path(__file__).with_name("script.py"), middleware=[Middleware(Door)], lifespan=_warmed)

@@ -9,6 +9,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from tumorlens.study.evaluation.answers import Answers, plain
 from tumorlens.study.evaluation.detection import share
 from tumorlens.study.evaluation.intervals import bootstrap
+from tumorlens.study.evaluation.sweep import GRID
 
 CURVE_POINTS = 200
 THRESHOLDS = (0.01, 0.02, 0.05, *(round(0.1 * k, 1) for k in range(1, 10)), 0.95, 0.98, 0.99)
@@ -77,3 +78,34 @@ def threshold_table(answers: Answers, rows: NDArray[np.bool_]) -> list[dict[str,
         | counts
         for i, threshold in enumerate(thresholds)
     ]
+
+
+def threshold_sweep(answers: Answers, rows: NDArray[np.bool_]) -> dict[str, Any]:
+    """Tell sensitivity and specificity with intervals along many thresholds, in columns.
+
+    Thresholds are even steps of the log odds and the bundle's own; for whoever moves a threshold
+    and wants to see what it does. What `threshold_table` says of choosing holds here too.
+    """
+    truth, scores = answers.truth[rows], answers.scores[rows]
+    thresholds = np.unique(np.append(GRID, answers.threshold))
+    order = np.argsort(-scores, kind="stable")
+    flagged = np.searchsorted(-scores[order], -thresholds, side="right")  # scans at or above each
+
+    def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        sick, healthy = ((weights * own)[:, order] for own in (truth, ~truth))
+        hits, alarms = (np.pad(np.cumsum(w, 1), ((0, 0), (1, 0)))[:, flagged]
+                        for w in (sick, healthy))  # fmt: skip
+        totals = [w.sum(1)[:, None] for w in (sick, healthy)]
+        return {
+            "sensitivity": share(hits, totals[0]),
+            "specificity": share(totals[1] - alarms, totals[1]),
+        }
+
+    counts = {"n": len(truth), "n_tumor": int(truth.sum()), "n_healthy": int((~truth).sum())}
+    return {
+        **counts,
+        "n_groups": len(np.unique(answers.groups[rows])),
+        "threshold": thresholds.tolist(),
+        **plain({name: np.round(column, 5) for name, column in
+                 bootstrap(statistics, answers.groups[rows]).items()}),
+    }  # fmt: skip

@@ -1,6 +1,6 @@
 """The scans that a bundle had most wrong, as far as they may be shown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from tumorlens.study.audit.text import find_text
 from tumorlens.study.evaluation.answers import Answers
 
 WORST = 20
+FOLDER = "failures"  # of the pictures, beside evaluation.json
 SIDE = 112  # pixels shown: a name that were left in a head could not be read at this size
 
 
@@ -62,6 +63,7 @@ def _row(
     *,
     conflicts: Mapping[str, tuple[str, ...]],
 ) -> dict[str, Any]:
+    hidden = why_hidden(case)
     return {
         "position": position,
         "case": case.key,
@@ -69,7 +71,8 @@ def _row(
         "tumor_probability": float(answers.scores[row]),
         "decision": answers.decisions[row],
         "other_labels": list(conflicts.get(case.key, ())),
-        "hidden": why_hidden(case),
+        "hidden": hidden,
+        "picture": None if hidden else f"{FOLDER}/{position:06d}.png",
     }
 
 
@@ -108,6 +111,17 @@ def gallery(
         kind: [row | {"picture": _picture(row, predictions)} for row in listed["worst"]]
         for kind, listed in failures.items()
     }
+
+
+def draw_failures(
+    predictions: Sequence[Prediction], failures: Mapping[str, Any]
+) -> Iterator[tuple[str, bytes]]:
+    """Give the name and the PNG of every listed failure that may be shown."""
+    for kind in failures.values():
+        for row in kind["worst"]:
+            picture = _picture(row, predictions)
+            if picture is not None and row["picture"]:
+                yield row["picture"], cv2.imencode(".png", picture)[1].tobytes()
 
 
 def _picture(row: Mapping[str, Any], predictions: Sequence[Prediction]) -> NDArray[np.uint8] | None:

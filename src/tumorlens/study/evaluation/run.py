@@ -23,11 +23,17 @@ from tumorlens.study.evaluation.controls import control_figures
 from tumorlens.study.evaluation.curves import (
     precision_recall_points,
     roc_points,
+    threshold_sweep,
     threshold_table,
 )
 from tumorlens.study.evaluation.decision import decision_figures
 from tumorlens.study.evaluation.detection import detection_figures
-from tumorlens.study.evaluation.failures import failure_figures, gallery, with_heatmaps
+from tumorlens.study.evaluation.failures import (
+    draw_failures,
+    failure_figures,
+    gallery,
+    with_heatmaps,
+)
 from tumorlens.study.evaluation.figures import class_figures, type_figures
 from tumorlens.study.evaluation.localisation import localise
 from tumorlens.study.evaluation.plot_data import write_plot_data
@@ -134,6 +140,7 @@ def _answer_figures(answers: Answers) -> dict[str, Any]:
         "roc": each(roc_points),
         "precision_recall": each(precision_recall_points),
         "thresholds": each(threshold_table),
+        "sweep": each(threshold_sweep),
         "type": type_figures(answers),
         "classes": class_figures(answers),
         "calibration": calibration_figures(answers),
@@ -185,11 +192,14 @@ def _controls(
 
 
 def write_evaluation(evaluation: Evaluation, out: Path) -> None:
-    """Write evaluation.json, predictions.csv, evaluation.html and the plots' data into a folder."""
+    """Write evaluation.json, predictions.csv, evaluation.html, plots' data and small pictures."""
     out.mkdir(parents=True, exist_ok=True)
     figures = evaluation.figures
     write_table(evaluation.predictions, out / "predictions.csv")
     write_plot_data(figures, out)
+    for name, drawn in draw_failures(evaluation.predictions, figures["failures"]):
+        with replacing(out / name) as partial:
+            partial.write_bytes(drawn)
     page = render_page(
         "evaluation.html",
         figures=figures,

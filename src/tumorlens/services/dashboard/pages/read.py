@@ -9,6 +9,7 @@ from tumorlens.services.dashboard.pages import read_scan
 from tumorlens.services.dashboard.readings import MOST, Reading, add_readings, read_files
 from tumorlens.services.dashboard.texts import Say
 from tumorlens.services.dashboard.views.colors import BADGES, ICONS
+from tumorlens.services.dashboard.views.names import plain
 
 FORMATS = ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "gif"]
 QUEUE_HEIGHT = 520
@@ -91,6 +92,7 @@ def _filter(readings: tuple[Reading, ...], say: Say) -> tuple[Reading, ...]:
         selection_mode="multi",
         format_func=lambda name: f"{ICONS[name]} {_decision(name, say)} {counts[name]}",
         key="wanted",
+        wrap=True,
     )
     return tuple(r for r in readings if not wanted or r.prediction.decision in wanted)
 
@@ -110,7 +112,7 @@ def _choose(readings: tuple[Reading, ...], say: Say) -> Reading | None:
         chosen = st.radio(
             say("read.choose"), list(by_key), key="current", label_visibility="collapsed",
             format_func=lambda key: _chip(by_key[key], say),
-            captions=[shown_name(reading.name) for reading in readings],
+            captions=[plain(reading.name) for reading in readings],
         )  # fmt: skip
     if session.own_readings() and st.button(say("read.clear"), icon=":material/delete_sweep:"):
         session.keep(())
@@ -124,12 +126,3 @@ def _chip(reading: Reading, say: Say) -> str:
     chip = f":{BADGES[decision]}-badge[{ICONS[decision]} {_decision(decision, say)}]"
     figure = "" if probability is None else f" {probability:.2f}"
     return chip + figure
-
-
-def shown_name(name: str) -> str:
-    """Write a file's name so that nothing in it is taken for markup.
-
-    >>> shown_name("a_b*[c].png")
-    'a\\\\_b\\\\*\\\\[c\\\\].png'
-    """
-    return "".join(f"\\{c}" if c in "\\`*_{}[]()#+!|$:<>~" else c for c in name)

@@ -1,6 +1,9 @@
 """One scan of the queue: three pictures, the answer on its scale, and the reader's word."""
 
+import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
+from streamlit.delta_generator import DeltaGenerator
 
 from tumorlens.errors import TumorlensError
 from tumorlens.labels import TYPES
@@ -61,23 +64,27 @@ def _pictures(reading: Reading, say: Say) -> None:
     """Draw the three pictures; their sliders draw nothing else again."""
     heatmap = reading.prediction.heatmap
     one, two, three = st.columns(3, gap="small")
-    with one:
-        low, high = st.slider(say("read.window"), 0, 100, (0, 100), format="%d %%", key="window",
-                              help=say("read.window_help"), persist_state="session")  # fmt: skip
-        pixels = windowed(kept_pixels(reading.untouched), darkest=low / 100, brightest=high / 100)
-        st.image(squared(pixels), caption=say("read.untouched"), width="stretch",
-                 alt=say("read.untouched"))  # fmt: skip
+    first, second, third = one.container(), two.container(), three.container()
+    low, high = one.slider(
+        say("read.window"), 0, 100, (0, 100), format="%d %%", key="window",
+        help=say("read.window_help"), persist_state="session",
+    )  # fmt: skip
+    pixels = windowed(kept_pixels(reading.untouched), darkest=low / 100, brightest=high / 100)
+    _picture(first, squared(pixels), say("read.untouched"))
     if heatmap is None:
         return
-    with three:
-        opacity = st.slider(say("read.opacity"), 0, 100, 55, format="%d %%", key="opacity",
-                            help=say("read.opacity_help"), persist_state="session")  # fmt: skip
-        st.image(heat_picture(heatmap, opacity=opacity / 100), caption=say("read.heatmap"),
-                 width="stretch", alt=say("read.heatmap"))  # fmt: skip
-    with two:
-        st.markdown(say("read.seen"), help=say("read.seen_help"))
-        st.image(prepared_picture(heatmap), caption=say("read.prepared"), width="stretch",
-                 alt=say("read.prepared"))  # fmt: skip
+    _picture(second, prepared_picture(heatmap), say("read.prepared"))
+    two.caption(say("read.seen_help"))
+    opacity = three.slider(
+        say("read.opacity"), 0, 100, 55, format="%d %%", key="opacity",
+        help=say("read.opacity_help"), persist_state="session",
+    )  # fmt: skip
+    _picture(third, heat_picture(heatmap, opacity=opacity / 100), say("read.heatmap"))
+
+
+def _picture(place: DeltaGenerator, pixels: NDArray[np.uint8], title: str) -> None:
+    place.markdown(f"**{title}**")
+    place.image(pixels, width="stretch", alt=title)
 
 
 def _answer(prediction: Prediction, bundle: Bundle, say: Say) -> None:

@@ -6,10 +6,10 @@ _MARKUP = frozenset("\\`*_{}[]()#+!|$:<>~&")
 
 
 def plain(name: str) -> str:
-    """Write a file's name so that nothing in it is taken for markup.
+    r"""Write a file's name so that nothing in it is taken for markup.
 
     >>> print(plain("a_b*.png"))
-    a\\_b\\*.png
+    a\_b\*.png
     """
     return "".join(f"\\{c}" if c in _MARKUP else c for c in name)
 
