@@ -6,7 +6,19 @@ import sys
 import typer
 
 from tumorlens import __version__
-from tumorlens.cli import audit, bench, data, demo, explore, hypotheses, pretrain, serve, tune, use
+from tumorlens.cli import (
+    audit,
+    bench,
+    dashboard,
+    data,
+    demo,
+    explore,
+    hypotheses,
+    pretrain,
+    serve,
+    tune,
+    use,
+)
 from tumorlens.errors import MissingExtraError, TumorlensError
 
 BENCH_LIBRARIES = (
@@ -46,7 +58,9 @@ app = typer.Typer(
     help="Brain tumors on CT and MRI slices: probability, type, heatmap, and honest figures. "
     "**Research use only.**",
 )
-for module in (demo, data, audit, explore, hypotheses, bench, pretrain, tune, use, serve):
+for module in (
+    demo, data, audit, explore, hypotheses, bench, pretrain, tune, use, serve, dashboard,
+):  # fmt: skip
     module.register(app)
 
 

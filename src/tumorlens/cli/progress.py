@@ -1,5 +1,6 @@
 """Progress on standard error: bars on a terminal, a line now and then elsewhere."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ from rich.progress import (
 )
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
-QUIET_SECONDS = 10.0
+# Between two lines where nobody watches a terminal; a program that watches may want more.
+QUIET_SECONDS = float(os.environ.get("TUMORLENS_PROGRESS_SECONDS") or 10)
 
 
 def _columns() -> Progress:

@@ -76,10 +76,11 @@ def read_files(
 
 
 def read_examples(predictor: Predictor) -> tuple[Reading, ...]:
-    """Read the phantoms that come with the dashboard."""
+    """Read the phantoms that come with the dashboard, the likeliest tumor first."""
     files = [(path.name, path.read_bytes) for path in sorted(EXAMPLES.glob("*.png"))]
     limits = (2**20, 2**20)
-    return tuple(read_files(files, predictor, limits=limits, is_example=True))
+    found = read_files(files, predictor, limits=limits, is_example=True)
+    return tuple(sorted(found, key=lambda r: -(r.prediction.tumor_probability or 0)))
 
 
 def add_readings(
@@ -119,7 +120,8 @@ def keep_pixels(pixels: NDArray[np.floating]) -> bytes:
     longest = max(pixels.shape)
     if longest > SIDE:
         height, width = (max(1, round(side * SIDE / longest)) for side in pixels.shape)
-        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+        shrunk = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+        pixels = np.asarray(shrunk, np.float32)
     low, high = float(pixels.min()), float(pixels.max())
     if low >= 0 and high <= 255:
         stored = np.rint(pixels).astype(np.uint8)

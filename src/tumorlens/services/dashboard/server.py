@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from starlette.formparsers import MultiPartParser
 from starlette.middleware import Middleware
 
 from tumorlens.services.dashboard.door import Door
 from tumorlens.services.dashboard.session import load_shared
+
+# Uploads above 1 MB would pass through a temporary file; the cap on uploads is below this.
+MultiPartParser.spool_max_size = 32 * 2**20
 
 
 @asynccontextmanager

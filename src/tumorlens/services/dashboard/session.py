@@ -11,6 +11,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from tumorlens.predictions.predictor import Predictor, load_predictor
+from tumorlens.services.dashboard.bench import Bench
 from tumorlens.services.dashboard.door import COOKIE, is_token, reader_name
 from tumorlens.services.dashboard.readings import Reading, read_examples
 from tumorlens.services.dashboard.texts import LANGUAGES, Say, speak
@@ -22,12 +23,13 @@ _loading = threading.Lock()
 
 @dataclass(frozen=True)
 class Shared:
-    """One network, one store and the phantoms, for all browsers."""
+    """One network, one store, the phantoms and what was started, for all browsers."""
 
     settings: Settings
     predictor: Predictor
     store: Store
     examples: tuple[Reading, ...]
+    bench: Bench
 
 
 def load_shared() -> Shared:
@@ -40,26 +42,32 @@ def load_shared() -> Shared:
 def _load() -> Shared:
     settings = load_settings()
     predictor = load_predictor(settings.bundle, settings)
-    return Shared(settings, predictor, open_store(settings.database), read_examples(predictor))
+    store = open_store(settings.database)
+    return Shared(settings, predictor, store, read_examples(predictor), Bench())
 
 
 def reader() -> str:
     """Name whose history this is: the browser's by its cookie, else this tab's alone."""
     token = st.context.cookies.get(COOKIE, "")
-    if is_token(token):
+    if isinstance(token, str) and is_token(token):
         return reader_name(token)
     return st.session_state.setdefault("reader", reader_name(secrets.token_urlsafe(32)))
 
 
 def language() -> str:
     """Give the language chosen, at first the browser's own where it is spoken here."""
-    preferred = (st.context.locale or "en").split("-")[0]
+    preferred = str(st.context.locale or "en").split("-")[0]
     return st.session_state.get("language") or (preferred if preferred in LANGUAGES else "en")
 
 
 def speech() -> Say:
     """Give the texts in the language of this browser."""
     return speak(language())
+
+
+def ink() -> str:
+    """Give the color of the page's text, for charts that write on colors of their own."""
+    return "#e6ebf0" if st.context.theme.type == "dark" else "#1c2733"
 
 
 def queue() -> tuple[Reading, ...]:
@@ -80,6 +88,8 @@ def keep(readings: Sequence[Reading]) -> None:
 def forget_uploads(files: Sequence[Any]) -> None:
     """Take uploads out of the server's memory: what is shown of them has been made."""
     context = get_script_run_ctx()
-    if context is not None:
+    # Streamlit's manager in memory has this; another one, of tests, may not.
+    remove = getattr(context and context.uploaded_file_mgr, "remove_file", None)
+    if context is not None and remove is not None:
         for file in files:
-            context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
+            remove(context.session_id, file.file_id)

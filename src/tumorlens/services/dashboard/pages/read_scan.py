@@ -96,7 +96,8 @@ def _answer(prediction: Prediction, bundle: Bundle, say: Say) -> None:
     with left:
         st.markdown(f"**{say('read.probability', value=probability)}**",
                     help=say("read.probability_help"))  # fmt: skip
-        st.plotly_chart(probability_scale(prediction, bundle.abstention, say), key="scale",
+        figure = probability_scale(prediction, bundle.abstention, say, ink=session.ink())
+        st.plotly_chart(figure, key="scale",
                         config={"displayModeBar": False}, alt=said.decision)  # fmt: skip
     with right:
         st.markdown(f"**{say('read.type')}** {said.type}", help=say("read.type_help"))

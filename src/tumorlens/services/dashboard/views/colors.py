@@ -1,6 +1,7 @@
 """Colors that are told apart without color vision (Okabe and Ito, 2008), each with one meaning."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 BLUE, VERMILION, GREEN = "#0072b2", "#d55e00", "#009e73"
 PURPLE, ORANGE, SKY, GREY = "#cc79a7", "#e69f00", "#56b4e9", "#7f8c99"
@@ -12,7 +13,8 @@ DECISIONS: Mapping[str, str] = {
     "out of scope": PURPLE,
 }
 # Names of Streamlit's own palette, which the theme maps to the colors above.
-BADGES: Mapping[str, str] = {
+Badge = Literal["red", "orange", "blue", "violet", "gray"]
+BADGES: Mapping[str, Badge] = {
     "tumor": "red",
     "uncertain": "orange",
     "no tumor": "blue",

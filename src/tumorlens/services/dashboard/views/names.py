@@ -14,7 +14,12 @@ def plain(name: str) -> str:
     return "".join(f"\\{c}" if c in _MARKUP else c for c in name)
 
 
+def term(section: str, name: str, say: Say) -> str:
+    """Write a name that comes from a file as people say it, or as it is where no text knows it."""
+    key = f"{section}.{name}"
+    return say(key) if known(key) else name.replace("_", " ")
+
+
 def label_name(name: str, say: Say) -> str:
     """Write a label, or the name of several together, as people say it."""
-    key = f"label.{name}"
-    return say(key) if known(key) else name.replace("_", " ")
+    return term("label", name, say)

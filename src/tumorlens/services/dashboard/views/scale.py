@@ -7,11 +7,13 @@ from tumorlens.records import Prediction
 from tumorlens.services.dashboard.texts import Say
 from tumorlens.services.dashboard.views.colors import BLUE, DECISIONS, faint
 
-HEIGHT = 120
+HEIGHT = 132
 
 
-def probability_scale(prediction: Prediction, band: Abstention, say: Say) -> go.Figure:
-    """Draw the calibrated tumor probability, the zones of decision and the threshold."""
+def probability_scale(
+    prediction: Prediction, band: Abstention, say: Say, *, ink: str = "#000000"
+) -> go.Figure:
+    """Draw the calibrated tumor probability, the zones of decision and the threshold in `ink`."""
     probability, threshold = prediction.tumor_probability or 0.0, prediction.threshold or 0.0
     figure = go.Figure()
     for decision, start, end in zones(threshold, band):
@@ -21,17 +23,21 @@ def probability_scale(prediction: Prediction, band: Abstention, say: Say) -> go.
         )  # fmt: skip
         if end - start > 0.08:
             figure.add_annotation(
-                x=(start + end) / 2, y=0.5, text=say(f"decision.{decision}"), showarrow=False
+                x=(start + end) / 2,
+                y=0.16,
+                text=say(f"decision.{decision}"),
+                showarrow=False,
+                font={"color": ink, "size": 13},
             )
-    figure.add_vline(x=threshold, line={"dash": "dot", "width": 2})
+    figure.add_vline(x=threshold, line={"dash": "dot", "width": 2, "color": ink})
     figure.add_annotation(
         x=threshold, y=1.0, yanchor="bottom", xanchor="left", showarrow=False,
-        text=say("read.threshold", value=f"{threshold:.3f}"),
+        text=say("read.threshold", value=f"{threshold:.3f}"), font={"color": ink, "size": 13},
     )  # fmt: skip
     figure.add_trace(go.Scatter(
-        x=[probability], y=[0.5], mode="markers", name="",
+        x=[probability], y=[0.64], mode="markers", name="",
         marker={"size": 18, "symbol": "diamond", "color": DECISIONS.get(prediction.decision),
-                "line": {"width": 2, "color": "white"}},
+                "line": {"width": 2, "color": ink}},
         hovertemplate="%{x:.3f}",
     ))  # fmt: skip
     figure.update_xaxes(range=[0, 1], dtick=0.1, title=say("read.scale"), fixedrange=True,

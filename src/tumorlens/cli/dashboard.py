@@ -1,0 +1,74 @@
+"""`tumorlens dashboard`: pages for readers, in a browser."""
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tumorlens.errors import MissingExtraError, StudyError
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+DEFAULT_STUDY = Path("demo")  # what `tumorlens demo` leaves behind
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("dashboard")(dashboard)
+
+
+def dashboard(
+    study: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder with what the bench wrote; can be given again. Default: demo."),
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="Labeled folder on which pages may start the bench; can be given again."),
+    ] = None,
+    bundle: Annotated[str, typer.Option(help="A bundle or run folder; default: shipped.")] = "",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "localhost",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
+    open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open a browser.")] = True,
+) -> None:
+    """Drop scans in and read them; look at explorations, audits and evaluations.
+
+    Listens on this machine alone unless --host says otherwise: there is no login.
+    Example: `tumorlens dashboard` or `tumorlens dashboard --study demo --data scans/`
+    """
+    if find_spec("streamlit") is None:
+        fix = 'Install it: pip install "tumorlens[dashboard]".'
+        raise MissingExtraError("streamlit", "is not installed", fix)
+    from tumorlens.cli.progress import console
+    from tumorlens.services.dashboard.launch import streamlit_command
+
+    if study is None and DEFAULT_STUDY.is_dir():
+        study = [DEFAULT_STUDY]
+    given = {"STUDIES": _joined(study, "study"), "BENCH_DATA": _joined(data, "data")}
+    if bundle:
+        given["BUNDLE"] = str(Path(bundle).resolve())
+    os.environ |= {f"TUMORLENS_{name}": value for name, value in given.items() if value}
+    if host not in LOOPBACK:
+        console.print("There is no login: whoever reaches this address can use the dashboard.")
+    console.print("Research use only. Not a medical device.", style="dim")
+    _become(streamlit_command(host, port, opens=open_browser))
+
+
+def _joined(folders: list[Path] | None, option: str) -> str:
+    """Write folders as a setting holds them; raises StudyError for one that is not there."""
+    for folder in folders or ():
+        if not folder.is_dir():
+            raise StudyError(folder, "is not a folder", f"Name a folder with --{option}.")
+    return os.pathsep.join(str(folder.resolve()) for folder in folders or ())
+
+
+def _become(command: list[str]) -> None:
+    """Let this process be the server, so that signals to the one reach the other."""
+    if os.name == "nt":
+        import subprocess
+
+        sys.exit(subprocess.call(command))
+    sys.stderr.flush()
+    os.execv(command[0], command)
