@@ -28,7 +28,8 @@ PARTS = {
 def shared(tmp_path, tiny_bundle, monkeypatch) -> Callable[[], session.Shared]:
     """A dashboard of its own for each test: tiny bundle, new store, the stored study."""
     monkeypatch.setenv("TUMORLENS_BUNDLE", str(tiny_bundle.folder))
-    monkeypatch.setenv("TUMORLENS_DATABASE", str(tmp_path / "store.sqlite"))
+    monkeypatch.setenv("TUMORLENS_STORE", str(tmp_path / "store.sqlite"))
+    monkeypatch.setenv("TUMORLENS_KEEP_NAMES", "yes")
     monkeypatch.setenv("TUMORLENS_STUDIES", str(copy_study(tmp_path / "study")))
     session._load.cache_clear()
     yield session.load_shared
@@ -166,12 +167,31 @@ def test_the_history_as_csv_has_times_answers_and_reviews(shared, png):
     rows = find_predictions(shared().store)
     from tumorlens.services.dashboard.history import _reviewed
 
-    table = list(csv.DictReader(io.StringIO(history_csv(_reviewed(rows)).decode("utf-8-sig"))))
+    table = list(csv.DictReader(io.StringIO(history_csv(_reviewed(rows), {}).decode("utf-8-sig"))))
     assert table[0]["created_at"].endswith("Z")
     assert table[0]["review"] == "agree"
     assert float(table[0]["tumor_probability"]) == pytest.approx(
         rows[0].prediction.tumor_probability, abs=1e-6
     )
+
+
+def test_a_store_that_keeps_no_names_is_given_none_and_the_page_still_shows_them(
+    shared, png, monkeypatch
+):
+    monkeypatch.setenv("TUMORLENS_KEEP_NAMES", "no")
+    session._load.cache_clear()
+    at = drop(page("read").run(), ("Jane_Doe.png", png))
+    assert "Jane" not in find_predictions(shared().store)[0].prediction.path
+    assert "Jane_Doe.png" in at.dataframe[0].value.to_string()
+
+
+def test_answers_older_than_is_wished_are_removed(shared, png, monkeypatch):
+    drop(page("read").run(), ("old.png", png))
+    monkeypatch.setenv("TUMORLENS_RETENTION_DAYS", "30")
+    session._load.cache_clear()
+    monkeypatch.setattr(session, "days_ago", lambda _days: "9999")
+    assert session.expire(shared()) == 1
+    assert find_predictions(shared().store) == []
 
 
 def test_moving_the_threshold_moves_the_rates_and_the_sentence():

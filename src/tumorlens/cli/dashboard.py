@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tumorlens.errors import MissingExtraError, StudyError
+from tumorlens.settings import ENVIRONMENT_PREFIX
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 DEFAULT_STUDY = Path("demo")  # what `tumorlens demo` leaves behind
@@ -29,6 +30,25 @@ def dashboard(
         typer.Option(help="Labeled folder on which pages may start the bench; can be given again."),
     ] = None,
     bundle: Annotated[str, typer.Option(help="A bundle or run folder; default: shipped.")] = "",
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="History and reviews: a file, or postgresql://USER:PASSWORD@HOST/NAME; default: "
+            "TUMORLENS_STORE, else a file in the user's data folder.",
+        ),
+    ] = None,
+    keep_names: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-names/--no-keep-names",
+            help="Keep names of files in the history; default: yes, where only this machine is "
+            "served. They may name patients.",
+        ),
+    ] = None,
+    retention_days: Annotated[
+        int | None, typer.Option(min=0, help="Remove answers after so many days; 0: never.")
+    ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "localhost",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open a browser.")] = True,
@@ -46,10 +66,16 @@ def dashboard(
 
     if study is None and DEFAULT_STUDY.is_dir():
         study = [DEFAULT_STUDY]
-    given = {"STUDIES": _joined(study, "study"), "BENCH_DATA": _joined(data, "data")}
-    if bundle:
-        given["BUNDLE"] = str(Path(bundle).resolve())
-    os.environ |= {f"TUMORLENS_{name}": value for name, value in given.items() if value}
+    if keep_names is None and "TUMORLENS_KEEP_NAMES" not in os.environ:
+        keep_names = host in LOOPBACK
+    _set(
+        studies=_joined(study, "study"),
+        bench_data=_joined(data, "data"),
+        bundle=str(Path(bundle).resolve()) if bundle else "",
+        store=store or "",
+        keep_names="" if keep_names is None else "yes" if keep_names else "no",
+        retention_days="" if retention_days is None else str(retention_days),
+    )
     if host not in LOOPBACK:
         console.print("There is no login: whoever reaches this address can use the dashboard.")
     console.print("Research use only. Not a medical device.", style="dim")
@@ -62,6 +88,13 @@ def _joined(folders: list[Path] | None, option: str) -> str:
         if not folder.is_dir():
             raise StudyError(folder, "is not a folder", f"Name a folder with --{option}.")
     return os.pathsep.join(str(folder.resolve()) for folder in folders or ())
+
+
+def _set(**given: str) -> None:
+    """Hand settings to the server, which reads them from its environment."""
+    os.environ |= {
+        ENVIRONMENT_PREFIX + name.upper(): value for name, value in given.items() if value
+    }
 
 
 def _become(command: list[str]) -> None:

@@ -2,11 +2,13 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import streamlit as st
 
 from tumorlens.predictions.table import COLUMNS, table_row
+from tumorlens.records import Prediction
 from tumorlens.services.dashboard import session
 from tumorlens.services.dashboard.readings import Reading
 from tumorlens.services.dashboard.texts import Say
@@ -18,6 +20,7 @@ from tumorlens.services.store.history import (
     iter_predictions,
     save_predictions,
 )
+from tumorlens.services.store.names import nameless
 from tumorlens.services.store.reviews import Review, latest_reviews, save_review
 
 SHOWN = 50  # rows on the page; the CSV has them all
@@ -28,9 +31,10 @@ HISTORY = ("created_at", *COLUMNS, *REVIEW, "input_sha256", "id")
 def save(readings: Sequence[Reading]) -> None:
     """Write new answers into the store, in this browser's history."""
     shared = session.load_shared()
+    keeps_names = shared.settings.keep_names
     new = [
         NewPrediction(
-            reading.prediction,
+            reading.prediction if keeps_names else _unnamed(reading),
             input_sha256=reading.digest,
             bundle_sha256=shared.predictor.bundle.sha256,
             reader=session.reader(),
@@ -42,6 +46,10 @@ def save(readings: Sequence[Reading]) -> None:
     ids = save_predictions(shared.store, new)
     held = st.session_state.setdefault("stored_ids", {})
     held.update(zip((item.input_sha256 for item in new), ids, strict=True))
+
+
+def _unnamed(reading: Reading) -> Prediction:
+    return replace(reading.prediction, path=nameless(reading.digest, reading.name))
 
 
 def stored_id(reading: Reading) -> str | None:
@@ -71,25 +79,31 @@ def correct(id: str, decision: str, tumor_type: str, reason: str) -> None:
 def show(say: Say) -> None:
     """Draw the newest rows of the history, and the whole of it as a file."""
     store, selection = session.load_shared().store, Selection(reader=session.reader())
-    newest = find_predictions(store, selection, limit=SHOWN)
+    newest, names = find_predictions(store, selection, limit=SHOWN), session.names()
     with st.expander(say("history.title"), icon=":material/history:", expanded=False):
         st.caption(say("history.what"))
         if not newest:
             st.markdown(say("history.empty"))
             return
         st.dataframe(
-            [_shown(row, review, say) for row, review in _reviewed(newest)], hide_index=True
+            [_shown(row, review, names, say) for row, review in _reviewed(newest)],
+            hide_index=True,
         )
         st.download_button(
             say("history.csv"),
-            lambda: history_csv(_all_reviewed(iter_predictions(store, selection))),
+            lambda: history_csv(_all_reviewed(iter_predictions(store, selection)), names),
             file_name="tumorlens-history.csv", mime="text/csv", key="history-csv",
             icon=":material/download:", on_click="ignore",
         )  # fmt: skip
 
 
-def history_csv(rows: Iterable[tuple[StoredPrediction, Review | None]]) -> bytes:
-    """Write answers with their times and reviews, newest first, as UTF-8 that spreadsheets read."""
+def history_csv(
+    rows: Iterable[tuple[StoredPrediction, Review | None]], names: Mapping[str, str]
+) -> bytes:
+    """Write answers with their times and reviews, newest first, as UTF-8 that spreadsheets read.
+
+    `names` are those of files by their digest, where the store keeps none.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, HISTORY)
     writer.writeheader()
@@ -99,6 +113,7 @@ def history_csv(rows: Iterable[tuple[StoredPrediction, Review | None]]) -> bytes
         writer.writerow({
             "created_at": stored.created_at,
             **table_row(stored.prediction),
+            "path": names.get(stored.input_sha256, stored.prediction.path),
             **dict(zip(REVIEW, said, strict=True)),
             "input_sha256": stored.input_sha256,
             "id": stored.id,
@@ -120,7 +135,9 @@ def _all_reviewed(
         yield from _reviewed(page)
 
 
-def _shown(row: StoredPrediction, review: Review | None, say: Say) -> dict[str, object]:
+def _shown(
+    row: StoredPrediction, review: Review | None, names: Mapping[str, str], say: Say
+) -> dict[str, object]:
     answer = row.prediction
     decision = say(f"decision.{answer.decision}") if answer.decision else answer.error
     said = ""
@@ -129,7 +146,7 @@ def _shown(row: StoredPrediction, review: Review | None, say: Say) -> dict[str, 
         said = say(f"review.{review.verdict}") + own
     return {
         say("history.time"): row.created_at[:19].replace("T", " "),
-        say("history.file"): answer.path,
+        say("history.file"): names.get(row.input_sha256, answer.path),
         say("history.decision"): decision,
         say("history.probability"): answer.tumor_probability,
         say("history.type"): say(f"type.{answer.type}") if answer.type else "",

@@ -15,8 +15,9 @@ from starlette.formparsers import MultiPartParser
 from starlette.middleware import Middleware
 
 from tumorlens.services.dashboard.door import Door
-from tumorlens.services.dashboard.session import load_shared
+from tumorlens.services.dashboard.session import expire, load_shared
 
+HOUR = 3600.0  # seconds
 # Uploads above 1 MB would pass through a temporary file; the cap on uploads is below this.
 MultiPartParser.spool_max_size = 32 * 2**20
 
@@ -25,7 +26,16 @@ MultiPartParser.spool_max_size = 32 * 2**20
 async def _warmed(_app: Any) -> AsyncIterator[dict[str, Any]]:
     """Load what all sessions share."""
     await asyncio.to_thread(load_shared)
+    forgetting = asyncio.create_task(_forget())
     yield {}
+    forgetting.cancel()
+
+
+async def _forget() -> None:
+    """Remove answers that are older than is wished, at once and every hour."""
+    while True:
+        await asyncio.to_thread(expire, load_shared())
+        await asyncio.sleep(HOUR)
 
 
 app = st.App(Path(__file__).with_name("script.py"), middleware=[Middleware(Door)], lifespan=_warmed)

@@ -16,6 +16,8 @@ from tumorlens.services.dashboard.door import COOKIE, is_token, reader_name
 from tumorlens.services.dashboard.readings import Reading, read_examples
 from tumorlens.services.dashboard.texts import LANGUAGES, Say, speak
 from tumorlens.services.store.database import Store, open_store
+from tumorlens.services.store.history import expire_predictions
+from tumorlens.services.store.trail import days_ago
 from tumorlens.settings import Settings, load_settings
 
 _loading = threading.Lock()
@@ -42,8 +44,14 @@ def load_shared() -> Shared:
 def _load() -> Shared:
     settings = load_settings()
     predictor = load_predictor(settings.bundle, settings)
-    store = open_store(settings.database)
+    store = open_store(settings.store)
     return Shared(settings, predictor, store, read_examples(predictor), Bench())
+
+
+def expire(shared: Shared) -> int:
+    """Remove answers older than the settings wish, and give their number."""
+    days = shared.settings.retention_days
+    return expire_predictions(shared.store, before=days_ago(days), actor="dashboard") if days else 0
 
 
 def reader() -> str:
@@ -73,6 +81,11 @@ def ink() -> str:
 def queue() -> tuple[Reading, ...]:
     """Give the readings of this tab; the phantoms until there are any."""
     return own_readings() or load_shared().examples
+
+
+def names() -> dict[str, str]:
+    """Give the names of the files of this tab by their digest, for a store that keeps none."""
+    return {reading.digest: reading.name for reading in own_readings()}
 
 
 def own_readings() -> tuple[Reading, ...]:

@@ -4,15 +4,14 @@ import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from tumorlens.errors import ImageError
-from tumorlens.images.raster import SUFFIXES
 from tumorlens.predictions.predictor import PreparedScan
 from tumorlens.records import Prediction
 from tumorlens.services.http.form import Upload
 from tumorlens.services.http.service import Service
 from tumorlens.services.store.history import NewPrediction
+from tumorlens.services.store.names import nameless
 
 LONGEST_NAME = 120  # characters
 
@@ -92,13 +91,3 @@ def clean_name(sent: str) -> str:
     last = sent.replace("\\", "/").rpartition("/")[2]
     printable = "".join(letter for letter in last if letter.isprintable())
     return printable.strip()[-LONGEST_NAME:]
-
-
-def nameless(digest: str, name: str) -> str:
-    """Give a name made of the scan's hash: the sender can find it, and it names nobody.
-
-    >>> nameless("0123456789abcdef" * 4, "Doe_Jane.PNG")
-    'scan-0123456789ab.png'
-    """
-    suffix = PurePosixPath(name).suffix.lower()
-    return f"scan-{digest[:12]}{suffix if suffix in SUFFIXES else ''}"

@@ -83,4 +83,6 @@ def _models(study: Mapping[str, Any], say: Say) -> None:
             say("explore.model"), list(study["models"]), key="explore_model",
             format_func=lambda name: term("model", name, say),
         )  # fmt: skip
-        st.plotly_chart(importance_dots(study, model or next(iter(study["models"])), say), key="importance")
+        st.plotly_chart(
+            importance_dots(study, model or next(iter(study["models"])), say), key="importance"
+        )
