@@ -10,34 +10,95 @@ again.
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+COMMAND = """## Again
+
+```bash
+tumorlens audit sets/* --out runs/audit --allow
+python benchmarks/reproduce.py sets --audit runs/audit --runs runs/reproduce --out reproductions.md
+```
+
+Work goes on where a kill broke it off. `--only ARM ...` runs some of it, `--page-only` writes the page from
+what is there.
+"""
 
 
 def main() -> None:
     arguments = read_arguments()
-    from tumorlens.cli.progress import TrainingBars
     from tumorlens.settings import load_settings
-    from tumorlens.study.reproductions.arms import ARMS, SOURCES
     from tumorlens.study.training.backend import load_backend
 
-    wanted = [arm for arm in ARMS if not arguments.only or arm.name in arguments.only]
     load_backend()
-    from tumorlens.study.reproductions.run import Bench, run_arm, run_source
+    from tumorlens.study.reproductions.bench import Bench
 
     bench = Bench(
         data=arguments.data, runs=arguments.runs, audit=arguments.audit,
         cache=load_settings().cache_folder, weights=arguments.weights,
     )  # fmt: skip
-    sources = {arm.start for arm in wanted if arm.start} | set(arguments.only) & set(SOURCES)
-    for name in sorted(sources):
-        print(f"== {name}", flush=True)
-        with TrainingBars(SOURCES[name].made.epochs) as bars:
-            run_source(SOURCES[name], bench, watcher=bars)
-    for arm in wanted:
-        print(f"== {arm.name}", flush=True)
-        with TrainingBars(arm.made.epochs) as bars:
-            run_arm(arm, bench, watcher=bars)
+    if not arguments.page_only:
+        for name in arguments.only or every_name():
+            print(f"== {name}", flush=True)
+            run_one(name, bench)
+    if arguments.out:
+        arguments.out.write_text(page_of(arguments), encoding="utf-8")
+
+
+def every_name() -> list[str]:
+    from tumorlens.study.reproductions.arms import ARMS, SOURCES
+    from tumorlens.study.reproductions.starts import PRETRAINED, STARTS
+
+    return [*SOURCES, *(arm.name for arm in ARMS), PRETRAINED, *STARTS]
+
+
+def run_one(name: str, bench: Any) -> None:
+    from tumorlens.cli.progress import TrainingBars
+    from tumorlens.study.recipes import find_pretraining
+    from tumorlens.study.reproductions import run, starts
+    from tumorlens.study.reproductions.arms import ARMS, SOURCES
+
+    arms = {arm.name: arm for arm in ARMS}
+    if name in SOURCES:
+        with TrainingBars(SOURCES[name].epochs_run) as bars:
+            run.run_source(SOURCES[name], bench, watcher=bars)
+    elif name in arms:
+        with TrainingBars(arms[name].made.epochs) as bars:
+            run.run_arm(arms[name], bench, watcher=bars)
+    elif name == starts.PRETRAINED:
+        with TrainingBars(find_pretraining("vicreg").recipe.epochs) as bars:
+            starts.run_pretraining(bench, watcher=bars)
+    else:
+        starts.run_start(name, bench)
+
+
+def page_of(arguments: argparse.Namespace) -> str:
+    """Write the page from whatever has been run; nothing is trained."""
+    from tumorlens.study.explore.experiments import read_experiments
+    from tumorlens.study.reproductions import page, sections
+    from tumorlens.study.reproductions.arms import ARMS
+    from tumorlens.study.reproductions.run import ANSWERS_FILE, read_answers
+    from tumorlens.study.reproductions.starts import PRETRAINED, STARTS
+    from tumorlens.study.training.loop import HISTORY_FILE, read_history
+    from tumorlens.study.training.plan import read_json
+
+    runs = arguments.runs
+    answers = {
+        arm.name: read_answers(runs / arm.name)
+        for arm in ARMS if (runs / arm.name / ANSWERS_FILE).exists()
+    }  # fmt: skip
+    curves = {name: read_json(file) for name in STARTS
+              if (file := runs / name / "size_curve.json").exists()}  # fmt: skip
+    trials = read_experiments(arguments.experiments) if arguments.experiments else ()
+    speed = read_json(arguments.speed) if arguments.speed else None
+    return page.write_page(answers, sections=[
+        page.mismatch_note(answers),
+        sections.starts_section(curves, len(read_history(runs / PRETRAINED / HISTORY_FILE))),
+        sections.augmentation_section(trials),
+        sections.cache_section(speed),
+        sections.not_run_section(),
+        COMMAND,
+    ])  # fmt: skip
 
 
 def read_arguments() -> argparse.Namespace:
@@ -45,8 +106,12 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("data", type=Path)
     parser.add_argument("--audit", type=Path, required=True)
     parser.add_argument("--runs", type=Path, required=True)
-    parser.add_argument("--weights", default="")
-    parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--weights", default="", help="of MobileNet, instead of a download")
+    parser.add_argument("--only", nargs="*", default=[], help="these runs, not all")
+    parser.add_argument("--out", type=Path, help="the page to write")
+    parser.add_argument("--page-only", action="store_true", help="train nothing")
+    parser.add_argument("--experiments", type=Path, help="experiments.json of `tumorlens explore`")
+    parser.add_argument("--speed", type=Path, help="what benchmarks/cached_head.py wrote")
     return parser.parse_args()
 
 

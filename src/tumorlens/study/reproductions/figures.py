@@ -76,12 +76,18 @@ def classes_of(rows: Sequence[Row]) -> dict[str, Any]:
     probabilities = np.array([[float(row[atom]) for atom in labels.ATOMS] for row in rows])
     sets = labels.label_mask([row["label"] for row in rows]) > 0.5
     right = sets[np.arange(len(rows)), probabilities.argmax(1)]
-    groups = np.array([row["group"] for row in rows])
-    found = not_collapsed(
-        bootstrap(lambda w: {"accuracy": share(w @ right, w.sum(1))}, groups),
-        {"accuracy": len(np.unique(groups))},
-    )
-    return _counts(rows) | _plain(found)
+    return _counts(rows) | _share_right(right, rows)
+
+
+def types_of(rows: Sequence[Row]) -> dict[str, Any] | None:
+    """Give the accuracy of the type of tumors whose type is recorded; None where there are none."""
+    typed = [row for row in rows if labels.type_of(row["label"])]
+    if not typed:
+        return None
+    own = [[float(row[f"mri_{name}"]) for name in labels.TYPES] for row in typed]
+    known = [labels.TYPES.index(str(labels.type_of(row["label"]))) for row in typed]
+    right = np.array(own).argmax(1) == np.array(known)
+    return _counts(typed) | _share_right(right, typed)
 
 
 def mismatched(rows: Sequence[Row], *, seed: int = 0) -> float:
@@ -89,6 +95,12 @@ def mismatched(rows: Sequence[Row], *, seed: int = 0) -> float:
     truth = np.array([labels.is_tumor(row["label"]) for row in rows], bool)
     scores = np.array([float(row["tumor_probability"]) for row in rows])
     return float((np.random.default_rng(seed).permutation(scores >= 0.5) == truth).mean())
+
+
+def _share_right(right: NDArray[np.bool_], rows: Sequence[Row]) -> dict[str, float | None]:
+    groups = np.array([row["group"] for row in rows])
+    found = bootstrap(lambda weights: {"accuracy": share(weights @ right, weights.sum(1))}, groups)
+    return _plain(not_collapsed(found, {"accuracy": len(np.unique(groups))}))
 
 
 def _counts(rows: Sequence[Row]) -> dict[str, Any]:

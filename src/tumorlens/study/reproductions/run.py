@@ -16,9 +16,9 @@ from tumorlens.records import Case, Prediction
 from tumorlens.settings import load_settings
 from tumorlens.study import splits
 from tumorlens.study.audit.tables import read_groups
-from tumorlens.study.datasets.index import read_cases
 from tumorlens.study.recipes import IMAGENET, REPRODUCTIONS, Recipe
 from tumorlens.study.reproductions.arms import FOLDS, SOURCES, Arm, Source
+from tumorlens.study.reproductions.bench import Bench, read_sets, split_of
 from tumorlens.study.reproductions.protocols import divide, held_out_sets, tested_rows
 from tumorlens.study.splits import Groups, Split
 from tumorlens.study.training.folds import CrossJob, cross_validate
@@ -32,26 +32,15 @@ ANSWER = ("repeat", "fold", "case", "label", "group", "tumor_probability", "thre
 COLUMNS: tuple[str, ...] = (*ANSWER, *labels.ATOMS)
 
 
-@dataclass(frozen=True)
-class Bench:
-    """Where scans are, and where runs go."""
-
-    data: Path  # holds a folder for each data set
-    runs: Path
-    audit: Path  # of all sets together, so that copies across sets are known
-    cache: Path
-    weights: str = ""  # of MobileNet: a file instead of a download
-
-
 def run_source(source: Source, bench: Bench, *, watcher: Watcher) -> Path:
     """Train the network that others start from, unless it is there; give its folder."""
     out = bench.runs / source.name
     if len(read_history(out / HISTORY_FILE)) < source.epochs_run:
-        learned = _read(bench, source.folders)
-        cases = learned + _read(bench, source.held)
+        learned = read_sets(bench, source.folders)
+        cases = learned + read_sets(bench, source.held)
         groups = read_groups(bench.audit, cases)
         parts = held_out_sets(cases, groups, held=source.held)
-        split = _split_of(out, cases, parts, groups)
+        split = split_of(out, cases, parts, groups)
         with contextlib.suppress(StopIteration):
             until = _Until(watcher, source.epochs_run)
             _train(learned, split, source.made, out, bench, watcher=until)
@@ -80,11 +69,16 @@ def run_arm(arm: Arm, bench: Bench, *, watcher: Watcher) -> list[dict[str, str]]
     """Train an arm unless its answers are there, and give them, a row per case and repeat."""
     out = bench.runs / arm.name
     if not (out / ANSWERS_FILE).exists():
-        cases = _read(bench, (REPRODUCTIONS[arm.system].data_set,))
+        cases = read_sets(bench, (REPRODUCTIONS[arm.system].data_set,))
         groups = read_groups(bench.audit, cases)
         run = _run_folds if arm.protocol == FOLDS else _run_once
         _write(run(arm, cases, groups, bench, watcher=watcher), out / ANSWERS_FILE)
-    with (out / ANSWERS_FILE).open(newline="", encoding="utf-8") as file:
+    return read_answers(out)
+
+
+def read_answers(run: Path) -> list[dict[str, str]]:
+    """Read what an arm answered, a row per case and repeat."""
+    with (run / ANSWERS_FILE).open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -106,7 +100,7 @@ def _run_once(
 ) -> list[dict[str, Any]]:
     out = bench.runs / arm.name
     parts, known = divide(cases, groups, protocol=arm.protocol)
-    split = _split_of(out, cases, parts, known)
+    split = split_of(out, cases, parts, known)
     start = _start(arm, cases, bench)
     _train(cases, split, arm.made, out, bench, watcher=watcher, start=start)
     tested = tested_rows(cases, [split.parts[case.key] for case in cases], protocol=arm.protocol)
@@ -141,7 +135,7 @@ def _start(arm: Arm, cases: Sequence[Case], bench: Bench) -> Path | None:
     """Give the run an arm starts from, which has seen none of its cases and no copy of them."""
     if not arm.start:
         return None
-    together = [*cases, *_read(bench, SOURCES[arm.start].folders)]
+    together = [*cases, *read_sets(bench, SOURCES[arm.start].folders)]
     numbers = read_groups(bench.audit, together).groups
     groups = {case.key: str(number) for case, number in zip(together, numbers, strict=True)}
     check_start(bench.runs / arm.start, groups, [case.key for case in cases])
@@ -150,18 +144,6 @@ def _start(arm: Arm, cases: Sequence[Case], bench: Bench) -> Path | None:
 
 def _weights(recipe: Recipe, bench: Bench) -> str:
     return bench.weights if recipe.weights == IMAGENET else ""
-
-
-def _split_of(out: Path, cases: Sequence[Case], parts: Sequence[str], groups: Groups) -> Split:
-    """Read the run's own split, so that it goes on as it began, or write it."""
-    kept = out / "split.csv"
-    return splits.read_split(kept) if kept.exists() else splits.write_split(
-        kept, cases, parts, groups=groups
-    )  # fmt: skip
-
-
-def _read(bench: Bench, names: Sequence[str]) -> list[Case]:
-    return read_cases([bench.data / name for name in names])
 
 
 def _row(case: Case, prediction: Prediction, *, group: str) -> dict[str, Any]:

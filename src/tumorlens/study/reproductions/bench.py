@@ -1,0 +1,34 @@
+"""Where the scans of a reproduction are, and where its runs go."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tumorlens.records import Case
+from tumorlens.study import splits
+from tumorlens.study.datasets.index import read_cases
+from tumorlens.study.splits import Groups, Split
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where scans are, and where runs go."""
+
+    data: Path  # holds a folder for each data set
+    runs: Path
+    audit: Path  # of all sets together, so that copies across sets are known
+    cache: Path
+    weights: str = ""  # of MobileNet: a file instead of a download
+
+
+def split_of(out: Path, cases: Sequence[Case], parts: Sequence[str], groups: Groups) -> Split:
+    """Read the run's own split, so that it goes on as it began, or write it."""
+    kept = out / "split.csv"
+    return splits.read_split(kept) if kept.exists() else splits.write_split(
+        kept, cases, parts, groups=groups
+    )  # fmt: skip
+
+
+def read_sets(bench: Bench, names: Sequence[str]) -> list[Case]:
+    """List the scans of some data sets."""
+    return read_cases([bench.data / name for name in names])

@@ -1,0 +1,150 @@
+"""The page of reproductions, in Markdown: every figure on it is computed from answers of a run."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tumorlens.reports.page import figure
+from tumorlens.study.recipes import REPRODUCTIONS, Reproduction, find_recipe
+from tumorlens.study.reproductions.aims import AIMS, FIGURES, verdict
+from tumorlens.study.reproductions.arms import ARMS, FOLDS, MENDED, OURS, SOURCES, THEIRS, Arm
+from tumorlens.study.reproductions.figures import Row, detection_of, mismatched
+from tumorlens.study.reproductions.protocols import PROTOCOLS
+
+Answers = Mapping[str, Sequence[Row]]  # arm -> rows
+ROLES = {THEIRS: "their protocol, faults left in", MENDED: "the same network, mended",
+         OURS: "**ours**", "reference": "for comparison"}  # fmt: skip
+THRESHOLDS = {"threshold": "validation", "half": "0.5", "best on test": "best on test"}
+SHORTENED = {"side": "{} of {} px", "epochs": "{} of {} epochs", "head_views": "{} of {} views"}
+HEAD = """# Reproductions
+
+!!! warning "Research use only"
+    Not a medical device. Figures of a data set are not figures of a clinic.
+
+Written by `benchmarks/reproduce.py`. Each earlier system by its own protocol, the same network without its
+faults, and ours on the same images. Figures carry a 95 % interval (bootstrap over groups, 1000 resamples, seed 0;
+of repeats, the mean of theirs) and their n. Groups are copies, neighboring slices and patients, found by one
+audit of all sets, so an interval is about groups, not about files. A test part was read once for each network.
+
+Two CPU cores, shared with other work, trained all of this: what was shortened for that stands in each row, and
+no row is tuned. The full recipes are those of [Recipes](recipes.md); the command at the end runs them.
+"""
+
+
+def write_page(answers: Answers, *, sections: Sequence[str] = ()) -> str:
+    """Give the page; `sections` are more of it, already in Markdown."""
+    systems = {name: found for name, found in REPRODUCTIONS.items() if _arms_of(name, answers)}
+    parts = [HEAD, _aims(answers)]
+    parts += [_system(name, found, answers) for name, found in systems.items()]
+    return "\n".join([*parts, *sections]).rstrip() + "\n"
+
+
+def _arms_of(system: str, answers: Answers) -> list[Arm]:
+    return [arm for arm in ARMS if arm.system == system and arm.name in answers]
+
+
+def _aims(answers: Answers) -> str:
+    rows = []
+    for aim in AIMS:
+        arm = next(arm for arm in ARMS if arm.name == aim.arm)
+        data_set = REPRODUCTIONS[arm.system].data_set
+        asked = f"{aim.figure} >= {aim.least:g}"
+        if aim.arm not in answers:
+            rows.append([data_set, aim.asked, asked, "not run here", ""])
+            continue
+        found = FIGURES[aim.figure](answers[aim.arm], arm.measure)
+        rows.append([data_set, aim.asked, asked, cell(found), verdict(found, aim)])
+    return "## What was to be reached\n\n" + table(
+        ["data set", "on", "aim", "found", "verdict"], rows
+    )
+
+
+def _system(name: str, found: Reproduction, answers: Answers) -> str:
+    arms = _arms_of(name, answers)
+    typed = found.data_set == "multimodal"
+    head = ["", "network", "split", "left in, shortened", "threshold", *_columns(typed)]
+    published = ["published", found.original, found.split, "", "", found.published]
+    rows = [[*published, *[""] * (len(head) - len(published))]]
+    rows += [_row(arm, answers[arm.name], typed) for arm in arms]
+    faults = "\n".join(f"- {fault.was}. Here: {fault.mended}." for fault in found.faults)
+    return (
+        f"## {name}: {found.data_set}\n\n{table(head, rows)}\n"
+        f"What was wrong with the original ({found.source}):\n\n{faults}\n"
+    )
+
+
+def _columns(typed: bool) -> list[str]:
+    if typed:
+        return ["classes right", "AUC on CT", "AUC on MRI", "type right"]
+    return ["accuracy", "recall", "specificity", "F1", "AUC", "groups"]
+
+
+def _row(arm: Arm, rows: Sequence[Row], typed: bool) -> list[str]:
+    told = [ROLES[arm.role], _network(arm), _split(arm), _remarks(arm), THRESHOLDS[arm.measure]]
+    if typed:
+        return [*told, *(cell(FIGURES[name](rows, arm.measure)) for name in _columns(typed))]
+    found = detection_of(rows, arm.measure)
+    names = {"accuracy": "n", "sensitivity": "n_tumor", "specificity": "n_healthy", "f1": "n",
+             "auc": "n"}  # fmt: skip
+    counted = {**found, "n_healthy": found["n"] - found["n_tumor"]}
+    cells = [figure(counted, name, n) for name, n in names.items()]
+    return [*told, *cells, str(found["n_groups"])]
+
+
+def _network(arm: Arm) -> str:
+    text = f"`{arm.made.network}`, recipe `{arm.recipe}`"
+    if arm.stands_for:
+        text += f", standing in for {arm.stands_for}, whose weights are not at hand"
+    if arm.start:
+        source = SOURCES[arm.start]
+        text += f", started from `{arm.start}` ({' and '.join(source.folders)}, without any copy "
+        text += f"of these scans, {source.epochs_run} of {source.made.epochs} epochs)"
+    return text
+
+
+def _split(arm: Arm) -> str:
+    if arm.protocol == FOLDS:
+        times = f"{arm.repeats} x " if arm.repeats > 1 else ""
+        return f"{times}5 folds by whole groups"
+    return PROTOCOLS[arm.protocol].summary
+
+
+def _remarks(arm: Arm) -> str:
+    whole = find_recipe(arm.system if arm.recipe == arm.system else arm.recipe)
+    told = list(arm.faults)
+    for name, text in SHORTENED.items():
+        full, used = getattr(whole, name), getattr(arm.made, name)
+        if used < full:
+            told.append(text.format(used, full))
+    return "; ".join(told)
+
+
+def mismatch_note(answers: Answers) -> str:
+    """Say what a shuffled test set scored against unshuffled labels does to the same answers."""
+    lines = []
+    for name in ("br35h-cnn-random", "br35h-inception-random"):
+        if name in answers:
+            right = detection_of(answers[name], "half")["accuracy"]
+            wrong = mismatched(answers[name])
+            lines.append(f"- `{name}`: {right:.3f} becomes {wrong:.3f} (n={len(answers[name])}).")
+    if not lines:
+        return ""
+    return (
+        "## Scored against labels in another order\n\nTwo of the earlier systems shuffled the test "
+        "set and not its labels. The same answers, accuracy at 0.5, scored so:\n\n"
+        + "\n".join(lines) + "\n"
+    )  # fmt: skip
+
+
+def cell(found: Mapping[str, Any] | None) -> str:
+    """Write a figure with its interval and n, or a dash where there is none."""
+    return figure(found, "value") if found else "-"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table in Markdown."""
+    return "\n".join(_lines(head, rows)) + "\n"
+
+
+def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    for row in (head, ["---"] * len(head), *rows):
+        yield "| " + " | ".join(text.replace("|", "\\|").replace("\n", " ") for text in row) + " |"

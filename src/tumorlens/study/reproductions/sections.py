@@ -1,0 +1,120 @@
+"""What else the page of reproductions tells: starts, augmentation, cached features, what was not run."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import t
+
+from tumorlens.study.explore.experiments import AUGMENTATION, Experiment
+from tumorlens.study.recipes import REPRODUCTIONS, find_pretraining
+from tumorlens.study.reproductions.page import table
+from tumorlens.study.reproductions.starts import LEARNED_SETS, MEASURED_SET, SHARES, STARTS
+
+ERRORS = {"error_ct": "1 - AUC, CT", "error_mri": "1 - AUC, MRI", "error_type": "type wrong"}
+Run = Mapping[str, Any]
+
+
+def starts_section(curves: Mapping[str, Mapping[str, Any]], epochs: int) -> str:
+    """Set the starts side by side, each run of one paired with that of random weights."""
+    if not curves:
+        return ""
+    runs = {name: _by_seed(curve["runs"]) for name, curve in curves.items()}
+    first = next(iter(next(iter(runs.values())).values()))
+    rows = [
+        [STARTS[name].title, str(len(own)), *(_spread(own.values(), error) for error in ERRORS),
+         *(_gain(runs.get("start-random", {}), own, error) for error in ERRORS)]
+        for name, own in runs.items()
+    ]  # fmt: skip
+    head = ["start", "seeds", *ERRORS.values(), *(f"gain: {text}" for text in ERRORS.values())]
+    source = find_pretraining("vicreg")
+    return f"""## What pretraining is worth
+
+{SHARES[0]:g} % of the training groups of {MEASURED_SET} ({first["groups"]} groups, {first["pictures"]} pictures; other
+groups for each seed, the same for each start), judged on its grouped test part (n={first["n_ct"]} CT,
+{first["n_mri"]} MRI, {first["n_type"]} with a type). Pretraining ({source.source}) saw the train groups of
+{", ".join(LEARNED_SETS)} without their labels, for {epochs} epochs at {source.recipe.train_side} px; no test or
+validation group. Mean over seeds, least and greatest; a gain is paired by seed, in units of the error, with a
+95 % interval (t), above 0 where the start helps. With three seeds it is wide.
+
+{table(head, rows)}"""
+
+
+def _by_seed(runs: Sequence[Run]) -> dict[int, Run]:
+    return {run["seed"]: run for run in runs}
+
+
+def _spread(runs: Any, name: str) -> str:
+    values = [run[name] for run in runs]
+    return f"{np.mean(values):.3f} ({min(values):.3f}-{max(values):.3f})"
+
+
+def _gain(reference: Mapping[int, Run], own: Mapping[int, Run], name: str) -> str:
+    seeds = sorted(set(reference) & set(own))
+    gains = np.array([reference[seed][name] - own[seed][name] for seed in seeds])
+    return paired(gains) if len(gains) > 1 and gains.any() else "-"
+
+
+def paired(gains: np.ndarray) -> str:
+    """Write the mean of paired differences with its 95 % interval (Student's t) and n."""
+    half = t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / np.sqrt(len(gains))
+    mean = float(gains.mean())
+    return f"{mean:+.3f} ({mean - half:+.3f} to {mean + half:+.3f}, n={len(gains)})"
+
+
+def augmentation_section(experiments: Sequence[Experiment]) -> str:
+    """Tell whether augmentation helps, pair by pair, from the trials of `tumorlens explore`."""
+    own = [found for found in experiments if found.id == AUGMENTATION and found.pairs]
+    if not own:
+        return ""
+    rows = []
+    for found in own:
+        gains = np.array([pair.with_it - pair.without for pair in found.pairs])
+        without = np.mean([pair.without for pair in found.pairs])
+        with_it = np.mean([pair.with_it for pair in found.pairs])
+        rows.append([found.where, found.measure, f"{without:.3f}", f"{with_it:.3f}",
+                     paired(gains), _verdict(gains)])  # fmt: skip
+    head = ["tested on", "measure", "without", "with", "gain, paired", "augmentation helps"]
+    return f"""## "Augmentation helps generalization"
+
+An earlier system states it and does not measure it. Pairs of networks alike but for augmentation, each pair with
+a seed and a fold of its own, trained by `tumorlens explore` on each set and asked for its unseen groups and for the
+other sets ([Hypotheses](hypotheses.md), H3).
+
+{table(head, rows)}"""
+
+
+def _verdict(gains: np.ndarray) -> str:
+    half = t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / np.sqrt(len(gains))
+    if gains.mean() - half > 0:
+        return "supported"
+    return "not supported" if gains.mean() + half < 0 else "undecided"
+
+
+def cache_section(found: Mapping[str, Any] | None) -> str:
+    """Tell how much faster a head learns from cached features."""
+    if not found:
+        return ""
+    return f"""## Cached features
+
+A head on {found["images"]} images (`benchmarks/cached_head.py`, MobileNet at 224 px, {found["cores"]} cores, median of
+{found["rounds"]} rounds): an epoch through the frozen backbone against one on cached features, **{found["ratio"]:.0f} x**.
+Reading the features from disk once a run costs about {found["reading_cache_s"] / found["cached_epoch_s"]:.1f} such epochs;
+computing them once costs {found["filling_cache_s"] / found["uncached_epoch_s"]:.1f} uncached epochs.
+"""
+
+
+def not_run_section() -> str:
+    """Name what was not run here, and the command for it."""
+    systems = [("seed-multimodal-xception", "Xception"), ("seed-mri-inception", "InceptionV3")]
+    rows = [
+        [name, f"ImageNet weights of {network} are not at hand",
+         f"`tumorlens train sets/{REPRODUCTIONS[name].data_set} --recipe {name} --out runs/{name}`"]
+        for name, network in systems
+    ]  # fmt: skip
+    return f"""## Not run here
+
+MobileNet with its real ImageNet weights, frozen under a head on cached features, stands in for both.
+
+{table(["recipe", "why", "command"], rows)}
+"""
