@@ -35,7 +35,8 @@ def main() -> None:
 
     bench = Bench(
         data=arguments.data, runs=arguments.runs, audit=arguments.audit,
-        cache=load_settings().cache_folder, weights=arguments.weights,
+        cache=load_settings().cache_folder, weights=arguments.weights, split=arguments.split,
+        bundle=arguments.bundle,
     )  # fmt: skip
     if not arguments.page_only:
         for name in arguments.only or every_name():
@@ -107,6 +108,8 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--audit", type=Path, required=True)
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--weights", default="", help="of MobileNet, instead of a download")
+    parser.add_argument("--split", type=Path, help="one grouped split of all sets")
+    parser.add_argument("--bundle", type=Path, help="ours, trained on that split")
     parser.add_argument("--only", nargs="*", default=[], help="these runs, not all")
     parser.add_argument("--out", type=Path, help="the page to write")
     parser.add_argument("--page-only", action="store_true", help="train nothing")

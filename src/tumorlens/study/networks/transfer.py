@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
+from tumorlens.errors import TrainingError
 from tumorlens.study.networks.exportable import exportable
 from tumorlens.study.networks.families import FAMILIES, SEEN_AS, Family
 
@@ -69,16 +70,24 @@ def backbone_of(model: keras.Model) -> keras.Model | None:
 
 def extractor(model: keras.Model) -> keras.Model:
     """Give the part from prepared images to pooled features, [n, side, side, 1] -> [n, D]."""
-    return keras.Model(model.input, model.get_layer("pooled").output, name="extractor")
+    return keras.Model(model.input, _pooling(model).output, name="extractor")
 
 
 def head_of(model: keras.Model) -> keras.Model:
     """Give the part from pooled features to logits, [n, D] -> [n, A]; it shares its layers."""
-    pooled = model.get_layer("pooled")
+    pooled = _pooling(model)
     entry = x = keras.Input(pooled.output.shape[1:], name="pooled")
     for layer in model.layers[model.layers.index(pooled) + 1 :]:
         x = layer(x)
     return keras.Model(entry, x, name="head")
+
+
+def _pooling(model: keras.Model) -> keras.Layer:
+    layer = model.layers[model.layers.index(model.get_layer("features")) + 1]
+    if not isinstance(layer, layers.GlobalAveragePooling2D):
+        fix = "Take a recipe whose network pools its last maps, or one without epochs of the head."
+        raise TrainingError(model.name, "flattens its maps, so its head has no features", fix)
+    return layer
 
 
 def freeze(model: keras.Model, family: str, *, blocks: int, keep_statistics: bool) -> None:

@@ -55,7 +55,7 @@ FIGURES: Mapping[str, Any] = {
 AIMS: tuple[Aim, ...] = (
     Aim("multimodal-ours-published", "published folders, train and val alone", "classes right",
         0.985),
-    Aim("multimodal-ours-grouped", "by whole groups", "classes right", 0.95),
+    Aim("multimodal-shipped", "by whole groups", "classes right", 0.95),
     Aim("br35h-ours", "by whole groups, five folds", "accuracy", 0.98),
     Aim("bohaju-ours-published", "the author's test part", "F1", 0.95),
     Aim("bohaju-ours-published", "the author's test part", "recall", 0.98),

@@ -19,6 +19,13 @@ class Bench:
     audit: Path  # of all sets together, so that copies across sets are known
     cache: Path
     weights: str = ""  # of MobileNet: a file instead of a download
+    split: Path | None = None  # one grouped split of all sets
+    bundle: Path | None = None  # ours, trained on the train part of that
+
+    @property
+    def joint(self) -> Split | None:
+        """The split of all sets."""
+        return splits.read_split(self.split) if self.split else None
 
 
 def split_of(out: Path, cases: Sequence[Case], parts: Sequence[str], groups: Groups) -> Split:

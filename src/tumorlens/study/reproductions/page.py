@@ -6,7 +6,16 @@ from typing import Any
 from tumorlens.reports.page import figure
 from tumorlens.study.recipes import REPRODUCTIONS, Reproduction, find_recipe
 from tumorlens.study.reproductions.aims import AIMS, FIGURES, verdict
-from tumorlens.study.reproductions.arms import ARMS, FOLDS, MENDED, OURS, SOURCES, THEIRS, Arm
+from tumorlens.study.reproductions.arms import (
+    ARMS,
+    FOLDS,
+    MENDED,
+    OURS,
+    SHIPPED,
+    SOURCES,
+    THEIRS,
+    Arm,
+)
 from tumorlens.study.reproductions.figures import Row, detection_of, mismatched
 from tumorlens.study.reproductions.protocols import PROTOCOLS
 
@@ -105,6 +114,8 @@ def _split(arm: Arm) -> str:
     if arm.protocol == FOLDS:
         times = f"{arm.repeats} x " if arm.repeats > 1 else ""
         return f"{times}5 folds by whole groups"
+    if arm.protocol == SHIPPED:
+        return "the test part of one grouped split of all sets, which ours was trained on"
     return PROTOCOLS[arm.protocol].summary
 
 

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from tumorlens.records import Case
 from tumorlens.study import splits
-from tumorlens.study.splits import Groups
+from tumorlens.study.splits import Groups, Split
 
 RANDOM_TEST = {"br35h": 0.1}  # of an earlier system's random split, where it is recorded
 RANDOM_TEST_UNKNOWN = 0.2
 Parts = list[str]
+Draw = Callable[[Sequence[Case], Groups, Split | None], Parts]
 
 
 @dataclass(frozen=True)
@@ -20,26 +21,27 @@ class Protocol:
     """A way to divide scans."""
 
     summary: str
-    parts: Callable[[Sequence[Case], Groups], Parts]
+    parts: Draw
     is_honest: bool = True  # what is tested was not learned from, and copies count once
     tested: Callable[[Case, str], bool] = lambda case, part: part == "test"
 
 
-def _published(cases: Sequence[Case], groups: Groups) -> Parts:
+def _published(cases: Sequence[Case], groups: Groups, joint: Split | None) -> Parts:
     return splits.published_parts(cases)
 
 
-def _published_with_test(cases: Sequence[Case], groups: Groups) -> Parts:
+def _published_with_test(cases: Sequence[Case], groups: Groups, joint: Split | None) -> Parts:
     return ["val" if part == "val" else "train" for part in splits.published_parts(cases)]
 
 
-def _random(cases: Sequence[Case], groups: Groups) -> Parts:
+def _random(cases: Sequence[Case], groups: Groups, joint: Split | None) -> Parts:
     share = RANDOM_TEST.get(cases[0].dataset, RANDOM_TEST_UNKNOWN)
     return splits.split_cases(cases, files_alone(groups), test=share, val=0.1)
 
 
-def _grouped(cases: Sequence[Case], groups: Groups) -> Parts:
-    return splits.split_cases(cases, groups)
+def _grouped(cases: Sequence[Case], groups: Groups, joint: Split | None) -> Parts:
+    """Take the parts of the split of all sets, where there is one: ours was trained on it."""
+    return [joint.parts[case.key] for case in cases] if joint else splits.split_cases(cases, groups)
 
 
 PROTOCOLS: Mapping[str, Protocol] = {
@@ -64,13 +66,18 @@ def files_alone(groups: Groups) -> Groups:
     return Groups(alone, alone, groups.audit)
 
 
-def divide(cases: Sequence[Case], groups: Groups, *, protocol: str) -> tuple[Parts, Groups]:
-    """Give each case its part, and the groups that training shall know of."""
+def divide(
+    cases: Sequence[Case], groups: Groups, *, protocol: str, joint: Split | None = None
+) -> tuple[Parts, Groups]:
+    """Give each case its part, and the groups that training shall know of.
+
+    `joint` is one split of all sets, whose parts "grouped" takes.
+    """
     row = PROTOCOLS[protocol]
-    return row.parts(cases, groups), groups if row.is_honest else files_alone(groups)
+    return row.parts(cases, groups, joint), groups if row.is_honest else files_alone(groups)
 
 
-def tested_rows(cases: Sequence[Case], parts: Sequence[str], *, protocol: str) -> NDArray[np.int64]:
+def rows_asked(cases: Sequence[Case], parts: Sequence[str], *, protocol: str) -> NDArray[np.int64]:
     """Give the positions of the cases that an arm is judged by."""
     is_tested = PROTOCOLS[protocol].tested
     rows = [is_tested(case, part) for case, part in zip(cases, parts, strict=True)]

@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from tumorlens import labels
-from tumorlens.models.bundle import load_bundle
+from tumorlens.errors import TrainingError
+from tumorlens.models.bundle import Bundle, load_bundle
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Case, Prediction
 from tumorlens.settings import load_settings
 from tumorlens.study import splits
 from tumorlens.study.audit.tables import read_groups
 from tumorlens.study.recipes import IMAGENET, REPRODUCTIONS, Recipe
-from tumorlens.study.reproductions.arms import FOLDS, SOURCES, Arm, Source
+from tumorlens.study.reproductions.arms import FOLDS, SHIPPED, SOURCES, Arm, Source
 from tumorlens.study.reproductions.bench import Bench, read_sets, split_of
-from tumorlens.study.reproductions.protocols import divide, held_out_sets, tested_rows
+from tumorlens.study.reproductions.protocols import divide, held_out_sets, rows_asked
 from tumorlens.study.splits import Groups, Split
 from tumorlens.study.training.folds import CrossJob, cross_validate
 from tumorlens.study.training.loop import HISTORY_FILE, Row, Watcher, read_history
@@ -71,7 +74,7 @@ def run_arm(arm: Arm, bench: Bench, *, watcher: Watcher) -> list[dict[str, str]]
     if not (out / ANSWERS_FILE).exists():
         cases = read_sets(bench, (REPRODUCTIONS[arm.system].data_set,))
         groups = read_groups(bench.audit, cases)
-        run = _run_folds if arm.protocol == FOLDS else _run_once
+        run = {FOLDS: _run_folds, SHIPPED: _ask_shipped}.get(arm.protocol, _run_once)
         _write(run(arm, cases, groups, bench, watcher=watcher), out / ANSWERS_FILE)
     return read_answers(out)
 
@@ -99,16 +102,39 @@ def _run_once(
     arm: Arm, cases: list[Case], groups: Groups, bench: Bench, *, watcher: Watcher
 ) -> list[dict[str, Any]]:
     out = bench.runs / arm.name
-    parts, known = divide(cases, groups, protocol=arm.protocol)
+    parts, known = divide(cases, groups, protocol=arm.protocol, joint=bench.joint)
     split = split_of(out, cases, parts, known)
     start = _start(arm, cases, bench)
     _train(cases, split, arm.made, out, bench, watcher=watcher, start=start)
-    tested = tested_rows(cases, [split.parts[case.key] for case in cases], protocol=arm.protocol)
-    held = [cases[i] for i in tested]
-    found = Predictor(load_bundle(out / "bundle"), load_settings()).predict([c.path for c in held])
+    tested = rows_asked(cases, [split.parts[case.key] for case in cases], protocol=arm.protocol)
+    return _ask(load_bundle(out / "bundle"), cases, groups, tested)
+
+
+def _ask_shipped(
+    arm: Arm, cases: list[Case], groups: Groups, bench: Bench, *, watcher: Watcher
+) -> list[dict[str, Any]]:
+    """Ask our bundle for the test part of the split it was trained on; nothing is trained."""
+    joint = bench.joint
+    if joint is None or bench.bundle is None:
+        raise TrainingError(
+            arm.name, "needs our bundle and its split", "Give --bundle and --split."
+        )
+    bundle = load_bundle(bench.bundle)
+    if bundle.details["data"]["split"] != joint.fingerprint:
+        fix = "Give the split that it was trained on."
+        raise TrainingError(bench.bundle, "was trained on another split", fix)
+    tested = np.flatnonzero([joint.parts[case.key] == "test" for case in cases])
+    return _ask(bundle, cases, groups, tested)
+
+
+def _ask(
+    bundle: Bundle, cases: Sequence[Case], groups: Groups, tested: NDArray[np.int64]
+) -> list[dict[str, Any]]:
+    held = [cases[i] for i in tested.tolist()]
+    found = Predictor(bundle, load_settings()).predict([case.path for case in held])
     return [
         _row(case, p, group=f"g{groups.groups[i]:05d}")
-        for case, p, i in zip(held, found, tested, strict=True)
+        for case, p, i in zip(held, found, tested.tolist(), strict=True)
         if not p.error
     ]
 

@@ -14,11 +14,11 @@ from tumorlens.study.training.pretraining import PretrainJob, pretrain
 from tumorlens.study.training.size_curve import SizeJob, measure_sizes
 from tumorlens.study.training.start import check_start
 
-LEARNED_SETS = ("multimodal", "figshare", "br35h")  # without their labels, train groups alone
+LEARNED_SETS = ("multimodal", "br35h")  # without their labels, train groups alone
 MEASURED_SET = "multimodal"
 SHARES, SEEDS = (5.0,), 3  # percent of its training groups
 PRETRAINED = "pretrained"
-_FEW = {"epochs": 25, "batch": 16, "learning_rate": 1e-3, "warmup_epochs": 1.0, "patience": 25}
+_FEW = {"epochs": 10, "batch": 16, "learning_rate": 1e-3, "warmup_epochs": 1.0}
 
 
 @dataclass(frozen=True)

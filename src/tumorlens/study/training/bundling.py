@@ -48,7 +48,7 @@ def make_bundle(
     validation cannot give a threshold.
     """
     export_graph(trained.model, out)
-    draft = _draft(out, name, spec)
+    draft = draft_bundle(out, name, spec)
     engine = Engine(draft)
     logits, embedding = run_engine(engine, validation.images)
     checked = slice(0, CHECKED)
@@ -58,11 +58,6 @@ def make_bundle(
         narrow = {"eight_bit": _narrow(draft, training, validation)}
         engine = Engine(draft)
         logits, embedding = run_engine(engine, validation.images)
-    temperature = best_temperature(logits, labels.label_mask(validation.names))
-    probabilities = calibrated(logits, temperature)
-    scores = labels.tumor_probability(probabilities)
-    truth = np.array([labels.is_tumor(label) for label in validation.names])
-    choice = calibrate.choose_threshold(scores, truth, sensitivity=recipe.sensitivity_aim)
     reference = run_engine(engine, training.images)[1]
     unseen = draw_outsiders(OUTSIDERS, spec, first=OUTSIDER_SEED)
     outside = run_engine(engine, unseen)[1]
@@ -72,29 +67,19 @@ def make_bundle(
         for key, value in validation_figures(logits, validation.names, validation.strata).items()
     }
     bundle = replace(
-        draft,
-        temperature=temperature,
-        threshold=choice["threshold"],
-        threshold_choice=choice,
-        abstention=calibrate.choose_band(
-            scores, truth, threshold=choice["threshold"], error=1 - recipe.sensitivity_aim
-        ),
+        with_choices(draft, recipe, validation=validation, logits=logits),
         scope=calibrate.choose_scope(
             reference, embedding, outsiders=outside, seed=recipe.seed
         ),
         details={
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "recipe": recipe.to_json(),
-            "validation": {"n": len(truth), "epoch": trained.best_epoch, **figures},
+            "validation": {"n": len(validation.cases), "epoch": trained.best_epoch, **figures},
             "parameters": int(trained.model.count_params()),
             "round_trip": difference,
             **narrow,
             **details,
         },
-        measured=measure_validation(
-            validation.names, probabilities, groups=validation.groups,
-            threshold=choice["threshold"],
-        ),
     )  # fmt: skip
     golden = dict(golden_answer(Predictor(bundle)))
     bundle = replace(bundle, details={**bundle.details, "golden": golden})
@@ -110,7 +95,38 @@ def _narrow(draft: Bundle, training: Part, validation: Part) -> dict[str, Any]:
     return narrow_graph(draft.folder, training.images, judge)
 
 
-def _draft(folder: Path, name: str, spec: InputSpec) -> Bundle:
+def with_choices(
+    draft: Bundle,
+    recipe: Recipe,
+    *,
+    validation: Part,
+    logits: NDArray[np.floating],
+) -> Bundle:
+    """Give a bundle with what is chosen on validation: temperature, threshold and band.
+
+    `logits` are of validation.
+    """
+    temperature = best_temperature(logits, labels.label_mask(validation.names))
+    probabilities = calibrated(logits, temperature)
+    scores = labels.tumor_probability(probabilities)
+    truth = np.array([labels.is_tumor(label) for label in validation.names])
+    choice = calibrate.choose_threshold(scores, truth, sensitivity=recipe.sensitivity_aim)
+    threshold = choice["threshold"]
+    return replace(
+        draft,
+        temperature=temperature,
+        threshold=threshold,
+        threshold_choice=choice,
+        abstention=calibrate.choose_band(
+            scores, truth, threshold=threshold, error=1 - recipe.sensitivity_aim
+        ),
+        measured=measure_validation(
+            validation.names, probabilities, groups=validation.groups, threshold=threshold
+        ),
+    )
+
+
+def draft_bundle(folder: Path, name: str, spec: InputSpec) -> Bundle:
     """Give a bundle that can be run but has nothing chosen yet."""
     return Bundle(
         folder=folder,

@@ -22,6 +22,7 @@ from tumorlens.study import splits
 from tumorlens.study.recipes import Recipe
 from tumorlens.study.splits import Split
 from tumorlens.study.training.fold_figures import cross_figures
+from tumorlens.study.training.head_folds import LookedAt, build_frozen, look, predict_held_out
 from tumorlens.study.training.loop import Watcher
 from tumorlens.study.training.plan import claim, write_json
 from tumorlens.study.training.run import Job, train
@@ -32,6 +33,8 @@ INNER_PIECES = 6  # one of them is the validation part of a fold, about 17 % of 
 PLAN_FILE, TABLE_FILE, FIGURES_FILE = "folds.json", "predictions.csv", "cross_validation.json"
 FOLD_COLUMNS = ("repeat", "fold", "case", "label", "group", *COLUMNS)
 Row = dict[str, str]
+Progress = Callable[[int, int], None]
+HeldOut = Callable[[Split, int, Path], Sequence[tuple[Case, Prediction]]]
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,8 @@ def cross_validate(
     planned = [(repeat, fold) for repeat in range(1, job.repeats + 1)
                for fold in range(1, job.folds + 1)]  # fmt: skip
     named = splits.with_groups(cases, groups)
+    predict = _by_heads if job.recipe.head_epochs and not job.recipe.epochs else _by_networks
+    held_out = predict(named, job, watcher=watcher, progress=progress, extracting=extracting)
     rows: list[Row] = []
     for number, (repeat, fold) in enumerate(planned, start=1):
         folder = job.folder(repeat, fold)
@@ -136,10 +141,10 @@ def cross_validate(
                 begun(number, len(planned))
             parts = drawn[repeat - 1][fold - 1]
             split = splits.write_split(folder / "split.csv", cases, parts, groups=groups)
-            _train_fold(
-                named, split, job, repeat=repeat, fold=fold, watcher=watcher, progress=progress,
-                extracting=extracting,
-            )  # fmt: skip
+            _write_rows(
+                [_row(c, p, repeat=repeat, fold=fold) for c, p in held_out(split, repeat, folder)],
+                folder / TABLE_FILE,
+            )
         rows += _read_rows(folder / TABLE_FILE)
     _write_rows(rows, job.out / TABLE_FILE)
     figures = {**_plan(job, groups), "repeats": job.repeats, **cross_figures(rows)}
@@ -158,30 +163,55 @@ def _plan(job: CrossJob, groups: splits.Groups) -> dict[str, Any]:
     }
 
 
-def _train_fold(
+def _by_networks(
     cases: Sequence[Case],
-    split: Split,
     job: CrossJob,
     *,
-    repeat: int,
-    fold: int,
     watcher: Watcher,
-    progress: Callable[[int, int], None] | None,
-    extracting: Callable[[int, int], None] | None,
-) -> None:
-    """Train one fold and write the predictions of its held-out cases, last of all."""
-    folder = job.folder(repeat, fold)
-    parted = splits.apply_split(cases, split, allow_leaks=True)  # whole groups: it has none
-    one = Job(
-        recipe=replace(job.recipe, seed=job.recipe.seed + repeat - 1), split=split, out=folder,
-        cache=job.cache, name=folder.name, weights=job.weights, start=job.start,
-    )  # fmt: skip
-    keras.backend.clear_session()
-    train(parted, one, watcher=watcher, progress=progress, extracting=extracting, resume=True)
-    held = [case for case in parted if case.split == "test"]
-    found = Predictor(load_bundle(folder), load_settings()).predict([case.path for case in held])
-    rows = [_row(c, p, repeat=repeat, fold=fold) for c, p in zip(held, found, strict=True)]
-    _write_rows(rows, folder / TABLE_FILE)
+    progress: Progress | None,
+    extracting: Progress | None,
+) -> HeldOut:
+    """Give what trains a network of its own for a fold, with a bundle, and asks that."""
+
+    def held_out(split: Split, repeat: int, folder: Path) -> list[tuple[Case, Prediction]]:
+        parted = splits.apply_split(cases, split, allow_leaks=True)  # whole groups: it has none
+        one = Job(
+            recipe=_of_repeat(job.recipe, repeat), split=split, out=folder, cache=job.cache,
+            name=folder.name, weights=job.weights, start=job.start,
+        )  # fmt: skip
+        keras.backend.clear_session()
+        train(parted, one, watcher=watcher, progress=progress, extracting=extracting, resume=True)
+        held = [case for case in parted if case.split == "test"]
+        predictor = Predictor(load_bundle(folder), load_settings())
+        return list(zip(held, predictor.predict([c.path for c in held]), strict=True))
+
+    return held_out
+
+
+def _by_heads(
+    cases: Sequence[Case],
+    job: CrossJob,
+    *,
+    watcher: Watcher,
+    progress: Progress | None,
+    extracting: Progress | None,
+) -> HeldOut:
+    """Give what trains a head for a fold, on features that are computed once for all folds."""
+    seen: list[LookedAt] = []
+    model = build_frozen(job.recipe, weights=job.weights, start=job.start)
+
+    def held_out(split: Split, repeat: int, folder: Path) -> list[tuple[Case, Prediction]]:
+        if not seen:
+            seen.append(look(cases, model, job.recipe, pictures=split.pictures, cache=job.cache,
+                             out=job.out, progress=progress))  # fmt: skip
+        recipe = _of_repeat(job.recipe, repeat)
+        return predict_held_out(seen[0], split.parts, model, recipe)
+
+    return held_out
+
+
+def _of_repeat(recipe: Recipe, repeat: int) -> Recipe:
+    return replace(recipe, seed=recipe.seed + repeat - 1)
 
 
 def _row(case: Case, prediction: Prediction, *, repeat: int, fold: int) -> Row:

@@ -46,14 +46,15 @@ def prepare_network(
     trained = train_head(
         head_of(model),
         FeatureSet(shown, data.label_masks, data.pictures, data.strata),
-        _plan(recipe),
+        head_plan(recipe),
         held=held[:, 0],
         judge=lambda logits: validation_figures(logits, names, strata)["val_loss"],
     )
     return trained.loss
 
 
-def _plan(recipe: Recipe) -> HeadPlan:
+def head_plan(recipe: Recipe) -> HeadPlan:
+    """Give the part of a recipe that its head is trained by."""
     return HeadPlan(
         epochs=recipe.head_epochs,
         learning_rate=recipe.head_learning_rate,
