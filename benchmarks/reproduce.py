@@ -20,8 +20,8 @@ tumorlens audit sets/* --out runs/audit --allow
 python benchmarks/reproduce.py sets --audit runs/audit --runs runs/reproduce --out reproductions.md
 ```
 
-Work goes on where a kill broke it off. `--only ARM ...` runs some of it, `--page-only` writes the page from
-what is there.
+Work goes on where a kill broke it off. `--only ARM ...` runs some of it, `--page-only` writes the
+page from what is there.
 """
 
 

@@ -29,13 +29,14 @@ HEAD = """# Reproductions
 !!! warning "Research use only"
     Not a medical device. Figures of a data set are not figures of a clinic.
 
-Written by `benchmarks/reproduce.py`. Each earlier system by its own protocol, the same network without its
-faults, and ours on the same images. Figures carry a 95 % interval (bootstrap over groups, 1000 resamples, seed 0;
-of repeats, the mean of theirs) and their n. Groups are copies, neighboring slices and patients, found by one
-audit of all sets, so an interval is about groups, not about files. A test part was read once for each network.
+Written by `benchmarks/reproduce.py`. Each earlier system by its own protocol, the same network
+without its faults, and ours on the same images. Figures carry a 95 % interval (bootstrap over
+groups, 1000 resamples, seed 0; of repeats, the mean of theirs) and their n. Groups are copies,
+neighboring slices and patients, found by one audit of all sets. A test part was read once for each
+network.
 
-Two CPU cores, shared with other work, trained all of this: what was shortened for that stands in each row, and
-no row is tuned. The full recipes are those of [Recipes](recipes.md); the command at the end runs them.
+Two CPU cores, shared with other work, trained all of this. What was shortened for that stands in
+each row, and no row is tuned. The recipes in full are those of [Recipes](recipes.md).
 """
 
 

@@ -1,4 +1,4 @@
-"""What else the page of reproductions tells: starts, augmentation, cached features, what was not run."""
+"""What else the page tells: starts, augmentation, cached features, what was not run."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,12 +30,13 @@ def starts_section(curves: Mapping[str, Mapping[str, Any]], epochs: int) -> str:
     source = find_pretraining("vicreg")
     return f"""## What pretraining is worth
 
-{SHARES[0]:g} % of the training groups of {MEASURED_SET} ({first["groups"]} groups, {first["pictures"]} pictures; other
-groups for each seed, the same for each start), judged on its grouped test part (n={first["n_ct"]} CT,
-{first["n_mri"]} MRI, {first["n_type"]} with a type). Pretraining ({source.source}) saw the train groups of
-{", ".join(LEARNED_SETS)} without their labels, for {epochs} epochs at {source.recipe.train_side} px; no test or
-validation group. Mean over seeds, least and greatest; a gain is paired by seed, in units of the error, with a
-95 % interval (t), above 0 where the start helps. With three seeds it is wide.
+{SHARES[0]:g} % of the training groups of {MEASURED_SET} ({first["groups"]} groups,
+{first["pictures"]} pictures; other groups for each seed, the same for each start), judged on its
+grouped test part (n={first["n_ct"]} CT, {first["n_mri"]} MRI, {first["n_type"]} with a type).
+Pretraining ({source.source}) saw the train groups of {" and ".join(LEARNED_SETS)} without their
+labels, for {epochs} epochs at {source.recipe.train_side} px, and no test or validation group. Mean
+over seeds, least and greatest. A gain is paired by seed, in units of the error, with a 95 %
+interval (t), and above 0 where the start helps. With three seeds it is wide.
 
 {table(head, rows)}"""
 
@@ -77,9 +78,9 @@ def augmentation_section(experiments: Sequence[Experiment]) -> str:
     head = ["tested on", "measure", "without", "with", "gain, paired", "augmentation helps"]
     return f"""## "Augmentation helps generalization"
 
-An earlier system states it and does not measure it. Pairs of networks alike but for augmentation, each pair with
-a seed and a fold of its own, trained by `tumorlens explore` on each set and asked for its unseen groups and for the
-other sets ([Hypotheses](hypotheses.md), H3).
+An earlier system states it and does not measure it. Pairs of networks alike but for augmentation,
+each pair with a seed and a fold of its own, trained on each set and asked for its unseen groups and
+for the other sets ([Hypotheses](hypotheses.md), H3).
 
 {table(head, rows)}"""
 
@@ -97,10 +98,12 @@ def cache_section(found: Mapping[str, Any] | None) -> str:
         return ""
     return f"""## Cached features
 
-A head on {found["images"]} images (`benchmarks/cached_head.py`, MobileNet at 224 px, {found["cores"]} cores, median of
-{found["rounds"]} rounds): an epoch through the frozen backbone against one on cached features, **{found["ratio"]:.0f} x**.
-Reading the features from disk once a run costs about {found["reading_cache_s"] / found["cached_epoch_s"]:.1f} such epochs;
-computing them once costs {found["filling_cache_s"] / found["uncached_epoch_s"]:.1f} uncached epochs.
+A head on {found["images"]} images (`benchmarks/cached_head.py`, MobileNet at 224 px, median of
+{found["rounds"]} rounds, {found["cores"]} cores): the second epoch on cached features is
+**{found["ratio"]:.0f} x** faster than one through the frozen backbone. Reading the features from
+disk, once a run, takes as long as {found["reading_cache_s"] / found["cached_epoch_s"]:.1f} such
+epochs; computing them, once for all runs, as long as
+{found["filling_cache_s"] / found["uncached_epoch_s"]:.1f} uncached epochs.
 """
 
 
@@ -114,7 +117,8 @@ def not_run_section() -> str:
     ]  # fmt: skip
     return f"""## Not run here
 
-MobileNet with its real ImageNet weights, frozen under a head on cached features, stands in for both.
+MobileNet with its real ImageNet weights, frozen under a head on cached features, stands in for
+both.
 
 {table(["recipe", "why", "command"], rows)}
 """

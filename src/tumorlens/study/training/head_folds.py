@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from tumorlens import labels
 from tumorlens.inputs.prepare import InputSpec
-from tumorlens.predictions.abstention import neighbor_distance
 from tumorlens.predictions.calibration import calibrated
 from tumorlens.predictions.predictor import summarize
 from tumorlens.records import Case, Prediction
@@ -23,7 +22,6 @@ from tumorlens.study.networks.transfer import head_of
 from tumorlens.study.networks.weights import load_weights
 from tumorlens.study.recipes import Recipe
 from tumorlens.study.training.bundling import draft_bundle, with_choices
-from tumorlens.study.training.calibrate import choose_scope
 from tumorlens.study.training.frozen import Views, frozen_features
 from tumorlens.study.training.head import FeatureSet, train_head
 from tumorlens.study.training.loop import build_network
@@ -33,6 +31,7 @@ from tumorlens.study.training.staged import head_plan
 from tumorlens.study.training.start import load_start
 from tumorlens.study.training.state import to_array
 
+IN_SCOPE = 0.0  # a distance: what belongs to a labeled set is not asked whether it is a brain
 Progress = Callable[[int, int], None]
 
 
@@ -96,20 +95,11 @@ def predict_held_out(
         judge=lambda z: validation_figures(z, val.names, val.strata)["val_loss"],
     )
     draft = draft_bundle(Path(), "head", InputSpec(side=recipe.side))
-    bundle = replace(
-        with_choices(draft, recipe, validation=val, logits=_ask(head, val_features)),
-        scope=choose_scope(
-            seen.views[learned, 0].astype(np.float32), val_features.astype(np.float32),
-            seed=recipe.seed,
-        ),
-    )  # fmt: skip
+    bundle = with_choices(draft, recipe, validation=val, logits=_ask(head, val_features))
     probabilities = calibrated(_ask(head, seen.plain[held]), bundle.temperature)
-    distances = neighbor_distance(seen.plain[held].astype(np.float32), bundle.scope)
     return [
-        (case, summarize(str(case.path), p, float(d), bundle=bundle))
-        for case, p, d in zip(
-            (seen.part.cases[i] for i in held.tolist()), probabilities, distances, strict=True
-        )
+        (case, summarize(str(case.path), p, IN_SCOPE, bundle=bundle))
+        for case, p in zip((seen.part.cases[i] for i in held.tolist()), probabilities, strict=True)
     ]
 
 
