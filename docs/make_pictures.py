@@ -60,11 +60,11 @@ def main() -> None:
     ):  # fmt: skip
         figure = draw()
         figure.text(0.5, 0.004, NOTE, ha="center", va="bottom", fontsize=7, color="0.4")
-        _save(figure, PICTURES / f"{name}.png")
+        save(figure, PICTURES / f"{name}.png")
         plt.close(figure)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG of 64 shades of gray and amber; the same pixels give one file."""
     memory = BytesIO()
     figure.savefig(memory, dpi=90, format="png")
@@ -85,14 +85,14 @@ def draw_prepare() -> Figure:
         draw_phantom("mri", "glioma", seed=16, plane="axial", side=256),
         draw_phantom("ct", "meningioma", seed=54, plane="axial", side=256),
     )
-    figure, rows = _grid(2, 3, size=(7.2, 5.1))
+    figure, rows = open_grid(2, 3, size=(7.2, 5.1))
     titles = ("as stored", "the head that was found", "prepared, 128 x 128")
     for axes, phantom in zip(rows, phantoms, strict=True):
         scan = _framed(phantom)
         head = find_head(scan)
         shown = (scan.pixels, scan.pixels, prepare(scan, InputSpec()).pixels)
         for place, pixels, title in zip(axes, shown, titles, strict=True):
-            _show(place, pixels, title if phantom is phantoms[0] else "")
+            show(place, pixels, title if phantom is phantoms[0] else "")
         axes[1].contour(head, [0.5], colors="#ffb000", linewidths=1.2)
         axes[0].set_ylabel(phantom.modality.upper(), fontsize=10)
     return figure
@@ -113,7 +113,7 @@ def _framed(phantom: Phantom) -> Scan:
 
 def draw_classes() -> Figure:
     """Show the six classes, one row a plane, tumors outlined."""
-    figure, rows = _grid(3, 6, size=(8.4, 4.6))
+    figure, rows = open_grid(3, 6, size=(8.4, 4.6))
     for row, plane in enumerate(PLANES):
         for column, label in enumerate(CLASSES):
             modality, finding = label.split("_")
@@ -122,7 +122,7 @@ def draw_classes() -> Figure:
                 modality, finding, seed=100 * row + column, plane=plane, side=160
             )
             place = rows[row, column]
-            _show(place, phantom.pixels, label if row == 0 else "")
+            show(place, phantom.pixels, label if row == 0 else "")
             if phantom.mask.any():
                 place.contour(phantom.mask, [0.5], colors="#ffb000", linewidths=0.8)
             if column == 0:
@@ -141,14 +141,14 @@ def draw_copies() -> Figure:
         for path, data in zip(paths[1:], files, strict=True):
             path.write_bytes(data)
         found = {link.b: link for link in find_copies(paths) if link.a == 0}
-    figure, rows = _grid(2, 5, size=(9.0, 4.3))
+    figure, rows = open_grid(2, 5, size=(9.0, 4.3))
     places = [*rows[:, 1:].flat]
-    _show(rows[0, 0], original, "original")
+    show(rows[0, 0], original, "original")
     rows[1, 0].axis("off")
     for number, (place, data) in enumerate(zip(places, files, strict=True), start=1):
         link = found.get(number)
         title = f"{link.orientation}\n{link.kind}, {link.score:.2f}" if link else "not found"
-        _show(place, np.asarray(PILImage.open(BytesIO(data), formats=["JPEG"])), title)
+        show(place, np.asarray(PILImage.open(BytesIO(data), formats=["JPEG"])), title)
     return figure
 
 
@@ -174,10 +174,10 @@ class Head:
 
 def draw_sequences() -> Figure:
     """Show one healthy head on CT and in four sequences, and the planes, one of them mirrored."""
-    figure, rows = _grid(2, 5, size=(9.0, 4.6))
+    figure, rows = open_grid(2, 5, size=(9.0, 4.6))
     healthy = _anatomy(cerebral_plans()[0], "healthy", seed=21)
     for place, (column, title) in zip(rows[0], SEQUENCES.items(), strict=True):
-        _show(place, _imaged(healthy, column), title)
+        show(place, _imaged(healthy, column), title)
     axial = _imaged(_anatomy(cerebral_plans()[0], "glioma", seed=4), "t1ce")
     panels = (
         (axial, "axial", "RL"),
@@ -186,7 +186,7 @@ def draw_sequences() -> Figure:
         (axial[:, ::-1], "axial, mirrored file:\nletters no longer true", "RL"),
     )
     for place, (pixels, title, sides) in zip(rows[1], panels, strict=False):
-        _show(place, pixels, title)
+        show(place, pixels, title)
         for x, letter in zip((0.07, 0.93), sides, strict=True):
             place.text(x, 0.5, letter, transform=place.transAxes, ha="center", color="#ffb000")
     rows[1, 4].axis("off")
@@ -200,10 +200,10 @@ def draw_tumors() -> Figure:
         "meningioma,\ncoronal": _anatomy(coronal_plan(), "meningioma", seed=12),
         "pituitary tumor,\nsagittal": _anatomy(sagittal_plan(), "pituitary", seed=6),
     }
-    figure, rows = _grid(3, 5, size=(9.2, 5.9))
+    figure, rows = open_grid(3, 5, size=(9.2, 5.9))
     for number, (row, (name, head)) in enumerate(zip(rows, heads.items(), strict=True)):
         for place, (column, title) in zip(row, SEQUENCES.items(), strict=True):
-            _show(place, _imaged(head, column), "" if number else title)
+            show(place, _imaged(head, column), "" if number else title)
         mass = resized(coverage(head.labels, *(t for t in Tissue if t >= Tissue.RIM)), SIDE)
         row[0].contour(mass, [0.5], colors="#ffb000", linewidths=0.8)
         row[0].set_ylabel(name, fontsize=9)
@@ -213,10 +213,10 @@ def draw_tumors() -> Figure:
 def draw_windows() -> Figure:
     """Show one CT with subdural blood and a slight darkening in four windows."""
     values = _hounsfield(_anatomy(cerebral_plans()[0], "healthy", seed=21))
-    figure, row = _grid(1, 4, size=(9.0, 2.9))
+    figure, row = open_grid(1, 4, size=(9.0, 2.9))
     for place, (name, (low, high)) in zip(row, WINDOWS.items(), strict=True):
         pixels = np.clip((values - low) / (high - low), 0, 1) * 255
-        _show(place, pixels, f"{name}\n{low} to {high} HU")
+        show(place, pixels, f"{name}\n{low} to {high} HU")
     return figure
 
 
@@ -282,13 +282,14 @@ def _patch(head: Head) -> Image:
     return blurred(coverage(stencil, Tissue(1)), 2.0)
 
 
-def _grid(rows: int, columns: int, *, size: tuple[float, float]) -> tuple[Figure, Any]:
+def open_grid(rows: int, columns: int, *, size: tuple[float, float]) -> tuple[Figure, Any]:
     """Open a figure of `size` inches with room for the note below the panels."""
     layout = ConstrainedLayoutEngine(rect=(0, 0.03, 1, 0.97))
     return plt.subplots(rows, columns, figsize=size, layout=layout)
 
 
-def _show(place: Axes, pixels: NDArray, title: str) -> None:
+def show(place: Axes, pixels: NDArray, title: str) -> None:
+    """Show a picture without ticks."""
     place.imshow(pixels, cmap="gray", vmin=0, vmax=255)
     place.set_xticks([])
     place.set_yticks([])

@@ -136,15 +136,23 @@ def graft(scan: Marked, donor: Marked, rng: Rng) -> Changed | None:
 def _transplanted(
     scan: Marked, donor: Marked, region: NDArray[np.bool_]
 ) -> NDArray[np.uint8] | None:
-    """Give the scan with the donor's region in it; None where it would leave the head."""
+    """Give the scan with the donor's region in it.
+
+    None where the region would leave either head, or where what should be tissue like the rest
+    stands out as a lesion would.
+    """
     around = _dilated(region, 9) & ~region & ~donor.mask & ~scan.mask
-    around &= (donor.image > 0) & (scan.image > 0)
-    inside = (scan.image[region] > 0).mean() if region.any() else 0.0
+    in_both = (donor.image > 0) & (scan.image > 0)
+    around &= in_both
+    inside = in_both[region].mean() if region.any() else 0.0
     if around.sum() < 40 or inside < 0.9:
         return None
     theirs, ours = donor.image[around].astype(np.float32), scan.image[around].astype(np.float32)
     scale = np.clip(ours.std() / max(1.0, float(theirs.std())), 0.6, 1.6)
     piece = (donor.image - theirs.mean()) * scale + ours.mean()
+    gives_tissue = not (region & donor.mask).any()
+    if gives_tissue and abs(piece[region].mean() - ours.mean()) > ours.std():
+        return None
     return _to_uint8(scan.image + _feathered(region) * (piece - scan.image))
 
 
