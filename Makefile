@@ -15,7 +15,8 @@ demo: $(READY) ## everything end to end on phantoms, or on DATA=DIR
 	$(BIN)/tumorlens demo $(DATA) --out demo
 
 test: $(READY) ## the test suite, with line coverage
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadfile \
+		--cov --cov-report=term:skip-covered --cov-fail-under=90
 
 check: $(READY) ## style, types, layer contract
 	$(BIN)/ruff check src tests benchmarks docs
