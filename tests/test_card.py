@@ -30,7 +30,8 @@ def bundle(tiny_bundle):
 
 
 def test_a_card_says_research_use_before_anything_else(bundle):
-    title, first = [line for line in write_card(bundle).splitlines() if line][:2]
+    text = write_card(bundle).split("\n---\n", 1)[1]
+    title, first = [line for line in text.splitlines() if line][:2]
     assert title == "# tiny"
     assert first.startswith("**Research use only. Not a medical device")
 

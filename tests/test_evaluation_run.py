@@ -49,20 +49,21 @@ def evaluation(bundle, cases) -> Evaluation:
                       conflicts={cases[4].key: ("tumor",)})  # fmt: skip
     return evaluate(
         cases, Predictor(bundle), part="test", split=SPLIT, context=context, controls=True,
-        against=Predictor(replace(bundle, threshold=0.3)),
+        against=Predictor(replace(bundle, threshold=0.3)), robustness=True, explanations=True,
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def written(evaluation, tmp_path_factory) -> Path:
+def written(evaluation, bundle, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("out") / "deep" / "results"
-    write_evaluation(evaluation, out)
+    write_evaluation(evaluation, out, bundle=bundle)
     return out
 
 
 def test_page_figures_and_tables_are_written_and_nothing_partial(written):
     assert sorted(path.name for path in written.iterdir()) == [
-        "data", "evaluation.html", "evaluation.json", "failures", "predictions.csv",
+        "data", "evaluation.html", "evaluation.json", "evaluation.pdf", "failures",
+        "predictions.csv",
     ]  # fmt: skip
 
 
@@ -75,7 +76,7 @@ def test_every_failure_that_may_be_shown_has_its_small_picture(written, evaluati
 
 def test_every_plot_has_its_data_beside_the_page(written, evaluation):
     found = {path.stem for path in (written / "data").iterdir()}
-    assert found == set(draw_plots(evaluation.figures)) | {"thresholds"}
+    assert found == set(draw_plots(evaluation.figures)) | {"checklists", "thresholds"}
     with (written / "data" / "roc.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["rows"] == "all"]
     assert [float(row["tpr"]) for row in rows] == evaluation.figures["roc"]["all"]["tpr"]
@@ -188,7 +189,7 @@ def test_progress_of_each_step_ends_at_the_number_of_cases(bundle, cases):
 def test_all_sections_are_there(evaluation):
     assert set(evaluation.figures) >= {
         "schema", "precision_recall", "thresholds", "subgroups", "decision", "conformal",
-        "against", "controls", "failures", "looks",
+        "against", "controls", "failures", "looks", "robustness", "explanation", "checklists",
     }  # fmt: skip
     assert evaluation.figures["schema"] == 2
     assert evaluation.figures["conformal"]["detection"][0]["n_validation"] == 28
@@ -231,7 +232,7 @@ def test_the_page_of_the_evaluation_stands_alone_and_says_research_use(written):
     page = (written / "evaluation.html").read_text()
     assert "Research use only" in page
     assert "<script" not in page
-    assert page.count("<svg") == 9
+    assert page.count("<svg") == 11
     assert 'src="http' not in page
 
 

@@ -38,7 +38,8 @@ def page_of(tiny_bundle, tmp_path_factory):
 
     def page(**changes) -> str:
         changed = copy.deepcopy(dict(figures)) | changes
-        return render_page("evaluation.html", figures=changed, plots=plots, failures=nothing)
+        return render_page("evaluation.html", figures=changed, plots=plots, failures=nothing,
+                           examples=None, has_card=False)  # fmt: skip
 
     return page
 

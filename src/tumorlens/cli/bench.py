@@ -231,6 +231,20 @@ def evaluate(
             help="Also measure shuffled labels, blanked brains and facts of the files.",
         ),
     ] = True,
+    robustness: Annotated[
+        bool,
+        typer.Option(
+            "--robustness/--no-robustness",
+            help="Also measure a sample after noise, blur, rotation and other damage.",
+        ),
+    ] = True,
+    explanations: Annotated[
+        bool,
+        typer.Option(
+            "--explanations/--no-explanations",
+            help="Also test whether heatmaps say what moved the answer.",
+        ),
+    ] = True,
     workers: Annotated[int | None, typer.Option(min=1, help="Default: one per core.")] = None,
     allow_leaks: AllowLeaks = False,
 ) -> None:
@@ -254,10 +268,11 @@ def evaluate(
     cases, about, context = part_of(read_cases(folders), split_file, part, allow_leaks)
     found = run_evaluation(
         cases, predictor, part=part if split_file else "all", split=about, context=context,
-        against=rival, controls=controls, steps=counting,
+        against=rival, controls=controls, robustness=robustness, explanations=explanations,
+        steps=counting,
     )  # fmt: skip
     found = counted(found, predictor.bundle, out=out, now=datetime.now(UTC))
-    write_evaluation(found, out)
+    write_evaluation(found, out, bundle=predictor.bundle)
     print_figures(found.figures)
     typer.echo(out / "evaluation.html")
 

@@ -2,7 +2,11 @@
 
 from datetime import datetime
 
+import cv2
+import numpy as np
 from fpdf import FPDF
+from numpy.typing import NDArray
+from PIL import Image
 
 MARGIN = 15  # mm
 INK, QUIET, WARN, WASH = (28, 39, 51), (91, 104, 117), (138, 75, 0), (255, 246, 234)
@@ -65,6 +69,13 @@ class Document(FPDF):
         self.multi_cell(0, 5, printable(text), align="L", fill=True, new_x="LMARGIN", new_y="NEXT")
         self.set_text_color(*INK)
         self.ln(1)
+
+
+def image_of(pixels: NDArray[np.uint8]) -> Image.Image:
+    """Give pixels, [h, w] grey or [h, w, 3] BGR, as fpdf takes them."""
+    if pixels.ndim == 2:
+        return Image.fromarray(pixels)
+    return Image.fromarray(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8))
 
 
 def printable(text: str) -> str:

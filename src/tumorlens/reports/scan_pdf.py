@@ -4,14 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from tumorlens.models.bundle import Bundle
 from tumorlens.records import Prediction
-from tumorlens.reports.pdf import FONT, INK, QUIET, WARN, Document, printable
+from tumorlens.reports.pdf import FONT, INK, QUIET, WARN, Document, image_of, printable
 
 _VIEW, _GAP = 58.0, 3.0  # mm
 _BAR = 180.0  # mm
@@ -120,19 +118,13 @@ def _views(pdf: Document, scan: Mapping[str, Any], scale: NDArray[np.uint8]) -> 
         x = left + at * (_VIEW + _GAP)
         pdf.set_fill_color(0, 0, 0)
         pdf.rect(x, top, _VIEW, _VIEW, style="F")
-        pdf.image(_image(pixels), x, top, _VIEW, _VIEW, keep_aspect_ratio=True, alt_text=caption)
+        pdf.image(image_of(pixels), x, top, _VIEW, _VIEW, keep_aspect_ratio=True, alt_text=caption)
         if scan["prepared"] is not None and at == len(views) - 1:
-            pdf.image(_image(scale), x, top + _VIEW + 0.6, _VIEW, 2)
+            pdf.image(image_of(scale), x, top + _VIEW + 0.6, _VIEW, 2)
         pdf.set_xy(x, top + _VIEW + 3.2)
         pdf.set_font(FONT, "", 8)
         pdf.multi_cell(_VIEW, 3.8, printable(caption), align="L")
     pdf.set_xy(left, top + _VIEW + 15.5)
-
-
-def _image(pixels: NDArray[np.uint8]) -> Image.Image:
-    if pixels.ndim == 2:
-        return Image.fromarray(pixels)
-    return Image.fromarray(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8))
 
 
 def _limits(pdf: Document, limits: Sequence[str], not_for: str, bundle: Bundle) -> None:

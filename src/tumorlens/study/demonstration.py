@@ -67,10 +67,10 @@ def demonstrate(
 
     about = {"fingerprint": split.fingerprint, "n": len(test), "share": 0.0}
     own = evaluate(test, Predictor(bundle), part="test", split=about, steps=steps)
-    write_evaluation(own, out / "evaluation")
+    write_evaluation(own, out / "evaluation", bundle=bundle)
     say("5/5 predicting the same scans with the bundle that ships with tumorlens")
     shipped = evaluate(test, Predictor(load_bundle()), part="test", split=about, steps=steps)
-    write_evaluation(shipped, out / "shipped")
+    write_evaluation(shipped, out / "shipped", bundle=load_bundle())
     return _write_page(out, own, shipped, is_phantom=_are_phantoms(cases))
 
 

@@ -11,10 +11,12 @@ from tumorlens.predictions.heatmaps import enlarged
 from tumorlens.records import Case, Prediction
 from tumorlens.study.datasets.masks import prepared_mask
 from tumorlens.study.evaluation.answers import plain
+from tumorlens.study.evaluation.failures import why_hidden
 from tumorlens.study.evaluation.figures import localisation_figures
 from tumorlens.study.evaluation.intervals import bootstrap
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)  # of the strongest evidence
+EXAMPLES = 8  # shown of hits and of misses
 MIDDLE = 0.2  # deviation of the bell in the middle that heatmaps have to beat, of the side
 
 
@@ -22,8 +24,8 @@ def localise(
     cases: Sequence[Case], predictions: Sequence[Prediction], spec: InputSpec
 ) -> dict[str, Any] | None:
     """Measure the heatmaps of the cases that have a mask which fits; None where none has."""
-    hits, prior, groups, overlaps = [], [], [], []
-    for case, prediction in zip(cases, predictions, strict=True):
+    hits, prior, groups, overlaps, positions = [], [], [], [], []
+    for position, (case, prediction) in enumerate(zip(cases, predictions, strict=True)):
         if case.mask is None or prediction.heatmap is None:
             continue
         mask = prepared_mask(case, spec)
@@ -34,8 +36,29 @@ def localise(
         prior.append(bool(mask[mask.shape[0] // 2, mask.shape[1] // 2]))
         overlaps.append((*overlap(evidence, mask), *overlap(_middle(len(mask)), mask)))
         groups.append(case.group or case.key)
+        positions.append(position)
     found = localisation_figures(hits, prior, np.array(groups))
-    return found and found | overlap_figures(np.array(overlaps), np.array(groups))
+    if found is None:
+        return None
+    rows = np.array(overlaps)
+    examples = {
+        name: _examples(cases, np.array(positions)[chosen], rows[chosen, 0])
+        for name, chosen in (("hits", np.array(hits)), ("misses", ~np.array(hits)))
+    }
+    return found | overlap_figures(rows, np.array(groups)) | {"examples": examples}
+
+
+def _examples(
+    cases: Sequence[Case], positions: NDArray[np.int64], energies: NDArray[np.float64]
+) -> list[dict[str, Any]]:
+    """Draw a few of some heatmaps by lot: the best alone would flatter, the worst alone mislead."""
+    drawn = np.random.default_rng(0).permutation(len(positions))[:EXAMPLES]
+    shown = [(int(positions[i]), float(energies[i])) for i in np.sort(drawn).tolist()]
+    return [
+        {"position": at, "case": cases[at].key, "label": cases[at].label, "energy": energy,
+         "hidden": why_hidden(cases[at])}
+        for at, energy in shown
+    ]  # fmt: skip
 
 
 def overlap(evidence: NDArray[np.floating], mask: NDArray[np.bool_]) -> list[float]:

@@ -9,6 +9,8 @@ from tumorlens.writing import replacing_table
 
 Row = Mapping[str, Any]
 FOLDER = "data"
+_DELETION = ("deleted", *(f"{name}{end}" for name in ("heatmap", "middle", "random")
+                          for end in ("", "_low", "_high")))  # fmt: skip
 
 
 def write_plot_data(figures: Mapping[str, Any], out: Path) -> list[Path]:
@@ -41,6 +43,12 @@ def plot_tables(figures: Mapping[str, Any]) -> dict[str, list[Row]]:
         "classes": list(_matrix(figures["classes"], "labels", "atoms")),
         "type": list(_matrix(figures["type"], "names", "names")),
         "subgroups": list(_subgroups(figures)),
+        "checklists": [
+            {"guideline": name, **row}
+            for name, rows in figures.get("checklists", {}).items() for row in rows
+        ],
+        "robustness": list((figures.get("robustness") or {}).get("rows", ())),
+        "deletion": list(_columns((figures.get("explanation") or {}).get("deletion"), _DELETION)),
         "controls": [_flat_control(row) for row in figures["controls"] or ()],
     }  # fmt: skip
 
@@ -79,12 +87,32 @@ def _subgroups(figures: Mapping[str, Any]) -> Iterator[Row]:
     groups = {"all": {"all": {"detection": figures["detection"]["all"], "type": figures["type"]}}}
     for kind, names in (groups | dict(figures["subgroups"])).items():
         for name, found in names.items():
-            own = {key: value for key, value in found["detection"].items()
-                   if not isinstance(value, list)}  # fmt: skip
+            own = dict(_flat(found["detection"]))
             kinds = found["type"] or {}
             typed = {f"type_{key}": value for key, value in kinds.items()
                      if not isinstance(value, list)}  # fmt: skip
+            typed |= _named_counts(kinds)
             yield {"kind": kind, "name": name, **own, **typed}
+
+
+def _flat(found: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Give the figures of a subgroup in columns: the four counts and PPV and NPV among them."""
+    for key, value in found.items():
+        if key == "confusion":
+            names = (("tn", "fp"), ("fn", "tp"))
+            yield from ((names[i][j], value[i][j]) for i in (0, 1) for j in (0, 1))
+        elif key == "predictive_values":
+            for row in value:
+                at = f"{row['prevalence']:g}"
+                yield from ((f"{n}_at_{at}", x) for n, x in row.items() if n != "prevalence")
+        else:
+            yield key, value
+
+
+def _named_counts(kinds: Mapping[str, Any]) -> Row:
+    names = kinds.get("names", ())
+    return {f"type_{a}_as_{b}": kinds["confusion"][i][j]
+            for i, a in enumerate(names) for j, b in enumerate(names)}  # fmt: skip
 
 
 def _flat_control(row: Row) -> Row:

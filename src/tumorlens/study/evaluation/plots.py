@@ -16,6 +16,7 @@ from tumorlens.study.evaluation.curve_plots import (
     draw_roc,
 )
 from tumorlens.study.evaluation.drawing import COLORS, QUIET, svg
+from tumorlens.study.evaluation.trial_plots import draw_deletion, draw_robustness
 
 ALL_FACTS = "all facts of the file"
 
@@ -45,6 +46,10 @@ def draw_plots(figures: Mapping[str, Any]) -> dict[str, Markup]:
         plots |= {"subgroups": _subgroups(figures)}
     if figures.get("controls"):
         plots |= {"controls": _controls(figures["controls"])}
+    if figures.get("robustness"):
+        plots |= {"robustness": draw_robustness(figures["robustness"])}
+    if (figures.get("explanation") or {}).get("deletion"):
+        plots |= {"deletion": draw_deletion(figures["explanation"]["deletion"])}
     return plots
 
 
@@ -107,7 +112,10 @@ def _matrix(
     table = np.array(counts)
     size = (1.6 + 0.8 * len(columns), 1.4 + 0.45 * len(rows))
     drawing, axes = plt.subplots(figsize=size, layout="constrained")
-    axes.imshow(table / np.maximum(table.sum(1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
+    shares = table / np.maximum(table.sum(1, keepdims=True), 1)
+    edges = [np.arange(length + 1) - 0.5 for length in table.shape]
+    axes.pcolormesh(edges[1], edges[0], shares, cmap="Blues", vmin=0, vmax=1)  # cells, not pixels
+    axes.invert_yaxis()
     _write_counts(axes, table)
     axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right", fontsize=8)
     axes.set_yticks(range(len(rows)), rows, fontsize=8)

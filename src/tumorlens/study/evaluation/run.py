@@ -3,19 +3,24 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tumorlens.errors import CasesError
+from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.predictions.table import write_table
 from tumorlens.records import Case, Evaluation, Prediction
+from tumorlens.reports.card import says_where_from, write_card
+from tumorlens.reports.checklists import fill
+from tumorlens.reports.evaluation_pdf import evaluation_pdf
 from tumorlens.reports.page import render_page
 from tumorlens.study.audit.run import Steps, silent
-from tumorlens.study.evaluation.answers import Answers, gather_answers
+from tumorlens.study.evaluation.answers import Answers
+from tumorlens.study.evaluation.asking import answers_at, ask, ask_with_planes, readable
 from tumorlens.study.evaluation.calibration import calibration_figures
+from tumorlens.study.evaluation.checklist_answers import checklist_answers
 from tumorlens.study.evaluation.comparison import compare
 from tumorlens.study.evaluation.conformal import conformal_figures
 from tumorlens.study.evaluation.context import Context
@@ -28,6 +33,7 @@ from tumorlens.study.evaluation.curves import (
 )
 from tumorlens.study.evaluation.decision import decision_figures
 from tumorlens.study.evaluation.detection import detection_figures
+from tumorlens.study.evaluation.explanation import explanation_figures
 from tumorlens.study.evaluation.failures import (
     draw_failures,
     failure_figures,
@@ -36,8 +42,10 @@ from tumorlens.study.evaluation.failures import (
 )
 from tumorlens.study.evaluation.figures import class_figures, type_figures
 from tumorlens.study.evaluation.localisation import localise
+from tumorlens.study.evaluation.mask_gallery import mask_gallery
 from tumorlens.study.evaluation.plot_data import write_plot_data
 from tumorlens.study.evaluation.plots import draw_plots
+from tumorlens.study.evaluation.robustness import robustness_figures
 from tumorlens.study.evaluation.subgroups import subgroup_figures
 from tumorlens.writing import replacing
 
@@ -54,52 +62,46 @@ def evaluate(
     context: Context = NO_CONTEXT,
     against: Predictor | None = None,
     controls: bool = False,
+    robustness: bool = False,
+    explanations: bool = False,
     steps: Steps = silent,
 ) -> Evaluation:
     """Predict cases and compare; `case.group` says which belong together.
 
     `split` is written into the figures as it is. `against` answers the same scans, to be
-    compared; `controls` measures what something that cannot know would reach. Raises CasesError
-    where no case can be read.
+    compared; `controls` measures what something that cannot know would reach, `robustness` what
+    damage to the scans does, `explanations` whether heatmaps say what moved the answer. Raises
+    CasesError where no case can be read.
     """
-    predictions = _predict(cases, predictor, steps, "predicting")
-    read = _read(predictions)
+    predictions, planes = ask_with_planes(cases, predictor, steps)
+    read = readable(predictions)
     if not read:
         first = predictions[0].error if predictions else "no cases"
         raise CasesError("evaluation", f"has no readable scan (first: {first})", "Check the part.")
     seen = [cases[i] for i in read]
-    answers = gather_answers(seen, [predictions[i] for i in read], predictor.bundle)
+    answers = answers_at(read, cases, predictions, predictor)
     failures = failure_figures(cases, answers, read, conflicts=context.conflicts)
     rival = None
     if against:
-        found = _predict(cases, against, steps, "predicting with the other bundle")
+        found = ask(cases, against, steps, "predicting with the other bundle")
         rival = _compare(cases, (predictor, predictions), (against, found))
-    figures = {
+    figures: dict[str, Any] = {
         **_facts(cases, predictor, part=part, split=split, unread=len(cases) - len(read)),
         **_answer_figures(answers),
-        "subgroups": subgroup_figures(seen, answers, copies=context.copies),
+        "subgroups": subgroup_figures(seen, answers, copies=context.copies, planes=planes),
         "conformal": conformal_figures(answers, _validation(context, predictor, steps)),
         "localisation": localise(cases, predictions, predictor.bundle.spec),
         "against": rival,
         "controls": _controls(seen, answers, predictor, steps) if controls else None,
+        "robustness": _robustness(seen, predictor, steps) if robustness else None,
+        "explanation": _explanation(seen, [predictions[i] for i in read], predictor, steps)
+        if explanations
+        else None,
         "failures": failures,
         "looks": None,
     }
+    figures["checklists"] = fill(checklist_answers(figures, predictor.bundle))
     return Evaluation(figures, tuple(with_heatmaps(predictions, failures, predictor)), tuple(cases))
-
-
-def _predict(
-    cases: Sequence[Case], predictor: Predictor, steps: Steps, what: str
-) -> list[Prediction]:
-    with_masks = any(case.mask for case in cases)
-    with steps(what) as report:
-        return predictor.predict(
-            [case.path for case in cases], heatmaps=with_masks, progress=report
-        )
-
-
-def _read(predictions: Sequence[Prediction]) -> list[int]:
-    return [i for i, prediction in enumerate(predictions) if not prediction.error]
 
 
 def _facts(
@@ -150,16 +152,12 @@ def _answer_figures(answers: Answers) -> dict[str, Any]:
 
 def _validation(context: Context, predictor: Predictor, steps: Steps) -> Answers | None:
     """Answer the validation scans; None where there are none that can be read."""
-    cases = [replace(case, mask=None) for case in context.validation]
+    cases = context.validation
     if not cases:
         return None
-    predictions = _predict(cases, predictor, steps, "predicting validation")
-    read = _read(predictions)
-    if not read:
-        return None
-    return gather_answers(
-        [cases[i] for i in read], [predictions[i] for i in read], predictor.bundle
-    )
+    predictions = ask(cases, predictor, steps, "predicting validation")
+    read = readable(predictions)
+    return answers_at(read, cases, predictions, predictor) if read else None
 
 
 _Asked = tuple[Predictor, Sequence[Prediction]]
@@ -167,13 +165,10 @@ _Asked = tuple[Predictor, Sequence[Prediction]]
 
 def _compare(cases: Sequence[Case], own: _Asked, other: _Asked) -> dict[str, Any] | None:
     """Compare on the scans that both could read; None where there are none."""
-    both = sorted({*_read(own[1])} & {*_read(other[1])})
+    both = sorted({*readable(own[1])} & {*readable(other[1])})
     if not both:
         return None
-    pair = [
-        gather_answers([cases[i] for i in both], [found[i] for i in both], predictor.bundle)
-        for predictor, found in (own, other)
-    ]
+    pair = [answers_at(both, cases, found, predictor) for predictor, found in (own, other)]
     bundle = other[0].bundle
     return {
         "bundle": bundle.version,
@@ -191,8 +186,25 @@ def _controls(
         return control_figures(cases, answers, predictor.bundle, progress=report)
 
 
-def write_evaluation(evaluation: Evaluation, out: Path) -> None:
-    """Write evaluation.json, predictions.csv, evaluation.html, plots' data and small pictures."""
+def _robustness(cases: Sequence[Case], predictor: Predictor, steps: Steps) -> dict[str, Any]:
+    with steps("damaging scans") as report:
+        return robustness_figures(cases, predictor, progress=report)
+
+
+def _explanation(
+    cases: Sequence[Case], predictions: Sequence[Prediction], predictor: Predictor, steps: Steps
+) -> dict[str, Any]:
+    with steps("testing heatmaps") as report:
+        found = explanation_figures(cases, predictions, predictor)
+        report(len(cases), len(cases))
+    return found
+
+
+def write_evaluation(evaluation: Evaluation, out: Path, *, bundle: Bundle | None = None) -> None:
+    """Write evaluation.{json,html,pdf}, predictions.csv, plots' data, small pictures.
+
+    With the evaluated `bundle`, also card.md, where the bundle says where it comes from.
+    """
     out.mkdir(parents=True, exist_ok=True)
     figures = evaluation.figures
     write_table(evaluation.predictions, out / "predictions.csv")
@@ -200,15 +212,20 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> None:
     for name, drawn in draw_failures(evaluation.predictions, figures["failures"]):
         with replacing(out / name) as partial:
             partial.write_bytes(drawn)
-    page = render_page(
-        "evaluation.html",
-        figures=figures,
-        plots=draw_plots(figures),
-        failures=gallery(evaluation.predictions, figures["failures"]),
-    )
-    for name, text in (
-        ("evaluation.html", page),
-        ("evaluation.json", json.dumps(figures, indent=1, allow_nan=False) + "\n"),
-    ):
-        with replacing(out / name) as partial:
-            partial.write_text(text, encoding="utf-8")
+    card = write_card(bundle, figures) if bundle and says_where_from(bundle) else ""
+    shown = {
+        "figures": figures,
+        "plots": draw_plots(figures),
+        "failures": gallery(evaluation.predictions, figures["failures"]),
+        "examples": mask_gallery(evaluation, bundle),
+    }
+    written = {
+        "evaluation.html": render_page("evaluation.html", **shown, has_card=bool(card)),
+        "evaluation.json": json.dumps(figures, indent=1, allow_nan=False) + "\n",
+        "evaluation.pdf": evaluation_pdf(**shown),
+        "card.md": card,
+    }
+    for name, content in written.items():
+        if content:
+            with replacing(out / name) as partial:
+                partial.write_bytes(content if isinstance(content, bytes) else content.encode())

@@ -1,4 +1,4 @@
-"""The same figures by modality, set, label, size of the file, copy and patient."""
+"""The same figures by modality, plane, set, label, size of the file, copy and patient."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,13 +20,18 @@ Rows = Mapping[str, NDArray[np.bool_]]
 
 
 def subgroup_figures(
-    cases: Sequence[Case], answers: Answers, *, copies: Mapping[str, bool] | None = None
+    cases: Sequence[Case],
+    answers: Answers,
+    *,
+    copies: Mapping[str, bool] | None = None,
+    planes: Sequence[str] | None = None,
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Give detection and type of each subgroup: subgroup kind -> name -> figures.
 
     `copies` says of case keys whether the split has a file of the same picture in training or
-    validation; None where no split was given. A tumor's label is measured against the healthy
-    scans of its modality, a healthy one against the tumors.
+    validation; None where no split was given. `planes` names the estimated plane of each case.
+    A tumor's label is measured against the healthy scans of its modality, a healthy one against
+    the tumors.
     """
     return {
         kind: {
@@ -34,16 +39,23 @@ def subgroup_figures(
                    "type": type_figures(answers, rows)}
             for name, rows in found.items()
         }
-        for kind, found in find_subgroups(cases, answers, copies=copies).items()
+        for kind, found in find_subgroups(
+            cases, answers, copies=copies, planes=planes
+        ).items()
     }  # fmt: skip
 
 
 def find_subgroups(
-    cases: Sequence[Case], answers: Answers, *, copies: Mapping[str, bool] | None = None
+    cases: Sequence[Case],
+    answers: Answers,
+    *,
+    copies: Mapping[str, bool] | None = None,
+    planes: Sequence[str] | None = None,
 ) -> dict[str, Rows]:
     """Give the rows, [n], of each subgroup of each kind; kinds that cannot be told are left out."""
     named: dict[str, list[str]] = {
         "modality": [labels.modality_of(case.label) or "not recorded" for case in cases],
+        **({"plane (estimated)": list(planes)} if planes is not None else {}),
         "data set": [case.dataset for case in cases],
         "size of the file": [size_band(case.path) for case in cases],
         "patient": ["known" if case.patient else "not known" for case in cases],

@@ -1,0 +1,52 @@
+"""Whether heatmaps say what moved the answer, where no mask is needed to tell."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tumorlens.models.engine import Engine
+from tumorlens.predictions.predictor import Predictor
+from tumorlens.records import Case, Prediction
+from tumorlens.study.evaluation.deletion import deletion_figures
+from tumorlens.study.evaluation.randomization import randomization_figures
+from tumorlens.study.evaluation.sampling import draw_sample
+
+MOST = 60  # flagged tumors
+
+
+def explanation_figures(
+    cases: Sequence[Case],
+    predictions: Sequence[Prediction],
+    predictor: Predictor,
+    *,
+    most: int = MOST,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measure the heatmaps of a sample of the tumors that were flagged.
+
+    `predictions` are those to `cases`. `deletion` and `randomization` are None where no tumor
+    was flagged.
+    """
+    bundle = predictor.bundle
+    flagged = [
+        case
+        for case, found in zip(cases, predictions, strict=True)
+        if (found.tumor_probability or 0) >= bundle.threshold and not case.label.endswith("healthy")
+    ]
+    sample = [flagged[i] for i in draw_sample(flagged, most, seed=seed)]
+    answered = predictor.predict([case.path for case in sample], heatmaps=True)
+    seen = [(case, found.heatmap) for case, found in zip(sample, answered, strict=True)
+            if found.heatmap is not None]  # fmt: skip
+    groups = np.array([case.group or case.key for case, _ in seen])
+    heatmaps = [heatmap for _, heatmap in seen]
+    side = bundle.spec.side
+    prepared = np.array([h.prepared for h in heatmaps], np.uint8).reshape(-1, side, side)
+    return {
+        "of": len(flagged),
+        "deletion": deletion_figures(
+            heatmaps, groups, Engine(bundle),
+            atoms=bundle.atoms, temperature=bundle.temperature, seed=seed,
+        ),
+        "randomization": randomization_figures(prepared, groups, bundle, seed=seed),
+    }  # fmt: skip
