@@ -131,8 +131,9 @@ def delete(
     count = round(share * int(head.sum()))
     if not count:
         return prepared
-    limit = np.sort(order[head])[-count]
-    left = (head & (order < limit)).astype(np.float32)
+    first = np.argsort(-order[head], kind="stable")[:count]  # ties fall, too, but no more
+    left = head.astype(np.float32)
+    left[tuple(where[first] for where in np.nonzero(head))] = 0
     sigma = REACH * len(prepared)
     weight = cv2.GaussianBlur(left, (0, 0), sigma)
     around = cv2.GaussianBlur(left * prepared, (0, 0), sigma)

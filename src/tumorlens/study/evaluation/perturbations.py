@@ -63,7 +63,7 @@ def _rotation(pixels: Pixels, strength: float, _rng: np.random.Generator) -> Pix
     middle = ((width - 1) / 2, (height - 1) / 2)
     matrix = cv2.getRotationMatrix2D(middle, strength, 1.0)
     corners = np.abs(matrix[:, :2]) @ (width, height)
-    size = tuple(int(np.ceil(length)) for length in corners)  # so that no corner is cut off
+    size = tuple(int(np.ceil(length - 1e-6)) for length in corners)  # so that no corner is cut off
     matrix[:, 2] += (corners - (width, height)) / 2
     dark = float(np.percentile(pixels, 1))
     return np.asarray(cv2.warpAffine(pixels, matrix, size, borderValue=(dark,)), np.float32)

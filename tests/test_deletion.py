@@ -1,0 +1,84 @@
+"""Deletion takes out what comes first, and a map that knows what matters beats chance."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tumorlens.labels import ATOMS
+from tumorlens.records import Heatmap
+from tumorlens.study.evaluation.deletion import DELETED, delete, deletion_figures
+
+SIDE = 32
+SPOT = (slice(4, 8), slice(20, 24))
+
+
+def head_with_spot() -> np.ndarray:
+    prepared = np.full((SIDE, SIDE), 90, np.uint8)
+    prepared[SPOT] = 250
+    prepared[:2] = 0
+    return prepared
+
+
+class SpotNetwork:
+    """Sees a tumor as far as the spot is bright."""
+
+    def run(self, pixels: np.ndarray) -> SimpleNamespace:
+        bright = pixels[:, SPOT[0], SPOT[1]].mean((1, 2)) / 255
+        logits = np.zeros((len(pixels), len(ATOMS)), np.float32)
+        logits[:, ATOMS.index("mri_glioma")] = 20 * (bright - 0.6)
+        logits[:, ATOMS.index("mri_healthy")] = -20 * (bright - 0.6)
+        return SimpleNamespace(logits=logits)
+
+
+def evidence_at(rows: slice, columns: slice) -> np.ndarray:
+    evidence = np.zeros((SIDE, SIDE), np.float32)
+    evidence[rows, columns] = 1
+    return evidence
+
+
+def figures(evidence: np.ndarray, n: int = 3):
+    heatmaps = [Heatmap(evidence, head_with_spot())] * n
+    return deletion_figures(
+        heatmaps, np.arange(n).astype(str), SpotNetwork(), atoms=ATOMS, temperature=1.0
+    )
+
+
+def test_a_map_of_what_matters_falls_first_and_beats_both_orders_that_know_nothing():
+    found = figures(evidence_at(*SPOT))
+    assert found["heatmap"][0] > 0.99
+    assert found["heatmap"][1] < 0.1  # 2 % deleted: the spot
+    assert found["gain_random"] > 0.1
+    assert found["gain_middle"] > 0.1
+
+
+def test_a_map_of_another_place_gains_nothing_on_chance():
+    rows, columns = np.indices((SIDE, SIDE))
+    found = figures(-np.hypot(rows - 27, columns - 5).astype(np.float32))
+    assert found["gain_random"] < 0.1
+
+
+def test_nothing_deleted_is_the_answer_itself_in_every_order():
+    found = figures(evidence_at(*SPOT))
+    assert found["heatmap"][0] == found["middle"][0] == found["random"][0]
+    assert len(found["heatmap"]) == len(DELETED)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.75, 1.0])
+def test_the_share_of_the_head_that_changes_is_the_one_asked_for(share):
+    rng = np.random.default_rng(0)
+    prepared = rng.integers(60, 200, (SIDE, SIDE)).astype(np.uint8)
+    prepared[:4] = 0
+    changed = delete(prepared, rng.random((SIDE, SIDE)), share)
+    assert (changed[:4] == 0).all()
+    assert (changed != prepared).sum() <= round(share * (prepared > 0).sum())
+    assert (changed != prepared).sum() > 0.9 * share * (prepared > 0).sum()
+
+
+def test_what_is_filled_looks_like_what_is_around_it():
+    filled = delete(head_with_spot(), evidence_at(*SPOT), 16 / (30 * 32))
+    assert np.abs(filled[SPOT].astype(int) - 90).max() < 25
+
+
+def test_without_heatmaps_there_are_no_figures():
+    assert figures(evidence_at(*SPOT), n=0) is None
