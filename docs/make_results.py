@@ -1,93 +1,294 @@
-"""Write reference/results.md from evaluations: every figure on the page stands in one of them.
+"""Evaluate the default bundle again and write reference/results.md, all in one command.
 
-    python docs/make_results.py NAME=FOLDER ... > docs/reference/results.md
+    python docs/make_results.py SETS --split FILE [--bundle BUNDLE] [--out DIR] [--only NAME ...]
 
-FOLDER is what `tumorlens evaluate --out FOLDER` wrote. Rows come in the order given.
+SETS is a folder that holds the public sets by name, as `tumorlens data fetch` leaves them; FILE is
+the split of the bundle. Each evaluation goes to DIR/NAME and stays there: `--keep` writes the page
+from what stands there. What follows the mark in results.md is written by hand and kept.
 """
 
+import argparse
 import json
+import subprocess
 import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tumorlens.models.bundle import load_bundle
-from tumorlens.reports.page import figure, share
+from tumorlens.models.bundle import Bundle, load_bundle
+from tumorlens.reports.page import figure, figure_at, share
 
+PAGE = Path(__file__).with_name("reference") / "results.md"
+MARK = "<!-- what follows is written by hand -->"
+Found = Mapping[str, Any]
 HEAD = """# Results
 
 !!! warning "Research use only"
     Not a medical device.
 
-Written by `docs/make_results.py` from `evaluation.json` files. Thresholds are chosen on validation;
-a test part is read once for each model. Intervals: {intervals}.
+Written by `docs/make_results.py` from `evaluation.json` files; how to read them:
+[Read an evaluation](../how-to/read-an-evaluation.md). Thresholds are chosen on validation; each
+look at a test part is counted. Intervals: {intervals}.
+
+Bundle: `{bundle.version}`, {parameters:,} parameters, recipe `{recipe[name]}`, seed {recipe[seed]},
+epoch {validation[epoch]} chosen on {validation[n]} validation pictures, split `{data[split]}`.
+"""
+
+ANOTHER_SPLIT = """!!! warning "Another split"
+    This bundle was trained with another split than the one evaluated here (`{}`): it has seen some
+    of these scans, and the figures flatter.
 """
 
 
+@dataclass(frozen=True)
+class Run:
+    """One evaluation of the page."""
+
+    name: str
+    title: str
+    options: tuple[str, ...] = ("--no-controls", "--no-robustness", "--no-explanations")
+
+
+MAIN, MASKS = "multimodal", "figshare"
+RUNS = (
+    Run(MAIN, "multimodal (CT and MRI)", ()),
+    Run(MASKS, "figshare (three types, with masks)", ("--no-controls", "--no-robustness")),
+    Run("bohaju", "bohaju (BraTS 2015 slices)"),
+    Run("br35h", "Br35H"),
+    Run("navoneel", "navoneel"),
+    Run("phantoms", "phantoms"),
+)
+
+
 def main() -> None:
-    """Print the page."""
+    """Evaluate, then write the page."""
+    asked = _arguments()
+    started = time.perf_counter()
+    chosen = [run for run in RUNS if not asked.only or run.name in asked.only]
+    seconds = {} if asked.keep else {run.name: _evaluate(run, asked) for run in chosen}
+    found = {run.name: _read(asked.out / run.name) for run in chosen}
+    text = "\n".join(_page(found, load_bundle(asked.bundle)))
+    by_hand = PAGE.read_text(encoding="utf-8").partition(MARK)[2]
+    PAGE.write_text(f"{text}\n{MARK}\n{by_hand.lstrip()}", encoding="utf-8")
+    for name, taken in seconds.items():
+        print(f"{name}: {found[name]['n']} scans in {taken:.0f} s")
+    print(f"{PAGE.name} after {time.perf_counter() - started:.0f} s")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("sets", type=Path)
+    parser.add_argument("--phantoms", type=Path, default=Path("runs/phantoms"))
+    parser.add_argument("--split", type=Path, required=True)
+    parser.add_argument("--bundle", default="")
+    parser.add_argument("--out", type=Path, default=Path("runs/results"))
+    parser.add_argument("--only", nargs="*", choices=[run.name for run in RUNS])
+    parser.add_argument("--keep", action="store_true", help="evaluate nothing, write the page")
+    return parser.parse_args()
+
+
+def _evaluate(run: Run, asked: argparse.Namespace) -> float:
+    """Run `tumorlens evaluate` as a user would; gives the seconds it took."""
+    folder = asked.phantoms if run.name == "phantoms" else asked.sets / run.name
+    started = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "tumorlens", "evaluate", str(folder), "--bundle", asked.bundle,
+         "--split", str(asked.split), "--part", "test", "--out", str(asked.out / run.name),
+         *run.options],
+        check=True,
+    )  # fmt: skip
+    return time.perf_counter() - started
+
+
+def _read(folder: Path) -> Found:
+    return json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+
+
+def _page(found: Mapping[str, Found], bundle: Bundle) -> Iterator[str]:
+    first = next(iter(found.values()))
+    yield HEAD.format(intervals=first["intervals"], bundle=bundle, **bundle.details)
+    if first["trained_on_split"] != first["split"]["fingerprint"]:
+        yield ANOTHER_SPLIT.format(first["split"]["fingerprint"])
+    titles = {run.name: run.title for run in RUNS}
+    named = [(titles[name], row) for name, row in found.items()]
+    yield from _detection(named)
+    yield from _rest(named)
+    if MAIN in found:
+        yield from _of_main(found[MAIN], titles[MAIN])
+    for name, row in found.items():
+        yield from _heatmaps(titles[name], row)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    for cells in (head, ["---"] * len(head), *rows):
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+
+
+def _detection(named: Sequence[tuple[str, Found]]) -> Iterator[str]:
+    yield "## Detection, on test parts\n"
+    rows = [
+        (title, modality, figure(row, "auc"), figure(row, "sensitivity", "n_tumor"),
+         figure(row, "specificity", "n_healthy"), figure(row, "f1"), str(row["n_groups"]))
+        for title, found in named for modality, row in found["detection"].items()
+        if modality != "all" or len(found["detection"]) > 2
+    ]  # fmt: skip
+    yield from _table(("", "scans", "AUC", "sensitivity", "specificity", "F1", "groups"), rows)
+
+
+def _rest(named: Sequence[tuple[str, Found]]) -> Iterator[str]:
+    yield "## Type, calibration, decisions\n"
     rows = []
-    for argument in sys.argv[1:]:
-        name, folder = argument.split("=", 1)
-        text = (Path(folder) / "evaluation.json").read_text(encoding="utf-8")
-        rows.append((name, json.loads(text)))
-    bundle = load_bundle()
-    print(HEAD.format(intervals=rows[0][1]["intervals"]))
-    print_card(bundle)
-    print_detection(rows)
-    print_rest(rows)
-
-
-def print_card(bundle: Any) -> None:
-    """Say which bundle ships and how it was made."""
-    recipe, validation = bundle.details["recipe"], bundle.details["validation"]
-    print(
-        f"Shipped bundle: `{bundle.version}`, {bundle.details['parameters']:,} parameters, recipe "
-        f"`{recipe['name']}`, seed {recipe['seed']}, epoch {validation['epoch']} chosen on "
-        f"{validation['n']} validation pictures, split `{bundle.details['data']['split']}`.\n"
-    )
-
-
-def print_detection(rows: list[tuple[str, dict[str, Any]]]) -> None:
-    """Print detection, one line for each evaluation and modality."""
-    print("## Detection\n")
-    print("| | scans | AUC | sensitivity | specificity | F1 |\n|---|---|---|---|---|---|")
-    for name, found in rows:
-        for modality, row in found["detection"].items():
-            if modality == "all" and len(found["detection"]) == 2:
-                continue
-            cells = (
-                figure(row, "auc"),
-                figure(row, "sensitivity", "n_tumor"),
-                figure(row, "specificity", "n_healthy"),
-                figure(row, "f1"),
-            )
-            print(f"| {name} | {modality} | {' | '.join(cells)} |")
-    print()
-
-
-def print_rest(rows: list[tuple[str, dict[str, Any]]]) -> None:
-    """Print type, calibration, localisation, decisions and leaks."""
-    print("## Type, calibration, place, decisions\n")
-    print(
-        "| | type accuracy | macro F1 | ECE | Brier | pointing (middle of the head) | leak share |"
-    )
-    print("|---|---|---|---|---|---|---|")
-    for name, found in rows:
-        kind, place = found["type"], found["localisation"]
-        cells = (
-            figure(kind, "accuracy") if kind else "-",
-            figure(kind, "macro_f1") if kind else "-",
-            f"{found['calibration']['ece']:.3f}",
-            f"{found['calibration']['brier']:.3f}",
-            f"{figure(place, 'pointing')} ({place['centre_prior']:.3f})" if place else "-",
-            share(found["split"]["share"] or 0.0) if found["split"]["fingerprint"] else "no split",
-        )
-        print(f"| {name} | {' | '.join(cells)} |")
-    print("\n| | decisions at the bundle's operating point |\n|---|---|")
-    for name, found in rows:
+    for title, found in named:
+        kind, looks = found["type"], found["looks"]
         listed = ", ".join(f"{what} {count}" for what, count in found["decisions"].items())
-        print(f"| {name} | {listed} |")
-    print()
+        rows.append((
+            title, figure(kind, "accuracy") if kind else "-",
+            figure(found["calibration"], "ece"), figure(found["calibration"], "brier"), listed,
+            str(looks["same_scans"]) if looks else "-",
+        ))  # fmt: skip
+    head = ("", "type accuracy", "calibration error", "Brier score", "decisions", "look")
+    yield from _table(head, rows)
+
+
+def _of_main(found: Found, title: str) -> Iterator[str]:
+    """Print what the page of the main test part says, without its pictures."""
+    yield f"## {title}: the page of its test part\n"
+    missed, alarms = (found["failures"][k] for k in ("false_negatives", "false_positives"))
+    yield (
+        f"{missed['total']} tumors were missed, {alarms['total']} healthy scans flagged; "
+        f"{missed['with_conflict']} and {alarms['with_conflict']} of them are pictures with another "
+        "label elsewhere.\n"
+    )
+    yield from _predictive(found)
+    yield from _subgroups(found)
+    yield from _acting(found)
+    yield from _conformal(found)
+    yield from _controls(found)
+    yield from _robustness(found)
+    counts = ", ".join(
+        f"{name} {sum(row['established'] for row in rows)} of {len(rows)}"
+        for name, rows in found["checklists"].items()
+    )
+    yield f"Items of reporting guidelines that the run establishes wholly: {counts}.\n"
+
+
+def _predictive(found: Found) -> Iterator[str]:
+    yield "### What an answer is worth\n"
+    first = found["detection"]["all"]["predictive_values"]
+    head = (
+        "",
+        *(f"{name} at {share(row['prevalence'])}" for row in first for name in ("PPV", "NPV")),
+    )
+    rows = [
+        (name, *(figure(value | {"n": row["n"]}, key)
+                 for value in row["predictive_values"] for key in ("ppv", "npv")))
+        for name, row in found["detection"].items()
+    ]  # fmt: skip
+    yield from _table(head, rows)
+
+
+def _subgroups(found: Found) -> Iterator[str]:
+    yield "### Subgroups\n"
+    rows = [
+        (kind, name, figure(row["detection"], "auc"),
+         figure(row["detection"], "sensitivity", "n_tumor"),
+         figure(row["detection"], "specificity", "n_healthy"))
+        for kind, names in found["subgroups"].items() if len(names) > 1
+        for name, row in names.items()
+    ]  # fmt: skip
+    yield from _table(("", "", "AUC", "sensitivity", "specificity"), rows)
+
+
+def _acting(found: Found) -> Iterator[str]:
+    yield "### Acting on the answers\n"
+    decision, calibration = found["decision"], found["calibration"]
+    abstention = decision["abstention"]
+    answered, risk = abstention | {"n": abstention["answered"]}, decision["risk_coverage"]
+    yield f"- no answer: {figure(abstention, 'abstained')}"
+    yield f"- wrong among the answered: {figure(answered, 'error')}"
+    yield (
+        f"- mean error over all coverages {risk['aurc']:.4f} (best possible with these errors "
+        f"{risk['best']:.4f}, n={risk['n']})"
+    )
+    benefit = decision["net_benefit"]
+    if benefit:
+        useful = benefit["better_than_both"]
+        told = f"{useful[0]} to {useful[-1]} ({len(useful)} of 99)" if useful else "none"
+        yield f"- threshold probabilities at which it beats flagging all and none: {told}"
+    stages = [("as answered", calibration), ("before the temperature", calibration["before"])]
+    for stage, row in stages:
+        if row:
+            line = f"slope {figure(row, 'slope')}, intercept {figure(row, 'intercept')}"
+            yield f"- calibration {stage}: {line}"
+    yield ""
+
+
+def _conformal(found: Found) -> Iterator[str]:
+    if not found["conformal"]:
+        return
+    yield "### Sets of answers\n"
+    sets = [row for rows in found["conformal"].values() for row in rows]
+    rows = [
+        (share(row["promised"]), name, figure(one, "coverage"), figure(row, "size"))
+        for row in sets for name, one in row["classes"].items()
+    ]  # fmt: skip
+    yield from _table(("promised", "class", "measured coverage", "names in a set"), rows)
+
+
+def _controls(found: Found) -> Iterator[str]:
+    if not found["controls"]:
+        return
+    yield "### Negative controls\n"
+    rows = [
+        (row["task"], f"{row['control']}, {row['detail']}", figure(row, "auc"),
+         figure(row["model"], "auc") if row["model"] else "-")
+        for row in found["controls"]
+        if row["auc"] is not None
+        and (not row["control"].startswith("tree on") or "all facts" in row["control"])
+    ]  # fmt: skip
+    yield from _table(("task", "control", "its AUC", "the model's"), rows)
+
+
+def _robustness(found: Found) -> Iterator[str]:
+    if not found["robustness"]:
+        return
+    yield f"### Damage, on {found['robustness']['n']} of these scans\n"
+    rows = [
+        (row["task"], f"{row['perturbation']} {row['strength']:g}", figure(row, "auc"),
+         figure(row, "sensitivity", "n_tumor"), f"{row['specificity']:.3f}",
+         figure(row, "out_of_scope"))
+        for row in found["robustness"]["rows"]
+        if row["auc"] is not None
+    ]  # fmt: skip
+    yield from _table(("", "damage", "AUC", "sensitivity", "specificity", "out of scope"), rows)
+
+
+def _heatmaps(title: str, found: Found) -> Iterator[str]:
+    place, tried = found["localisation"], found["explanation"] or {}
+    if not place and not tried:
+        return
+    yield f"## Heatmaps: {title}\n"
+    rows = []
+    if place:
+        rows.append(("strongest place in the marked tumor", figure(place, "pointing"),
+                     figure(place, "centre_prior")))  # fmt: skip
+        rows.append(("evidence inside it", figure(place, "energy"), figure(place, "energy_prior")))
+        for i, at in enumerate(place["iou_at"]):
+            both = (figure_at(place, name, i) for name in ("iou", "iou_prior"))
+            rows.append((f"IoU at {at} of the top", *both))
+    if tried.get("deletion"):
+        deletion = tried["deletion"]
+        rows.append(("mean probability under deletion",
+                     figure(deletion, "area_heatmap"), figure(deletion, "area_middle")))  # fmt: skip
+        rows.append(("the same, places drawn at random", "-", figure(deletion, "area_random")))
+    yield from _table(("", "heatmap", "the middle of the head"), rows)
+    if tried.get("randomization"):
+        shuffled = [(row["stage"], figure(row, "correlation"))
+                    for row in tried["randomization"]["rows"]]  # fmt: skip
+        yield from _table(("weights shuffled", "rank correlation with the own evidence"), shuffled)
 
 
 if __name__ == "__main__":

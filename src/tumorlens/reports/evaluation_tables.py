@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tumorlens.reports.page import figure, share
+from tumorlens.reports.page import figure, figure_at, share
 
 Figures = Mapping[str, Any]
 _NAMES = {"all": "all", "ct": "CT", "mri": "MRI"}
@@ -120,8 +120,9 @@ def _localisation(f: Figures) -> Rows:
         ("strongest place in the tumor", figure(found, "pointing"), figure(found, "centre_prior")),
         ("evidence inside it", figure(found, "energy"), figure(found, "energy_prior")),
     ]
-    for at, own, prior in zip(found["iou_at"], found["iou"], found["iou_prior"], strict=True):
-        rows.append((f"IoU at {at} of the top", f"{own:.3f}", f"{prior:.3f}"))
+    for i, at in enumerate(found["iou_at"]):
+        both = (figure_at(found, name, i) for name in ("iou", "iou_prior"))
+        rows.append((f"IoU at {at} of the top", *both))
     return rows
 
 

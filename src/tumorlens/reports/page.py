@@ -24,7 +24,13 @@ def render_page(template: str, **context: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"figure": figure, "share": share, "picture": picture, "png": png}
+    environment.filters |= {
+        "figure": figure,
+        "figure_at": figure_at,
+        "share": share,
+        "picture": picture,
+        "png": png,
+    }
     return environment.get_template(template).render(**context)
 
 
@@ -41,6 +47,16 @@ def figure(found: Mapping[str, Any], name: str, n: str = "n") -> str:
     if low is None or high is None:
         return f"{value:.3f} ({count})"
     return f"{value:.3f} ({low:.3f}-{high:.3f}, {count})"
+
+
+def figure_at(found: Mapping[str, Any], name: str, at: int) -> str:
+    """Write one figure of a row of them, such as the overlaps at several shares.
+
+    >>> figure_at({"iou": [0.2], "iou_low": [0.1], "iou_high": [0.4], "n": 9}, "iou", 0)
+    '0.200 (0.100-0.400, n=9)'
+    """
+    one = {f"{name}{end}": found[f"{name}{end}"][at] for end in ("", "_low", "_high")}
+    return figure({**one, "n": found["n"]}, name)
 
 
 def share(value: float) -> str:
