@@ -159,8 +159,8 @@ def _of_main(found: Found, title: str) -> Iterator[str]:
     missed, alarms = (found["failures"][k] for k in ("false_negatives", "false_positives"))
     yield (
         f"{missed['total']} tumors were missed, {alarms['total']} healthy scans flagged; "
-        f"{missed['with_conflict']} and {alarms['with_conflict']} of them are pictures with another "
-        "label elsewhere.\n"
+        f"{missed['with_conflict']} and {alarms['with_conflict']} of them are pictures with "
+        "another label elsewhere.\n"
     )
     yield from _predictive(found)
     yield from _subgroups(found)
@@ -281,8 +281,8 @@ def _heatmaps(title: str, found: Found) -> Iterator[str]:
             rows.append((f"IoU at {at} of the top", *both))
     if tried.get("deletion"):
         deletion = tried["deletion"]
-        rows.append(("mean probability under deletion",
-                     figure(deletion, "area_heatmap"), figure(deletion, "area_middle")))  # fmt: skip
+        areas = [figure(deletion, f"area_{name}") for name in ("heatmap", "middle")]
+        rows.append(("mean probability under deletion (low is good)", *areas))
         rows.append(("the same, places drawn at random", "-", figure(deletion, "area_random")))
     yield from _table(("", "heatmap", "the middle of the head"), rows)
     if tried.get("randomization"):
