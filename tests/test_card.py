@@ -67,3 +67,22 @@ def test_a_card_describes_the_band_or_says_that_there_is_none(bundle):
 def test_a_card_cannot_be_written_of_a_bundle_that_does_not_say_where_it_comes_from(bundle):
     with pytest.raises(jinja2.UndefinedError):
         write_card(replace(bundle, details={}))
+
+
+def test_the_block_on_top_is_metadata_that_the_hub_can_read(bundle):
+    yaml = pytest.importorskip("yaml")
+    found = {"auc": 0.9, "auc_low": 0.8, "auc_high": 0.95, "sensitivity": 0.9, "specificity": None,
+             "f1": None, "accuracy": None, "n": 40, "n_tumor": 20, "n_healthy": 20}  # fmt: skip
+    evaluation = {
+        "detection": {"all": found}, "type": {"accuracy": 0.75, "n": 4}, "looks": None,
+        "datasets": {"a set: odd": 40}, "part": "test", "created": "2026-01-01T00:00:00+00:00",
+        "split": {"fingerprint": None}, "calibration": {"ece": 0.1, "n": 40}, "intervals": "95 %",
+    }  # fmt: skip
+    metadata = yaml.safe_load(write_card(bundle, evaluation).split("---\n")[1])
+    results = metadata["model-index"][0]["results"]
+    assert metadata["license"] == "unknown"
+    assert [row["metrics"][0]["type"] for row in results] == ["roc_auc", "recall", "accuracy"]
+    assert results[0]["metrics"][0]["value"] == 0.9
+    assert "0.800-0.950, n=40" in results[0]["metrics"][0]["name"]
+    assert results[0]["dataset"]["name"] == "a set: odd"
+    assert "model-index" not in yaml.safe_load(write_card(bundle).split("---\n")[1])
