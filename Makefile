@@ -6,7 +6,7 @@ UV_VERSION := 0.13.8
 READY := $(VENV)/.ready
 SHIPPED_SETS = $(addprefix $(SETS)/,multimodal br35h navoneel bohaju figshare) runs/phantoms
 
-.PHONY: help demo test check docs lock shipped clean
+.PHONY: help demo test check docs lock results shipped clean
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ shipped: $(READY) ## the shipped bundles again, from the public sets in SETS=DIR
 		--name tumorlens-tiny --out runs/shipped-tiny $(RESUME)
 	for size in small tiny; do mkdir -p src/tumorlens/models/shipped/tumorlens-$$size && \
 		cp runs/shipped-$$size/bundle/* src/tumorlens/models/shipped/tumorlens-$$size/; done
+
+results: $(READY) ## docs/reference/results.md again, by the shipped bundle, from SETS=DIR
+	$(BIN)/python docs/make_results.py $(SETS) --split runs/shipped-split.csv
 
 lock: $(READY) ## resolve requirements.lock again
 	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-header \
