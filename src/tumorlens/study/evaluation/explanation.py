@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tumorlens import labels
 from tumorlens.models.engine import Engine
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Case, Prediction
@@ -32,7 +33,7 @@ def explanation_figures(
     flagged = [
         case
         for case, found in zip(cases, predictions, strict=True)
-        if (found.tumor_probability or 0) >= bundle.threshold and not case.label.endswith("healthy")
+        if labels.is_tumor(case.label) and (found.tumor_probability or 0) >= bundle.threshold
     ]
     sample = [flagged[i] for i in draw_sample(flagged, most, seed=seed)]
     answered = predictor.predict([case.path for case in sample], heatmaps=True)
