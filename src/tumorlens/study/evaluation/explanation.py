@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from tumorlens import labels
 from tumorlens.models.engine import Engine
 from tumorlens.predictions.predictor import Predictor
-from tumorlens.records import Case, Prediction
+from tumorlens.records import Case
+from tumorlens.study.evaluation.answers import Answers
 from tumorlens.study.evaluation.deletion import deletion_figures
 from tumorlens.study.evaluation.randomization import randomization_figures
 from tumorlens.study.evaluation.sampling import draw_sample
@@ -18,7 +18,7 @@ MOST = 60  # flagged tumors
 
 def explanation_figures(
     cases: Sequence[Case],
-    predictions: Sequence[Prediction],
+    answers: Answers,
     predictor: Predictor,
     *,
     most: int = MOST,
@@ -26,15 +26,12 @@ def explanation_figures(
 ) -> dict[str, Any]:
     """Measure the heatmaps of a sample of the tumors that were flagged.
 
-    `predictions` are those to `cases`. `deletion` and `randomization` are None where no tumor
-    was flagged.
+    `answers` are those to `cases`. `deletion` and `randomization` are None where no tumor was
+    flagged.
     """
     bundle = predictor.bundle
-    flagged = [
-        case
-        for case, found in zip(cases, predictions, strict=True)
-        if labels.is_tumor(case.label) and (found.tumor_probability or 0) >= bundle.threshold
-    ]
+    rows = np.flatnonzero(answers.truth & (answers.scores >= answers.threshold))
+    flagged = [cases[i] for i in rows.tolist()]
     sample = [flagged[i] for i in draw_sample(flagged, most, seed=seed)]
     answered = predictor.predict([case.path for case in sample], heatmaps=True)
     seen = [(case, found.heatmap) for case, found in zip(sample, answered, strict=True)

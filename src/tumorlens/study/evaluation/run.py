@@ -81,22 +81,16 @@ def evaluate(
     seen = [cases[i] for i in read]
     answers = answers_at(read, cases, predictions, predictor)
     failures = failure_figures(cases, answers, read, conflicts=context.conflicts)
-    rival = None
-    if against:
-        found = ask(cases, against, steps, "predicting with the other bundle")
-        rival = _compare(cases, (predictor, predictions), (against, found))
     figures: dict[str, Any] = {
         **_facts(cases, predictor, part=part, split=split, unread=len(cases) - len(read)),
         **_answer_figures(answers),
         "subgroups": subgroup_figures(seen, answers, copies=context.copies, planes=planes),
         "conformal": conformal_figures(answers, _validation(context, predictor, steps)),
         "localisation": localise(cases, predictions, predictor.bundle.spec),
-        "against": rival,
+        "against": _compare(cases, predictions, predictor, against, steps) if against else None,
         "controls": _controls(seen, answers, predictor, steps) if controls else None,
         "robustness": _robustness(seen, predictor, steps) if robustness else None,
-        "explanation": _explanation(seen, [predictions[i] for i in read], predictor, steps)
-        if explanations
-        else None,
+        "explanation": _explanation(seen, answers, predictor, steps) if explanations else None,
         "failures": failures,
         "looks": None,
     }
@@ -160,22 +154,28 @@ def _validation(context: Context, predictor: Predictor, steps: Steps) -> Answers
     return answers_at(read, cases, predictions, predictor) if read else None
 
 
-_Asked = tuple[Predictor, Sequence[Prediction]]
-
-
-def _compare(cases: Sequence[Case], own: _Asked, other: _Asked) -> dict[str, Any] | None:
+def _compare(
+    cases: Sequence[Case],
+    predictions: Sequence[Prediction],
+    predictor: Predictor,
+    against: Predictor,
+    steps: Steps,
+) -> dict[str, Any] | None:
     """Compare on the scans that both could read; None where there are none."""
-    both = sorted({*readable(own[1])} & {*readable(other[1])})
+    found = ask(cases, against, steps, "predicting with the other bundle")
+    both = sorted({*readable(predictions)} & {*readable(found)})
     if not both:
         return None
-    pair = [answers_at(both, cases, found, predictor) for predictor, found in (own, other)]
-    bundle = other[0].bundle
+    bundle = against.bundle
     return {
         "bundle": bundle.version,
         "threshold": bundle.threshold,
         "trained_on_split": bundle.details.get("data", {}).get("split"),
         "n": len(both),
-        "rows": compare(*pair),
+        "rows": compare(
+            answers_at(both, cases, predictions, predictor),
+            answers_at(both, cases, found, against),
+        ),
     }
 
 
@@ -192,10 +192,10 @@ def _robustness(cases: Sequence[Case], predictor: Predictor, steps: Steps) -> di
 
 
 def _explanation(
-    cases: Sequence[Case], predictions: Sequence[Prediction], predictor: Predictor, steps: Steps
+    cases: Sequence[Case], answers: Answers, predictor: Predictor, steps: Steps
 ) -> dict[str, Any]:
     with steps("testing heatmaps") as report:
-        found = explanation_figures(cases, predictions, predictor)
+        found = explanation_figures(cases, answers, predictor)
         report(len(cases), len(cases))
     return found
 
