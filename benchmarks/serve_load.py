@@ -20,14 +20,17 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from PIL import Image
-
-from tumorlens.study.phantom import draw_phantom
+from service_process import (
+    phantom_jpeg,
+    processor_seconds,
+    resident_mib,
+    start,
+    start_command,
+)
 
 SCRIPT = Path(__file__).with_name("serve_load.lua")
 BOUNDARY = "tumorlensbenchmark"
@@ -66,18 +69,14 @@ def main() -> None:
 
 def write_bodies(folder: Path, count: int = 64) -> Path:
     """Write forms of phantoms and a list of them."""
-    kinds = [("ct", "healthy"), ("ct", "glioma"), ("mri", "healthy"), ("mri", "pituitary")]
     paths = []
     for seed in range(count):
-        pixels = draw_phantom(*kinds[seed % 4], seed=seed, side=224).pixels
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "JPEG", quality=90)
         head = (
             f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{seed}.jpg"'
             "\r\nContent-Type: image/jpeg\r\n\r\n"
         )
         path = folder / f"{seed}.form"
-        path.write_bytes(head.encode() + file.getvalue() + f"\r\n--{BOUNDARY}--\r\n".encode())
+        path.write_bytes(head.encode() + phantom_jpeg(seed) + f"\r\n--{BOUNDARY}--\r\n".encode())
         paths.append(path)
     listed = folder / "bodies.txt"
     listed.write_text("".join(f"{path}\n" for path in paths))
@@ -87,30 +86,25 @@ def write_bodies(folder: Path, count: int = 64) -> Path:
 def measure(name: str, folder: Path, listed: Path, chosen: argparse.Namespace) -> dict:
     """Start one server, warm it up, load it, stop it."""
     port = PORTS[name]
-    commands = {
-        "tumorlens": [sys.executable, "-m", "tumorlens", "serve", "--port", str(port)],
-        "keras": [sys.executable, __file__, "--serve-keras"],
-    }
-    environment = {**os.environ, "TUMORLENS_STORE": str(folder / "store.sqlite")}
-    started = time.perf_counter()
-    with (folder / f"{name}.log").open("w") as log:
-        server = subprocess.Popen(commands[name], env=environment, stdout=log, stderr=log)
+    if name == "tumorlens":
+        server = start(folder, port=port)
+    else:
+        command = [sys.executable, __file__, "--serve-keras"]
+        server = start_command(command, folder, port=port, environment={})
+    pid = server.process.pid
     try:
-        wait_until_ready(f"http://127.0.0.1:{port}/readyz", server)
-        ready = time.perf_counter() - started
         load(port, listed, seconds=3, clients=chosen.clients)
-        spent = processor_seconds(server.pid)
+        spent = processor_seconds(pid)
         found = load(port, listed, seconds=chosen.seconds, clients=chosen.clients)
-        spent = processor_seconds(server.pid) - spent
+        spent = processor_seconds(pid) - spent
         return {
             **found,
-            "ready_seconds": ready,
-            "resident_mib": resident_mib(server.pid),
+            "ready_seconds": server.ready_seconds,
+            "resident_mib": resident_mib(pid),
             "processor_ms": 1000 * spent / max(1, found["requests"]),
         }
     finally:
-        server.terminate()
-        server.wait(60)
+        server.stop()
 
 
 def load(port: int, listed: Path, *, seconds: int, clients: int) -> dict:
@@ -120,33 +114,6 @@ def load(port: int, listed: Path, *, seconds: int, clients: int) -> dict:
     environment = {**os.environ, "BODIES": str(listed), "BOUNDARY": BOUNDARY}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def wait_until_ready(address: str, server: subprocess.Popen) -> None:
-    """Ask until the server answers; raises SystemExit where it ended or takes too long."""
-    for _ in range(2400):
-        if server.poll() is not None:
-            raise SystemExit(f"the server ended with {server.returncode}")
-        try:
-            urllib.request.urlopen(address, timeout=2).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    raise SystemExit("the server did not become ready")
-
-
-def processor_seconds(pid: int) -> float:
-    """Give the processor time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def resident_mib(pid: int) -> float:
-    """Give the resident memory of a process."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) / 1024
-    return float("nan")
 
 
 def serve_keras() -> None:

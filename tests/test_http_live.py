@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -124,15 +125,11 @@ def test_the_python_client_gives_files_in_their_order_with_their_own_names(
 
 def test_slow_headers_are_cut_off(live: Live):
     with live.connect() as connection:
-        started = time.monotonic()
         connection.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n")
-        try:
-            while time.monotonic() - started < 15:
+        with pytest.raises(OSError, match=r"reset|[Bb]roken"):
+            for _ in range(400):
                 connection.sendall(b"X-Slow: 1\r\n")
-                time.sleep(0.3)
-        except OSError:
-            pass
-        assert time.monotonic() - started < 10
+                time.sleep(0.2)
 
 
 def test_a_slow_body_is_answered_and_cut_off(live: Live):
@@ -190,9 +187,8 @@ def test_sigterm_answers_what_was_taken_on(tmp_path: Path, tiny_bundle: Bundle):
         askers = [threading.Thread(target=ask) for _ in range(4)]
         for asker in askers:
             asker.start()
-        while b"started" not in live.log.read_bytes():
+        while len(statuses) + in_work(live) < 4:
             time.sleep(0.01)
-        time.sleep(0.15)
         live.process.send_signal(signal.SIGTERM)
         for asker in askers:
             asker.join()
@@ -200,6 +196,11 @@ def test_sigterm_answers_what_was_taken_on(tmp_path: Path, tiny_bundle: Bundle):
         assert statuses == [200] * 4
     verdict = verify(open_store(str(tmp_path / "store.sqlite")))
     assert (verdict.entries, verdict.problems) == (128, ())
+
+
+def in_work(live: Live) -> int:
+    text = httpx.get(f"{live.url}/metrics", timeout=30).text
+    return int(float(re.findall(r"tumorlens_requests_in_work (\S+)", text)[0]))
 
 
 def test_every_acknowledged_answer_survives_a_kill(tmp_path: Path, tiny_bundle: Bundle):
