@@ -13,6 +13,9 @@ import typer
 
 from tumorlens import labels
 from tumorlens.cli import app
+from tumorlens.services.http.app import create_app
+from tumorlens.services.http.problems import KINDS
+from tumorlens.settings import Settings
 from tumorlens.study.datasets.registry import DATASETS
 from tumorlens.study.recipes import PRETRAININGS, RECIPES
 
@@ -88,6 +91,28 @@ _KINDS = {
 }
 
 
+def routes() -> str:
+    """List the routes of the service."""
+    described = create_app(Settings(), needs_keys=True).openapi()
+    rows = []
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            text = operation.get("description", "").splitlines()[0]
+            asked = [
+                f"`{row['name']}`"
+                for row in operation.get("parameters", [])
+                if row["in"] == "query"
+            ]
+            rows.append((f"`{method.upper()} {path}`", text, " ".join(asked)))
+    return _table(("route", "what it does", "query"), rows)
+
+
+def problems() -> str:
+    """List the problems of the service."""
+    rows = [(f"`{name}`", str(kind.status), kind.title) for name, kind in KINDS.items()]
+    return _table(("type", "status", "title"), rows)
+
+
 def atoms() -> str:
     """List labels with the atoms they stand for."""
     rows = []
@@ -148,6 +173,8 @@ def pretraining() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "commands": commands,
+    "routes": routes,
+    "problems": problems,
     "atoms": atoms,
     "names": names,
     "datasets": datasets,

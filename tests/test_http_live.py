@@ -4,6 +4,7 @@ import csv
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -123,13 +124,17 @@ def test_the_python_client_gives_files_in_their_order_with_their_own_names(
     assert next(client.history(url=live.url, source="http"))["prediction"]["decision"]
 
 
+def drip(connection: socket.socket, line: bytes) -> None:
+    for _ in range(400):
+        connection.sendall(line)
+        time.sleep(0.2)
+
+
 def test_slow_headers_are_cut_off(live: Live):
     with live.connect() as connection:
         connection.sendall(b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n")
         with pytest.raises(OSError, match=r"reset|[Bb]roken"):
-            for _ in range(400):
-                connection.sendall(b"X-Slow: 1\r\n")
-                time.sleep(0.2)
+            drip(connection, b"X-Slow: 1\r\n")
 
 
 def test_a_slow_body_is_answered_and_cut_off(live: Live):

@@ -41,7 +41,7 @@ class Settings:
     retention_days: int = 0  # after which answers are removed; 0: never
     queue: int = 64  # requests that may wait for a worker; more are sent away
     requests_per_minute: int = 6000  # of one key
-    max_request_bytes: int = 128 * 2**20  # of one request, with all its files
+    max_request_bytes: int = 32 * 2**20  # of one request, with all its files
     max_files: int = 1000  # of one request
     receive_seconds: int = 30  # in which a request has to arrive whole
     # Of the dashboard:

@@ -1,0 +1,59 @@
+"""The commands of the service."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from typer.testing import CliRunner
+
+from tumorlens.cli import app
+from tumorlens.cli.serve import SERVICE_MAX_PIXELS, _service_settings
+from tumorlens.errors import SettingsError
+from tumorlens.records import Prediction
+from tumorlens.services.http.server import serve
+from tumorlens.services.store import NewPrediction, open_store, save_predictions
+from tumorlens.services.store.keys import find_key
+from tumorlens.settings import Settings
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TUMORLENS_STORE", str(tmp_path / "store.sqlite"))
+    return tmp_path / "store.sqlite"
+
+
+def test_a_key_is_printed_once_and_works_until_it_is_revoked(file: Path):
+    made = runner.invoke(app, ["keys", "create", "ward", "--scopes", "predict, read"])
+    secret = made.stdout.strip()
+    key = find_key(open_store(str(file)), secret)
+    assert key is not None
+    assert key.scopes == {"predict", "read"}
+    assert secret not in runner.invoke(app, ["keys", "list"]).stdout
+    assert runner.invoke(app, ["keys", "revoke", key.id]).exit_code == 0
+    assert "revoked" in runner.invoke(app, ["keys", "list"]).stdout
+    assert find_key(open_store(str(file)), secret) is None
+
+
+def test_the_audit_trail_verifies_until_somebody_alters_it(file: Path):
+    store = open_store(str(file))
+    save_predictions(store, [NewPrediction(Prediction("x"), "a" * 64, "b" * 64, "ann", "http")])
+    whole = runner.invoke(app, ["audit-trail", "verify"])
+    assert whole.exit_code == 0
+    assert len(whole.stdout.strip()) == 64
+    assert "predicted" in runner.invoke(app, ["audit-trail", "show"]).stdout
+    with store.writing() as connection:
+        connection.execute(text("UPDATE predictions SET document = replace(document, 'x', 'y')"))
+    assert runner.invoke(app, ["audit-trail", "verify"]).exit_code == 1
+
+
+def test_the_service_does_not_listen_to_others_without_keys():
+    with pytest.raises(SettingsError, match=r"tumorlens keys create"):
+        serve(Settings(), host="0.0.0.0", port=1, needs_keys=False)
+
+
+def test_a_service_has_its_own_cap_on_pixels_unless_one_is_set(monkeypatch: pytest.MonkeyPatch):
+    assert _service_settings().max_pixels == SERVICE_MAX_PIXELS
+    monkeypatch.setenv("TUMORLENS_MAX_PIXELS", "123456")
+    assert _service_settings().max_pixels == 123456
