@@ -205,7 +205,7 @@ def test_sigterm_answers_what_was_taken_on(tmp_path: Path, tiny_bundle: Bundle):
 
 def in_work(live: Live) -> int:
     text = httpx.get(f"{live.url}/metrics", timeout=30).text
-    return int(float(re.findall(r"tumorlens_requests_in_work (\S+)", text)[0]))
+    return int(float(re.findall(r"^tumorlens_requests_in_work (\S+)", text, re.M)[0]))
 
 
 def test_every_acknowledged_answer_survives_a_kill(tmp_path: Path, tiny_bundle: Bundle):
