@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Path, Query
 from fastapi.security import APIKeyHeader, HTTPBearer
+from pydantic import BaseModel
 
 from tumorlens.services.http.problems import MEDIA_TYPE
 from tumorlens.services.http.schemas import Problem
@@ -29,6 +30,23 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 PredictionId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="The id of an answer.")]
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="The id of a batch.")]
 ReportFormat = Annotated[Literal["html", "pdf"], Query(description="The kind of file.")]
+
+
+def inlined(model: type[BaseModel]) -> dict[str, Any]:
+    """Give the schema of a model with the ones it refers to inside; none may contain itself."""
+    schema = model.model_json_schema()
+    parts = schema.pop("$defs", {})
+
+    def whole(value: Any) -> Any:
+        if isinstance(value, list):
+            return [whole(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if "$ref" in value:
+            return whole(parts[value["$ref"].rpartition("/")[2]])
+        return {key: whole(item) for key, item in value.items()}
+
+    return whole(schema)
 
 
 def upload(description: str) -> dict[str, Any]:

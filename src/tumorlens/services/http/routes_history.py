@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from tumorlens.services.http.documents import review_document, stored_document
@@ -104,12 +104,12 @@ def report(request: Request, id: PredictionId, format: ReportFormat = "html") ->
 @router.post(
     "/v1/predictions/{id}/review", status_code=201, responses={201: {"model": ReviewDocument}}
 )
-def review(request: Request, id: PredictionId, body: ReviewRequest) -> Response:
+def review(request: Request, id: PredictionId, body: Annotated[ReviewRequest, Body()]) -> Response:
     """Agree with an answer, or correct it with a reason."""
     service, caller = service_of(request), caller_of_history(request)
     given = Review(
-        prediction_id=id, reader=caller.id, verdict=body.verdict, decision=body.decision or "",
-        type=body.type or "", reason=body.reason,
+        prediction_id=id, reader=caller.id, verdict=body.verdict, reason=body.reason,
+        decision=getattr(body, "decision", ""), type=getattr(body, "type", None) or "",
     )  # fmt: skip
     saved = save_review(service.store, given, owner=caller.sees)
     return Response(

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from tumorlens import __version__
 from tumorlens.services.http import answering
 from tumorlens.services.http.form import Upload
-from tumorlens.services.http.openapi import KEYS
+from tumorlens.services.http.openapi import KEYS, inlined
 from tumorlens.services.http.problems import Refusal
 from tumorlens.services.http.routes_model import check_ready
 from tumorlens.services.http.routes_predict import MOST_AT_ONCE
@@ -80,10 +80,8 @@ def model_ready(request: Request, name: str, version: str | None = None) -> dict
 _BODY = {
     "requestBody": {
         "required": True,
-        "content": {
-            "application/json": {"schema": InferRequest.model_json_schema()},
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-        },
+        "description": "JSON; with Inference-Header-Content-Length, JSON and bytes behind it.",
+        "content": {"application/json": {"schema": inlined(InferRequest)}},
     }
 }
 

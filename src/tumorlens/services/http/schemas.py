@@ -3,11 +3,26 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Id = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+
+
+def _no_number(value: object) -> object:
+    """Refuse seconds since 1970, which pydantic would take for a time."""
+    if isinstance(value, str) and value.lstrip("+-").replace(".", "", 1).isdigit():
+        raise ValueError("a time is written as ISO 8601")
+    return value
+
+
+NO_NUL = r"^[^\x00]*$"  # PostgreSQL keeps no such text
+Reason = Annotated[
+    str,
+    Field(max_length=2000, pattern=r"^[^\x00]*[^\s\x00\x1c-\x1f\x85][^\x00]*$", description="Why."),
+]
+Instant = Annotated[datetime, BeforeValidator(_no_number), Field(description="ISO 8601.")]
 Decision = Literal["tumor", "no tumor", "uncertain", "out of scope"]
 
 
@@ -93,15 +108,37 @@ class ReviewDocument(BaseModel):
     reason: str
 
 
-class ReviewRequest(BaseModel):
-    """A reader's word on an answer."""
+class Agreement(BaseModel):
+    """The reader agrees."""
 
     model_config = ConfigDict(extra="forbid")
 
-    verdict: Literal["agree", "correct"]
-    decision: Decision | None = None
+    verdict: Literal["agree"]
+    reason: Annotated[str, Field(max_length=2000, pattern=NO_NUL)] = ""
+
+
+class TumorCorrection(BaseModel):
+    """The reader sees a tumor, or may see one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    verdict: Literal["correct"]
+    decision: Literal["tumor", "uncertain"]
     type: Literal["glioma", "meningioma", "pituitary", "undetermined"] | None = None
-    reason: Annotated[str, Field(max_length=2000, description="Needed to correct.")] = ""
+    reason: Reason
+
+
+class OtherCorrection(BaseModel):
+    """The reader sees none, or no scan that could show one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    verdict: Literal["correct"]
+    decision: Literal["no tumor", "out of scope"]
+    reason: Reason
+
+
+ReviewRequest = Agreement | TumorCorrection | OtherCorrection
 
 
 class HistoryQuery(BaseModel):
@@ -111,11 +148,13 @@ class HistoryQuery(BaseModel):
 
     decision: Decision | None = None
     modality: Literal["ct", "mri"] | None = None
-    bundle: Annotated[str | None, Field(max_length=200, description="As in an answer.")] = None
-    source: Annotated[str | None, Field(max_length=16, description="http, v2 or batch.")] = None
+    bundle: Annotated[
+        str | None, Field(max_length=200, pattern=NO_NUL, description="As in an answer.")
+    ] = None
+    source: Literal["http", "v2", "batch", "dashboard"] | None = None
     input_sha256: Sha256 | None = None
-    since: Annotated[datetime | None, Field(description="UTC where no zone is given.")] = None
-    until: Annotated[datetime | None, Field(description="Exclusive.")] = None
+    since: Annotated[Instant | None, Field(description="UTC where no zone is given.")] = None
+    until: Annotated[Instant | None, Field(description="Exclusive.")] = None
     limit: Annotated[int, Field(ge=1, le=500, description="Answers on a page.")] = 100
     before: Annotated[
         int | None, Field(ge=1, le=2**31 - 1, description="From the link to the next page.")
@@ -203,9 +242,9 @@ class Health(BaseModel):
 class TensorData(BaseModel):
     """An input tensor of the Open Inference Protocol."""
 
-    name: str
+    name: Literal["image"]
     shape: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=2)]
-    datatype: str
+    datatype: Literal["BYTES"]
     parameters: dict[str, Any] = {}
     data: Annotated[
         list[Any] | None, Field(description="Image files in base64; absent where sent as bytes.")
@@ -224,5 +263,5 @@ class InferRequest(BaseModel):
 
     id: Annotated[str, Field(max_length=200)] | None = None
     parameters: dict[str, Any] = {}
-    inputs: Annotated[list[TensorData], Field(min_length=1)]
+    inputs: Annotated[list[TensorData], Field(min_length=1, max_length=1)]
     outputs: list[RequestedOutput] | None = None

@@ -54,7 +54,7 @@ def save_review(store: Store, review: Review, *, owner: str | None = None) -> Re
         "verdict": review.verdict,
         "decision": decision,
         "tumor_type": tumor_type,
-        "reason": review.reason.strip(),
+        "reason": review.reason.replace("\x00", "").strip(),  # PostgreSQL keeps no such text
     }
     with store.writing() as connection:
         connection.execute(insert(ReviewRow), [row])
