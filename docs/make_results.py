@@ -257,13 +257,18 @@ def _robustness(found: Found) -> Iterator[str]:
         return
     yield f"### Damage, on {found['robustness']['n']} of these scans\n"
     rows = [
-        (row["task"], f"{row['perturbation']} {row['strength']:g}", figure(row, "auc"),
-         figure(row, "sensitivity", "n_tumor"), f"{row['specificity']:.3f}",
+        (row["task"], damage_of(row), figure(row, "auc"),
+         figure(row, "sensitivity", "n_tumor"), figure(row, "specificity", "n_healthy"),
          figure(row, "out_of_scope"))
         for row in found["robustness"]["rows"]
         if row["auc"] is not None
     ]  # fmt: skip
     yield from _table(("", "damage", "AUC", "sensitivity", "specificity", "out of scope"), rows)
+
+
+def damage_of(row: Found) -> str:
+    """Name a row's damage with its strength; a scan as stored has none."""
+    return f"{row['perturbation']} {row['strength']:g}" if row["strength"] else row["perturbation"]
 
 
 def _heatmaps(title: str, found: Found) -> Iterator[str]:

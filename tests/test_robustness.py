@@ -67,7 +67,7 @@ def case(label: str, name: int, group: str = "") -> Case:
     return Case(Path(f"{name}.png"), f"set/{name}", label, "set", group=group or None)
 
 
-def test_a_sample_takes_labels_in_even_numbers_and_groups_apart_first():
+def test_a_sample_is_even_over_findings_and_takes_groups_apart_first():
     cases = [case("ct_tumor", i, group="one") for i in range(50)]
     cases += [case("ct_tumor", 50 + i) for i in range(5)]
     cases += [case("ct_healthy", 100 + i) for i in range(50)]

@@ -153,9 +153,10 @@ def _controls(f: Figures) -> Rows:
 def _robustness(f: Figures) -> Rows:
     if not f["robustness"]:
         return []
-    return [("", "damage", "AUC", "sensitivity", "out of scope"), *(
-        (_NAMES[row["task"]], f"{row['perturbation']} {row['strength']:g}", figure(row, "auc"),
-         figure(row, "sensitivity", "n_tumor"), figure(row, "out_of_scope"))
+    return [("", "damage", "AUC", "sensitivity", "specificity", "out of scope"), *(
+        (_NAMES[row["task"]], f"{row['perturbation']} {row['strength'] or ''}",
+         figure(row, "auc"), figure(row, "sensitivity", "n_tumor"),
+         figure(row, "specificity", "n_healthy"), figure(row, "out_of_scope"))
         for row in f["robustness"]["rows"]
     )]  # fmt: skip
 

@@ -14,7 +14,7 @@ from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Case, Prediction, Scan
 from tumorlens.study.evaluation.answers import Answers, gather_answers, plain
 from tumorlens.study.evaluation.detection import areas, rates, share
-from tumorlens.study.evaluation.intervals import bootstrap
+from tumorlens.study.evaluation.intervals import bootstrap, not_collapsed
 from tumorlens.study.evaluation.perturbations import PERTURBATIONS, perturbed
 from tumorlens.study.evaluation.sampling import draw_sample
 
@@ -89,7 +89,8 @@ def _rows(
     name, strength = damage
     return [
         {"perturbation": name, "strength": strength, "task": task, "n": int(rows.sum()),
-         "n_tumor": int(answers.truth[rows].sum()), "unread": len(predictions) - len(seen),
+         "n_tumor": int(answers.truth[rows].sum()),
+         "n_healthy": int((~answers.truth[rows]).sum()), "unread": len(predictions) - len(seen),
          **_measure(answers, rows)}
         for task, rows in answers.rows().items() if task != "all"
     ]  # fmt: skip
@@ -105,4 +106,10 @@ def _measure(answers: Answers, rows: NDArray[np.bool_]) -> dict[str, Any]:
         found["out_of_scope"] = share(weights @ outside, weights.sum(1))
         return {key: found[key] for key in SHOWN}
 
-    return plain(bootstrap(statistics, answers.groups[rows]))
+    groups = answers.groups[rows]
+    independent = {"sensitivity": groups[truth], "specificity": groups[~truth],
+                   "out_of_scope": groups}  # fmt: skip
+    return plain(not_collapsed(
+        bootstrap(statistics, groups),
+        {name: len(np.unique(own)) for name, own in independent.items()},
+    ))  # fmt: skip
