@@ -59,14 +59,14 @@ def _warning(prediction: Prediction, bundle: Bundle) -> str:
     if prediction.decision == "out of scope":
         return (
             "This scan is unlike those the bundle was trained on: farther from its nearest "
-            f"training scans than {bundle.scope.kept:.1%} of validation scans. Neither "
+            f"training scans than {_percent(bundle.scope.kept, 1)} of validation scans. Neither "
             "probability nor type can be relied on."
         )
     if prediction.decision == "uncertain":
         band = bundle.abstention
         return (
             f"Between {band.low:.3f} and {band.high:.3f} validation scans with and without a "
-            f"tumor lie mixed (of each, {band.error:.0%} lie beyond). A probability there "
+            f"tumor lie mixed (of each, {_percent(band.error)} lie beyond). A probability there "
             "does not decide."
         )
     return ""
@@ -98,9 +98,14 @@ def _similar(probability: float, modality: str, measured: Measured | None) -> st
     return (
         f"Of {found.n} {MODALITIES[modality]} validation scans with a probability of "
         f"{found.least:.3f} to {found.most:.3f}, {found.tumors} had a tumor "
-        f"({found.tumors / found.n:.0%}, 95 % interval {found.low:.0%} to {found.high:.0%}; "
+        f"({_percent(found.tumors / found.n)}, 95 % interval {_percent(found.low)} to "
+        f"{_percent(found.high)}; "
         "in those collections, not in any clinic)."
     )
+
+
+def _percent(share: float, digits: int = 0) -> str:
+    return f"{100 * share:.{digits}f} %"
 
 
 def _bin_of(probability: float, bins: tuple[ReliabilityBin, ...]) -> ReliabilityBin | None:
