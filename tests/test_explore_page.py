@@ -133,7 +133,7 @@ def test_every_picture_has_a_sentence_on_how_to_read_it(page):
 
 def test_every_chart_names_its_n_and_how_to_read_it(figures):
     charts = [chart for part in draw_charts(figures).values() for chart in part]
-    assert len(charts) == 7
+    assert len(charts) == 8
     for chart in charts:
         assert re.search(r'"title":\{"text":"[^"]*n=\d', chart.html)
         assert len(chart.how.split()) > 8
@@ -141,7 +141,7 @@ def test_every_chart_names_its_n_and_how_to_read_it(figures):
 
 def test_charts_have_names_of_their_own(page):
     names = re.findall(r'<div id="(chart-[^"]+)"', page)
-    assert len(names) == len(set(names)) == 7
+    assert len(names) == len(set(names)) == 8
 
 
 def test_a_set_without_models_has_fewer_charts(figures):

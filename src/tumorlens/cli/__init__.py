@@ -16,6 +16,7 @@ from tumorlens.cli import (
     hypotheses,
     pretrain,
     serve,
+    tabular,
     tune,
     use,
 )
@@ -59,7 +60,7 @@ app = typer.Typer(
     "**Research use only.**",
 )
 for module in (
-    demo, data, audit, explore, hypotheses, bench, pretrain, tune, use, serve, dashboard,
+    demo, data, audit, explore, hypotheses, tabular, bench, pretrain, tune, use, serve, dashboard,
 ):  # fmt: skip
     module.register(app)
 

@@ -51,7 +51,6 @@ def explore(
     features. Example: `tumorlens explore scans/ --out study --split split.csv`
     """
     from dataclasses import replace
-    from datetime import UTC, datetime
 
     from tumorlens.inputs.prepare import InputSpec
     from tumorlens.study import splits
@@ -69,7 +68,7 @@ def explore(
     figures = study_set(
         cases, spec, out=out, cache=kept, groups=found_groups(cases, audit, kept, spec),
         unseen=_unseen(cases, split_file, bundle), experiments=results,
-        folders=[str(f) for f in folders], now=datetime.now(UTC), steps=counting,
+        folders=[str(f) for f in folders], steps=counting,
     )  # fmt: skip
     print_study(figures)
     typer.echo(out / PAGE)

@@ -48,34 +48,26 @@ def hypotheses(
     own unseen groups and for the other folders; repeat the command to go on after a stop.
     Example: `tumorlens hypotheses first/ second/ --out study`
     """
-    from datetime import UTC, datetime
-
     from tumorlens.inputs.prepare import InputSpec
     from tumorlens.study.datasets.index import read_cases
-    from tumorlens.study.explore.experiments import read_experiments
-    from tumorlens.study.explore.study import study_set
-    from tumorlens.study.explore.unseen import Unseen
+    from tumorlens.study.explore.study import study_sets
     from tumorlens.study.explore.verdicts import TEXT, write_verdicts
     from tumorlens.study.training.plan import read_json
 
-    cases, kept, spec = read_cases(folders), load_settings(cache=cache).cache_folder, InputSpec()
-    groups = found_groups(cases, audit, kept, spec)
+    cases, kept = read_cases(folders), load_settings(cache=cache).cache_folder
+    groups = found_groups(cases, audit, kept, InputSpec())
     results = experiments or _trained(
         cases, groups, out / "networks", cache=kept, recipe=recipe, epochs=epochs, folds=folds,
         scans=scans, runs=runs,
     )  # fmt: skip
     if results is None:
         return
-    found, studies = read_experiments(results), {}
-    for name in dict.fromkeys(case.dataset for case in cases):
-        own = [i for i, case in enumerate(cases) if case.dataset == name]
+    studies = study_sets(
+        cases, groups, out=out, cache=kept, results=results, steps=counting, told=console.print
+    )
+    for name, figures in studies.items():
         console.print(f"[bold]{name}[/bold]")
-        studies[name] = study_set(
-            [cases[i] for i in own], spec, out=out / name, cache=kept, groups=groups.take(own),
-            unseen=Unseen({}, reason="no network was trained on this set"), experiments=found,
-            folders=[name], now=datetime.now(UTC), steps=counting,
-        )  # fmt: skip
-        print_study(studies[name])
+        print_study(figures)
     write_verdicts(studies, read_json(results), out)
     typer.echo(out / TEXT)
 

@@ -1,7 +1,7 @@
 """The charts of an exploration, drawn by the reader's browser from figures of explore.json."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#00
 PARTS = ("train", "val", "test", NO_SPLIT)
 BINS = 64  # of 256 grey levels
 COLUMNS = 4  # of the grid of features
+_Row = tuple[Callable[..., go.Figure | None], str, tuple[Any, ...]]  # of a part of the page
 
 
 @dataclass(frozen=True)
@@ -34,24 +35,31 @@ def plotly_script() -> Markup:
 
 def draw_charts(figures: Mapping[str, Any]) -> dict[str, list[Chart]]:
     """Draw the charts of each part of the page; a chart without figures is left out."""
-    parts: dict[str, list[tuple[Callable[..., go.Figure | None], str, tuple[Any, ...]]]] = {
+    parts: dict[str, list[_Row]] = {
         "counts": [(_balance, HOW["balance"], ()), (_sizes, HOW["sizes"], ())],
         "levels": [(_levels, HOW["levels"], ())],
-        "features": [
-            (draw, HOW[name], (modality,))
-            for modality in figures["features"]
-            for name, draw in _OF_FEATURES.items()
-        ],
     }
-    found: dict[str, list[Chart]] = {}
-    for part, rows in parts.items():
-        drawn = [(draw(figures, *given), how) for draw, how, given in rows]
-        found[part] = [
-            Chart(_html(chart, f"{part}-{i}"), how)
-            for i, (chart, how) in enumerate(drawn)
-            if chart is not None
-        ]
-    return found
+    found = {part: _drawn(part, figures, rows) for part, rows in parts.items()}
+    return found | {"features": feature_charts(figures)}
+
+
+def feature_charts(figures: Mapping[str, Any]) -> list[Chart]:
+    """Draw the charts of features, modality by modality."""
+    rows = [
+        (draw, HOW[name], (modality,))
+        for modality in figures["features"]
+        for name, draw in _OF_FEATURES.items()
+    ]
+    return _drawn("features", figures, rows)
+
+
+def _drawn(part: str, figures: Mapping[str, Any], rows: Sequence[_Row]) -> list[Chart]:
+    drawn = [(draw(figures, *given), how) for draw, how, given in rows]
+    return [
+        Chart(_html(chart, f"{part}-{i}"), how)
+        for i, (chart, how) in enumerate(drawn)
+        if chart is not None
+    ]
 
 
 def _html(chart: go.Figure, name: str) -> Markup:
@@ -188,8 +196,27 @@ def _models(figures: Mapping[str, Any], modality: str) -> go.Figure | None:
     return chart.update_layout(title=title, height=280)
 
 
+def _importance(figures: Mapping[str, Any], modality: str) -> go.Figure | None:
+    models = figures["features"][modality]["models"] or {}
+    rows = {name: row["importance"] for name, row in models.items() if row["importance"]}
+    if not rows:
+        return None
+    chart = go.Figure()
+    for number, (name, found) in enumerate(rows.items()):
+        chart.add_trace(go.Scatter(
+            x=[row["mean"] for row in found.values()], mode="markers",
+            y=[feature.replace("_", " ") for feature in found], name=name.replace("_", " "),
+            error_x={"type": "data", "array": [row["sd"] for row in found.values()]},
+            marker={"color": _color(number), "size": 8},
+        ))  # fmt: skip
+    chart.update_xaxes(title_text="loss of AUC when shuffled, mean and deviation over folds")
+    chart.update_yaxes(autorange="reversed")
+    title = _titled(figures, modality, "what each model leans on")
+    return chart.update_layout(title=title, height=460)
+
+
 def _frames(figures: Mapping[str, Any], modality: str) -> go.Figure | None:
-    rows = figures["frames"].get(modality, {}).get("features", {})
+    rows = figures.get("frames", {}).get(modality, {}).get("features", {})
     rows = {name: row for name, row in rows.items() if row["whole"]["auc"]}
     if not rows:
         return None
@@ -216,6 +243,7 @@ _OF_FEATURES: Mapping[str, Callable[..., go.Figure | None]] = {
     "distributions": _distributions,
     "correlation": _correlation,
     "models": _models,
+    "importance": _importance,
     "frames": _frames,
 }
 HOW: Mapping[str, str] = {
@@ -232,6 +260,8 @@ HOW: Mapping[str, str] = {
     "say the same, and their importance is shared.",
     "models": "Each model answers only for groups that it did not learn from. Left of the dotted "
     "line is worse than guessing.",
+    "importance": "How much AUC a model loses in held-out folds where one feature is shuffled. Of "
+    "features that say the same, as variance and its root, each covers for the other.",
     "frames": "Where the circle lies far to the right of the diamond, the feature read the "
     "outline of the head, not its tissue. The dashed line is what the area of the head tells.",
 }  # fmt: skip

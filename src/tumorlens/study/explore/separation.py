@@ -132,8 +132,8 @@ def compare_models(
     folds = list(_folds(truth, groups, count=count, seed=seed))
     scores, losses = {}, {}
     for done, (name, build) in enumerate(MODELS.items(), start=1):
-        # Folds run side by side; threads inside of them would wait for one another.
-        with threadpool_limits(1):
+        # Folds run side by side; threads of BLAS inside of them would wait for one another.
+        with threadpool_limits(1, user_api="blas"):
             scores[name], losses[name] = _held_out(build, values, truth, folds=folds, seed=seed)
         if progress:
             progress(done, len(MODELS))
@@ -171,12 +171,17 @@ def _held_out(
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
     """Give held-out scores, [n], and for each fold the loss of AUC by feature, [f]."""
     scores, losses = np.full(len(truth), np.nan), []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(os.cpu_count(), initializer=_alone) as pool:
         answers = pool.map(lambda fold: _one_fold(build(seed), values, truth, fold, seed), folds)
         for (_, test), (found, loss) in zip(folds, answers, strict=True):
             scores[test] = found
             losses += [] if loss is None else [loss]
     return scores, losses
+
+
+def _alone() -> None:
+    """Keep OpenMP to this thread; its limit is of each thread that calls it."""
+    threadpool_limits(1, user_api="openmp")
 
 
 def _one_fold(

@@ -1,14 +1,14 @@
-"""A study of one set, from its scans to the files that people and the dashboard read."""
+"""A study of one set or several, from scans to the files that people and the dashboard read."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.records import Case
 from tumorlens.study.audit.groups import Groups
-from tumorlens.study.explore.experiments import Experiment
+from tumorlens.study.explore.experiments import Experiment, read_experiments
 from tumorlens.study.explore.judging import Evidence, judge
 from tumorlens.study.explore.page import render_exploration
 from tumorlens.study.explore.record import explore_figures, write_exploration
@@ -29,19 +29,49 @@ def study_set(
     unseen: Unseen,
     experiments: Sequence[Experiment] = (),
     folders: Sequence[str],
-    now: datetime,
+    now: datetime | None = None,
     steps: Steps = silent,
 ) -> dict[str, Any]:
     """Explore a set, judge the hypotheses, and write explore.json, explore.html and the rest.
 
     Gives what stands in explore.json. `groups` are of the same cases in the same order; `unseen`
-    and `experiments` are what networks reached, for hypotheses that ask for it.
+    and `experiments` are what networks reached, for hypotheses that ask for it. `now` dates it.
     """
     found = explore(cases, spec, cache=cache, groups=groups, steps=steps)
     judgments = judge(Evidence(found, unseen, experiments))
-    figures = explore_figures(found, judgments, folders=folders, now=now)
+    figures = explore_figures(found, judgments, folders=folders, now=now or datetime.now(UTC))
     with steps("drawing") as report:
         drawn = write_exploration(found, figures, out, progress=report)
         with replacing(out / PAGE) as partial:
             partial.write_text(render_exploration(figures, drawn), encoding="utf-8")
     return figures
+
+
+def study_sets(
+    cases: Sequence[Case],
+    groups: Groups,
+    *,
+    out: Path,
+    cache: Path,
+    results: Path,
+    now: datetime | None = None,
+    steps: Steps = silent,
+    told: Callable[[str], None] = lambda _name: None,
+) -> dict[str, dict[str, Any]]:
+    """Study each data set into a folder of its own; hypotheses on networks by `results`, a file.
+
+    Gives what stands in each explore.json. `groups`, of the same cases, are of all sets together;
+    `told` hears the name of each set that begins.
+    """
+    experiments = read_experiments(results)
+    unseen = Unseen({}, reason="no network was trained on this set")
+    found = {}
+    for name in dict.fromkeys(case.dataset for case in cases):
+        told(name)
+        own = [i for i, case in enumerate(cases) if case.dataset == name]
+        found[name] = study_set(
+            [cases[i] for i in own], InputSpec(), out=out / name, cache=cache,
+            groups=groups.take(own), unseen=unseen, experiments=experiments, folders=[name],
+            now=now, steps=steps,
+        )  # fmt: skip
+    return found

@@ -64,7 +64,7 @@ class TrialSets:
 
 
 def trial_recipe() -> Recipe:
-    """Give the recipe of a trial: `quick`, smaller and shorter, since forty of them are trained."""
+    """Give the recipe of a trial: `quick`, smaller and shorter, since many are trained."""
     return replace(find_recipe("quick"), name="trial", side=80, train_side=64, epochs=10)
 
 

@@ -1,0 +1,71 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: -all
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 7. Hypotheses
+#
+# **Research use only. Not a medical device.**
+#
+# Six beliefs about sets of scans, each with a rule that was written down before. Three ask for networks:
+# small ones, in pairs with and without augmentation, trained on one set and asked for its unseen groups and
+# for the other sets, without what two sets share.
+#
+# On phantoms two pairs are trained, for two steps or so each: the verdicts show how judging works.
+
+# %%
+from IPython.display import Markdown, display
+
+from tumorlens.study import splits
+from tumorlens.study.datasets.index import read_cases
+from tumorlens.study.explore.hypotheses import HYPOTHESES
+from tumorlens.study.explore.study import study_sets
+from tumorlens.study.explore.trials import choose_sets, run_trials
+from tumorlens.study.explore.verdicts import TEXT, write_verdicts
+from tumorlens.study.notebook import in_this_process, open_workplace, table, trials_of
+from tumorlens.study.training.plan import read_json
+
+# %%
+table(map(vars, HYPOTHESES), "id", "statement", "test", "rule")
+
+# %% [markdown]
+# ## Networks
+#
+# Groups are sought over all sets at once, since a copy may stand in another set. Every trial that ends is
+# kept; run the cell again to go on.
+
+# %%
+place = open_workplace()
+cases = read_cases(place.sets)
+groups = splits.group_cases(cases, cache=place.cache)
+trials = trials_of(place)
+sets = choose_sets(cases, groups, trials)
+run_trials(sets, trials, at_most=place.most_trials, call=in_this_process)
+
+# %% [markdown]
+# ## Verdicts
+
+# %%
+results = trials.out / "experiments.json"
+studies = study_sets(
+    cases, groups, out=place.out / "hypotheses", cache=place.cache, results=results
+)
+for name, study in studies.items():
+    print(name)
+    display(table(study["hypotheses"], "id", "statement", "verdict", "reason"))
+
+# %%
+write_verdicts(studies, read_json(results), place.out / "hypotheses")
+Markdown((place.out / "hypotheses" / TEXT).read_text())
