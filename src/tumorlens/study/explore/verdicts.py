@@ -31,8 +31,10 @@ def _page(studies: Studies, networks: Mapping[str, Any]) -> Iterator[str]:
     yield '!!! warning "Research use only"'
     yield "    Not a medical device. Verdicts are about the sets named here, no others.\n"
     yield f"Written by `tumorlens hypotheses {' '.join(studies)} --out study`, not by hand.\n"
-    yield "Every rule is a bar for an interval, and was written down before: above the bar "
-    yield "supported, below it not supported, else undecided. Intervals are 95 %.\n"
+    yield (
+        "Every rule is a bar for an interval, and was written down before: above the bar "
+        "supported, below it not supported, else undecided. Intervals are 95 %.\n"
+    )
     yield from _overview(studies)
     for number, hypothesis in enumerate(HYPOTHESES):
         yield f"\n## {hypothesis.id}: {hypothesis.statement}\n"
