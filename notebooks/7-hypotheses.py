@@ -23,7 +23,7 @@
 # small ones, in pairs with and without augmentation, trained on one set and asked for its unseen groups and
 # for the other sets, without what two sets share.
 #
-# On phantoms two pairs are trained, for two steps or so each: the verdicts show how judging works.
+# On phantoms one pair is trained, for a few steps: the verdicts show how judging works, and nothing else.
 
 # %%
 from IPython.display import Markdown, display

@@ -47,7 +47,7 @@ class Workplace:
     @property
     def most_trials(self) -> int | None:
         """How many pairs of networks notebook 7 trains at a time; None: all."""
-        return 2 if self.is_phantom else None
+        return 1 if self.is_phantom else None
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class Telling:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Shown:
     """Something that a notebook draws."""
 
