@@ -14,6 +14,7 @@ from typer.main import get_command
 
 import tumorlens.study.phantom as phantom_module
 from tumorlens.cli import app
+from tumorlens.study.explore import separation
 from tumorlens.study.phantom import write_phantoms
 from tumorlens.study.recipes import RECIPES
 
@@ -28,6 +29,9 @@ def cheap(monkeypatch) -> None:
     for name in ("quick", "default", "adapted"):
         if name in RECIPES:
             monkeypatch.setitem(RECIPES, name, replace(RECIPES[name], **SMALL))
+
+    quick = separation.MODELS["logistic_regression"]
+    monkeypatch.setattr(separation, "MODELS", dict.fromkeys(separation.MODELS, quick))
 
     def fewer(out, *, per_class=40, seed=0, side=128, progress=None):
         few = min(per_class, PER_CLASS)
