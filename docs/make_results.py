@@ -71,7 +71,7 @@ def main() -> None:
     found = {run.name: _read(asked.out / run.name) for run in chosen}
     text = "\n".join(_page(found, load_bundle(asked.bundle)))
     by_hand = PAGE.read_text(encoding="utf-8").partition(MARK)[2]
-    PAGE.write_text(f"{text}\n{MARK}\n{by_hand.lstrip()}", encoding="utf-8")
+    PAGE.write_text(f"{text}\n{MARK}\n\n{by_hand.lstrip()}", encoding="utf-8")
     for name, taken in seconds.items():
         print(f"{name}: {found[name]['n']} scans in {taken:.0f} s")
     print(f"{PAGE.name} after {time.perf_counter() - started:.0f} s")
