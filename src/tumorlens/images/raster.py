@@ -81,7 +81,8 @@ def read_scan_bytes(
         except _DECODER_ERRORS as e:
             fact = f"damaged or incomplete ({_first_line(e)})"
             raise UnreadableImageError(source, fact, _SAVE_AS_PNG) from e
-    if not (np.abs(pixels) < LARGEST).all():  # NaN compares false
+    # NaN goes through min and max, and compares false.
+    if not (pixels.min() > -LARGEST and pixels.max() < LARGEST):
         fact = "holds pixels that are not numbers (NaN, infinite, or as good as infinite)"
         raise InvalidPixelsError(source, fact, "Replace them before export, for example by 0.")
     return Scan(pixels=pixels, source=source, notes=tuple(notes))
