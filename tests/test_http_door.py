@@ -78,6 +78,17 @@ def test_an_announced_length_above_the_cap_is_refused_unread():
     assert read == 0
 
 
+def test_a_length_of_absurdly_many_digits_is_refused():
+    sent, _ = run_door({b"content-length": b"9" * 5000}, [])
+    assert sent["status"] == 413
+
+
+def test_the_rest_of_a_refused_upload_is_not_read(locked: Any):
+    response = locked[0].post("/v1/predict", files=files(SCAN))
+    assert is_problem(response, 401, "no-key")
+    assert response.headers["connection"] == "close"
+
+
 def test_endless_chunks_are_cut_at_the_cap():
     chunks = [{"type": "http.request", "body": bytes(1000), "more_body": True}] * 1000
     sent, read = run_door({b"transfer-encoding": b"chunked"}, chunks)

@@ -85,11 +85,13 @@ def test_a_request_that_makes_no_sense_is_a_problem_with_an_error(
         (b"\x01", None, None),
         (struct.pack("<I", len(SCAN)) + SCAN, None, "x"),
         (struct.pack("<I", len(SCAN)) + SCAN, None, "99999999"),
+        (struct.pack("<I", len(SCAN)) + SCAN, None, b"\xb2"),
+        (struct.pack("<I", len(SCAN)) + SCAN, None, "9" * 5000),
         (struct.pack("<I", len(SCAN)) + SCAN, "all", None),
     ],
 )
 def test_binary_data_that_is_not_as_announced_is_a_problem(
-    client: TestClient, tail: bytes, size: Any, length: str | None
+    client: TestClient, tail: bytes, size: Any, length: str | bytes | None
 ):
     tensor = {"name": "image", "shape": [1], "datatype": "BYTES"}
     tensor["parameters"] = {"binary_data_size": len(tail) if size is None else size}

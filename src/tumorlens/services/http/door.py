@@ -24,6 +24,7 @@ MOST_HEADERS = 64
 MOST_HEADER_BYTES = 16 * 1024
 MOST_ADDRESS_BYTES = 4096
 LEAST_CHUNK_BYTES = 64  # on average, after the first thousand chunks
+LONGEST_NUMBER = 15  # digits of a length
 BODIES_AT_ONCE = 2  # of the largest size, in memory together
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -47,6 +48,7 @@ class _Passage:
     status: int = 0
     received: int = 0
     caller: str = ""
+    closes: bool = False  # the body was not taken in: the rest of it must not be read
 
 
 class Door:
@@ -85,6 +87,7 @@ class Door:
         except Exception as error:
             if passage.status:
                 raise  # half an answer is out: the server closes the connection
+            passage.closes = not passage.received
             await problem_response(as_refusal(error), passage.request_id)(scope, receive, reply)
         finally:
             self._note(scope, passage)
@@ -205,7 +208,7 @@ def _announced(headers: Mapping[bytes, bytes], most: int) -> int | None:
         return None if b"transfer-encoding" in headers else 0
     if not text.isdigit():
         raise Refusal("bad-request", "Content-Length is not a number.")
-    if int(text) > most:
+    if len(text) > LONGEST_NUMBER or int(text) > most:
         raise Refusal("too-large", f"{most:,} bytes are taken at once.")
     return int(text)
 
@@ -223,6 +226,6 @@ def _check_sizes(scope: Scope, headers: Mapping[bytes, bytes]) -> None:
 def _extra_headers(message: MutableMapping[str, Any], passage: _Passage) -> list[Any]:
     given = {name for name, _ in message["headers"]}
     extra = [row for row in SECURITY_HEADERS if row[0] not in given]
-    if passage.status in (408, 413) or passage.status >= 500:
+    if passage.closes or passage.status >= 500:
         extra.append((b"connection", b"close"))
     return [(b"x-request-id", passage.request_id.encode()), *extra]

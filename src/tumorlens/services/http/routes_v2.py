@@ -5,6 +5,7 @@ The input is `image`, BYTES [n]: whole image files, as bytes (binary data extens
 
 import asyncio
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ from tumorlens.services.http.tensors import (
 from tumorlens.services.store.history import NewPrediction
 
 MODEL = "tumorlens"
+_NUMBER = re.compile("[0-9]{1,15}")
 HEADER_LENGTH = "inference-header-content-length"
 router = APIRouter(tags=["v2"])
 
@@ -114,7 +116,7 @@ def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, 
     """Part a body into its JSON and the bytes behind it; raises Refusal."""
     length = len(body)
     if header_length is not None:
-        if not header_length.isdigit() or int(header_length) > len(body):
+        if not _NUMBER.fullmatch(header_length) or int(header_length) > len(body):
             raise Refusal("bad-request", "Inference-Header-Content-Length is not a length in it.")
         length = int(header_length)
     try:
