@@ -11,7 +11,6 @@ import typer
 from tumorlens.errors import MissingExtraError, StudyError
 from tumorlens.settings import ENVIRONMENT_PREFIX
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 DEFAULT_STUDY = Path("demo")  # what `tumorlens demo` leaves behind
 
 
@@ -51,7 +50,9 @@ def dashboard(
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "localhost",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
-    open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open a browser.")] = True,
+    open_browser: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open a browser, from a terminal.")
+    ] = True,
 ) -> None:
     """Drop scans in and read them; look at explorations, audits and evaluations.
 
@@ -62,7 +63,7 @@ def dashboard(
         fix = 'Install it: pip install "tumorlens[dashboard]".'
         raise MissingExtraError("streamlit", "is not installed", fix)
     from tumorlens.cli.progress import console
-    from tumorlens.services.dashboard.launch import streamlit_command
+    from tumorlens.services.dashboard.launch import LOOPBACK, streamlit_command
 
     if study is None and DEFAULT_STUDY.is_dir():
         study = [DEFAULT_STUDY]
@@ -79,7 +80,8 @@ def dashboard(
     if host not in LOOPBACK:
         console.print("There is no login: whoever reaches this address can use the dashboard.")
     console.print("Research use only. Not a medical device.", style="dim")
-    _become(streamlit_command(host, port, opens=open_browser))
+    opens = open_browser and host in LOOPBACK and sys.stdout.isatty()
+    _become(streamlit_command(host, port, opens=opens))
 
 
 def _joined(folders: list[Path] | None, option: str) -> str:

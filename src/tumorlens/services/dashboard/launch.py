@@ -7,16 +7,23 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 CONFIG = Path(__file__).with_name("config.toml")
 SERVER = Path(__file__).with_name("server.py")
 
 
 def streamlit_command(host: str, port: int, *, opens: bool) -> list[str]:
-    """Give the command that serves the dashboard; `opens` lets it open a browser."""
+    """Give the command that serves the dashboard; `opens` lets it open a browser.
+
+    On loopback, names other than this machine's own are refused: a page of another site cannot
+    reach the dashboard by a name that it made point here.
+    """
     stored = tomllib.loads(CONFIG.read_text(encoding="utf-8"))
     chosen = {"server.address": host, "server.port": port, "server.headless": not opens}
     options = dict(_flat(stored)) | chosen
     flags = [f"--{name}={_written(value)}" for name, value in options.items()]
+    if host in LOOPBACK:
+        flags += [f"--server.allowedHosts={name}" for name in LOOPBACK]
     return [sys.executable, "-m", "streamlit", "run", str(SERVER), *flags]
 
 
