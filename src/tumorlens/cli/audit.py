@@ -41,13 +41,9 @@ def audit(
 
     from tumorlens.models.bundle import load_bundle
     from tumorlens.study import splits
-    from tumorlens.study.audit.figures import audit_figures
-    from tumorlens.study.audit.gallery import gallery_figures, make_gallery, write_gallery
-    from tumorlens.study.audit.page import render_audit, verdict
+    from tumorlens.study.audit.page import PAGE, verdict, write_audit
     from tumorlens.study.audit.run import audit_cases
-    from tumorlens.study.audit.tables import write_figures, write_tables
     from tumorlens.study.datasets.index import read_cases
-    from tumorlens.writing import replacing
 
     cases = read_cases(folders, unlabeled=True)
     settings = load_settings(cache=cache)
@@ -59,18 +55,11 @@ def audit(
         split=str(split_file or ""),
         steps=counting,
     )
-    figures = audit_figures(found, folders=[str(f) for f in folders], now=datetime.now(UTC))
     with counting("drawing the page"):
-        gallery = make_gallery(found)
-        write_gallery(gallery, out)
-        write_tables(found, out)
-        write_figures(figures | {"gallery": gallery_figures(gallery)}, out)
-        with replacing(out / "audit.html") as partial:
-            page = render_audit(figures, gallery)
-            partial.write_text(page, encoding="utf-8", errors="replace")
+        figures = write_audit(found, out, folders=[str(f) for f in folders], now=datetime.now(UTC))
     _print(figures)
     console.print(verdict(figures), markup=False)
-    typer.echo(out / "audit.html")
+    typer.echo(out / PAGE)
     if found.leaking and not allow:
         raise typer.Exit(1)
 

@@ -22,7 +22,7 @@ def demo(
     per_class: Annotated[int, typer.Option(min=20, help="Phantoms of each class.")] = 200,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
 ) -> None:
-    """Everything end to end: split, train a small network, evaluate, predict, write a page.
+    """Everything end to end: split, audit, train a small network, evaluate, explore, predict.
 
     Takes a few minutes on two cores. Example: `tumorlens demo` or `tumorlens demo scans/`
     """
@@ -37,5 +37,6 @@ def demo(
             data, out=out, cache=cache, per_class=per_class, epochs=epochs,
             watcher=bars, progress=report, say=lambda text: console.print(f"[bold]{text}[/bold]"),
         )  # fmt: skip
+    console.print(f"More to click on: tumorlens dashboard --study {out}")
     console.print("Open this page in a browser:")
     typer.echo(page.resolve().as_uri())

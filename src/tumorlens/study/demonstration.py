@@ -1,9 +1,11 @@
 """The whole path once, on phantoms or on a labelled folder, with one page to look at."""
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,13 @@ from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Case, Evaluation
 from tumorlens.reports.page import render_page
 from tumorlens.study import splits
+from tumorlens.study.audit.page import write_audit
+from tumorlens.study.audit.run import audit_cases
 from tumorlens.study.datasets.index import read_cases
 from tumorlens.study.evaluation.plots import draw_plots
 from tumorlens.study.evaluation.run import evaluate, write_evaluation
+from tumorlens.study.explore.study import study_set
+from tumorlens.study.explore.unseen import measure_unseen
 from tumorlens.study.phantom import write_phantoms
 from tumorlens.study.recipes import find_recipe
 from tumorlens.study.training.loop import Watcher
@@ -24,6 +30,8 @@ from tumorlens.study.training.run import Job, train
 
 PHANTOM_SEED = 20_260  # the shipped bundle was trained on phantoms of another seed
 PLOTS = ("roc", "calibration", "classes", "type")  # the others stand in the evaluations' pages
+SPLIT = "split.csv"
+EXPLORED = 30  # scans of each label; features and their models take long on more
 SHOWN = 3  # scans of each label in the gallery
 Progress = Callable[[int, int], None]
 
@@ -39,39 +47,78 @@ def demonstrate(
     progress: Progress,
     say: Callable[[str], None],
 ) -> Path:
-    """Run index, split, train, evaluate and predict; returns the page `out/index.html`."""
+    """Run every stage once; returns the page `out/index.html`.
+
+    `out` is a study folder: the dashboard shows it.
+    """
     _claim(out)
-    if data is None:
-        say(f"1/5 drawing {6 * per_class} phantoms (synthetic heads, no patient)")
-        data = write_phantoms(
-            out / "phantoms", per_class=per_class, seed=PHANTOM_SEED, progress=progress
-        )
-    else:
-        say(f"1/5 reading {data}")
+    data = _phantoms(data, out=out, per_class=per_class, progress=progress, say=say)
     cases = read_cases(data)
-    say(f"2/5 splitting {len(cases)} scans by patient and picture")
+    say(f"2/7 splitting {len(cases)} scans by patient and picture")
     groups = splits.group_cases(cases, progress=progress)
     parts = splits.split_cases(cases, groups)
-    split = splits.write_split(out / "split.csv", cases, parts, groups=groups)
+    split = splits.write_split(out / SPLIT, cases, parts, groups=groups)
     cases = splits.apply_split(cases, split)
-    say("3/5 training a small network from scratch (recipe quick)")
-    recipe = find_recipe("quick")
-    recipe = replace(recipe, epochs=epochs or recipe.epochs)
-    job = Job(recipe=recipe, split=split, out=out / "run", cache=cache, name="demo")
-    bundle = train(cases, job, watcher=watcher, progress=progress)
-    test = [case for case in cases if case.split == "test"]
-    say(f"4/5 evaluating it on {len(test)} scans it has not seen")
 
     def steps(_what: str) -> AbstractContextManager[Progress]:
         return nullcontext(progress)
 
+    say("3/7 auditing the split")
+    shipped = load_bundle()
+    audited = audit_cases(cases, shipped, cache=cache, parts=parts, split=SPLIT, steps=steps)
+    write_audit(audited, out / "audit", folders=[str(data)], now=datetime.now(UTC))
+    say("4/7 training a small network from scratch (recipe quick)")
+    recipe = find_recipe("quick")
+    recipe = replace(recipe, epochs=epochs or recipe.epochs)
+    job = Job(recipe=recipe, split=split, out=out / "run", cache=cache, name="demo")
+    own = Predictor(train(cases, job, watcher=watcher, progress=progress))
+    test = [case for case in cases if case.split == "test"]
+    say(f"5/7 evaluating it on {len(test)} scans it has not seen")
     about = {"fingerprint": split.fingerprint, "n": len(test), "share": 0.0}
-    own = evaluate(test, Predictor(bundle), part="test", split=about, steps=steps)
-    write_evaluation(own, out / "evaluation", bundle=bundle)
-    say("5/5 predicting the same scans with the bundle that ships with tumorlens")
-    shipped = evaluate(test, Predictor(load_bundle()), part="test", split=about, steps=steps)
-    write_evaluation(shipped, out / "shipped", bundle=load_bundle())
-    return _write_page(out, own, shipped, is_phantom=_are_phantoms(cases))
+    measured = evaluate(test, own, part="test", split=about, steps=steps)
+    write_evaluation(measured, out / "evaluation", bundle=own.bundle)
+    say(f"6/7 exploring {EXPLORED} scans of each label")
+    rows = _first_of_each_label(cases)
+    study_set(
+        [cases[i] for i in rows], job.spec, out=out / "explore", cache=cache,
+        groups=groups.take(rows), unseen=measure_unseen(cases, out / SPLIT, own),
+        folders=[str(data)], now=datetime.now(UTC), steps=steps,
+    )  # fmt: skip
+    say("7/7 predicting the same scans with the bundle that ships with tumorlens")
+    compared = evaluate(
+        test, Predictor(shipped), part="test", split=about, against=own, steps=steps
+    )
+    write_evaluation(compared, out / "shipped", bundle=shipped)
+    return _write_page(out, measured, compared, is_phantom=_are_phantoms(cases))
+
+
+def _phantoms(
+    data: Path | None,
+    *,
+    out: Path,
+    per_class: int,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> Path:
+    """Give the folder to work on: the one named, or phantoms drawn now."""
+    if data is not None:
+        say(f"1/7 reading {data}")
+        return data
+    say(f"1/7 drawing {6 * per_class} phantoms (synthetic heads, no patient)")
+    return write_phantoms(
+        out / "phantoms", per_class=per_class, seed=PHANTOM_SEED, progress=progress
+    )
+
+
+def _first_of_each_label(cases: Sequence[Case]) -> list[int]:
+    """Give the positions of the first EXPLORED cases of each label."""
+    seen: Counter[str] = Counter()
+    rows = []
+    for position, case in enumerate(cases):
+        seen[case.label] += 1
+        if seen[case.label] <= EXPLORED:
+            rows.append(position)
+    return rows
 
 
 def _claim(out: Path) -> None:

@@ -24,11 +24,12 @@ PAGES: Mapping[str, tuple[Callable[[], None], str]] = {
     "hypotheses": (hypotheses.show, ":material/balance:"),
     "about": (about.show, ":material/info:"),
 }
-# Streamlit's own blocks, named by key: the line stays in sight while a page scrolls.
+# The line stays in sight while a page scrolls; captions are dark enough to be read (WCAG 2 AA).
 STYLE = """<style>
 .stMainBlockContainer { padding-top: 4.2rem; padding-bottom: 3rem; max-width: 92rem; }
 .st-key-research-line { position: sticky; top: 3.75rem; z-index: 90; padding: .3rem .2rem;
   border-bottom: 1px solid #8884; backdrop-filter: blur(12px); }
+[data-testid="stCaptionContainer"] { color: inherit; opacity: .8; }
 </style>"""
 
 

@@ -1,12 +1,38 @@
-"""The page that a person reads of an audit."""
+"""The page that a person reads of an audit, and the folder that it stands in."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from tumorlens.reports.page import render_page
-from tumorlens.study.audit.figures import serious_shortcuts
-from tumorlens.study.audit.gallery import Gallery
+from tumorlens.study.audit.figures import audit_figures, serious_shortcuts
+from tumorlens.study.audit.gallery import (
+    Gallery,
+    gallery_figures,
+    make_gallery,
+    write_gallery,
+)
 from tumorlens.study.audit.plots import draw_shortcuts
+from tumorlens.study.audit.run import Audit
+from tumorlens.study.audit.tables import write_figures, write_tables
+from tumorlens.writing import replacing
+
+PAGE = "audit.html"
+
+
+def write_audit(
+    audit: Audit, out: Path, *, folders: Sequence[str], now: datetime
+) -> dict[str, Any]:
+    """Write the page, audit.json, tables and small pictures into a folder; give the figures."""
+    figures = audit_figures(audit, folders=folders, now=now)
+    gallery = make_gallery(audit)
+    write_gallery(gallery, out)
+    write_tables(audit, out)
+    write_figures(figures | {"gallery": gallery_figures(gallery)}, out)
+    with replacing(out / PAGE) as partial:
+        partial.write_text(render_audit(figures, gallery), encoding="utf-8", errors="replace")
+    return figures
 
 
 def render_audit(figures: Mapping[str, Any], gallery: Gallery) -> str:

@@ -18,7 +18,7 @@ def show() -> None:
     st.title(say("page.about"), anchor=False)
     for part in PARTS:
         with st.container(border=True):
-            st.subheader(say(f"about.{part}"), anchor=False)
+            st.header(say(f"about.{part}"), anchor=False)
             st.markdown(say(f"about.{part}_text"))
     with st.container(border=True):
         _bundle(bundle, say)
@@ -27,7 +27,7 @@ def show() -> None:
 
 def _bundle(bundle: Bundle, say: Say) -> None:
     """Show what the network is and what its makers say of it."""
-    st.subheader(say("about.bundle"), anchor=False)
+    st.header(say("about.bundle"), anchor=False)
     choice = bundle.threshold_choice
     st.markdown(say(
         "about.bundle_text", version=bundle.version, side=bundle.spec.side,

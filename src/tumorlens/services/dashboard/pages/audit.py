@@ -75,7 +75,7 @@ def _copies(path: Path, record: Record, say: Say) -> None:
         key="by_dataset",
     )
     groups = record.get("gallery", {}).get("groups", ())
-    st.subheader(say("audit.groups_shown", n=len(groups)), anchor=False)
+    st.header(say("audit.groups_shown", n=len(groups)), anchor=False)
     if not groups:
         st.caption(say("audit.no_groups"))
     for group in groups:

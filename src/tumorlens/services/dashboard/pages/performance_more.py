@@ -29,7 +29,7 @@ def show_failures(path: Path, record: Record, say: Say) -> None:
     """Show the scans that the bundle had most wrong, as far as they may be shown."""
     st.caption(say("performance.failures_what"))
     for kind, held in record["failures"].items():
-        st.subheader(say(f"performance.{kind}", n=held["total"]), anchor=False)
+        st.header(say(f"performance.{kind}", n=held["total"]), anchor=False)
         if held["with_conflict"]:
             st.caption(say("performance.with_conflict", n=held["with_conflict"]))
         if not held["worst"]:

@@ -49,7 +49,7 @@ def _move(reading: Reading, queue: tuple[Reading, ...], say: Say) -> None:
 
     decision = reading.prediction.decision
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(plain(reading.name), anchor=False, width="stretch")
+        st.header(plain(reading.name), anchor=False, width="stretch")
         if decision:
             st.badge(say(f"decision.{decision}"), icon=ICONS[decision], color=BADGES[decision])
         st.caption(say("read.position", at=position + 1, of=len(queue)), width="content")
