@@ -111,8 +111,7 @@ def _choose(readings: tuple[Reading, ...], say: Say) -> Reading | None:
     with st.container(height=QUEUE_HEIGHT, border=True, key="queue"):
         chosen = st.radio(
             say("read.choose"), list(by_key), key="current", label_visibility="collapsed",
-            format_func=lambda key: _chip(by_key[key], say),
-            captions=[plain(reading.name) for reading in readings],
+            format_func=lambda key: _row(by_key[key], say),
         )  # fmt: skip
     if session.own_readings() and st.button(say("read.clear"), icon=":material/delete_sweep:"):
         session.keep(())
@@ -120,9 +119,9 @@ def _choose(readings: tuple[Reading, ...], say: Say) -> Reading | None:
     return by_key[chosen]
 
 
-def _chip(reading: Reading, say: Say) -> str:
+def _row(reading: Reading, say: Say) -> str:
     decision = reading.prediction.decision
     probability = reading.prediction.tumor_probability
     chip = f":{BADGES[decision]}-badge[{ICONS[decision]} {_decision(decision, say)}]"
     figure = "" if probability is None else f" {probability:.2f}"
-    return chip + figure
+    return f"{chip}{figure}  \n{plain(reading.name)}"
