@@ -23,7 +23,6 @@ from tumorlens.services.dashboard.frame import PAGES  # noqa: E402
 HEIGHTS = {"read": 1010, "explore": 1080, "audit": 1150, "performance": 1330, "hypotheses": 1150,
            "about": 1300}  # fmt: skip
 WIDTHS = {"desk": 1280, "tablet": 820}
-COLORS = 128  # of a stored picture; pages have few
 
 
 def main(study: Path, everything: Path | None) -> None:
@@ -67,8 +66,7 @@ def _wait_for_charts(page: Page) -> None:
 
 def _store(png: bytes, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.open(io.BytesIO(png)).convert("RGB")
-    picture.quantize(COLORS, dither=Image.Dither.NONE).save(out, optimize=True)
+    Image.open(io.BytesIO(png)).convert("RGB").save(out, optimize=True)
     print(out)
 
 

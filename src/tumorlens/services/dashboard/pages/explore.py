@@ -58,7 +58,7 @@ def _pictures(path: Path, record: Record, say: Say) -> None:
     kind = right.segmented_control(
         say("explore.kind"), ["mean", "variability", "montage"], default="mean", required=True,
         format_func=lambda name: say(f"explore.{name}"), key="explore_kind",
-        help=say("explore.kind_help"),
+        help=say("explore.kind_help"), wrap=True,
     )  # fmt: skip
     st.caption(say(f"explore.{kind}_what"))
     width = 2 if kind == "montage" else 4

@@ -22,7 +22,7 @@ def show() -> None:
     readings = session.queue()
     if not session.own_readings():
         st.info(say("read.examples"), icon=":material/category:")
-    left, right = st.columns([1, 3.2], gap="medium")
+    left, right = st.columns([1.1, 3.2], gap="medium")
     with left:
         shown = _filter(readings, say)
         current = _choose(shown, say)

@@ -35,7 +35,7 @@ def probability_scale(
         text=say("read.threshold", value=f"{threshold:.3f}"), font={"color": ink, "size": 13},
     )  # fmt: skip
     figure.add_trace(go.Scatter(
-        x=[probability], y=[0.64], mode="markers", name="",
+        x=[probability], y=[0.64], mode="markers", name="", cliponaxis=False,
         marker={"size": 18, "symbol": "diamond", "color": DECISIONS.get(prediction.decision),
                 "line": {"width": 2, "color": ink}},
         hovertemplate="%{x:.3f}",
@@ -76,6 +76,6 @@ def type_bars(prediction: Prediction, say: Say) -> go.Figure:
         text=[f"{p:.2f}" for _, p in rows], textposition="outside", cliponaxis=False,
         marker_color=BLUE, hovertemplate="%{y}: %{x:.3f}<extra></extra>",
     ))  # fmt: skip
-    figure.update_xaxes(range=[0, 1.12], visible=False, fixedrange=True)
+    figure.update_xaxes(range=[0, 1.3], visible=False, fixedrange=True)
     figure.update_yaxes(fixedrange=True)
     return figure.update_layout(height=HEIGHT, margin={"l": 10, "r": 10, "t": 6, "b": 6})
