@@ -103,6 +103,8 @@ def test_what_two_sets_share_is_asked_in_neither(sets, asked, tmp_path):
 def test_trials_go_on_where_they_stopped(sets, asked, tmp_path):
     job = replace(JOB, out=tmp_path)
     assert not run_trials(sets, job, at_most=2, call=here)
+    found = json.loads((tmp_path / "experiments.json").read_text())
+    assert found["trials"] == {"done": 2, "planned": 6}
     assert len(asked) == 4
     heard = []
     assert run_trials(sets, job, call=here, ended=lambda *how_many: heard.append(how_many))

@@ -70,6 +70,13 @@ def test_the_page_tells_what_networks_reach_from_set_to_set(page):
     assert "at most 600 updates of 32 scans" in page
 
 
+def test_the_page_says_where_networks_are_still_missing(page, tmp_path):
+    assert "pairs were trained" not in page
+    unfinished = NETWORKS | {"trials": {"done": 5, "planned": 15}}
+    write_verdicts({"a": study(0.9)}, unfinished, tmp_path)
+    assert "**5 of 15 pairs were trained" in (tmp_path / "hypotheses.md").read_text()
+
+
 def test_the_same_stands_in_a_file_of_data(page, tmp_path):
     found = json.loads((tmp_path / "hypotheses.json").read_text())
     assert found["sets"]["b"]["hypotheses"][0]["findings"][0]["value"] == 0.8

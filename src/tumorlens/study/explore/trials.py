@@ -151,10 +151,14 @@ def run_trials(
 
 def write_experiments(out: Path) -> None:
     """Write experiments.json from the scores of all trials that are done."""
-    scores = [row for file in sorted(out.glob(f"*/{SCORES_FILE}")) for row in _read_scores(file)]
+    done = sorted(out.glob(f"*/{SCORES_FILE}"))
+    scores = [row for file in done for row in _read_scores(file)]
     plan = read_json(out / PLAN_FILE)
     write_json(out / EXPERIMENTS_FILE, {
-        "schema": SCHEMA, "plan": plan, "experiments": experiments_of(scores),
+        "schema": SCHEMA,
+        "plan": plan,
+        "trials": {"done": len(done), "planned": plan["folds"] * len(plan["sets"])},
+        "experiments": experiments_of(scores),
     })  # fmt: skip
 
 

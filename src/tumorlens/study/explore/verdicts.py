@@ -123,3 +123,9 @@ def _training(networks: Mapping[str, Any]) -> Iterator[str]:
         "and short on purpose: differences between sets and settings show, the last hundredth of "
         "AUC does not."
     )
+    trials = networks.get("trials")
+    if trials and trials["done"] < trials["planned"]:
+        yield (
+            f"\n**{trials['done']} of {trials['planned']} pairs were trained when this was "
+            "written**; the same command goes on."
+        )
