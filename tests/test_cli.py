@@ -29,6 +29,13 @@ COMMANDS = ("demo", "data list", "data fetch", "data index", "data phantoms", "a
             "recipes show", "predict", "doctor")  # fmt: skip
 
 
+QUICK = (
+    "--no-controls",
+    "--no-robustness",
+    "--no-explanations",
+)  # what one test asks for is enough
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a command ended."""
@@ -315,14 +322,14 @@ def test_evaluate_measures_the_part_it_is_told(  # noqa: PLR0917
     run, scans, bundle, split_file, tmp_path, part
 ):
     run("evaluate", scans, "--bundle", bundle, "--split", split_file, "--part", part,
-        "--out", tmp_path / "results")  # fmt: skip
+        "--out", tmp_path / "results", *QUICK)  # fmt: skip
     found = json.loads((tmp_path / "results" / "evaluation.json").read_text())
     parts = list(read_split(split_file).parts.values())
     assert found["n"] == (len(parts) if part == "all" else parts.count(part))
 
 
 def test_evaluate_without_a_split_measures_all_and_the_page_says_so(run, scans, bundle, tmp_path):
-    run("evaluate", scans, "--bundle", bundle, "--out", tmp_path / "results")
+    run("evaluate", scans, "--bundle", bundle, "--out", tmp_path / "results", *QUICK)
     assert json.loads((tmp_path / "results" / "evaluation.json").read_text())["n"] == 72
     assert "No split was given" in (tmp_path / "results" / "evaluation.html").read_text()
 
@@ -344,7 +351,7 @@ def test_a_leaking_split_is_refused_until_it_is_allowed_and_then_printed(
     run, leaking, bundle, tmp_path
 ):
     words = ("evaluate", leaking[0], "--bundle", bundle, "--split", leaking[1], "--out",
-             tmp_path / "results")  # fmt: skip
+             tmp_path / "results", *QUICK)  # fmt: skip
     refused = run(*words)
     assert is_one_error_line(refused)
     assert "1 of 2 test cases" in refused.err

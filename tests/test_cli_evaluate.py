@@ -20,7 +20,7 @@ def evaluate(scans, tiny_bundle, tmp_path, monkeypatch, capsys):
     def run(*words: str) -> tuple[str, dict]:
         out = tmp_path / "results"
         given = ["tumorlens", "evaluate", str(scans), "--bundle", str(tiny_bundle.folder),
-                 "--out", str(out), *words]  # fmt: skip
+                 "--out", str(out), "--no-robustness", "--no-explanations", *words]  # fmt: skip
         monkeypatch.setattr(sys, "argv", given)
         with pytest.raises(SystemExit) as ended:
             cli.main()
