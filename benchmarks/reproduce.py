@@ -27,23 +27,26 @@ page from what is there.
 
 def main() -> None:
     arguments = read_arguments()
+    if not arguments.page_only:
+        run_all(arguments)
+    if arguments.out:
+        arguments.out.write_text(page_of(arguments), encoding="utf-8")
+
+
+def run_all(arguments: argparse.Namespace) -> None:
     from tumorlens.settings import load_settings
+    from tumorlens.study.reproductions.bench import Bench
     from tumorlens.study.training.backend import load_backend
 
     load_backend()
-    from tumorlens.study.reproductions.bench import Bench
-
     bench = Bench(
         data=arguments.data, runs=arguments.runs, audit=arguments.audit,
         cache=load_settings().cache_folder, weights=arguments.weights, split=arguments.split,
         bundle=arguments.bundle,
     )  # fmt: skip
-    if not arguments.page_only:
-        for name in arguments.only or every_name():
-            print(f"== {name}", flush=True)
-            run_one(name, bench)
-    if arguments.out:
-        arguments.out.write_text(page_of(arguments), encoding="utf-8")
+    for name in arguments.only or every_name():
+        print(f"== {name}", flush=True)
+        run_one(name, bench)
 
 
 def every_name() -> list[str]:
@@ -56,8 +59,9 @@ def every_name() -> list[str]:
 def run_one(name: str, bench: Any) -> None:
     from tumorlens.cli.progress import TrainingBars
     from tumorlens.study.recipes import find_pretraining
-    from tumorlens.study.reproductions import run, starts
+    from tumorlens.study.reproductions import run, run_starts
     from tumorlens.study.reproductions.arms import ARMS, SOURCES
+    from tumorlens.study.reproductions.starts import PRETRAINED
 
     arms = {arm.name: arm for arm in ARMS}
     if name in SOURCES:
@@ -66,11 +70,11 @@ def run_one(name: str, bench: Any) -> None:
     elif name in arms:
         with TrainingBars(arms[name].made.epochs) as bars:
             run.run_arm(arms[name], bench, watcher=bars)
-    elif name == starts.PRETRAINED:
+    elif name == PRETRAINED:
         with TrainingBars(find_pretraining("vicreg").recipe.epochs) as bars:
-            starts.run_pretraining(bench, watcher=bars)
+            run_starts.run_pretraining(bench, watcher=bars)
     else:
-        starts.run_start(name, bench)
+        run_starts.run_start(name, bench)
 
 
 def page_of(arguments: argparse.Namespace) -> str:
@@ -78,9 +82,8 @@ def page_of(arguments: argparse.Namespace) -> str:
     from tumorlens.study.explore.experiments import read_experiments
     from tumorlens.study.reproductions import page, sections
     from tumorlens.study.reproductions.arms import ARMS
-    from tumorlens.study.reproductions.run import ANSWERS_FILE, read_answers
+    from tumorlens.study.reproductions.bench import ANSWERS_FILE, read_answers
     from tumorlens.study.reproductions.starts import PRETRAINED, STARTS
-    from tumorlens.study.training.loop import HISTORY_FILE, read_history
     from tumorlens.study.training.plan import read_json
 
     runs = arguments.runs
@@ -94,12 +97,18 @@ def page_of(arguments: argparse.Namespace) -> str:
     speed = read_json(arguments.speed) if arguments.speed else None
     return page.write_page(answers, sections=[
         page.mismatch_note(answers),
-        sections.starts_section(curves, len(read_history(runs / PRETRAINED / HISTORY_FILE))),
+        sections.starts_section(curves, epochs_of(runs / PRETRAINED)),
         sections.augmentation_section(trials),
         sections.cache_section(speed),
         sections.not_run_section(),
         COMMAND,
     ])  # fmt: skip
+
+
+def epochs_of(run: Path) -> int:
+    """Count the epochs of a run."""
+    history = run / "history.csv"
+    return len(history.read_text().splitlines()) - 1 if history.exists() else 0
 
 
 def read_arguments() -> argparse.Namespace:

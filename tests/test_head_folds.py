@@ -1,4 +1,4 @@
-"""Folds of a head on a frozen network: as honest as folds of networks, and none is trained."""
+"""Folds of a head on a frozen network: honest as folds of networks, and no network is trained."""
 
 import csv
 from dataclasses import replace

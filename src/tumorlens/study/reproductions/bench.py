@@ -1,5 +1,6 @@
 """Where the scans of a reproduction are, and where its runs go."""
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from tumorlens.records import Case
 from tumorlens.study import splits
 from tumorlens.study.datasets.index import read_cases
 from tumorlens.study.splits import Groups, Split
+
+ANSWERS_FILE = "answers.csv"
 
 
 @dataclass(frozen=True)
@@ -39,3 +42,9 @@ def split_of(out: Path, cases: Sequence[Case], parts: Sequence[str], groups: Gro
 def read_sets(bench: Bench, names: Sequence[str]) -> list[Case]:
     """List the scans of some data sets."""
     return read_cases([bench.data / name for name in names])
+
+
+def read_answers(run: Path) -> list[dict[str, str]]:
+    """Read what an arm answered, a row per case and repeat."""
+    with (run / ANSWERS_FILE).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

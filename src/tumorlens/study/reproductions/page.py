@@ -42,14 +42,9 @@ each row, and no row is tuned. The recipes in full are those of [Recipes](recipe
 
 def write_page(answers: Answers, *, sections: Sequence[str] = ()) -> str:
     """Give the page; `sections` are more of it, already in Markdown."""
-    systems = {name: found for name, found in REPRODUCTIONS.items() if _arms_of(name, answers)}
     parts = [HEAD, _aims(answers)]
-    parts += [_system(name, found, answers) for name, found in systems.items()]
-    return "\n".join([*parts, *sections]).rstrip() + "\n"
-
-
-def _arms_of(system: str, answers: Answers) -> list[Arm]:
-    return [arm for arm in ARMS if arm.system == system and arm.name in answers]
+    parts += [_system(name, found, answers) for name, found in REPRODUCTIONS.items()]
+    return "\n".join(part for part in [*parts, *sections] if part).rstrip() + "\n"
 
 
 def _aims(answers: Answers) -> str:
@@ -69,12 +64,12 @@ def _aims(answers: Answers) -> str:
 
 
 def _system(name: str, found: Reproduction, answers: Answers) -> str:
-    arms = _arms_of(name, answers)
+    arms = [arm for arm in ARMS if arm.system == name]
     typed = found.data_set == "multimodal"
     head = ["", "network", "split", "left in, shortened", "threshold", *_columns(typed)]
     published = ["published", found.original, found.split, "", "", found.published]
     rows = [[*published, *[""] * (len(head) - len(published))]]
-    rows += [_row(arm, answers[arm.name], typed) for arm in arms]
+    rows += [_row(arm, answers.get(arm.name), typed) for arm in arms]
     faults = "\n".join(f"- {fault.was}. Here: {fault.mended}." for fault in found.faults)
     return (
         f"## {name}: {found.data_set}\n\n{table(head, rows)}\n"
@@ -88,8 +83,10 @@ def _columns(typed: bool) -> list[str]:
     return ["accuracy", "recall", "specificity", "F1", "AUC", "groups"]
 
 
-def _row(arm: Arm, rows: Sequence[Row], typed: bool) -> list[str]:
+def _row(arm: Arm, rows: Sequence[Row] | None, typed: bool) -> list[str]:
     told = [ROLES[arm.role], _network(arm), _split(arm), _remarks(arm), THRESHOLDS[arm.measure]]
+    if rows is None:
+        return [*told, "not run here", *[""] * (len(_columns(typed)) - 1)]
     if typed:
         return [*told, *(cell(FIGURES[name](rows, arm.measure)) for name in _columns(typed))]
     found = detection_of(rows, arm.measure)

@@ -21,7 +21,13 @@ from tumorlens.study import splits
 from tumorlens.study.audit.tables import read_groups
 from tumorlens.study.recipes import IMAGENET, REPRODUCTIONS, Recipe
 from tumorlens.study.reproductions.arms import FOLDS, SHIPPED, SOURCES, Arm, Source
-from tumorlens.study.reproductions.bench import Bench, read_sets, split_of
+from tumorlens.study.reproductions.bench import (
+    ANSWERS_FILE,
+    Bench,
+    read_answers,
+    read_sets,
+    split_of,
+)
 from tumorlens.study.reproductions.protocols import divide, held_out_sets, rows_asked
 from tumorlens.study.splits import Groups, Split
 from tumorlens.study.training.folds import CrossJob, cross_validate
@@ -30,7 +36,6 @@ from tumorlens.study.training.run import Job, train
 from tumorlens.study.training.start import check_start
 from tumorlens.writing import replacing_table
 
-ANSWERS_FILE = "answers.csv"
 ANSWER = ("repeat", "fold", "case", "label", "group", "tumor_probability", "threshold")
 COLUMNS: tuple[str, ...] = (*ANSWER, *labels.ATOMS)
 
@@ -77,12 +82,6 @@ def run_arm(arm: Arm, bench: Bench, *, watcher: Watcher) -> list[dict[str, str]]
         run = {FOLDS: _run_folds, SHIPPED: _ask_shipped}.get(arm.protocol, _run_once)
         _write(run(arm, cases, groups, bench, watcher=watcher), out / ANSWERS_FILE)
     return read_answers(out)
-
-
-def read_answers(run: Path) -> list[dict[str, str]]:
-    """Read what an arm answered, a row per case and repeat."""
-    with (run / ANSWERS_FILE).open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def _run_folds(
