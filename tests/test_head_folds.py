@@ -83,15 +83,13 @@ def test_what_is_held_out_teaches_the_head_nothing(ground, tmp_path: Path):
              for i, case in enumerate(cases)}  # fmt: skip
     model = build_network(RECIPE, side=RECIPE.side, atoms=6)
     seen = head_folds.look(cases, model, RECIPE, pictures={}, cache=tmp_path, out=tmp_path)
-    first = head_folds.predict_held_out(seen, parts, model, RECIPE)
+    first = head_folds.predict_held_out(seen, parts, RECIPE)
     held = np.flatnonzero([parts[case.key] == "test" for case in seen.part.cases])
     other = seen.plain.copy()
     other[held] = 0
     views = seen.views.copy()
     views[held] = 7
-    second = head_folds.predict_held_out(
-        replace(seen, plain=other, views=views), parts, model, RECIPE
-    )
+    second = head_folds.predict_held_out(replace(seen, plain=other, views=views), parts, RECIPE)
     assert [p.threshold for _, p in first] == [p.threshold for _, p in second]
     assert len({p.tumor_probability for _, p in second}) == 1  # all of them are zeros now
 

@@ -197,15 +197,16 @@ def _by_heads(
     extracting: Progress | None,
 ) -> HeldOut:
     """Give what trains a head for a fold, on features that are computed once for all folds."""
-    seen: list[LookedAt] = []
-    model = build_frozen(job.recipe, weights=job.weights, start=job.start)
+    seen: list[LookedAt] = []  # not before a fold asks: all may be done already
 
     def held_out(split: Split, repeat: int, folder: Path) -> list[tuple[Case, Prediction]]:
         if not seen:
-            seen.append(look(cases, model, job.recipe, pictures=split.pictures, cache=job.cache,
-                             out=job.out, progress=progress))  # fmt: skip
-        recipe = _of_repeat(job.recipe, repeat)
-        return predict_held_out(seen[0], split.parts, model, recipe)
+            model = build_frozen(job.recipe, weights=job.weights, start=job.start)
+            seen.append(
+                look(cases, model, job.recipe, pictures=split.pictures, cache=job.cache,
+                     out=job.out, progress=progress, extracting=extracting)
+            )  # fmt: skip
+        return predict_held_out(seen[0], split.parts, _of_repeat(job.recipe, repeat))
 
     return held_out
 

@@ -39,6 +39,7 @@ Progress = Callable[[int, int], None]
 class LookedAt:
     """The usable scans of all folds and what a frozen network sees in them."""
 
+    model: keras.Model
     part: Part
     plain: NDArray[np.float16]  # [n, D] of every file
     first: NDArray[np.int64]  # [k] position of the first file of each picture
@@ -65,19 +66,22 @@ def look(
     cache: Path,
     out: Path,
     progress: Progress | None = None,
+    extracting: Progress | None = None,
 ) -> LookedAt:
     """Let all scans through the network once; those that cannot be read are listed in `out`."""
     part = prepare_part(cases, InputSpec(side=recipe.side), pictures=pictures, cache=cache,
                         unreadable=out / "unreadable.csv", progress=progress)  # fmt: skip
-    plain = frozen_features(model, part.images, cache=cache)[:, 0]
+    plain = frozen_features(model, part.images, cache=cache, progress=extracting)[:, 0]
     first = np.sort(np.unique(part.pictures, return_index=True)[1])
     views = Views(recipe.head_views, strength=recipe.augmentation, seed=recipe.seed)
-    shown = frozen_features(model, part.images[first], cache=cache, views=views)
-    return LookedAt(part, plain, first, shown)
+    shown = frozen_features(
+        model, part.images[first], cache=cache, views=views, progress=extracting
+    )
+    return LookedAt(model, part, plain, first, shown)
 
 
 def predict_held_out(
-    seen: LookedAt, parts: Mapping[str, str], model: keras.Model, recipe: Recipe
+    seen: LookedAt, parts: Mapping[str, str], recipe: Recipe
 ) -> list[tuple[Case, Prediction]]:
     """Train a fresh head on the train part, choose on val, and predict the test part."""
     part_of = np.array([parts[case.key] for case in seen.part.cases])
@@ -85,7 +89,7 @@ def predict_held_out(
     held = np.flatnonzero(part_of == "test")
     train, val = (_rows(seen.part, seen.first[rows]) for rows in (learned, chosen))
     val_features = seen.plain[seen.first[chosen]]
-    head = _fresh_head(model, seed=recipe.seed)
+    head = _fresh_head(seen.model, seed=recipe.seed)
     data = train.to_training_set()
     train_head(
         head,
