@@ -52,6 +52,7 @@ EVERYDAY = (
         warmup_epochs=0.5,
         ema=0.98,
         patience=30,
+        precision="auto",
     ),
     Recipe(
         name="adapted-head",

@@ -42,6 +42,7 @@ PRETRAININGS: Mapping[str, Pretraining] = {
             warmup_epochs=1.0,
             augmentation=1.0,
             balance=0.25,
+            precision="auto",
         ),
         projector=(512, 512),
         least_area=0.35,

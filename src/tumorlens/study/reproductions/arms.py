@@ -71,24 +71,25 @@ _BR35H, _INCEPTION, _XCEPTION = "seed-mri-cnn", "seed-mri-inception", "seed-mult
 _AS_IT_WAS = {"augmentation": 0.0, "balance": 0.0}
 _HEAD = {"options": {"dense": [256, 100], "dropout": 0.3}, "head_views": 1}
 _PLAIN_HEAD = {"options": {"dense": [], "dropout": 0.2}, "head_views": 1}
+_FAST = {"precision": "auto"}
 _COPIES = "copies on both sides"
 
 _BOHAJU_ARMS = (
     Arm("bohaju-cnn-published", _BOHAJU, THEIRS, "published, as it was", _BOHAJU,
-        {"side": 80, "train_side": 80, "epochs": 6, **_AS_IT_WAS},
+        {"side": 80, "train_side": 80, "epochs": 6, **_AS_IT_WAS, **_FAST},
         faults=(_COPIES,), measure="half"),
     Arm("bohaju-cnn-grouped", _BOHAJU, MENDED, "grouped", _BOHAJU,
-        {"side": 80, "train_side": 80, "epochs": 6}),
+        {"side": 80, "train_side": 80, "epochs": 6, **_FAST}),
     Arm("bohaju-ours-published", _BOHAJU, OURS, "published", "adapted",
         {"epochs": 12, "batch": 32}, start="source"),
     Arm("bohaju-shipped", _BOHAJU, OURS, SHIPPED, "default"),
 )  # fmt: skip
 _BR35H_ARMS = (
     Arm("br35h-cnn-random", _BR35H, THEIRS, "random", _BR35H,
-        {"side": 64, "train_side": 64, "epochs": 3, **_AS_IT_WAS},
+        {"side": 64, "train_side": 64, "epochs": 3, **_AS_IT_WAS, **_FAST},
         faults=(_COPIES,), measure="half"),
     Arm("br35h-cnn-grouped", _BR35H, MENDED, "grouped", _BR35H,
-        {"side": 64, "train_side": 64, "epochs": 15}),
+        {"side": 64, "train_side": 64, "epochs": 15, **_FAST}),
     Arm("br35h-shipped", _BR35H, OURS, SHIPPED, "default"),
     Arm("br35h-inception-random", _INCEPTION, THEIRS, "random", "mobilenet-frozen",
         {**_PLAIN_HEAD, **_AS_IT_WAS,
@@ -101,10 +102,10 @@ _BR35H_ARMS = (
 )  # fmt: skip
 _NAVONEEL_ARMS = (
     Arm("navoneel-cnn-random", _NAVONEEL, THEIRS, "random", _NAVONEEL,
-        {"side": 64, "train_side": 64, "epochs": 15, **_AS_IT_WAS},
+        {"side": 64, "train_side": 64, "epochs": 15, **_AS_IT_WAS, **_FAST},
         faults=(_COPIES, "threshold chosen on the test part"), measure="best on test"),
     Arm("navoneel-cnn-folds", _NAVONEEL, MENDED, FOLDS, _NAVONEEL,
-        {"side": 64, "train_side": 64, "epochs": 15}),
+        {"side": 64, "train_side": 64, "epochs": 15, **_FAST}),
     Arm("navoneel-ours", _NAVONEEL, OURS, FOLDS, "mobilenet-frozen", repeats=5),
     Arm("navoneel-source", _NAVONEEL, REFERENCE, FOLDS, "adapted-head", repeats=5,
         start="source"),
@@ -117,7 +118,9 @@ _MULTIMODAL_ARMS = (
         _HEAD, stands_for="Xception"),
     Arm("multimodal-xception-grouped", _XCEPTION, MENDED, "grouped", "mobilenet-frozen", _HEAD,
         stands_for="Xception"),
-    Arm("multimodal-ours-published", _XCEPTION, OURS, "published", "default", {"epochs": 15}),
+    Arm("multimodal-ours-published", _XCEPTION, OURS, "published", "default",
+        {"side": 112, "train_side": 96, "epochs": 20, "changed": 0.0, "evidence": 0.0,
+         "outsiders": 0}),
     Arm("multimodal-shipped", _XCEPTION, OURS, SHIPPED, "default"),
 )  # fmt: skip
 ARMS: tuple[Arm, ...] = (*_MULTIMODAL_ARMS, *_BR35H_ARMS, *_BOHAJU_ARMS, *_NAVONEEL_ARMS)

@@ -23,7 +23,8 @@ Answers = Mapping[str, Sequence[Row]]  # arm -> rows
 ROLES = {THEIRS: "their protocol, faults left in", MENDED: "the same network, mended",
          OURS: "**ours**", "reference": "for comparison"}  # fmt: skip
 THRESHOLDS = {"threshold": "validation", "half": "0.5", "best on test": "best on test"}
-SHORTENED = {"side": "{} of {} px", "epochs": "{} of {} epochs", "head_views": "{} of {} views"}
+SHORTENED = {"side": "{} of {} px", "epochs": "{} of {} epochs", "head_views": "{} of {} views",
+             "changed": "{} of {} of the pictures changed"}  # fmt: skip
 HEAD = """# Reproductions
 
 !!! warning "Research use only"

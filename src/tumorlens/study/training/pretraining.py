@@ -32,6 +32,7 @@ from tumorlens.study.training.loop import (
 )
 from tumorlens.study.training.parts import Part, prepare_part
 from tumorlens.study.training.plan import claim
+from tumorlens.study.training.precision import precision
 from tumorlens.study.training.start import CONFIG_FILE, PRETRAINING
 from tumorlens.study.training.state import (
     RunState,
@@ -126,7 +127,8 @@ def _compile(pretraining: Pretraining, *, steps: int) -> tuple[keras.Model, kera
     """Give the network, and the same network with a projector in place of its head."""
     recipe = pretraining.recipe
     keras.utils.set_random_seed(recipe.seed)
-    network = build_network(recipe, side=recipe.train_side, atoms=len(labels.ATOMS))
+    with precision(recipe.precision):
+        network = build_network(recipe, side=recipe.train_side, atoms=len(labels.ATOMS))
     x = layers.GlobalAveragePooling2D()(network.get_layer("features").output)
     for width in pretraining.projector[:-1]:
         x = layers.Dense(width, use_bias=False)(x)
