@@ -9,6 +9,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from tumorlens import labels
 from tumorlens.records import Case
+from tumorlens.study.explore.experiments import AUGMENTATION, Experiment, Pair
 from tumorlens.study.recipes import RECIPES, REPRODUCTIONS
 from tumorlens.study.reproductions.aims import AIMS, FIGURES, Aim, verdict
 from tumorlens.study.reproductions.arms import ARMS, FOLDS, SHIPPED, SOURCES, THEIRS
@@ -19,6 +20,11 @@ from tumorlens.study.reproductions.protocols import (
     divide,
     held_out_sets,
     rows_asked,
+)
+from tumorlens.study.reproductions.sections import (
+    augmentation_section,
+    cache_section,
+    starts_section,
 )
 from tumorlens.study.splits import Groups
 
@@ -167,3 +173,45 @@ def test_a_verdict_is_by_the_figure_itself():
     found = FIGURES["accuracy"](ROWS, "threshold")
     assert verdict(found, aim) == "reached"
     assert verdict(found, replace(aim, least=found["value"] + 0.05)) == "short by 0.050"
+
+
+def test_a_start_is_compared_with_random_weights_seed_by_seed():
+    def curve(errors: list[float]) -> dict:
+        runs = [
+            {"seed": seed, "groups": 9, "pictures": 20, "n_ct": 5, "n_mri": 6, "n_type": 4,
+             "error_ct": error, "error_mri": error, "error_type": error}
+            for seed, error in enumerate(errors)
+        ]  # fmt: skip
+        return {"runs": runs}
+
+    text = starts_section(
+        {"start-random": curve([0.30, 0.20, 0.25]), "start-vicreg": curve([0.20, 0.12, 0.13])}, 7
+    )
+    gains = np.array([0.10, 0.08, 0.12])
+    half = 4.302652729911275 * gains.std(ddof=1) / np.sqrt(3)  # t of 2 degrees of freedom
+    assert f"+0.100 ({0.1 - half:+.3f} to {0.1 + half:+.3f}, n=3)" in text
+    assert "0.250 (0.200-0.300)" in text
+    assert "for 7 epochs" in text
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict_of_them"),
+    [
+        ([0.02, 0.03, 0.02, 0.04, 0.03], "| supported |"),
+        ([-0.02, -0.03, -0.02, -0.04, -0.03], "| not supported |"),
+        ([0.02, -0.03, 0.02, -0.04, 0.03], "| undecided |"),
+    ],
+)
+def test_augmentation_is_judged_by_the_interval_of_its_pairs(
+    gains: list[float], verdict_of_them: str
+):
+    pairs = tuple(Pair(seed, 0.8, 0.8 + gain) for seed, gain in enumerate(gains))
+    text = augmentation_section([Experiment(AUGMENTATION, "AUC", pairs, where="other sets")])
+    assert verdict_of_them in text
+    assert "n=5" in text
+
+
+def test_sections_without_results_are_left_out():
+    assert not starts_section({}, 0)
+    assert not augmentation_section([])
+    assert not cache_section(None)
