@@ -49,16 +49,17 @@ def inlined(model: type[BaseModel]) -> dict[str, Any]:
     return whole(schema)
 
 
-def upload(description: str) -> dict[str, Any]:
+def upload(most: int) -> dict[str, Any]:
     """Describe a form of files."""
     file = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
     schema = {
         "type": "object",
         "required": ["file"],
-        "properties": {"file": {"type": "array", "items": file, "minItems": 1}},
+        "properties": {"file": {"type": "array", "items": file, "minItems": 1, "maxItems": most}},
         "additionalProperties": False,
     }
     content = {"multipart/form-data": {"schema": schema}}
+    description = f"One slice a file, {most:,} files at most."
     return {"requestBody": {"required": True, "description": description, "content": content}}
 
 

@@ -18,6 +18,7 @@ from tumorlens.services.store.database import Store
 from tumorlens.services.store.export import iter_csv
 from tumorlens.services.store.history import NewPrediction, iter_job
 from tumorlens.services.store.jobs import Job, JobScan, NewJob, get_job, save_job
+from tumorlens.settings import Settings
 
 router = APIRouter(tags=["predict"])
 
@@ -26,7 +27,7 @@ router = APIRouter(tags=["predict"])
     "/v1/predict/batch",
     status_code=202,
     responses={202: {"model": JobDocument}},
-    openapi_extra=upload("One slice a file."),
+    openapi_extra=upload(Settings.max_files),
 )
 async def submit(request: Request) -> Response:
     """Take a batch; it is on the disk, as prepared images, when the job's id is given."""

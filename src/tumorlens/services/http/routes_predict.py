@@ -26,7 +26,7 @@ router = APIRouter(tags=["predict"])
 @router.post(
     "/v1/predict",
     responses={200: {"model": Predicted}},
-    openapi_extra=upload(f"One slice a file, {MOST_AT_ONCE} files at most."),
+    openapi_extra=upload(MOST_AT_ONCE),
 )
 async def predict(
     request: Request,
