@@ -19,7 +19,7 @@ from tumorlens.services.store.trail import Event, append, days_ago, now
 SCOPES = {
     "predict": "send scans, and see one's own answers",
     "read": "see and review every answer, the model and the metrics",
-    "admin": "everything, with the audit trail",
+    "admin": "everything",
 }
 PREFIX = "tlk"
 
