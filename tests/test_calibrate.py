@@ -119,12 +119,12 @@ NEAR = embeddings(50, 4)  # outsiders that cannot be told from scans
 FAR = embeddings(50, 4, at=9)
 
 
-def test_where_outsiders_are_far_the_limit_leaves_room_for_unseen_scanners():
-    scope = calibrate.choose_scope(embeddings(900, 0), embeddings(400, 1), outsiders=FAR)
-    tight = calibrate.choose_scope(embeddings(900, 0), embeddings(400, 1), outsiders=NEAR)
-    assert scope.limit > 2 * tight.limit
-    assert scope.kept == 1
-    assert scope.refused == pytest.approx(calibrate.OUT_OF_SCOPE, abs=0.02)
+def test_outsiders_are_counted_and_move_nothing():
+    training, validation = embeddings(900, 0), embeddings(400, 1)
+    far, near = (calibrate.choose_scope(training, validation, outsiders=o) for o in (FAR, NEAR))
+    assert far.limit == near.limit
+    assert far.refused == 1
+    assert near.refused == pytest.approx(0.01, abs=0.05)
 
 
 def test_the_scope_keeps_nearly_all_of_validation_and_refuses_what_is_far():

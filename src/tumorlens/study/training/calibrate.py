@@ -16,8 +16,7 @@ from tumorlens.predictions.abstention import neighbor_distance
 
 NEIGHBORS = 5
 REFERENCES = 512
-IN_SCOPE = 0.99  # least share of validation scans kept
-OUT_OF_SCOPE = 0.95  # share of drawn outsiders refused, where both can be had
+IN_SCOPE = 0.99  # share of validation scans kept
 
 
 def choose_threshold(
@@ -73,11 +72,10 @@ def choose_scope(
     outsiders: NDArray[np.floating],
     seed: int = 0,
 ) -> Scope:
-    """Keep a sample of training embeddings, and choose how far from them a scan may lie.
+    """Keep a sample of training embeddings, and the distance most validation scans are within.
 
-    As far as IN_SCOPE of the validation scans lie, or farther, as long as OUT_OF_SCOPE of the
-    drawn `outsiders` are still refused: a scanner that was never seen lies farther out than
-    validation does, and should not be refused for it.
+    How many drawn `outsiders` lie beyond it is measured, and chooses nothing: they are drawn,
+    and lie farther out than photographs or other parts of the body do.
     """
     rng = np.random.default_rng(seed)
     reference = reference[np.linalg.norm(reference, axis=1) > 0]  # the rest has no direction
@@ -88,7 +86,7 @@ def choose_scope(
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     scope = Scope(rows, neighbors=min(NEIGHBORS, len(rows)), limit=2.0, kept=1.0)
     inside, outside = (neighbor_distance(found, scope) for found in (validation, outsiders))
-    limit = max(float(np.quantile(inside, IN_SCOPE)), float(np.quantile(outside, 1 - OUT_OF_SCOPE)))
+    limit = float(np.quantile(inside, IN_SCOPE))
     return replace(
         scope,
         limit=limit,
