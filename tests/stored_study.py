@@ -48,23 +48,26 @@ def page(name: str) -> AppTest:
     )
 
 
-def lacking(expected: Any, found: Any, at: str = "") -> list[str]:
-    """List what `expected` has and `found` lacks, by the place in the tree; values do not count.
+# Tables whose keys are names of what happens to be there: one entry stands for all.
+NAMED = {"datasets", "labels", "parts", "fields", "classes", "distributions", "pictures",
+         "subgroups", "decisions"}  # fmt: skip
+COUNTS = {"by_split", "by_dataset", "by_label", "by_truth", "balance"}  # names all the way down
 
-    Where every key of a table is data (labels, names of pictures), one entry stands for all.
-    """
-    if isinstance(expected, dict):
-        if not isinstance(found, dict):
-            return [at]
-        missing = [f"{at}.{key}" for key in expected if key not in found]
-        return missing + [
-            place
-            for key, value in expected.items()
-            if key in found
-            for place in lacking(value, found[key], f"{at}.{key}")
-        ]
-    if isinstance(expected, list) and expected and isinstance(expected[0], dict):
-        if not isinstance(found, list):
-            return [at]
-        return lacking(expected[0], found[0], f"{at}[]") if found else []
-    return []
+
+def lacking(expected: Any, found: Any, at: str = "") -> list[str]:
+    """List what `expected` has and `found` lacks, by the place in the tree; values do not count."""
+    if isinstance(expected, list) and expected and isinstance(found, list) and found:
+        return lacking(expected[0], found[0], f"{at}[]")
+    if not isinstance(expected, dict) or at.rsplit(".", 1)[-1] in COUNTS:
+        return []
+    if not isinstance(found, dict):
+        return [at] if found is not None else []
+    if at.rsplit(".", 1)[-1] in NAMED:
+        pairs = zip(expected.values(), found.values(), strict=False)
+        return [place for one, other in [*pairs][:1] for place in lacking(one, other, f"{at}.*")]
+    return [f"{at}.{key}" for key in expected if key not in found] + [
+        place
+        for key in expected
+        if key in found
+        for place in lacking(expected[key], found[key], f"{at}.{key}")
+    ]
