@@ -24,8 +24,9 @@ NEEDS_SCANS = "README.md"  # speaks of a folder `scans/` that the reader has
 
 
 @pytest.fixture
-def cheap(monkeypatch) -> None:
+def cheap(monkeypatch, tmp_path) -> None:
     """Draw fewer phantoms and train smaller networks than the docs say, by the same commands."""
+    monkeypatch.setenv("TUMORLENS_STORE", str(tmp_path / "store.db"))  # not the user's own
     for name in ("quick", "default", "adapted"):
         if name in RECIPES:
             monkeypatch.setitem(RECIPES, name, replace(RECIPES[name], **SMALL))
