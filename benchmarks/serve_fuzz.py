@@ -34,7 +34,7 @@ def main() -> None:
         environment = {"TUMORLENS_STORE": str(file), "TUMORLENS_REQUESTS_PER_MINUTE": "1000000"}
         service = start_command(command, Path(folder), port=PORT, environment=environment)
         try:
-            status = fuzz(service.url, secret, seconds=chosen.seconds)
+            status = fuzz(service.url, secret, seconds=chosen.seconds, folder=folder)
         finally:
             service.stop()
         verdict = verify(open_store(str(file)))
@@ -44,21 +44,21 @@ def main() -> None:
     raise SystemExit(status or bool(verdict.problems) or bool(failures))
 
 
-def fuzz(url: str, secret: str, *, seconds: int) -> int:
-    """Run schemathesis; gives its exit status."""
+def fuzz(url: str, secret: str, *, seconds: int, folder: str) -> int:
+    """Run schemathesis, which writes its cache into a folder; gives its exit status."""
     program = Path(sys.executable).with_name("schemathesis")
-    settings = Path(__file__).with_suffix(".toml")
+    settings = Path(__file__).resolve().with_suffix(".toml")
     command = [str(program), "--config-file", str(settings), "run", f"{url}/openapi.json",
                "--max-time", str(seconds), "--mode", "all", "--seed", "0",
                "--continue-on-failure", "--request-timeout", "60",
                "--header", f"Authorization: Bearer {secret}"]  # fmt: skip
-    here = Path(__file__).parent
+    here = Path(__file__).resolve().parent
     environment = {
         **os.environ,
         "SCHEMATHESIS_HOOKS": "serve_fuzz_hooks",
         "PYTHONPATH": f"{here}:{os.environ.get('PYTHONPATH', '')}",
     }
-    return subprocess.run(command, env=environment, check=False).returncode
+    return subprocess.run(command, env=environment, cwd=folder, check=False).returncode
 
 
 if __name__ == "__main__":
