@@ -21,7 +21,7 @@ from tumorlens.study.datasets.registry import DATASETS
 from tumorlens.study.evaluation import figures
 from tumorlens.study.evaluation.intervals import with_intervals
 from tumorlens.study.phantom import write_phantoms
-from tumorlens.study.recipes import RECIPES
+from tumorlens.study.recipes import PRETRAININGS, RECIPES
 from tumorlens.study.splits import read_split
 
 COMMANDS = ("demo", "data list", "data fetch", "data index", "data phantoms", "audit", "explore",
@@ -182,7 +182,8 @@ def test_data_phantoms_draws_a_folder_that_can_be_indexed(run, tmp_path):
 def test_recipes_list_shows_every_recipe(run):
     ended = run("recipes", "list")
     assert ended.status == 0
-    assert [line.split()[0] for line in ended.out.splitlines()] == list(RECIPES)
+    listed = [line.split()[0] for line in ended.out.splitlines()]
+    assert listed == [*RECIPES, *PRETRAININGS]
 
 
 def test_recipes_show_shows_every_field(run):
@@ -461,7 +462,7 @@ def test_without_the_bench_a_command_of_it_names_the_extra(module, words, scans,
     assert "Traceback" not in found.stderr
     last = found.stderr.strip().splitlines()[-1]
     assert last.startswith(f"error: {module}")
-    assert last.endswith('is not installed. Install the bench: pip install "tumorlens[train]".')
+    assert last.endswith('is not installed. Install it: pip install "tumorlens[train]".')
 
 
 def test_prediction_needs_nothing_of_the_bench(three, bundle, tmp_path):

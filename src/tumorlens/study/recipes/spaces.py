@@ -61,6 +61,7 @@ HEAD: Space = {
     "options.dropout": Range(0.0, 0.6),
     "options.dense": Choices(((), (64,), (128,), (256,), (256, 100))),
 }
+HEAD_OF_OURS: Space = {name: row for name, row in HEAD.items() if name != "options.dense"}
 FINE: Space = {"learning_rate": Range(1e-5, 1e-3, log=True)}  # of the last blocks, after the head
 DROPOUT: Space = {"options.dropout": Range(0.0, 0.6)}
 NETWORKS: Mapping[str, Space] = {
@@ -82,7 +83,8 @@ NETWORKS: Mapping[str, Space] = {
 def space_of(recipe: Recipe) -> Space:
     """Give the space stated for a recipe, by its network and by what of it learns."""
     if recipe.head_epochs:
-        return {**HEAD, **FINE} if recipe.epochs else HEAD
+        head = HEAD if recipe.network not in NETWORKS else HEAD_OF_OURS
+        return {**head, **FINE} if recipe.epochs else head
     space = {**SCRATCH, **NETWORKS.get(recipe.network, DROPOUT)}
     return space if recipe.weights == NO_WEIGHTS else {**space, **FINE}
 

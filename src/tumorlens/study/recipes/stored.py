@@ -9,7 +9,7 @@ from tumorlens.errors import TrainingError
 from tumorlens.study.recipes.recipe import Recipe
 from tumorlens.writing import replacing
 
-KINDS = {str: (str,), int: (int,), float: (int, float)}  # of a field; what else is a mapping
+KINDS = {str: (str,), bool: (bool,), int: (int,), float: (int, float)}  # else a mapping
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
@@ -50,6 +50,7 @@ def check_kind(path: Path, name: str, value: Any) -> None:
     """Raise TrainingError where a value from a file is not of the kind its field has."""
     [kind] = [field.type for field in fields(Recipe) if field.name == name]
     allowed = KINDS.get(kind, (dict,))
-    if isinstance(value, bool) or not isinstance(value, allowed):
+    is_wrong_truth = isinstance(value, bool) and bool not in allowed  # to Python also a number
+    if is_wrong_truth or not isinstance(value, allowed):
         fix = f"It has to be {' or '.join(found.__name__ for found in allowed)}."
         raise TrainingError(path, f"has {value!r} for {name}", fix)
