@@ -88,3 +88,5 @@ def settle(page: Page) -> None:
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
     page.wait_for_timeout(250)
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+    # What a rerun left behind is faded, and fails any check of contrast.
+    page.wait_for_function("!document.querySelector('[data-stale=true]')")
