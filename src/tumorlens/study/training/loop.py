@@ -66,7 +66,11 @@ class Learner:
 
     network: keras.Model  # logits of scans
     graph: keras.Model  # the same, with activation maps where the recipe judges them
-    grid: int  # side of the activation maps
+
+    @property
+    def grid(self) -> int:
+        """Side of the activation maps."""
+        return self.network.get_layer("features").output.shape[1]
 
 
 def compile_network(recipe: Recipe, *, atoms: int, steps: int) -> Learner:
@@ -89,7 +93,7 @@ def compile_network(recipe: Recipe, *, atoms: int, steps: int) -> Learner:
         graph = network
         graph.compile(optimizer, loss=SetLoss(), jit_compile=False)
     optimizer.build(graph.trainable_variables)
-    return Learner(network, graph, network.get_layer("features").output.shape[1])
+    return Learner(network, graph)
 
 
 def optimizer_of(recipe: Recipe, *, steps: int) -> keras.Optimizer:

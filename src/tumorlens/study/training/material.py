@@ -35,12 +35,10 @@ def training_set(part: Part, recipe: Recipe, spec: InputSpec) -> TrainingSet:
 
 def _are_enough(part: Part, masks: Mapping[int, NDArray[np.bool_]]) -> bool:
     """Tell whether enough tumors are marked; else a changed picture would be a healthy one."""
-    tumors = [name for name in part.names if labels.modality_of(name) != "ct" and _is_tumor(name)]
+    tumors = [
+        name for name in part.names if labels.modality_of(name) != "ct" and labels.is_tumor(name)
+    ]
     return len(masks) >= LEAST_MARKED * len(tumors) and len(masks) > 0
-
-
-def _is_tumor(name: str) -> bool:
-    return all(not atom.endswith("_healthy") for atom in labels.LABELS[name])
 
 
 def _marked_copies(

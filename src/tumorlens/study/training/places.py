@@ -53,7 +53,7 @@ def find_places(
     """
     rows = np.full(len(names), Places.UNKNOWN, np.int64)
     for position, name in enumerate(names):
-        if labels.modality_of(name) == "mri" and labels.LABELS[name] == {"mri_healthy"}:
+        if name == "mri_healthy":
             rows[position] = Places.NONE
     side = images.shape[1] if len(images) else 0
     packed = np.zeros((len(masks), side, (side + 7) // 8), np.uint8)
@@ -100,8 +100,11 @@ def _marked(images: NDArray[np.uint8], places: Places, position: int) -> Marked:
 
 def _healthy(label: NDArray[np.float32]) -> NDArray[np.float32]:
     """Give the label of the same modality without a tumor."""
-    modality = next(a for a, on in zip(labels.ATOMS, label, strict=True) if on).split("_")[0]
-    return labels.label_mask([f"{modality}_healthy"])[0]
+    return labels.label_mask(["ct_healthy" if _is_ct(label) else "mri_healthy"])[0]
+
+
+def _is_ct(label: NDArray[np.float32]) -> bool:
+    return bool(labels.modality_probability(label, "ct") > 0)
 
 
 def _donor(label_masks: NDArray[np.float32], places: Places, position: int, rng: Rng) -> int | None:
@@ -109,8 +112,8 @@ def _donor(label_masks: NDArray[np.float32], places: Places, position: int, rng:
     if not len(places.donors):
         return None
     offered = rng.choice(places.donors, min(_OFFERED, len(places.donors)), replace=False).tolist()
-    is_ct = label_masks[position][:2].any()
-    offered = [index for index in offered if label_masks[index][:2].any() == is_ct]
+    is_ct = _is_ct(label_masks[position])
+    offered = [index for index in offered if _is_ct(label_masks[index]) == is_ct]
     if not offered:
         return None
     likeness = places.thumbnails[offered] @ places.thumbnails[position]
