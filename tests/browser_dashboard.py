@@ -14,7 +14,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-PATIENCE = 60_000  # milliseconds that a page may take on a busy machine
+PATIENCE = 120_000  # milliseconds that a page may take on a busy machine
 
 
 @dataclass(frozen=True)

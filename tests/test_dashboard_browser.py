@@ -13,8 +13,8 @@ import pytest
 from stored_study import copy_study
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
-from browser_dashboard import CHROMIUM, Running, chromium, dashboard, open_page, settle
-from playwright.sync_api import Browser, Page, expect
+from browser_dashboard import CHROMIUM, PATIENCE, Running, chromium, dashboard, open_page, settle
+from playwright.sync_api import Browser, Page, TimeoutError, expect
 
 from tumorlens.services.dashboard.frame import PAGES
 from tumorlens.services.dashboard.readings import EXAMPLES
@@ -72,24 +72,37 @@ def drop(page: Page, *paths: Path) -> None:
     page.set_input_files("[data-testid=stFileUploaderDropzoneInput]", [str(p) for p in paths])
 
 
+def see(page: Page, text: str) -> None:
+    """Wait for words, and until nothing of the run before stands beside them."""
+    expect(page.get_by_text(text).first).to_be_visible()
+    settle(page)
+
+
 def table_of(data: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"))))
 
 
 def download(page: Page, name: str) -> bytes:
-    with page.expect_download() as found:
-        page.get_by_role("button", name=name).click()
-    return Path(found.value.path()).read_bytes()
+    """Take a file home; a click that met a page still moving is made again, as a reader would."""
+    button = page.get_by_role("button", name=name)
+    for _ in range(4):
+        settle(page)
+        try:
+            with page.expect_download(timeout=PATIENCE / 4) as found:
+                button.click()
+        except TimeoutError:
+            continue
+        return Path(found.value.path()).read_bytes()
+    raise AssertionError(f"{name}: no file came after four clicks")
 
 
 def test_a_reader_goes_from_a_scan_to_an_answer_a_review_and_the_files(page):
     drop(page, EXAMPLES / "phantom_mri_meningioma.png")
-    expect(page.get_by_text("1 of 1")).to_be_visible()
-    expect(page.get_by_text("Where the evidence stood")).to_be_visible()
+    see(page, "1 of 1")
+    see(page, "Where the evidence stood")
     expect(page.locator("[data-testid=stImage] img")).to_have_count(3)
-    settle(page)
     page.keyboard.press("a")
-    expect(page.get_by_text("You agreed")).to_be_visible()
+    see(page, "You agreed")
 
     from pypdf import PdfReader
 
@@ -111,11 +124,11 @@ def test_a_reader_goes_from_a_scan_to_an_answer_a_review_and_the_files(page):
 
 def test_a_history_is_there_after_a_reload_and_not_in_another_browser(page, browser, running):
     drop(page, EXAMPLES / "phantom_ct_tumor.png")
-    expect(page.get_by_text("1 of 1")).to_be_visible()
+    see(page, "1 of 1")
     other = browser.new_context(locale="en-US").new_page()
     open_page(other, running.url)
     drop(other, EXAMPLES / "phantom_ct_healthy.png")
-    expect(other.get_by_text("1 of 1")).to_be_visible()
+    see(other, "1 of 1")
     for opened, own in ((page, "phantom_ct_tumor.png"), (other, "phantom_ct_healthy.png")):
         open_page(opened, running.url)
         opened.get_by_text("History of this browser").click()
@@ -132,10 +145,10 @@ def test_fifty_files_with_a_bad_one_are_all_answered_and_none_stays(
     bad = tmp_path / "words.png"
     bad.write_text("no picture", encoding="utf-8")
     drop(page, *phantoms, bad)
-    expect(page.get_by_text("1 of 51")).to_be_visible()
-    expect(page.get_by_text("Queue: 51")).to_be_visible()
+    see(page, "1 of 51")
+    see(page, "Queue: 51")
     page.get_by_text("words.png").first.click()
-    expect(page.get_by_text("is not a PNG")).to_be_visible()
+    see(page, "is not a PNG")
     text = urllib.request.urlopen(f"{running.url}/_stcore/metrics").read().decode()
     held = [
         line
@@ -149,13 +162,13 @@ def test_a_file_above_the_cap_is_refused_with_words(page, tmp_path):
     path = tmp_path / "large.png"
     path.write_bytes(b"\x89PNG" + bytes(LARGE))
     drop(page, path)
-    expect(page.get_by_text("20.0MB")).to_be_visible()
-    expect(page.get_by_text("1 of 6")).to_be_visible()
+    see(page, "20.0MB")
+    see(page, "1 of 6")
 
 
 def test_a_scan_leaves_nothing_on_the_disk_of_the_server(page, running, phantoms):
     drop(page, phantoms[0])
-    expect(page.get_by_text("1 of 1")).to_be_visible()
+    see(page, "1 of 1")
     marker = phantoms[0].read_bytes()[60:160]
     files = [path for path in running.home.rglob("*") if path.is_file()]
     assert files

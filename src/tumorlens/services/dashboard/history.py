@@ -85,16 +85,17 @@ def show(say: Say) -> None:
         if not newest:
             st.markdown(say("history.empty"))
             return
-        st.dataframe(
-            [_shown(row, review, names, say) for row, review in _reviewed(newest)],
-            hide_index=True,
-        )
         st.download_button(
             say("history.csv"),
             lambda: history_csv(_all_reviewed(iter_predictions(store, selection)), names),
             file_name="tumorlens-history.csv", mime="text/csv", key="history-csv",
             icon=":material/download:", on_click="ignore",
         )  # fmt: skip
+        # Below the button, which would else move away while the table is being drawn.
+        st.dataframe(
+            [_shown(row, review, names, say) for row, review in _reviewed(newest)],
+            hide_index=True,
+        )
 
 
 def history_csv(

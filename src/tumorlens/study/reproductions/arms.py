@@ -61,7 +61,7 @@ SOURCES: Mapping[str, Source] = {
             recipe="default",
             changes={"name": "source", "side": 112, "train_side": 96, "epochs": 30,
                      "summary": "the default network at 96 px on other sets, to start from"},
-            epochs_run=16,
+            epochs_run=30,
         ),
     )
 }  # fmt: skip
@@ -81,7 +81,7 @@ _BOHAJU_ARMS = (
     Arm("bohaju-cnn-grouped", _BOHAJU, MENDED, "grouped", _BOHAJU,
         {"side": 80, "train_side": 80, "epochs": 6, **_FAST}),
     Arm("bohaju-ours-published", _BOHAJU, OURS, "published", "adapted",
-        {"epochs": 12, "batch": 32}, start="source"),
+        {"epochs": 30, "batch": 32}, start="source"),
     Arm("bohaju-shipped", _BOHAJU, OURS, SHIPPED, "default"),
 )  # fmt: skip
 _BR35H_ARMS = (
@@ -119,7 +119,7 @@ _MULTIMODAL_ARMS = (
     Arm("multimodal-xception-grouped", _XCEPTION, MENDED, "grouped", "mobilenet-frozen", _HEAD,
         stands_for="Xception"),
     Arm("multimodal-ours-published", _XCEPTION, OURS, "published", "default",
-        {"side": 112, "train_side": 96, "epochs": 20, "changed": 0.0, "evidence": 0.0,
+        {"side": 128, "train_side": 112, "epochs": 60, "changed": 0.0, "evidence": 0.0,
          "outsiders": 0}),
     Arm("multimodal-shipped", _XCEPTION, OURS, SHIPPED, "default"),
 )  # fmt: skip

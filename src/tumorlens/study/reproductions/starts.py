@@ -10,7 +10,7 @@ LEARNED_SETS = ("multimodal", "br35h")  # without their labels, train groups alo
 MEASURED_SET = "multimodal"
 SHARES, SEEDS = (5.0,), 3  # percent of its training groups
 PRETRAINED = "pretrained"
-_FEW = {"epochs": 10, "batch": 16, "learning_rate": 1e-3, "warmup_epochs": 1.0}
+_FEW = {"epochs": 30, "batch": 16, "learning_rate": 1e-3, "warmup_epochs": 1.0}
 
 
 @dataclass(frozen=True)
