@@ -7,20 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
-from numpy.typing import NDArray
 
-from tumorlens import labels
 from tumorlens.errors import TrainingError
-from tumorlens.models.bundle import Bundle, load_bundle
-from tumorlens.predictions.predictor import Predictor
-from tumorlens.records import Case, Prediction
-from tumorlens.settings import load_settings
-from tumorlens.study import splits
+from tumorlens.models.bundle import load_bundle
+from tumorlens.records import Case
 from tumorlens.study.audit.tables import read_groups
-from tumorlens.study.recipes import IMAGENET, REPRODUCTIONS, Recipe
+from tumorlens.study.recipes import REPRODUCTIONS
 from tumorlens.study.reproductions.arms import FOLDS, SHIPPED, SOURCES, Arm, Source
+from tumorlens.study.reproductions.asking import ask, backbone, train_into, write_answers
 from tumorlens.study.reproductions.bench import (
     ANSWERS_FILE,
     Bench,
@@ -29,15 +24,10 @@ from tumorlens.study.reproductions.bench import (
     split_of,
 )
 from tumorlens.study.reproductions.protocols import divide, held_out_sets, rows_asked
-from tumorlens.study.splits import Groups, Split
+from tumorlens.study.splits import Groups
 from tumorlens.study.training.folds import CrossJob, cross_validate
 from tumorlens.study.training.loop import HISTORY_FILE, Row, Watcher, read_history
-from tumorlens.study.training.run import Job, train
 from tumorlens.study.training.start import check_start
-from tumorlens.writing import replacing_table
-
-ANSWER = ("repeat", "fold", "case", "label", "group", "tumor_probability", "threshold")
-COLUMNS: tuple[str, ...] = (*ANSWER, *labels.ATOMS)
 
 
 def run_source(source: Source, bench: Bench, *, watcher: Watcher) -> Path:
@@ -51,7 +41,7 @@ def run_source(source: Source, bench: Bench, *, watcher: Watcher) -> Path:
         split = split_of(out, cases, parts, groups)
         with contextlib.suppress(StopIteration):
             until = _Until(watcher, source.epochs_run)
-            _train(learned, split, source.made, out, bench, watcher=until)
+            train_into(learned, split, source.made, out, bench, watcher=until)
     return out
 
 
@@ -80,7 +70,7 @@ def run_arm(arm: Arm, bench: Bench, *, watcher: Watcher) -> list[dict[str, str]]
         cases = read_sets(bench, (REPRODUCTIONS[arm.system].data_set,))
         groups = read_groups(bench.audit, cases)
         run = {FOLDS: _run_folds, SHIPPED: _ask_shipped}.get(arm.protocol, _run_once)
-        _write(run(arm, cases, groups, bench, watcher=watcher), out / ANSWERS_FILE)
+        write_answers(run(arm, cases, groups, bench, watcher=watcher), out / ANSWERS_FILE)
     return read_answers(out)
 
 
@@ -89,7 +79,7 @@ def _run_folds(
 ) -> list[dict[str, Any]]:
     job = CrossJob(
         recipe=arm.made, folds=5, repeats=arm.repeats, out=bench.runs / arm.name,
-        cache=bench.cache, weights=_weights(arm.made, bench),
+        cache=bench.cache, weights=backbone(arm.made, bench),
         start=_start(arm, cases, bench),
     )  # fmt: skip
     cross_validate(cases, groups, job, watcher=watcher, resume=True)
@@ -104,9 +94,9 @@ def _run_once(
     parts, known = divide(cases, groups, protocol=arm.protocol, joint=bench.joint)
     split = split_of(out, cases, parts, known)
     start = _start(arm, cases, bench)
-    _train(cases, split, arm.made, out, bench, watcher=watcher, start=start)
+    train_into(cases, split, arm.made, out, bench, watcher=watcher, start=start)
     tested = rows_asked(cases, [split.parts[case.key] for case in cases], protocol=arm.protocol)
-    return _ask(load_bundle(out / "bundle"), cases, groups, tested)
+    return ask(load_bundle(out / "bundle"), cases, groups, tested)
 
 
 def _ask_shipped(
@@ -123,37 +113,7 @@ def _ask_shipped(
         fix = "Give the split that it was trained on."
         raise TrainingError(bench.bundle, "was trained on another split", fix)
     tested = np.flatnonzero([joint.parts[case.key] == "test" for case in cases])
-    return _ask(bundle, cases, groups, tested)
-
-
-def _ask(
-    bundle: Bundle, cases: Sequence[Case], groups: Groups, tested: NDArray[np.int64]
-) -> list[dict[str, Any]]:
-    held = [cases[i] for i in tested.tolist()]
-    found = Predictor(bundle, load_settings()).predict([case.path for case in held])
-    return [
-        _row(case, p, group=f"g{groups.groups[i]:05d}")
-        for case, p, i in zip(held, found, tested.tolist(), strict=True)
-        if not p.error
-    ]
-
-
-def _train(
-    cases: Sequence[Case],
-    split: Split,
-    recipe: Recipe,
-    out: Path,
-    bench: Bench,
-    *,
-    watcher: Watcher,
-    start: Path | None = None,
-) -> None:
-    keras.backend.clear_session()
-    job = Job(
-        recipe, split, out, bench.cache, out.name, weights=_weights(recipe, bench), start=start
-    )
-    parted = splits.apply_split(cases, split, allow_leaks=True)  # faults are left in on purpose
-    train(parted, job, watcher=watcher, resume=True)
+    return ask(bundle, cases, groups, tested)
 
 
 def _start(arm: Arm, cases: Sequence[Case], bench: Bench) -> Path | None:
@@ -165,23 +125,3 @@ def _start(arm: Arm, cases: Sequence[Case], bench: Bench) -> Path | None:
     groups = {case.key: str(number) for case, number in zip(together, numbers, strict=True)}
     check_start(bench.runs / arm.start, groups, [case.key for case in cases])
     return bench.runs / arm.start
-
-
-def _weights(recipe: Recipe, bench: Bench) -> str:
-    return bench.weights if recipe.weights == IMAGENET else ""
-
-
-def _row(case: Case, prediction: Prediction, *, group: str) -> dict[str, Any]:
-    return {
-        "repeat": "1", "fold": "1", "case": case.key, "label": case.label, "group": group,
-        "tumor_probability": f"{prediction.tumor_probability:.9g}",
-        "threshold": f"{prediction.threshold:.9g}",
-        **{atom: f"{value:.6g}" for atom, value in prediction.atoms.items()},
-    }  # fmt: skip
-
-
-def _write(rows: Sequence[dict[str, Any]], out: Path) -> None:
-    with replacing_table(out) as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", restval="")
-        writer.writeheader()
-        writer.writerows(rows)

@@ -68,9 +68,14 @@ def change(scan: Marked, donor: Marked | None, rng: Rng) -> Changed | None:
 
 
 def reflect_half(scan: Marked, rng: Rng) -> Changed | None:
-    """Put the mirror image of one half in the place of the other."""
+    """Put the mirror image of one half, drawn, in the place of the other."""
+    return reflected_half(scan, left=rng.random() < 0.5)
+
+
+def reflected_half(scan: Marked, *, left: bool) -> Changed | None:
+    """Put the mirror image of the right half in the place of the left one, or the other way."""
     alpha = scan.midline.left_half(len(scan.image))
-    return _blend_reflection(scan, alpha if rng.random() < 0.5 else 1 - alpha)
+    return _blend_reflection(scan, alpha if left else 1 - alpha)
 
 
 def reflect_spot(scan: Marked, rng: Rng) -> Changed | None:

@@ -1,0 +1,144 @@
+"""Leave one source out: train without it, with and without what the recipe adds, then ask it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens import labels
+from tumorlens.models.bundle import load_bundle
+from tumorlens.study.audit.tables import read_groups
+from tumorlens.study.evaluation.detection import areas
+from tumorlens.study.evaluation.intervals import bootstrap
+from tumorlens.study.recipes import Recipe, find_recipe
+from tumorlens.study.reproductions.asking import ask, train_into, write_answers
+from tumorlens.study.reproductions.bench import (
+    ANSWERS_FILE,
+    Bench,
+    read_answers,
+    read_sets,
+    split_of,
+)
+from tumorlens.study.reproductions.figures import Row
+from tumorlens.study.reproductions.protocols import held_out_sets
+from tumorlens.study.training.loop import Watcher
+
+SETS = ("multimodal", "br35h", "navoneel", "bohaju", "figshare")
+# Nearly all of navoneel is also in br35h, so the two are one source.
+SOURCES: Mapping[str, tuple[str, ...]] = {
+    "bohaju": ("bohaju",),
+    "br35h": ("br35h", "navoneel"),
+}
+PLAIN, WHOLE = "plain", "whole"
+# Two busy cores afford no more; both kinds get the same.
+_BUDGET = {"side": 112, "train_side": 96, "epochs": 12}
+STEPS = 100  # of an epoch
+_WITHOUT = {"changed": 0.0, "evidence": 0.0, "outsiders": 0}
+KINDS: Mapping[str, Mapping[str, Any]] = {PLAIN: _WITHOUT, WHOLE: {}}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One network that never saw one source."""
+
+    source: str
+    kind: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"without-{self.source}-{self.kind}-{self.seed}"
+
+    @property
+    def recipe(self) -> Recipe:
+        """The default recipe at what is afforded here, whole or plain."""
+        changes = {**_BUDGET, **KINDS[self.kind], "seed": self.seed, "name": self.name}
+        return replace(find_recipe("default"), **changes)
+
+
+def all_trials(seeds: int) -> list[Trial]:
+    """List the trials, both kinds of a source and seed side by side."""
+    return [
+        Trial(source, kind, seed) for seed in range(seeds) for source in SOURCES for kind in KINDS
+    ]
+
+
+def run_trial(trial: Trial, bench: Bench, *, watcher: Watcher) -> Path:
+    """Train without the source, and all that shares a group with it, then ask it; once.
+
+    One file of each of its pictures is asked.
+    """
+    out = bench.runs / trial.name
+    if not (out / ANSWERS_FILE).exists():
+        cases = read_sets(bench, SETS)
+        groups = read_groups(bench.audit, cases)
+        held = SOURCES[trial.source]
+        split = split_of(out, cases, held_out_sets(cases, groups, held=held), groups)
+        learned = [case for case in cases if case.dataset not in held]
+        train_into(learned, split, trial.recipe, out, bench, watcher=watcher, steps=STEPS)
+        inside = np.flatnonzero([case.dataset in held for case in cases])
+        asked = inside[np.unique(groups.pictures[inside], return_index=True)[1]]
+        write_answers(ask(load_bundle(out / "bundle"), cases, groups, asked), out / ANSWERS_FILE)
+    return out
+
+
+def left_out_figures(runs: Path) -> list[dict[str, Any]]:
+    """Give a row per source: the area under the ROC curve of both kinds, and their difference.
+
+    Of several seeds the mean, among those that both kinds have; intervals are of a bootstrap
+    over groups, the same resamples for both.
+    """
+    done = [trial for trial in all_trials(100) if (runs / trial.name / ANSWERS_FILE).exists()]
+    found = []
+    for source in SOURCES:
+        seeds = [
+            {trial.seed for trial in done if (trial.source, trial.kind) == (source, kind)}
+            for kind in KINDS
+        ]
+        both = sorted(set.intersection(*seeds))
+        if both:
+            found.append({"source": source, "seeds": len(both), **_compared(runs, source, both)})
+    return found
+
+
+def _compared(runs: Path, source: str, seeds: Sequence[int]) -> dict[str, Any]:
+    tables = {
+        kind: [read_answers(runs / Trial(source, kind, seed).name) for seed in seeds]
+        for kind in KINDS
+    }
+    first = tables[PLAIN][0]
+    truth = np.array([labels.is_tumor(row["label"]) for row in first], bool)
+    groups = np.array([row["group"] for row in first])
+    scores = {
+        kind: [_scores(rows, first) for rows in repeated] for kind, repeated in tables.items()
+    }
+
+    def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        means = {
+            kind: np.mean([areas(truth, one, weights)["auc"] for one in repeated], axis=0)
+            for kind, repeated in scores.items()
+        }
+        return {**means, "gain": means[WHOLE] - means[PLAIN]}
+
+    figures = {key: float(value) for key, value in bootstrap(statistics, groups).items()}
+    each = [
+        [float(areas(truth, one, np.ones((1, len(truth))))["auc"][0]) for one in scores[kind]]
+        for kind in KINDS
+    ]
+    return {
+        **figures,
+        "each_gain": [whole - plain for plain, whole in zip(*each, strict=True)],
+        "n": len(truth),
+        "n_tumor": int(truth.sum()),
+        "n_groups": len(np.unique(groups)),
+    }
+
+
+def _scores(rows: Sequence[Row], like: Sequence[Row]) -> NDArray[np.float64]:
+    """Give tumor probabilities in the order of another table of the same cases."""
+    found = {row["case"]: float(row["tumor_probability"]) for row in rows}
+    return np.array([found[row["case"]] for row in like])
