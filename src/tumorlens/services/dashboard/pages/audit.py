@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from tumorlens.services.dashboard import session
-from tumorlens.services.dashboard.pages.chooser import choose
+from tumorlens.services.dashboard.pages.chooser import open_page
 from tumorlens.services.dashboard.studies import read_picture
 from tumorlens.services.dashboard.texts import Say
 from tumorlens.services.dashboard.views.leaks import (
@@ -26,9 +26,7 @@ SHOWN_AS = {"leaks": st.warning, "clean": st.success, "none": st.info}
 def show() -> None:
     """Draw the page."""
     say = session.speech()
-    st.title(say("page.audit"), anchor=False)
-    st.markdown(say("audit.lead"))
-    chosen = choose("audit", say)
+    chosen = open_page("audit", "audit", say)
     if chosen is None:
         return
     path, record = chosen

@@ -13,7 +13,14 @@ from tumorlens.services.dashboard.texts import Say
 from tumorlens.services.dashboard.views.names import plain
 
 
-def choose(kind: str, say: Say) -> tuple[Path, dict[str, Any]] | None:
+def open_page(page: str, kind: str, say: Say) -> tuple[Path, dict[str, Any]] | None:
+    """Draw the head of a page, and let a reader choose the record that it shows."""
+    st.title(say(f"page.{page}"), anchor=False)
+    st.markdown(say(f"{page}.lead"))
+    return _choose(kind, say)
+
+
+def _choose(kind: str, say: Say) -> tuple[Path, dict[str, Any]] | None:
     """Let a reader choose a record; None, with words on how to make one, where there is none."""
     folders = session.load_shared().settings.study_folders
     found = find_records(folders, KINDS[kind].file)

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from tumorlens.services.dashboard import session
-from tumorlens.services.dashboard.pages.chooser import choose
+from tumorlens.services.dashboard.pages.chooser import open_page
 from tumorlens.services.dashboard.pages.explore_features import show_features
 from tumorlens.services.dashboard.studies import read_picture
 from tumorlens.services.dashboard.texts import Say
@@ -20,9 +20,7 @@ Record = Mapping[str, Any]
 def show() -> None:
     """Draw the page."""
     say = session.speech()
-    st.title(say("page.explore"), anchor=False)
-    st.markdown(say("explore.lead"))
-    chosen = choose("explore", say)
+    chosen = open_page("explore", "explore", say)
     if chosen is None:
         return
     path, record = chosen

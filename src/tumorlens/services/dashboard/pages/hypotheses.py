@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from tumorlens.services.dashboard import session
-from tumorlens.services.dashboard.pages.chooser import choose
+from tumorlens.services.dashboard.pages.chooser import open_page
 from tumorlens.services.dashboard.texts import Say, known
 from tumorlens.services.dashboard.views.verdicts import (
     BADGES,
@@ -20,9 +20,7 @@ from tumorlens.services.dashboard.views.verdicts import (
 def show() -> None:
     """Draw the page."""
     say = session.speech()
-    st.title(say("page.hypotheses"), anchor=False)
-    st.markdown(say("hypotheses.lead"))
-    chosen = choose("explore", say)
+    chosen = open_page("hypotheses", "explore", say)
     if chosen is None:
         return
     _, record = chosen

@@ -8,7 +8,7 @@ import streamlit as st
 
 from tumorlens.services.dashboard import session
 from tumorlens.services.dashboard.pages import performance_more, performance_threshold
-from tumorlens.services.dashboard.pages.chooser import choose
+from tumorlens.services.dashboard.pages.chooser import open_page
 from tumorlens.services.dashboard.texts import Say
 from tumorlens.services.dashboard.views.confusion import (
     class_matrix,
@@ -28,9 +28,7 @@ Record = Mapping[str, Any]
 def show() -> None:
     """Draw the page."""
     say = session.speech()
-    st.title(say("page.performance"), anchor=False)
-    st.markdown(say("performance.lead"))
-    chosen = choose("evaluation", say)
+    chosen = open_page("performance", "evaluation", say)
     if chosen is None:
         performance_more.show_learning(say)
         return
