@@ -79,7 +79,9 @@ def ask_scope(bundle: Any, bench: Any, folders: list[Path]) -> dict[str, Any]:
 
     if not folders:
         return {}
-    heads = [case.path for case in test_cases(bench, SETS)]
+    pictures = bench.joint.pictures
+    once = {pictures[case.key]: case.path for case in test_cases(bench, SETS)}
+    heads = list(once.values())
     inside = distances(heads, bundle, cache=bench.cache)
     found = {}
     for folder in folders:
