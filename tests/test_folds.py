@@ -99,7 +99,7 @@ def row(
 ) -> dict:
     """One row of predictions.csv."""
     return {
-        "repeat": str(repeat), "fold": str(fold), "case": f"c{number}", "label": label,
+        "repeat": str(repeat), "fold": str(fold), "case": f"set/c{number}", "label": label,
         "group": f"g{number}", "modality": label[: label.index("_")],
         "tumor_probability": str(score), "threshold": "0.5",
         "p_glioma": "0.2", "p_meningioma": "0.7", "p_pituitary": "0.1",
@@ -140,6 +140,17 @@ def test_the_type_is_judged_where_it_is_recorded_and_ct_answers_are_wrong():
     ]  # fmt: skip
     found = cross_figures(rows)["type"]
     assert (found["n"], found["accuracy"]) == (3, pytest.approx(1 / 3))
+
+
+def test_each_of_several_sets_has_figures_of_its_own():
+    own = [row(1, 0.9, label="mri_meningioma"), row(2, 0.9, label="mri_glioma")]
+    other = [row(3, 0.9, label="mri_meningioma", case="other/c3")]
+    assert cross_figures(own)["sets"] == {}
+    found = cross_figures([*own, *other])["sets"]
+    assert {name: part["type"]["accuracy"] for name, part in found.items()} == {
+        "set": 0.5,
+        "other": 1.0,
+    }
 
 
 def test_one_class_alone_gives_no_auc_and_no_specificity():

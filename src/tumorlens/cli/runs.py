@@ -122,6 +122,15 @@ def print_recipe(recipe: Any) -> None:
 
 def print_cross(figures: Mapping[str, Any]) -> None:
     """Print each figure of a cross-validation with its interval and its spread over folds."""
+    _print_answered(figures)
+    for name, found in figures["sets"].items():
+        console.print(f"of {name} alone:")
+        _print_answered(found)
+    if figures["unreadable"]:
+        console.print(f"{figures['unreadable']} scans could not be read: see predictions.csv")
+
+
+def _print_answered(figures: Mapping[str, Any]) -> None:
     for name, found in figures["detection"].items():
         console.print(f"{name:4} n={found['n']} ({found['n_groups']} groups)")
         for key in ("auc", "sensitivity", "specificity", "accuracy", "f1"):
@@ -129,8 +138,6 @@ def print_cross(figures: Mapping[str, Any]) -> None:
     if figures["type"]:
         console.print(f"type n={figures['type']['n']} ({figures['type']['n_groups']} groups)")
         _print_figure(figures["type"], "accuracy")
-    if figures["unreadable"]:
-        console.print(f"{figures['unreadable']} scans could not be read: see predictions.csv")
 
 
 def _print_figure(found: Mapping[str, Any], key: str) -> None:

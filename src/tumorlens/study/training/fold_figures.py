@@ -19,7 +19,7 @@ INTERVALS = "95 %, bootstrap over groups, 1000 resamples, seed 0; within a repea
 
 
 def cross_figures(rows: Sequence[Row]) -> dict[str, Any]:
-    """Give detection (all, CT, MRI) and type of out-of-fold rows.
+    """Give detection (all, CT, MRI) and type of out-of-fold rows, and of each set among several.
 
     A sensitivity uses the threshold of each row's own fold. A figure of several repeats is
     the mean of theirs, so that a case predicted five times does not count as five. Raises
@@ -29,19 +29,34 @@ def cross_figures(rows: Sequence[Row]) -> dict[str, Any]:
     if not answered:
         fact, fix = "could read none of the scans held out", "Look into predictions.csv."
         raise TrainingError("cross-validation", fact, fix)
-    modality = np.array([labels.modality_of(r["label"]) or r["modality"] for r in answered])
-    parts = {"all": np.ones(len(answered), bool)}
-    parts |= {name: modality == name for name in labels.MODALITIES if (modality == name).any()}
     return {
         "n": len({row["case"] for row in rows}),
         "unreadable": len({row["case"] for row in rows if row["error"]}),
         "intervals": INTERVALS,
+        **_answered(answered),
+        "sets": {name: _answered(part) for name, part in _by_set(answered).items()},
+    }
+
+
+def _answered(rows: Sequence[Row]) -> dict[str, Any]:
+    modality = np.array([labels.modality_of(r["label"]) or r["modality"] for r in rows])
+    parts = {"all": np.ones(len(rows), bool)}
+    parts |= {name: modality == name for name in labels.MODALITIES if (modality == name).any()}
+    return {
         "detection": {
-            name: _summary([answered[i] for i in np.flatnonzero(part)], _detection)
+            name: _summary([rows[i] for i in np.flatnonzero(part)], _detection)
             for name, part in parts.items()
         },
-        "type": _typed(answered),
+        "type": _typed(rows),
     }
+
+
+def _by_set(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Part rows by the data set that stands in front of their keys; nothing where it is one."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row["case"].partition("/")[0], []).append(row)
+    return found if len(found) > 1 else {}
 
 
 def _typed(rows: Sequence[Row]) -> dict[str, Any] | None:
