@@ -44,7 +44,7 @@ def _answered(rows: Sequence[Row]) -> dict[str, Any]:
     parts |= {name: modality == name for name in labels.MODALITIES if (modality == name).any()}
     return {
         "detection": {
-            name: _summary([rows[i] for i in np.flatnonzero(part)], _detection)
+            name: _summary([rows[i] for i in np.flatnonzero(part).tolist()], _detection)
             for name, part in parts.items()
         },
         "type": _typed(rows),
