@@ -37,7 +37,7 @@ def run_start(name: str, bench: Bench) -> Mapping[str, Any]:
     start, pretrained = STARTS[name], bench.runs / PRETRAINED
     split = splits.read_split(pretrained / "split.csv")
     if start.is_pretrained:
-        held = [key for key, part in split.parts.items() if part != "train"]
+        held = [key for key, part in split.parts.items() if part == "test"]
         check_start(pretrained, split.groups, held)
     job = SizeJob(
         start.made, split, bench.runs / name, bench.cache, shares=SHARES, seeds=SEEDS,
