@@ -174,6 +174,37 @@ def test_many_answers_share_one_transaction(store: Store, monkeypatch: pytest.Mo
     assert len(groups) <= 3
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger that waits for others longer than any test does."""
+    monkeypatch.setattr(ledger_module, "GATHER_SECONDS", 60.0)
+
+
+@pytest.mark.usefixtures("patient")
+def test_an_answer_waits_for_another_that_is_in_work(store: Store):
+    groups: list[int] = []
+    ledger = Ledger(store, in_work=lambda: 2, on_commit=lambda count, _: groups.append(count))
+    first = ledger.submit(new())
+    wait([first], timeout=0.2)
+    assert not first.done()
+    wait([first, ledger.submit(new())], timeout=10)
+    ledger.close()
+    assert groups == [2]
+
+
+@pytest.mark.usefixtures("patient")
+def test_an_answer_that_is_alone_is_written_at_once(store: Store):
+    assert Ledger(store, in_work=lambda: 1).submit(new()).result(timeout=10)
+
+
+@pytest.mark.usefixtures("patient")
+def test_what_waits_for_others_is_written_when_the_service_stops(store: Store):
+    ledger = Ledger(store, in_work=lambda: 9)
+    promised = ledger.submit(new())
+    ledger.close()
+    assert promised.result(timeout=0)
+
+
 def test_one_row_that_cannot_be_written_does_not_take_the_others_with_it(store: Store):
     bad = new(answer=Prediction("bad", tumor_probability=float("nan")))
     ledger = Ledger(store)

@@ -1,8 +1,10 @@
 """From uploaded bytes to an answer that is on the disk; runs in a worker thread."""
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from tumorlens.errors import ImageError
@@ -67,6 +69,16 @@ def answer(service: Service, received: Received, *, reader: str, source: str) ->
         timings=timings,
         keep=service.settings.keep_images,
     )
+
+
+def promise(service: Service, new: Sequence[NewPrediction]) -> list[Future[str]]:
+    """Hand answers to the ledger; by the worker that has them, while the event loop is busy."""
+    return [service.ledger.submit(item) for item in new]
+
+
+async def written(promises: Sequence[Future[str]]) -> None:
+    """Wait until answers are on the disk; raises the StoreError of one that is not."""
+    await asyncio.gather(*map(asyncio.wrap_future, promises))
 
 
 def unusable(service: Service, received: Received) -> Prediction:

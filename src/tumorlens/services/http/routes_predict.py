@@ -1,8 +1,8 @@
 """POST /v1/predict: scans in, answers out, each on the disk before it is given."""
 
-import asyncio
 import json
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -42,23 +42,22 @@ async def predict(
     service, caller = service_of(request), caller_of(request, "predict")
     body, kind = request.scope["state"].get("body", b""), request.headers.get("content-type", "")
 
-    def work() -> tuple[list[Received], list[NewPrediction]]:
+    def work() -> tuple[list[Received], list[NewPrediction], list[Future[str]]]:
         form = read_form(body, kind, most_files=MOST_AT_ONCE)
         refuse_fields(form.fields)
         received = answering.receive(service, form.files)
         refuse_if_none_is_usable(received)
         usable = [item for item in received if item.scan is not None]
-        return received, [
-            answering.answer(service, item, reader=caller.id, source="http") for item in usable
-        ]
+        new = [answering.answer(service, item, reader=caller.id, source="http") for item in usable]
+        return received, new, answering.promise(service, new)
 
     def write() -> bytes:
         results = _results(service, received, new, heatmap=heatmap, report=report)
         return json.dumps({"request_id": request.state.request_id, "results": results}).encode()
 
     with service.pool.place():
-        received, new = await service.pool.run(work)
-        await asyncio.gather(*(asyncio.wrap_future(service.ledger.submit(item)) for item in new))
+        received, new, promises = await service.pool.run(work)
+        await answering.written(promises)
         is_light = not heatmap and report is None
         content = write() if is_light else await service.pool.run(write)
     return Response(content, media_type="application/json")

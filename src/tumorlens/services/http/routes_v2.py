@@ -3,10 +3,10 @@
 The input is `image`, BYTES [n]: whole image files, as bytes (binary data extension) or in base64.
 """
 
-import asyncio
 import json
 import re
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -38,6 +38,7 @@ router = APIRouter(tags=["v2"])
 
 
 @router.get("/v2", dependencies=KEYS)
+@router.get("/v2/", dependencies=KEYS, include_in_schema=False)  # the protocol names it both ways
 def server(request: Request) -> dict[str, Any]:
     """Describe the server."""
     return {"name": MODEL, "version": __version__, "extensions": ["binary_tensor_data"]}
@@ -98,17 +99,18 @@ async def infer(request: Request, name: str, version: str | None = None) -> Resp
 
     check_outputs(asked, service.predictor.bundle.atoms)
 
-    def work() -> list[NewPrediction]:
+    def work() -> tuple[list[NewPrediction], list[Future[str]]]:
         images = read_images(asked, binary, most=MOST_AT_ONCE)
         received = answering.receive(service, [Upload("", image) for image in images])
         for item in received:
             if item.error is not None:
                 raise item.error
-        return [answering.answer(service, item, reader=caller.id, source="v2") for item in received]
+        new = [answering.answer(service, item, reader=caller.id, source="v2") for item in received]
+        return new, answering.promise(service, new)
 
     with service.pool.place():
-        new = await service.pool.run(work)
-        await asyncio.gather(*(asyncio.wrap_future(service.ledger.submit(item)) for item in new))
+        new, promises = await service.pool.run(work)
+        await answering.written(promises)
     return _response(service, asked, new)
 
 

@@ -100,6 +100,16 @@ class GuardedProtocol(H11Protocol):
             self.transport.abort()
 
 
+class SettledServer(uvicorn.Server):
+    """A server that has its collector pass over what was loaded at its start."""
+
+    async def startup(self, *given: Any, **named: Any) -> None:
+        """Start, then spare every later collection the walk over it, 30 ms of standstill each."""
+        await super().startup(*given, **named)
+        gc.collect()
+        gc.freeze()
+
+
 def return_memory() -> None:
     """Have glibc give large blocks back when they are freed, and share arenas among threads.
 
@@ -141,5 +151,4 @@ def serve(settings: Settings, *, host: str, port: int, needs_keys: bool) -> None
         h11_max_incomplete_event_size=MOST_HEADER_BYTES + MOST_ADDRESS_BYTES,
         proxy_headers=False,
     )
-    gc.freeze()
-    uvicorn.Server(config).run()
+    SettledServer(config).run()

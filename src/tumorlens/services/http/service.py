@@ -43,7 +43,7 @@ def start_service(settings: Settings, metrics: Metrics, *, needs_keys: bool) -> 
     pool = WorkPool(workers=settings.worker_count, queue=settings.queue)
     gate = Gate(store, needs_keys=needs_keys, per_minute=settings.requests_per_minute)
     runner = BatchRunner(predictor, store, pool, settings=settings)
-    ledger = Ledger(store, on_commit=metrics.committed)
+    ledger = Ledger(store, in_work=lambda: pool.taken, on_commit=metrics.committed)
     metrics.watch(pool)
     log(
         "started",

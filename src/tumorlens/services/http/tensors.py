@@ -17,6 +17,7 @@ from tumorlens.services.store.history import NewPrediction
 
 INPUT = "image"
 _NAN = float("nan")
+_NAN_IN_JSON = "NaN"  # JSON has no such number: the text that protocol buffers write for it
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def write_outputs(
             tensor["parameters"] = {"binary_data_size": len(data)}
             binary += data
         else:
-            tensor["data"] = values
+            tensor["data"] = [_NAN_IN_JSON if value is None else value for value in values]
         tensors.append(tensor)
     return tensors, binary
 

@@ -1,7 +1,8 @@
 """Group commits: what several threads write at one moment goes to the disk in one transaction.
 
 A promise is kept only when its transaction is on the disk, so an answer that was acknowledged is
-there after a kill; and because many answers share one wait for the disk, that costs little.
+there after a kill; and because many answers share one wait for the disk, that costs little. An
+answer that comes alone is written at once; while others are in work it waits a moment for them.
 """
 
 import queue
@@ -15,6 +16,7 @@ from tumorlens.services.store.database import Store, is_passing
 from tumorlens.services.store.history import NewPrediction, save_predictions
 
 MOST_IN_A_GROUP = 256
+GATHER_SECONDS = 0.008  # that an answer waits for others: less than one more scan takes
 PAUSE_SECONDS = (0.05, 1.0)  # between tries, doubled up to the second
 _Waiting = tuple[NewPrediction, Future[str]]
 
@@ -27,9 +29,11 @@ class Ledger:
         store: Store,
         *,
         patience_seconds: float = 20.0,
+        in_work: Callable[[], int] = lambda: 0,
         on_commit: Callable[[int, float], None] = lambda count, seconds: None,
     ) -> None:
-        self._store, self._patience, self._on_commit = store, patience_seconds, on_commit
+        self._store, self._patience = store, patience_seconds
+        self._in_work, self._on_commit = in_work, on_commit
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
         self._thread.start()
@@ -48,14 +52,21 @@ class Ledger:
     def _work(self) -> None:
         is_open = True
         while is_open:
-            group = [self._waiting.get()]
-            while len(group) < MOST_IN_A_GROUP and group[-1] is not None:
-                try:
-                    group.append(self._waiting.get_nowait())
-                except queue.Empty:
-                    break
+            group = self._gather()
             is_open = group[-1] is not None
             self._settle([item for item in group if item is not None])
+
+    def _gather(self) -> list[_Waiting | None]:
+        """Take what waits, and what comes within a moment while more is in work; None ends it."""
+        group = [self._waiting.get()]
+        end = time.monotonic() + GATHER_SECONDS
+        while group[-1] is not None and len(group) < MOST_IN_A_GROUP:
+            seconds = end - time.monotonic() if len(group) < self._in_work() else 0.0
+            try:
+                group.append(self._waiting.get(timeout=max(0.0, seconds)))
+            except queue.Empty:
+                break
+        return group
 
     def _settle(self, group: Sequence[_Waiting]) -> None:
         if not group:
