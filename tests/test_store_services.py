@@ -205,6 +205,13 @@ def test_what_waits_for_others_is_written_when_the_service_stops(store: Store):
     assert promised.result(timeout=0)
 
 
+def test_a_promise_is_not_taken_back(store: Store):
+    ledger = Ledger(store)
+    promised = ledger.submit(new())
+    assert not promised.cancel()
+    assert promised.result(timeout=10)
+
+
 def test_one_row_that_cannot_be_written_does_not_take_the_others_with_it(store: Store):
     bad = new(answer=Prediction("bad", tumor_probability=float("nan")))
     ledger = Ledger(store)

@@ -16,7 +16,7 @@ from tumorlens.services.store.database import Store, is_passing
 from tumorlens.services.store.history import NewPrediction, save_predictions
 
 MOST_IN_A_GROUP = 256
-GATHER_SECONDS = 0.008  # that an answer waits for others: less than one more scan takes
+GATHER_SECONDS = 0.008  # that an answer waits for others: about what one more scan takes
 PAUSE_SECONDS = (0.05, 1.0)  # between tries, doubled up to the second
 _Waiting = tuple[NewPrediction, Future[str]]
 
@@ -41,6 +41,7 @@ class Ledger:
     def submit(self, new: NewPrediction) -> Future[str]:
         """Promise to write; the future gives the id once it is on the disk, or a StoreError."""
         future: Future[str] = Future()
+        future.set_running_or_notify_cancel()  # a request that is broken off takes nothing back
         self._waiting.put((new, future))
         return future
 
