@@ -209,6 +209,12 @@ def test_a_form_that_cannot_be_read_is_a_problem(
     assert 400 <= response.status_code < 500
 
 
+@pytest.mark.parametrize("path", ["/v1/predict", "/v1/predict/batch"])
+def test_a_scan_under_another_name_than_the_one_described_is_refused(client: TestClient, path: str):
+    response = client.post(path, files=[("files", ("slice.png", SCAN, "image/png"))])
+    assert (response.status_code, response.json()["type"]) == (400, "/docs#bad-form")
+
+
 def test_ten_thousand_parts_are_refused(tmp_path: Path, tiny_bundle: Bundle):
     part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nx\r\n'
     with serving(tmp_path, tiny_bundle) as client:

@@ -83,7 +83,7 @@ class _Reader:
     def part_end(self) -> None:
         name = self.disposition[b"name"].decode(errors="replace")
         if b"filename" in self.disposition:
-            if name not in ("file", "files"):
+            if name != "file":
                 raise Refusal("bad-form", 'Files are sent under the name "file".')
             sent = self.disposition[b"filename"].decode(errors="replace")
             self.files.append(Upload(sent, bytes(self.data)))
