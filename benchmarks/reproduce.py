@@ -100,6 +100,7 @@ def page_of(arguments: argparse.Namespace) -> str:
         sections.starts_section(curves, epochs_of(runs / PRETRAINED)),
         sections.augmentation_section(trials),
         sections.cache_section(speed),
+        sections.SHORT,
         sections.not_run_section(),
         COMMAND,
     ])  # fmt: skip
