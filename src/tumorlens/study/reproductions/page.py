@@ -70,7 +70,7 @@ def _aims(answers: Answers) -> str:
 def _system(name: str, found: Reproduction, answers: Answers) -> str:
     arms = [arm for arm in ARMS if arm.system == name]
     typed = found.data_set == "multimodal"
-    head = ["", "network", "split", "left in, shortened", "threshold", *_columns(typed)]
+    head = ["", "network", "split", "left in, changed", "threshold", *_columns(typed)]
     published = ["published", found.original, found.split, "", "", found.published]
     rows = [[*published, *[""] * (len(head) - len(published))]]
     rows += [
@@ -130,8 +130,9 @@ def _remarks(arm: Arm) -> str:
     told = list(arm.faults)
     for name, text in SHORTENED.items():
         full, used = getattr(whole, name), getattr(arm.made, name)
-        if used < full:
-            told.append(text.format(used, full))
+        if used != full:
+            between = " of " if used < full else " instead of "
+            told.append(text.replace(" of ", between, 1).format(used, full))
     return "; ".join(told)
 
 

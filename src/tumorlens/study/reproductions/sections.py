@@ -110,9 +110,8 @@ epochs; computing them, once for all runs, as long as
 SHORT = """## Where it falls short, and why
 
 - **bohaju, the author's test part.** Ours was trained twice: the second run is longer, larger and
-  augmented less, and its validation loss is lower, so the table of aims takes that one. The
-  threshold that keeps the recall on a small validation part costs precision; at 0.5 it is the
-  other way round, and both stand in the table.
+  augmented less, and its validation loss is lower, so the table of aims takes that one. What is
+  missing in recall is a scan or two. By whole groups, where no neighboring slice helps, it is more.
 - **Br35H.** Its files are a few hundred distinct pictures once copies are joined, so a fold learns
   from fewer than three hundred. Tried: a head on MobileNet, plain and with more views; a head on
   our network from other sets.
