@@ -101,7 +101,7 @@ _BR35H_ARMS = (
     Arm("br35h-inception-folds", _INCEPTION, MENDED, FOLDS, "mobilenet-frozen", _PLAIN_HEAD,
         stands_for="InceptionV3"),
     Arm("br35h-ours", _INCEPTION, OURS, FOLDS, "mobilenet-frozen"),
-    Arm("br35h-adapted", _INCEPTION, REFERENCE, FOLDS, "adapted", start="source"),
+    Arm("br35h-adapted", _INCEPTION, OURS, FOLDS, "adapted", start="source"),
     Arm("br35h-source", _INCEPTION, REFERENCE, FOLDS, "adapted-head", start="source"),
 )  # fmt: skip
 _NAVONEEL_ARMS = (
@@ -111,7 +111,7 @@ _NAVONEEL_ARMS = (
     Arm("navoneel-cnn-folds", _NAVONEEL, MENDED, FOLDS, _NAVONEEL,
         {"side": 64, "train_side": 64, "epochs": 15, **_FAST}),
     Arm("navoneel-ours", _NAVONEEL, OURS, FOLDS, "mobilenet-frozen", repeats=5),
-    Arm("navoneel-adapted", _NAVONEEL, REFERENCE, FOLDS, "adapted", start="source"),
+    Arm("navoneel-adapted", _NAVONEEL, OURS, FOLDS, "adapted", start="source"),
     Arm("navoneel-source", _NAVONEEL, REFERENCE, FOLDS, "adapted-head", repeats=5,
         start="source"),
 )  # fmt: skip

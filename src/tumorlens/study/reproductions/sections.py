@@ -114,7 +114,7 @@ SHORT = """## Where it falls short, and why
   missing in recall is a scan or two. By whole groups, where no neighboring slice helps, it is more.
 - **Br35H.** Its files are a few hundred distinct pictures once copies are joined, so a fold learns
   from fewer than three hundred. Tried: a head on MobileNet, plain and with more views; a head on
-  our network from other sets.
+  our network from other sets; that network adapted whole, which does best.
 - **navoneel.** The same, with fewer pictures still; a threshold from some thirty validation scans
   moves by a lot from fold to fold, which is why the accuracy at 0.5 is higher.
 - **multimodal.** The published split is easy where copies are on both sides and no easier
