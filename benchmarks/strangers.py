@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-PICTURES = {".jpg", ".jpeg", ".png"}
 
 
 def main() -> None:
@@ -54,12 +53,11 @@ def train_all(seeds: int, bench: Any) -> None:
             run_trial(trial, bench, watcher=bars)
 
 
-def test_cases(bench: Any, names: tuple[str, ...]) -> list[Any]:
-    """Give the test part of the split of all sets."""
+def read_test_part(bench: Any, names: tuple[str, ...]) -> list[Any]:
+    """List the scans of some data sets in the test part of the split of all."""
     from tumorlens.study.reproductions.bench import read_sets
 
-    parts = bench.joint.parts  # read once: it is a file
-    return [case for case in read_sets(bench, names) if parts[case.key] == "test"]
+    return [case for case in read_sets(bench, names) if bench.joint.parts[case.key] == "test"]
 
 
 def ask_reflected(bundle: Any, bench: Any) -> Any:
@@ -68,25 +66,24 @@ def ask_reflected(bundle: Any, bench: Any) -> Any:
     from tumorlens.study.strangers.reflected import reflect_cases, reflected_figures
 
     predictor = Predictor(bundle)
-    made = reflect_cases(test_cases(bench, ("figshare",)), predictor, cache=bench.cache)
+    made = reflect_cases(read_test_part(bench, ("figshare",)), predictor, cache=bench.cache)
     return reflected_figures(made, predictor)
 
 
 def ask_scope(bundle: Any, bench: Any, folders: list[Path]) -> dict[str, Any]:
     """Ask for pictures that are no heads, beside all test scans."""
+    from tumorlens.images.files import find_scans
     from tumorlens.study.strangers.left_out import SETS
     from tumorlens.study.strangers.scope import distances, scope_figures
 
     if not folders:
         return {}
     pictures = bench.joint.pictures
-    once = {pictures[case.key]: case.path for case in test_cases(bench, SETS)}
-    heads = list(once.values())
-    inside = distances(heads, bundle, cache=bench.cache)
+    once = {pictures[case.key]: case.path for case in read_test_part(bench, SETS)}
+    inside = distances(list(once.values()), bundle, cache=bench.cache)
     found = {}
     for folder in folders:
-        files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in PICTURES)
-        outside = distances(files, bundle, cache=bench.cache)
+        outside = distances(find_scans([folder]), bundle, cache=bench.cache)
         found[folder.name] = scope_figures(outside, inside, limit=bundle.scope.limit)
     return found
 

@@ -110,9 +110,7 @@ def test_a_reader_goes_from_a_scan_to_an_answer_a_review_and_the_files(page):
     assert "phantom_mri_meningioma" in said
     assert "Research use only" in said
     assert b"<html" in download(page, "HTML")
-    queued = list(
-        csv.DictReader(io.StringIO(download(page, "Table of the queue").decode("utf-8-sig")))
-    )
+    queued = table_of(download(page, "Table of the queue"))
     assert [row["path"] for row in queued] == ["phantom_mri_meningioma.png"]
     page.get_by_text("History of this browser").click()
     history = table_of(download(page, "History (CSV)"))
@@ -132,9 +130,7 @@ def test_a_history_is_there_after_a_reload_and_not_in_another_browser(page, brow
     for opened, own in ((page, "phantom_ct_tumor.png"), (other, "phantom_ct_healthy.png")):
         open_page(opened, running.url)
         opened.get_by_text("History of this browser").click()
-        rows = list(
-            csv.DictReader(io.StringIO(download(opened, "History (CSV)").decode("utf-8-sig")))
-        )
+        rows = table_of(download(opened, "History (CSV)"))
         assert [row["path"] for row in rows] == [own]
     other.context.close()
 

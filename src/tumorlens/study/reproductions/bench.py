@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from tumorlens.records import Case
@@ -25,7 +26,7 @@ class Bench:
     split: Path | None = None  # one grouped split of all sets
     bundle: Path | None = None  # ours, trained on the train part of that
 
-    @property
+    @cached_property
     def joint(self) -> Split | None:
         """The split of all sets."""
         return splits.read_split(self.split) if self.split else None

@@ -23,8 +23,8 @@ Answers = Mapping[str, Sequence[Row]]  # arm -> rows
 ROLES = {THEIRS: "their protocol, faults left in", MENDED: "the same network, mended",
          OURS: "**ours**", "reference": "for comparison"}  # fmt: skip
 THRESHOLDS = {"threshold": "validation", "half": "0.5", "best on test": "best on test"}
-SHORTENED = {"side": "{} of {} px", "epochs": "{} of {} epochs", "head_views": "{} of {} views",
-             "changed": "{} of {} of the pictures changed"}  # fmt: skip
+UNITS = {"side": "px", "epochs": "epochs", "head_views": "views",
+         "changed": "of the pictures changed"}  # fmt: skip
 HEAD = """# Reproductions
 
 !!! warning "Research use only"
@@ -128,11 +128,10 @@ def _split(arm: Arm) -> str:
 def _remarks(arm: Arm) -> str:
     whole = find_recipe(arm.system if arm.recipe == arm.system else arm.recipe)
     told = list(arm.faults)
-    for name, text in SHORTENED.items():
+    for name, unit in UNITS.items():
         full, used = getattr(whole, name), getattr(arm.made, name)
         if used != full:
-            between = " of " if used < full else " instead of "
-            told.append(text.replace(" of ", between, 1).format(used, full))
+            told.append(f"{used} {'of' if used < full else 'instead of'} {full} {unit}")
     return "; ".join(told)
 
 

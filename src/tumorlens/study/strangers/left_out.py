@@ -36,6 +36,7 @@ PLAIN, WHOLE = "plain", "whole"
 # Two busy cores afford no more; both kinds get the same.
 _BUDGET = {"side": 112, "train_side": 96, "epochs": 12}
 STEPS = 100  # of an epoch
+MOST_SEEDS = 100  # looked for
 _WITHOUT = {"changed": 0.0, "evidence": 0.0, "outsiders": 0}
 KINDS: Mapping[str, Mapping[str, Any]] = {PLAIN: _WITHOUT, WHOLE: {}}
 
@@ -92,17 +93,19 @@ def left_out_figures(runs: Path) -> list[dict[str, Any]]:
     Of several seeds the mean, among those that both kinds have; intervals are of a bootstrap
     over groups, the same resamples for both.
     """
-    done = [trial for trial in all_trials(100) if (runs / trial.name / ANSWERS_FILE).exists()]
     found = []
     for source in SOURCES:
-        seeds = [
-            {trial.seed for trial in done if (trial.source, trial.kind) == (source, kind)}
-            for kind in KINDS
-        ]
-        both = sorted(set.intersection(*seeds))
-        if both:
-            found.append({"source": source, "seeds": len(both), **_compared(runs, source, both)})
+        if seeds := _seeds_of_both(runs, source):
+            found.append({"source": source, "seeds": len(seeds), **_compared(runs, source, seeds)})
     return found
+
+
+def _seeds_of_both(runs: Path, source: str) -> list[int]:
+    """List the seeds with which both kinds have answered."""
+    return [
+        seed for seed in range(MOST_SEEDS)
+        if all((runs / Trial(source, kind, seed).name / ANSWERS_FILE).exists() for kind in KINDS)
+    ]  # fmt: skip
 
 
 def _compared(runs: Path, source: str, seeds: Sequence[int]) -> dict[str, Any]:
