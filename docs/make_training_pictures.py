@@ -17,6 +17,7 @@ from tumorlens.study.training.counterfactuals import (
     Marked,
     crop,
     graft,
+    paint_lesion,
     reflect_half,
     reflect_spot,
 )
@@ -44,15 +45,17 @@ def draw_counterfactuals() -> Figure:
          ("spot reflected", _first(lambda rng: reflect_spot(tumor, rng), gone=True)),
          ("cropped", _first(lambda rng: crop(tumor, rng), gone=True)),
          ("tissue grafted", _first(lambda rng: graft(tumor, other, rng), gone=True)),
-         ("changed, tumor stays", _first(lambda rng: reflect_spot(tumor, rng), gone=False))),
+         ("changed, tumor stays", _first(lambda rng: reflect_spot(tumor, rng), gone=False)),
+         ("painted over", _first(lambda rng: paint_lesion(tumor, None, rng), gone=False))),
         (("healthy", Changed(healthy.image, healthy.mask)),
          ("half reflected", _first(lambda rng: reflect_half(healthy, rng), gone=True)),
          ("spot reflected", _first(lambda rng: reflect_spot(healthy, rng), gone=True)),
          ("cropped", _first(lambda rng: crop(healthy, rng), gone=True)),
          ("tissue grafted", _first(lambda rng: graft(healthy, other, rng), gone=True)),
-         ("tumor grafted", _first(lambda rng: graft(healthy, other, rng), gone=False))),
+         ("tumor grafted", _first(lambda rng: graft(healthy, other, rng), gone=False)),
+         ("lesion painted", _first(lambda rng: paint_lesion(healthy, other, rng), gone=False))),
     )  # fmt: skip
-    figure, places = open_grid(2, 6, size=(9.4, 3.6))
+    figure, places = open_grid(2, 7, size=(10.6, 3.6))
     for axes, row in zip(places, rows, strict=True):
         for place, (title, made) in zip(axes, row, strict=True):
             show(place, made.image, title)

@@ -5,6 +5,7 @@ import pytest
 
 from tumorlens.study.phantom.drawing import draw_phantom
 from tumorlens.study.training.counterfactuals import (
+    DONATED,
     Changed,
     Marked,
     change,
@@ -77,12 +78,12 @@ def test_a_healthy_head_stays_healthy_unless_it_gets_a_tumor():
     for _ in range(300):
         made = change(healthy, LEFT, rng)
         if made is not None:
-            assert made.mask.any() == made.donor == is_bright(made)
+            assert made.mask.any() == (made.tumor == DONATED) == is_bright(made)
 
 
 def test_a_graft_keeps_the_place_and_fits_the_gray():
     dark = head(gray=50)
-    given = [made for made in many(lambda rng: graft(dark, LEFT, rng)) if made.donor]
+    given = [made for made in many(lambda rng: graft(dark, LEFT, rng)) if made.tumor == DONATED]
     for made in given:
         np.testing.assert_array_equal(made.mask, LEFT.mask)
         assert made.image[LEFT.mask].mean() < LEFT.image[LEFT.mask].mean()
@@ -99,7 +100,7 @@ def test_a_graft_over_a_tumor_takes_it_away_and_one_beside_leaves_it():
 def test_nothing_is_grafted_outside_the_head():
     small = Marked(np.where(np.arange(SIDE) > 40, head().image, 0), head().mask, UPRIGHT)
     made = [graft(small, LEFT, np.random.default_rng(seed)) for seed in range(60)]
-    assert not any(changed.donor for changed in made if changed)
+    assert not any(changed.tumor == DONATED for changed in made if changed)
 
 
 def test_an_empty_picture_is_not_changed():

@@ -61,6 +61,20 @@ def test_a_tumor_keeps_its_type_or_is_gone():
     assert set(shown(1)) == {(True, "mri_glioma"), (False, "mri_healthy")}
 
 
+@pytest.mark.parametrize("position", [0, 1])
+def test_a_painted_tumor_is_marked_and_of_unknown_type(position):
+    found = []
+    for seed in range(60):
+        image, mask, label = show_changed(
+            IMAGES, LABELS, PLACES, position, np.random.default_rng(seed), painted=1.0
+        )
+        if (image != IMAGES[position]).any():
+            assert mask.any()
+            found.append(label.tolist())
+    assert len(found) > 20
+    assert all(label == label_mask(["mri_tumor"])[0].tolist() for label in found)
+
+
 def test_outsiders_join_as_one_stratum_with_the_empty_label():
     data = TrainingSet(IMAGES, LABELS, np.arange(6), np.zeros(6, np.int64), PLACES)
     made = with_outsiders(data, 20, InputSpec(side=64))

@@ -23,7 +23,9 @@ class Recipe:
     warmup_epochs: float = 2.0
     ema: float = 0.998  # per step; the averaged weights are validated and shipped
     augmentation: float = 1.0  # strength of every augmentation, 0 turns all off
+    photometric: float = 1.0  # share of it that all but the pose has; 0: pose alone
     changed: float = 0.0  # share of scans with known places shown as counterfactual pictures
+    painted: float = 0.0  # share of those painted with a lesion of random gray values
     evidence: float = 0.0  # weight of the loss on where the evidence stands; 0: off
     balance: float = 0.5  # 0: cases as they are; 1: every data set and label equally often
     outsiders: int = 0  # drawn pictures of what is no head, to be unsure about

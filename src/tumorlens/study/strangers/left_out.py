@@ -32,13 +32,19 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     "bohaju": ("bohaju",),
     "br35h": ("br35h", "navoneel"),
 }
-PLAIN, WHOLE = "plain", "whole"
+PLAIN, WIDE, CHANGED, WHOLE = "plain", "wide", "changed", "whole"
 # Two busy cores afford no more; both kinds get the same.
 _BUDGET = {"side": 112, "train_side": 96, "epochs": 12}
 STEPS = 100  # of an epoch
 MOST_SEEDS = 100  # looked for
-_WITHOUT = {"changed": 0.0, "evidence": 0.0, "outsiders": 0}
-KINDS: Mapping[str, Mapping[str, Any]] = {PLAIN: _WITHOUT, WHOLE: {}}
+_UNCHANGED = {"changed": 0.0, "painted": 0.0, "evidence": 0.0, "outsiders": 0}
+# Each adds something to the one before; the first has what is common practice.
+KINDS: Mapping[str, Mapping[str, Any]] = {
+    PLAIN: {**_UNCHANGED, "photometric": 0.0, "balance": 0.0},
+    WIDE: _UNCHANGED,
+    CHANGED: {"painted": 0.0},
+    WHOLE: {},
+}
 
 
 @dataclass(frozen=True)

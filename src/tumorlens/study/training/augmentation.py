@@ -30,23 +30,30 @@ def augment(
 
 
 def augment_marked(
-    picture: NDArray[np.uint8], rng: Rng, *, strength: float = 1.0, side: int | None = None
+    picture: NDArray[np.uint8],
+    rng: Rng,
+    *,
+    strength: float = 1.0,
+    photometric: float = 1.0,
+    side: int | None = None,
 ) -> NDArray[np.uint8]:
     """Augment an image with marks on it, uint8 [s, s, 1 + marks], to [side, side, 1 + marks].
 
     The marks, such as where a tumor lies, follow the pose and keep their values.
+    `photometric` is the share of the strength that all but the pose has; 0: pose alone.
     """
     length = side or int(picture.shape[0])
     if strength <= 0:
         return _resized(picture, length)
-    if rng.random() < 0.2 * min(1.0, strength):
+    gray = strength * photometric
+    if rng.random() < 0.2 * min(1.0, gray):
         picture = _peeled(picture, rng)
     picture = _warp(picture, rng, strength, length)
     image = np.ascontiguousarray(picture[..., 0])
     for chance, change in ((0.8, _tone), (0.4, _bias_field), (0.3, _resolution), (0.15, _sharpen),
                            (0.3, _noise), (0.15, _cutout)):  # fmt: skip
-        if rng.random() < chance * min(1.0, strength):
-            image = change(image, rng, strength)
+        if rng.random() < chance * min(1.0, gray):
+            image = change(image, rng, gray)
     return np.concatenate([image[..., None], picture[..., 1:]], axis=-1)
 
 

@@ -87,22 +87,26 @@ def epoch_batches(
     batch: int,
     side: int,
     strength: float,
+    photometric: float = 1.0,
     seed: Sequence[int],
     changed: float = 0.0,
+    painted: float = 0.0,
     grid: int = 1,
 ) -> Iterator[Batch]:
     """Yield augmented batches, one ahead.
 
     `changed` is the share of scans with a known place of the tumor, or known to have none,
-    that are shown as a counterfactual picture. `grid` is the side of the activation maps.
+    that are shown as a counterfactual picture, `painted` the share of those that are painted.
+    `photometric` is as in `augment_marked`, and `grid` is the side of the activation maps.
     """
 
     def make(number: int) -> Batch:
         taken = positions[number * batch : (number + 1) * batch].tolist()
         rng = np.random.default_rng((*seed, number))
-        shown = [_show(data, position, rng, changed=changed) for position in taken]
+        shown = [_show(data, position, rng, changed=changed, painted=painted) for position in taken]
         pictures = [
-            augment_marked(picture, rng, strength=strength, side=side) for picture, _ in shown
+            augment_marked(picture, rng, strength=strength, photometric=photometric, side=side)
+            for picture, _ in shown
         ]
         return Batch(
             np.stack([picture[..., :1] for picture in pictures]),
@@ -119,14 +123,16 @@ def epoch_batches(
 
 
 def _show(
-    data: TrainingSet, position: int, rng: np.random.Generator, *, changed: float
+    data: TrainingSet, position: int, rng: np.random.Generator, *, changed: float, painted: float
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Give a scan with its tumor as a second channel, uint8 [s, s, 2], and its label [atoms]."""
     image, label, places = data.images[position], data.label_masks[position], data.places
     mask = np.zeros(image.shape, bool)
     if places is not None and places.rows[position] != places.UNKNOWN:
         if rng.random() < changed:
-            image, mask, label = show_changed(data.images, data.label_masks, places, position, rng)
+            image, mask, label = show_changed(
+                data.images, data.label_masks, places, position, rng, painted=painted
+            )
         else:
             mask = places.mask(position, len(image))
     return np.stack([image, mask * np.uint8(255)], axis=-1), label

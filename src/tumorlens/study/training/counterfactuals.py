@@ -6,7 +6,8 @@ scanner can be made whose label differs:
 
 - reflected: one half of the head, or a spot, takes the place of its mirror image;
 - cropped: a part of the head that holds no tumor, or all of it;
-- grafted: a tumor, fitted to its new surroundings, stands in a healthy head.
+- grafted: a tumor, fitted to its new surroundings, stands in a healthy head;
+- painted: a lesion of random gray values, see `painting`.
 
 Each change is also made without changing the label (a spot that held no tumor, a crop around
 it), so that the trace a change leaves says nothing. The label follows from what is left of the
@@ -21,8 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.study.training.mirroring import Midline
+from tumorlens.study.training.painting import dilated, moved_region, paint
 
 Rng = np.random.Generator
+OWN, DONATED, PAINTED = "own", "donated", "painted"
 _GONE, _KEPT = 0.02, 0.6  # shares of the tumor's area below, above which it is gone, still there
 
 
@@ -46,17 +49,20 @@ class Changed:
 
     image: NDArray[np.uint8]  # [s, s]
     mask: NDArray[np.bool_]  # [s, s]
-    donor: bool = False  # whether the tumor is the donor's
+    tumor: str = OWN  # whose it is, if there is one
 
 
 Way = Callable[[], Changed | None]
 
 
-def change(scan: Marked, donor: Marked | None, rng: Rng) -> Changed | None:
+def change(scan: Marked, donor: Marked | None, rng: Rng, *, painted: float = 0.0) -> Changed | None:
     """Change a scan in one random way; None where the outcome has no clear label.
 
     `donor` is a scan with a tumor: it gives that to a healthy head, and tissue to any.
+    `painted` is the share of the changes that are painted.
     """
+    if painted and rng.random() < painted:
+        return paint_lesion(scan, donor, rng)
     ways: list[tuple[float, Way]] = [(0.35, lambda: crop(scan, rng))]
     if donor is not None:
         ways.append((0.4, lambda: graft(scan, donor, rng)))
@@ -134,8 +140,21 @@ def graft(scan: Marked, donor: Marked, rng: Rng) -> Changed | None:
     if not gives_tumor and (region & donor.mask).any():
         return None
     image = _transplanted(scan, donor, region)
-    mask = donor.mask if gives_tumor else scan.mask
-    return image if image is None else Changed(image, mask, donor=gives_tumor)
+    if image is None:
+        return None
+    return Changed(image, donor.mask, tumor=DONATED) if gives_tumor else Changed(image, scan.mask)
+
+
+def paint_lesion(scan: Marked, donor: Marked | None, rng: Rng) -> Changed | None:
+    """Paint over a scan's own tumor, or paint the shape of the donor's somewhere in the head."""
+    if scan.is_tumor:
+        region = scan.mask
+    elif donor is not None:
+        region = moved_region(donor.mask, scan.image, rng)
+    else:
+        return None
+    made = paint(scan.image, region, rng)
+    return None if made is None else Changed(*made, tumor=PAINTED)
 
 
 def _transplanted(
@@ -146,7 +165,7 @@ def _transplanted(
     None where the region would leave either head, or where what should be tissue like the rest
     stands out as a lesion would.
     """
-    around = _dilated(region, 9) & ~region & ~donor.mask & ~scan.mask
+    around = dilated(region, 9) & ~region & ~donor.mask & ~scan.mask
     in_both = (donor.image > 0) & (scan.image > 0)
     around &= in_both
     inside = in_both[region].mean() if region.any() else 0.0
@@ -178,12 +197,7 @@ def _warp(picture: NDArray, midline: Midline) -> NDArray:
 
 
 def _grown(mask: NDArray[np.bool_], rng: Rng) -> NDArray[np.bool_]:
-    return _dilated(mask, int(rng.integers(2, 7)))
-
-
-def _dilated(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    return cv2.dilate(mask.astype(np.uint8), disc) > 0
+    return dilated(mask, int(rng.integers(2, 7)))
 
 
 def _spot(image: NDArray[np.uint8], rng: Rng) -> NDArray[np.bool_]:

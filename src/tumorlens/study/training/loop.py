@@ -250,7 +250,8 @@ def _train_epoch(
     losses = []
     batches = epoch_batches(
         data, positions, batch=recipe.batch, side=recipe.train_side, strength=recipe.augmentation,
-        seed=(recipe.seed, state.epoch), changed=recipe.changed, grid=learner.grid,
+        seed=(recipe.seed, state.epoch), photometric=recipe.photometric,
+        changed=recipe.changed, painted=recipe.painted, grid=learner.grid,
     )  # fmt: skip
     for step, batch in enumerate(batches):
         loss = _train_step(learner, batch, with_places=recipe.evidence > 0)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens import labels
-from tumorlens.study.training.counterfactuals import Marked, change
+from tumorlens.study.training.counterfactuals import DONATED, PAINTED, Marked, change
 from tumorlens.study.training.mirroring import Midline, find_midline
 
 Rng = np.random.Generator
@@ -77,20 +77,28 @@ def show_changed(
     places: Places,
     position: int,
     rng: Rng,
+    *,
+    painted: float = 0.0,
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.float32]]:
     """Give a counterfactual picture of one scan, its tumor [s, s], and its label [atoms].
 
-    Where no change comes out clearly, the scan itself.
+    Where no change comes out clearly, the scan itself. `painted` is the share of the changes
+    that are painted; a painted tumor has no known type.
     """
     scan = _marked(images, places, position)
     giver = _donor(label_masks, places, position, rng)
-    made = change(scan, None if giver is None else _marked(images, places, giver), rng)
+    donor = None if giver is None else _marked(images, places, giver)
+    made = change(scan, donor, rng, painted=painted)
     if made is None:
         return scan.image, scan.mask, label_masks[position]
-    if made.donor and giver is not None:
-        return made.image, made.mask, label_masks[giver]
     label = label_masks[position]
-    return made.image, made.mask, label if made.mask.any() else _healthy(label)
+    if not made.mask.any():
+        label = _healthy(label)
+    elif made.tumor == DONATED and giver is not None:
+        label = label_masks[giver]
+    elif made.tumor == PAINTED:
+        label = _some_tumor(label)
+    return made.image, made.mask, label
 
 
 def _marked(images: NDArray[np.uint8], places: Places, position: int) -> Marked:
@@ -101,6 +109,11 @@ def _marked(images: NDArray[np.uint8], places: Places, position: int) -> Marked:
 def _healthy(label: NDArray[np.float32]) -> NDArray[np.float32]:
     """Give the label of the same modality without a tumor."""
     return labels.label_mask(["ct_healthy" if _is_ct(label) else "mri_healthy"])[0]
+
+
+def _some_tumor(label: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give the label of the same modality with a tumor of unknown type."""
+    return labels.label_mask(["ct_tumor" if _is_ct(label) else "mri_tumor"])[0]
 
 
 def _is_ct(label: NDArray[np.float32]) -> bool:

@@ -1,0 +1,115 @@
+"""Lesions painted in gray values no training set shows: brighter, darker, ragged, with a core.
+
+The tumors whose place is known come from one hospital and one sequence. What holds for others
+is that a lesion differs from its surroundings, whichever way. So a region shaped like a known
+tumor is painted over a healthy head with random gray values, or a known tumor is painted over:
+both are tumors of unknown type. Related: synthetic images of random contrast (SynthSeg, Billot
+et al., 2023) and synthetic anomalies (DRAEM, Zavrtanik et al., 2021).
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Rng = np.random.Generator
+Field = NDArray[np.float32]
+_LEAST_CONTRAST = 0.5  # deviations of the head's gray, below which a lesion would not be seen
+_CHANCE_BRIGHT = 0.75  # edema on FLAIR and T2, and enhancement, are bright
+
+
+def paint(
+    image: NDArray[np.uint8], region: NDArray[np.bool_], rng: Rng
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
+    """Paint a lesion over about this region of a head, both [s, s]; give it and its mask.
+
+    None where too little of it lies in the head, or it would hardly be seen. Where it comes out
+    brighter than white the whole head is darkened, as preparing such a scan would.
+    """
+    head = image > 0
+    if not (region & head).any() or (region & head).sum() < 0.8 * region.sum():
+        return None
+    depth = _ragged_depth(region, rng)
+    gray = image.astype(np.float32)
+    spread = float(gray[head].std())
+    soft = rng.uniform(0.6, 2.5)
+    cover = _sigmoid(depth / soft) * rng.uniform(0.55, 0.95) * head
+    mask = (cover > 0.25) & head
+    if mask.sum() < 12:
+        return None
+    if rng.random() < 0.35:  # edema spreads in one tissue more than in the other
+        cover *= _one_tissue(gray, mask, spread, rng)
+    painted = gray + cover * (_filling(gray, mask, depth, spread, rng) - gray)
+    ring = dilated(mask, 5) & ~mask & head
+    if not ring.any() or abs(painted[mask].mean() - gray[ring].mean()) < _LEAST_CONTRAST * spread:
+        return None
+    top = float(np.percentile(painted[head], 99.5))
+    painted *= 255.0 / max(255.0, top)
+    # A lesion darker than air is still a part of the head.
+    return np.clip(painted, head.astype(np.float32), 255).astype(np.uint8), mask
+
+
+def moved_region(shape: NDArray[np.bool_], image: NDArray[np.uint8], rng: Rng) -> NDArray[np.bool_]:
+    """Turn, scale and mirror the region of a tumor, and set it somewhere deep in a head, [s, s]."""
+    side = len(image)
+    rows, columns = np.nonzero(shape)
+    inside = cv2.distanceTransform(np.pad((image > 0).astype(np.uint8), 1), cv2.DIST_L2, 3)
+    deep_rows, deep_columns = np.nonzero(inside[1:-1, 1:-1] > 0.1 * side)
+    if not len(rows) or not len(deep_rows):
+        return np.zeros_like(shape)
+    pick = int(rng.integers(len(deep_rows)))
+    angle, scale = rng.uniform(0, 2 * np.pi), np.exp(rng.normal(0.1, 0.3))
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turn[:, 0] *= rng.choice([-1, 1])
+    goal = np.array([deep_columns[pick], deep_rows[pick]], float)
+    offset = goal - turn @ [columns.mean(), rows.mean()]
+    matrix = np.column_stack([turn, offset])
+    return cv2.warpAffine(shape.astype(np.uint8), matrix, (side, side)) > 0
+
+
+def _ragged_depth(region: NDArray[np.bool_], rng: Rng) -> Field:
+    """Give how deep in the region a pixel lies, negative outside, with a ragged border."""
+    inside = cv2.distanceTransform(region.astype(np.uint8), cv2.DIST_L2, 3)
+    outside = cv2.distanceTransform((~region).astype(np.uint8), cv2.DIST_L2, 3)
+    size = len(region)
+    fingers = _smooth_noise(size, rng.uniform(0.015, 0.06) * size, rng)
+    return inside - outside + fingers * (rng.uniform(0, 0.05) * size)
+
+
+def _filling(gray: Field, mask: NDArray[np.bool_], depth: Field, spread: float, rng: Rng) -> Field:
+    """Give the gray values of the lesion, sometimes with a core of others, [s, s]."""
+    level = float(gray[mask].mean())
+    filling = np.full_like(gray, level + spread * _contrast(rng))
+    if rng.random() < 0.4:
+        core = _sigmoid((depth - rng.uniform(0.25, 0.7) * float(depth.max())) / 0.8)
+        filling += core * (level + spread * _contrast(rng) - filling)
+    grain = _smooth_noise(len(gray), rng.uniform(0.8, 5.0), rng)
+    return filling + grain * (rng.uniform(0, 0.4) * spread)
+
+
+def _contrast(rng: Rng) -> float:
+    """Draw how far a lesion lies from its surroundings, in deviations of the head's gray."""
+    size = float(rng.uniform(0.7, 3.0))
+    return size if rng.random() < _CHANCE_BRIGHT else -size
+
+
+def _one_tissue(gray: Field, mask: NDArray[np.bool_], spread: float, rng: Rng) -> Field:
+    """Give how much of the lesion each pixel takes by its gray, [s, s]."""
+    sign = rng.choice([-1.0, 1.0])
+    return _sigmoid(1 + 2 * sign * (gray - float(gray[mask].mean())) / max(1.0, spread))
+
+
+def _smooth_noise(size: int, sigma: float, rng: Rng) -> Field:
+    """Draw noise of this grain, of zero mean and a deviation of 1, [size, size]."""
+    noise = rng.standard_normal((size, size), dtype=np.float32)
+    smooth = cv2.GaussianBlur(noise, (0, 0), sigma)
+    return np.asarray((smooth - smooth.mean()) / max(1e-6, float(smooth.std())), np.float32)
+
+
+def _sigmoid(values: Field) -> Field:
+    return np.asarray(1 / (1 + np.exp(-np.clip(values, -30, 30))), np.float32)
+
+
+def dilated(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
+    """Grow a mask by this many pixels all around."""
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    return cv2.dilate(mask.astype(np.uint8), disc) > 0
