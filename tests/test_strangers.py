@@ -1,5 +1,7 @@
 """Strangers: what is left out is not learned, reflected heads keep their labels, figures hold."""
 
+import itertools
+
 import cv2
 import numpy as np
 import pytest
@@ -31,11 +33,14 @@ def predictor() -> Predictor:
     return Predictor(load_bundle())
 
 
-def test_both_kinds_of_a_trial_differ_by_what_the_recipe_adds_alone():
-    plain, whole = (Trial("bohaju", kind, 0).recipe.to_json() for kind in KINDS)
-    different = {key for key in plain if plain[key] != whole[key]}
-    assert different == {"name", "changed", "evidence", "outsiders"}
-    assert whole["changed"] == find_recipe("default").changed
+def test_kinds_of_a_trial_differ_by_what_the_recipe_adds_alone():
+    made = {kind: Trial("bohaju", kind, 0).recipe.to_json() for kind in KINDS}
+    steps = list(itertools.pairwise(made.values()))
+    different = [{key for key in a if a[key] != b[key]} - {"name"} for a, b in steps]
+    assert different == [
+        {"photometric", "balance"}, {"changed", "evidence", "outsiders"}, {"painted"},
+    ]  # fmt: skip
+    assert made[WHOLE]["painted"] == find_recipe("default").painted > 0
 
 
 def write_trial(runs, kind: str, seed: int, scores: np.ndarray) -> None:
@@ -58,7 +63,8 @@ def test_the_gain_is_the_mean_over_seeds_that_both_kinds_have(tmp_path):
     for (kind, seed), found in scores.items():
         write_trial(tmp_path, kind, seed, found)
     write_trial(tmp_path, PLAIN, 2, rng.random(60))  # its pair has not run
-    (row,) = left_out_figures(tmp_path)
+    plain, row = left_out_figures(tmp_path)
+    assert (plain["seeds"], plain["gain"], row["kind"]) == (3, 0.0, WHOLE)
     each = [roc_auc_score(truth, scores[WHOLE, s]) - roc_auc_score(truth, scores[PLAIN, s])
             for s in (0, 1)]  # fmt: skip
     assert row["seeds"] == 2
@@ -69,7 +75,20 @@ def test_the_gain_is_the_mean_over_seeds_that_both_kinds_have(tmp_path):
 
 def test_nothing_trained_gives_no_figures(tmp_path):
     assert left_out_figures(tmp_path) == []
-    assert len(all_trials(3)) == 12
+    assert len(all_trials(3)) == len(set(all_trials(3))) == 24
+
+
+def test_the_page_tells_what_each_network_left_out_has(tmp_path, predictor):
+    truth = np.arange(40) % 2 == 1
+    for kind in (PLAIN, WHOLE):
+        write_trial(
+            tmp_path, kind, 0, np.random.default_rng(0).random(40) + (kind == WHOLE) * truth
+        )
+    found = left_out_figures(tmp_path)
+    text = write_page(predictor.bundle, left_out=found, reflected=None, scope={})
+    for kind in KINDS:
+        assert f"`{kind}`" in text
+    assert f"{found[1]['each_gain'][0]:+.3f}" in text
 
 
 def test_reflected_heads_show_both_labels_of_one_patient(tmp_path, predictor):

@@ -33,7 +33,7 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     "br35h": ("br35h", "navoneel"),
 }
 PLAIN, WIDE, CHANGED, WHOLE = "plain", "wide", "changed", "whole"
-# Two busy cores afford no more; both kinds get the same.
+# Two busy cores afford no more; all kinds get the same.
 _BUDGET = {"side": 112, "train_side": 96, "epochs": 12}
 STEPS = 100  # of an epoch
 MOST_SEEDS = 100  # looked for
@@ -68,10 +68,12 @@ class Trial:
 
 
 def all_trials(seeds: int) -> list[Trial]:
-    """List the trials, both kinds of a source and seed side by side."""
+    """List the trials; what is compared first comes first, all of a seed side by side."""
     return [
-        Trial(source, kind, seed) for seed in range(seeds) for source in SOURCES for kind in KINDS
-    ]
+        Trial(source, kind, seed)
+        for kinds in ((PLAIN, WHOLE), (WIDE, CHANGED))
+        for seed in range(seeds) for source in SOURCES for kind in kinds
+    ]  # fmt: skip
 
 
 def run_trial(trial: Trial, bench: Bench, *, watcher: Watcher) -> Path:
@@ -94,53 +96,57 @@ def run_trial(trial: Trial, bench: Bench, *, watcher: Watcher) -> Path:
 
 
 def left_out_figures(runs: Path) -> list[dict[str, Any]]:
-    """Give a row per source: the area under the ROC curve of both kinds, and their difference.
+    """Give a row per source and kind: the area under the ROC curve, and its gain over plain.
 
-    Of several seeds the mean, among those that both kinds have; intervals are of a bootstrap
-    over groups, the same resamples for both.
+    Of several seeds the mean, among those that plain has too; intervals are of a bootstrap over
+    groups, the same resamples for both.
     """
     found = []
     for source in SOURCES:
-        if seeds := _seeds_of_both(runs, source):
-            found.append({"source": source, "seeds": len(seeds), **_compared(runs, source, seeds)})
+        for kind in KINDS:
+            if seeds := _seeds_of_both(runs, source, kind):
+                figures = _compared(runs, source, kind, seeds)
+                found.append({"source": source, "kind": kind, "seeds": len(seeds), **figures})
     return found
 
 
-def _seeds_of_both(runs: Path, source: str) -> list[int]:
-    """List the seeds with which both kinds have answered."""
+def _seeds_of_both(runs: Path, source: str, kind: str) -> list[int]:
+    """List the seeds with which both this kind and plain have answered."""
     return [
         seed for seed in range(MOST_SEEDS)
-        if all((runs / Trial(source, kind, seed).name / ANSWERS_FILE).exists() for kind in KINDS)
+        if all((runs / Trial(source, one, seed).name / ANSWERS_FILE).exists()
+               for one in (PLAIN, kind))
     ]  # fmt: skip
 
 
-def _compared(runs: Path, source: str, seeds: Sequence[int]) -> dict[str, Any]:
+def _compared(runs: Path, source: str, kind: str, seeds: Sequence[int]) -> dict[str, Any]:
     tables = {
-        kind: [read_answers(runs / Trial(source, kind, seed).name) for seed in seeds]
-        for kind in KINDS
+        name: [read_answers(runs / Trial(source, one, seed).name) for seed in seeds]
+        for name, one in (("plain", PLAIN), ("auc", kind))
     }
-    first = tables[PLAIN][0]
+    first = tables["plain"][0]
     truth = np.array([labels.is_tumor(row["label"]) for row in first], bool)
     groups = np.array([row["group"] for row in first])
     scores = {
-        kind: [_scores(rows, first) for rows in repeated] for kind, repeated in tables.items()
+        name: [_scores(rows, first) for rows in repeated] for name, repeated in tables.items()
     }
 
     def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         means = {
-            kind: np.mean([areas(truth, one, weights)["auc"] for one in repeated], axis=0)
-            for kind, repeated in scores.items()
+            name: np.mean([areas(truth, one, weights)["auc"] for one in repeated], axis=0)
+            for name, repeated in scores.items()
         }
-        return {**means, "gain": means[WHOLE] - means[PLAIN]}
+        return {"auc": means["auc"], "gain": means["auc"] - means["plain"]}
 
     figures = {key: float(value) for key, value in bootstrap(statistics, groups).items()}
-    each = [
-        [float(areas(truth, one, np.ones((1, len(truth))))["auc"][0]) for one in scores[kind]]
-        for kind in KINDS
-    ]
+    once = np.ones((1, len(truth)))
+    each = {
+        name: [float(areas(truth, one, once)["auc"][0]) for one in repeated]
+        for name, repeated in scores.items()
+    }
     return {
         **figures,
-        "each_gain": [whole - plain for plain, whole in zip(*each, strict=True)],
+        "each_gain": [own - plain for plain, own in zip(each["plain"], each["auc"], strict=True)],
         "n": len(truth),
         "n_tumor": int(truth.sum()),
         "n_groups": len(np.unique(groups)),

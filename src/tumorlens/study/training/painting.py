@@ -57,7 +57,7 @@ def moved_region(shape: NDArray[np.bool_], image: NDArray[np.uint8], rng: Rng) -
     if not len(rows) or not len(deep_rows):
         return np.zeros_like(shape)
     pick = int(rng.integers(len(deep_rows)))
-    angle, scale = rng.uniform(0, 2 * np.pi), np.exp(rng.normal(0.1, 0.3))
+    angle, scale = rng.uniform(0, 2 * np.pi), np.exp(rng.normal(0.25, 0.4))
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     turn[:, 0] *= rng.choice([-1, 1])
     goal = np.array([deep_columns[pick], deep_rows[pick]], float)
