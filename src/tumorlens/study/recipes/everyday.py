@@ -15,6 +15,7 @@ EVERYDAY = (
         evidence=0.3,
         outsiders=500,
         precision="auto",
+        eight_bit=True,
     ),
     Recipe(
         name="tiny",

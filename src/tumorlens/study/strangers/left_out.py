@@ -34,7 +34,7 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
 }
 PLAIN, WIDE, CHANGED, WHOLE = "plain", "wide", "changed", "whole"
 # Two busy cores afford no more; all kinds get the same.
-_BUDGET = {"side": 112, "train_side": 96, "epochs": 12}
+_BUDGET = {"side": 112, "train_side": 96, "epochs": 12, "eight_bit": False}
 STEPS = 100  # of an epoch
 MOST_SEEDS = 100  # looked for
 _UNCHANGED = {"changed": 0.0, "painted": 0.0, "evidence": 0.0, "outsiders": 0}

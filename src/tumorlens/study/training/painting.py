@@ -57,7 +57,7 @@ def moved_region(shape: NDArray[np.bool_], image: NDArray[np.uint8], rng: Rng) -
     if not len(rows) or not len(deep_rows):
         return np.zeros_like(shape)
     pick = int(rng.integers(len(deep_rows)))
-    angle, scale = rng.uniform(0, 2 * np.pi), np.exp(rng.normal(0.25, 0.4))
+    angle, scale = rng.uniform(0, 2 * np.pi), np.exp(rng.normal(0.1, 0.3))
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     turn[:, 0] *= rng.choice([-1, 1])
     goal = np.array([deep_columns[pick], deep_rows[pick]], float)
@@ -72,7 +72,8 @@ def _ragged_depth(region: NDArray[np.bool_], rng: Rng) -> Field:
     outside = cv2.distanceTransform((~region).astype(np.uint8), cv2.DIST_L2, 3)
     size = len(region)
     fingers = _smooth_noise(size, rng.uniform(0.015, 0.06) * size, rng)
-    return inside - outside + fingers * (rng.uniform(0, 0.05) * size)
+    ragged = inside - outside + fingers * (rng.uniform(0, 0.05) * size)
+    return np.asarray(ragged, np.float32)
 
 
 def _filling(gray: Field, mask: NDArray[np.bool_], depth: Field, spread: float, rng: Rng) -> Field:
@@ -83,7 +84,7 @@ def _filling(gray: Field, mask: NDArray[np.bool_], depth: Field, spread: float, 
         core = _sigmoid((depth - rng.uniform(0.25, 0.7) * float(depth.max())) / 0.8)
         filling += core * (level + spread * _contrast(rng) - filling)
     grain = _smooth_noise(len(gray), rng.uniform(0.8, 5.0), rng)
-    return filling + grain * (rng.uniform(0, 0.4) * spread)
+    return np.asarray(filling + grain * (rng.uniform(0, 0.4) * spread), np.float32)
 
 
 def _contrast(rng: Rng) -> float:
