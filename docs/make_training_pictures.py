@@ -13,17 +13,20 @@ from tumorlens.records import Scan
 from tumorlens.study.phantom import draw_phantom
 from tumorlens.study.phantom.outsiders import KINDS, draw_outsider
 from tumorlens.study.training.counterfactuals import (
+    PAINTED,
     Changed,
     Marked,
     crop,
     graft,
     paint_lesion,
+    paint_no_mass,
     reflect_half,
     reflect_spot,
 )
 from tumorlens.study.training.mirroring import find_midline
 
 SIDE = 160
+VISIBLE = 40  # of 255
 
 
 def main() -> None:
@@ -46,16 +49,18 @@ def draw_counterfactuals() -> Figure:
          ("cropped", _first(lambda rng: crop(tumor, rng), gone=True)),
          ("tissue grafted", _first(lambda rng: graft(tumor, other, rng), gone=True)),
          ("changed, tumor stays", _first(lambda rng: reflect_spot(tumor, rng), gone=False)),
-         ("painted over", _first(lambda rng: paint_lesion(tumor, None, rng), gone=False))),
+         ("painted over", _first(lambda rng: _mass(tumor, None, rng), gone=False)),
+         ("no mass painted", _first(lambda rng: paint_no_mass(tumor, other, rng), gone=False))),
         (("healthy", Changed(healthy.image, healthy.mask)),
          ("half reflected", _first(lambda rng: reflect_half(healthy, rng), gone=True)),
          ("spot reflected", _first(lambda rng: reflect_spot(healthy, rng), gone=True)),
          ("cropped", _first(lambda rng: crop(healthy, rng), gone=True)),
          ("tissue grafted", _first(lambda rng: graft(healthy, other, rng), gone=True)),
          ("tumor grafted", _first(lambda rng: graft(healthy, other, rng), gone=False)),
-         ("lesion painted", _first(lambda rng: paint_lesion(healthy, other, rng), gone=False))),
+         ("mass painted", _first(lambda rng: _mass(healthy, other, rng), gone=False)),
+         ("no mass painted", _first(lambda rng: paint_no_mass(healthy, other, rng), gone=True))),
     )  # fmt: skip
-    figure, places = open_grid(2, 7, size=(10.6, 3.6))
+    figure, places = open_grid(2, 8, size=(12.0, 3.6))
     for axes, row in zip(places, rows, strict=True):
         for place, (title, made) in zip(axes, row, strict=True):
             show(place, made.image, title)
@@ -86,6 +91,15 @@ def _marked(finding: str, *, seed: int) -> Marked:
     prepared = prepare(Scan(phantom.pixels.astype(np.float32), "phantom"), InputSpec(side=SIDE))
     mask = carry_mask(phantom.mask, prepared)
     return Marked(prepared.pixels, mask, find_midline(prepared.pixels))
+
+
+def _mass(scan: Marked, donor: Marked | None, rng: np.random.Generator) -> Changed | None:
+    """Paint a mass that shows at the size of the picture."""
+    made = paint_lesion(scan, donor, rng)
+    if made is None or made.tumor != PAINTED:
+        return None
+    contrast = float(made.image[made.mask].mean()) - float(scan.image[made.mask].mean())
+    return made if abs(contrast) > VISIBLE else None
 
 
 def _first(make, *, gone: bool) -> Changed:

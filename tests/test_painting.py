@@ -1,11 +1,18 @@
 """Painted lesions: seen, inside the head, and of a type nobody knows."""
 
+import cv2
 import numpy as np
 import pytest
 
-from tumorlens.study.training.counterfactuals import PAINTED, Marked, change, paint_lesion
+from tumorlens.study.training.counterfactuals import (
+    PAINTED,
+    Marked,
+    change,
+    paint_lesion,
+    paint_no_mass,
+)
 from tumorlens.study.training.mirroring import Midline
-from tumorlens.study.training.painting import moved_region, paint
+from tumorlens.study.training.painting import moved_region, paint, scattered_spots
 
 SIDE = 96
 UPRIGHT = Midline(angle=0.0, offset=0.0, symmetry=1.0)
@@ -73,26 +80,64 @@ def test_an_empty_picture_and_one_of_a_single_gray_are_left_alone():
     assert not moved_region(square(40, 30), np.zeros((SIDE, SIDE), np.uint8), rng).any()
 
 
-def test_a_moved_region_lies_deep_in_the_head_and_has_about_its_size():
+@pytest.mark.parametrize("size", [3, 14])
+def test_a_moved_region_lies_deep_in_the_head_and_is_as_large_as_a_mass(size):
     rng = np.random.default_rng(0)
     image = head()
     for _ in range(50):
-        moved = moved_region(square(40, 30), image, rng)
+        moved = moved_region(square(40, 30, size), image, rng)
         centre = np.argwhere(moved).mean(0)
         assert image[tuple(centre.round().astype(int))] > 0
-        assert 0.1 < moved.sum() / square(40, 30).sum() < 8
+        assert 0.01 < moved.sum() / (image > 0).sum() < 0.25
+
+
+def test_spots_lie_in_the_head_and_none_is_a_mass():
+    rng = np.random.default_rng(0)
+    image = head()
+    for _ in range(50):
+        spots = scattered_spots(image, rng)
+        assert spots.any()
+        assert not spots[image == 0].any()
+        sizes = cv2.connectedComponentsWithStats(spots.astype(np.uint8))[2][1:, cv2.CC_STAT_AREA]
+        assert np.median(sizes) < 0.01 * (image > 0).sum()
+
+
+def test_what_is_no_mass_leaves_the_label():
+    healthy = Marked(head(), np.zeros((SIDE, SIDE), bool), UPRIGHT)
+    tumor = Marked(head(), square(40, 30), UPRIGHT)
+    rng = np.random.default_rng(0)
+    for scan in (healthy, tumor):
+        made = [m for m in (paint_no_mass(scan, tumor, rng) for _ in range(60)) if m]
+        assert len(made) > 20
+        for one in made:
+            assert (one.image != scan.image).any()
+            np.testing.assert_array_equal(one.mask, scan.mask)
+
+
+def test_a_pair_of_regions_mirrors_itself():
+    scan = Marked(head(), np.zeros((SIDE, SIDE), bool), UPRIGHT)
+    donor = Marked(head(), square(40, 30), UPRIGHT)
+    rng = np.random.default_rng(0)
+    made = [m for m in (paint_no_mass(scan, donor, rng) for _ in range(60)) if m]
+    likeness = []
+    for one in made:
+        changed = cv2.GaussianBlur(np.abs(one.image.astype(np.float32) - scan.image), (0, 0), 3)
+        likeness.append(np.corrcoef(changed.ravel(), changed[:, ::-1].ravel())[0, 1])
+    assert np.median(likeness) > 0.8  # the ragged border is each its own
 
 
 def test_a_tumor_is_painted_over_in_its_own_place():
     rng = np.random.default_rng(1)
     scan = Marked(head(), square(40, 30), UPRIGHT)
-    made = [m for m in (paint_lesion(scan, None, rng) for _ in range(50)) if m]
-    assert made
-    for one in made:
-        assert one.tumor == PAINTED
+    made = [m for m in (paint_lesion(scan, None, rng) for _ in range(80)) if m]
+    painted = [one for one in made if one.tumor == PAINTED]
+    assert len(painted) > 20
+    for one in painted:
         assert (one.mask & scan.mask).sum() > 0.3 * one.mask.sum()
 
 
-def test_a_healthy_head_without_a_donor_of_shapes_stays_as_it_is():
+def test_a_healthy_head_without_a_donor_of_shapes_gets_no_mass():
     scan = Marked(head(), np.zeros((SIDE, SIDE), bool), UPRIGHT)
-    assert change(scan, None, np.random.default_rng(0), painted=1.0) is None
+    for seed in range(20):
+        made = change(scan, None, np.random.default_rng(seed), painted=1.0)
+        assert made is None or not made.mask.any()

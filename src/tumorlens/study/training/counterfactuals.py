@@ -22,9 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.study.training.mirroring import Midline
-from tumorlens.study.training.painting import dilated, moved_region, paint
+from tumorlens.study.training.painting import dilated, moved_region, paint, scattered_spots
 
 Rng = np.random.Generator
+_CHANCE_NO_MASS, _CHANCE_PAIR = 0.4, 0.4  # of what is painted; of what is no mass
 OWN, DONATED, PAINTED = "own", "donated", "painted"
 _GONE, _KEPT = 0.02, 0.6  # shares of the tumor's area below, above which it is gone, still there
 
@@ -146,7 +147,9 @@ def graft(scan: Marked, donor: Marked, rng: Rng) -> Changed | None:
 
 
 def paint_lesion(scan: Marked, donor: Marked | None, rng: Rng) -> Changed | None:
-    """Paint over a scan's own tumor, or paint the shape of the donor's somewhere in the head."""
+    """Paint a mass over a scan's tumor or into a healthy head, or what is no mass into any."""
+    if rng.random() < _CHANCE_NO_MASS:
+        return paint_no_mass(scan, donor, rng)
     if scan.is_tumor:
         region = scan.mask
     elif donor is not None:
@@ -155,6 +158,19 @@ def paint_lesion(scan: Marked, donor: Marked | None, rng: Rng) -> Changed | None
         return None
     made = paint(scan.image, region, rng)
     return None if made is None else Changed(*made, tumor=PAINTED)
+
+
+def paint_no_mass(scan: Marked, donor: Marked | None, rng: Rng) -> Changed | None:
+    """Paint small spots, or two regions that mirror each other; the label stays."""
+    region = scattered_spots(scan.image, rng)
+    if scan.midline.is_plain:
+        if donor is not None and rng.random() < _CHANCE_PAIR:
+            region = moved_region(donor.mask, scan.image, rng)
+            if (region & _warp(region, scan.midline)).any():
+                return None  # one mass in the middle
+        region |= _warp(region, scan.midline)
+    made = paint(scan.image, region & ~dilated(scan.mask, 4), rng)
+    return None if made is None else Changed(made[0], scan.mask)
 
 
 def _transplanted(

@@ -1,10 +1,13 @@
 """Lesions painted in gray values no training set shows: brighter, darker, ragged, with a core.
 
 The tumors whose place is known come from one hospital and one sequence. What holds for others
-is that a lesion differs from its surroundings, whichever way. So a region shaped like a known
-tumor is painted over a healthy head with random gray values, or a known tumor is painted over:
-both are tumors of unknown type. Related: synthetic images of random contrast (SynthSeg, Billot
-et al., 2023) and synthetic anomalies (DRAEM, Zavrtanik et al., 2021).
+is that a tumor is a mass that differs from its surroundings, whichever way. So a region shaped
+like a known tumor is painted over a healthy head with random gray values, or a known tumor is
+painted over: both are tumors of unknown type. Not every spot is one: many small ones, or two
+that mirror each other, as in disease of the white matter, leave a head without a tumor.
+
+Related: synthetic images of random contrast (SynthSeg, Billot et al., 2023) and synthetic
+anomalies (DRAEM, Zavrtanik et al., 2021).
 """
 
 import cv2
@@ -14,6 +17,8 @@ from numpy.typing import NDArray
 Rng = np.random.Generator
 Field = NDArray[np.float32]
 _LEAST_CONTRAST = 0.5  # deviations of the head's gray, below which a lesion would not be seen
+_LEAST_AREA = 0.015  # of the head: a mass, not a spot
+_MOST_SPOTS = 14
 _CHANCE_BRIGHT = 0.75  # edema on FLAIR and T2, and enhancement, are bright
 
 
@@ -49,21 +54,39 @@ def paint(
 
 
 def moved_region(shape: NDArray[np.bool_], image: NDArray[np.uint8], rng: Rng) -> NDArray[np.bool_]:
-    """Turn, scale and mirror the region of a tumor, and set it somewhere deep in a head, [s, s]."""
+    """Turn, scale and mirror the region of a tumor, and set it somewhere deep in a head, [s, s].
+
+    What comes out is as large as a mass.
+    """
     side = len(image)
     rows, columns = np.nonzero(shape)
-    inside = cv2.distanceTransform(np.pad((image > 0).astype(np.uint8), 1), cv2.DIST_L2, 3)
-    deep_rows, deep_columns = np.nonzero(inside[1:-1, 1:-1] > 0.1 * side)
-    if not len(rows) or not len(deep_rows):
+    deep = _deep_places(image)
+    if not len(rows) or not len(deep):
         return np.zeros_like(shape)
-    pick = int(rng.integers(len(deep_rows)))
-    angle, scale = rng.uniform(0, 2 * np.pi), np.exp(rng.normal(0.1, 0.3))
+    goal = deep[int(rng.integers(len(deep)))]
+    least = np.sqrt(_LEAST_AREA * (image > 0).sum() / len(rows))
+    angle, scale = rng.uniform(0, 2 * np.pi), max(least, np.exp(rng.normal(0.1, 0.3)))
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     turn[:, 0] *= rng.choice([-1, 1])
-    goal = np.array([deep_columns[pick], deep_rows[pick]], float)
     offset = goal - turn @ [columns.mean(), rows.mean()]
     matrix = np.column_stack([turn, offset])
     return cv2.warpAffine(shape.astype(np.uint8), matrix, (side, side)) > 0
+
+
+def scattered_spots(image: NDArray[np.uint8], rng: Rng) -> NDArray[np.bool_]:
+    """Scatter small discs deep in a head, [s, s]."""
+    deep = _deep_places(image)
+    spots = np.zeros(image.shape, np.uint8)
+    for _ in range(int(rng.integers(1, _MOST_SPOTS + 1)) if len(deep) else 0):
+        centre = tuple(deep[int(rng.integers(len(deep)))].tolist())
+        cv2.circle(spots, centre, max(1, round(len(image) * rng.uniform(0.006, 0.025))), 1, -1)
+    return spots > 0
+
+
+def _deep_places(image: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """List the pixels (x, y) that lie deep in a head, [k, 2]."""
+    inside = cv2.distanceTransform(np.pad((image > 0).astype(np.uint8), 1), cv2.DIST_L2, 3)
+    return np.argwhere(inside[1:-1, 1:-1] > 0.1 * len(image))[:, ::-1]
 
 
 def _ragged_depth(region: NDArray[np.bool_], rng: Rng) -> Field:
@@ -99,10 +122,11 @@ def _one_tissue(gray: Field, mask: NDArray[np.bool_], spread: float, rng: Rng) -
     return _sigmoid(1 + 2 * sign * (gray - float(gray[mask].mean())) / max(1.0, spread))
 
 
-def _smooth_noise(size: int, sigma: float, rng: Rng) -> Field:
-    """Draw noise of this grain, of zero mean and a deviation of 1, [size, size]."""
-    noise = rng.standard_normal((size, size), dtype=np.float32)
-    smooth = cv2.GaussianBlur(noise, (0, 0), sigma)
+def _smooth_noise(size: int, grain: float, rng: Rng) -> Field:
+    """Draw noise of about this grain in pixels, of zero mean and a deviation of 1, [size, size]."""
+    coarse = max(3, round(size / (2 * grain)))
+    noise = rng.standard_normal((coarse, coarse), dtype=np.float32)
+    smooth = cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)
     return np.asarray((smooth - smooth.mean()) / max(1e-6, float(smooth.std())), np.float32)
 
 
