@@ -25,7 +25,6 @@ EVERYDAY = (
         train_side=112,
         epochs=60,
         changed=0.6,
-        painted=0.4,
         evidence=0.3,
         outsiders=500,
         precision="auto",
