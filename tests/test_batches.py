@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tumorlens.labels import ATOMS, label_mask
 from tumorlens.study.training.batches import (
+    Look,
     TrainingSet,
     epoch_batches,
     epoch_positions,
@@ -100,7 +101,7 @@ def test_another_seed_or_epoch_shows_another_order(other):
 
 def all_batches(strength: float = 0.0, seed: tuple[int, ...] = (0, 0), batch: int = 8):
     positions = np.arange(40)
-    return list(epoch_batches(RARE, positions, batch=batch, side=4, strength=strength, seed=seed))
+    return list(epoch_batches(RARE, positions, look=Look(4, strength), batch=batch, seed=seed))
 
 
 def test_batches_show_the_positions_in_order_with_their_masks():
@@ -128,7 +129,7 @@ def test_the_same_seed_augments_the_same_and_another_epoch_augments_anew():
 
     def shown(seed: tuple[int, int]) -> np.ndarray:
         found = epoch_batches(
-            data, np.arange(24), batch=8, side=data.images.shape[1], strength=1.0, seed=seed
+            data, np.arange(24), look=Look(data.images.shape[1], 1.0), batch=8, seed=seed
         )
         return np.concatenate([batch.images for batch in found])
 
@@ -143,7 +144,7 @@ def test_batches_of_one_epoch_are_augmented_differently():
     first, second = (
         batch.images
         for batch in epoch_batches(
-            data, twice, batch=8, side=data.images.shape[1], strength=1.0, seed=(0, 0)
+            data, twice, look=Look(data.images.shape[1], 1.0), batch=8, seed=(0, 0)
         )
     )
     assert (first != second).any()
@@ -157,9 +158,8 @@ def test_shares_of_a_tumor_sum_to_one_and_stand_where_it_lies():
     data = TrainingSet(
         image, label_mask(["mri_glioma"]), np.arange(1), np.zeros(1, np.int64), places
     )
-    found = epoch_batches(
-        data, np.zeros(2, np.int64), batch=2, side=32, strength=0, seed=(0,), changed=0, grid=4
-    )
+    look = Look(32, 0, grid=4)
+    found = epoch_batches(data, np.zeros(2, np.int64), look=look, batch=2, seed=(0,))
     shares = next(found).places
     assert shares.shape == (2, 4, 4)
     np.testing.assert_allclose(shares[0, 0, 2:], 0.5)
@@ -171,7 +171,7 @@ def test_a_set_without_known_places_has_empty_shares():
 
 
 def test_a_reader_may_stop_in_the_middle_of_an_epoch():
-    found = epoch_batches(RARE, np.arange(40), batch=8, side=4, strength=0, seed=(0, 0))
+    found = epoch_batches(RARE, np.arange(40), look=Look(4, 0), batch=8, seed=(0, 0))
     next(found)
     found.close()
     assert list(found) == []

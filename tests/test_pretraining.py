@@ -18,7 +18,8 @@ from tumorlens.study.datasets.index import read_cases
 from tumorlens.study.phantom import write_phantoms
 from tumorlens.study.recipes import find_pretraining, find_recipe
 from tumorlens.study.recipes.pretraining import Pretraining
-from tumorlens.study.training.loop import HISTORY_FILE, STATE_FILE, read_history
+from tumorlens.study.training.history import HISTORY_FILE, read_history
+from tumorlens.study.training.loop import STATE_FILE
 from tumorlens.study.training.pretraining import PretrainJob, pretrain
 from tumorlens.study.training.run import Job, train
 

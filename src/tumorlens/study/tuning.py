@@ -19,14 +19,8 @@ from optuna.trial import TrialState
 from tumorlens.errors import TrainingError
 from tumorlens.records import Case
 from tumorlens.study.recipes import Recipe, Space, write_recipe
-from tumorlens.study.training.loop import (
-    HISTORY_FILE,
-    STATE_FILE,
-    Watcher,
-    fit,
-    predict_logits,
-    read_history,
-)
+from tumorlens.study.training.history import HISTORY_FILE, read_history
+from tumorlens.study.training.loop import STATE_FILE, Watcher, fit, predict_logits
 from tumorlens.study.training.monitor import validation_figures
 from tumorlens.study.training.parts import Part
 from tumorlens.study.training.plan import claim

@@ -26,7 +26,8 @@ from tumorlens.study.reproductions.bench import (
 from tumorlens.study.reproductions.protocols import divide, held_out_sets, rows_asked
 from tumorlens.study.splits import Groups
 from tumorlens.study.training.folds import CrossJob, cross_validate
-from tumorlens.study.training.loop import HISTORY_FILE, Row, Watcher, read_history
+from tumorlens.study.training.history import HISTORY_FILE, Row, read_history
+from tumorlens.study.training.loop import Watcher
 from tumorlens.study.training.start import check_start
 
 

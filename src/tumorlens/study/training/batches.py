@@ -26,6 +26,18 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Look:
+    """How scans are shown; the fields are those of a recipe."""
+
+    side: int  # pixels
+    strength: float  # of the augmentation; 0: scans as they are
+    photometric: float = 1.0
+    changed: float = 0.0  # only where places are known
+    painted: float = 0.0
+    grid: int = 1  # side of the activation maps
+
+
+@dataclass(frozen=True)
 class TrainingSet:
     """Prepared images with what the loss and the sampler need."""
 
@@ -84,34 +96,26 @@ def epoch_batches(
     data: TrainingSet,
     positions: NDArray[np.int64],
     *,
+    look: Look,
     batch: int,
-    side: int,
-    strength: float,
-    photometric: float = 1.0,
     seed: Sequence[int],
-    changed: float = 0.0,
-    painted: float = 0.0,
-    grid: int = 1,
 ) -> Iterator[Batch]:
-    """Yield augmented batches, one ahead.
-
-    `changed` is the share of scans with a known place of the tumor, or known to have none,
-    that are shown as a counterfactual picture, `painted` the share of those that are painted.
-    `photometric` is as in `augment_marked`, and `grid` is the side of the activation maps.
-    """
+    """Yield augmented batches, one ahead."""
 
     def make(number: int) -> Batch:
         taken = positions[number * batch : (number + 1) * batch].tolist()
         rng = np.random.default_rng((*seed, number))
-        shown = [_show(data, position, rng, changed=changed, painted=painted) for position in taken]
+        shown = [_show(data, position, rng, look) for position in taken]
         pictures = [
-            augment_marked(picture, rng, strength=strength, photometric=photometric, side=side)
+            augment_marked(
+                picture, rng, strength=look.strength, photometric=look.photometric, side=look.side
+            )
             for picture, _ in shown
         ]
         return Batch(
             np.stack([picture[..., :1] for picture in pictures]),
             np.stack([label for _, label in shown]),
-            np.stack([_shares(picture[..., 1], grid) for picture in pictures]),
+            np.stack([_shares(picture[..., 1], look.grid) for picture in pictures]),
         )
 
     with ThreadPoolExecutor(1) as pool:
@@ -123,15 +127,15 @@ def epoch_batches(
 
 
 def _show(
-    data: TrainingSet, position: int, rng: np.random.Generator, *, changed: float, painted: float
+    data: TrainingSet, position: int, rng: np.random.Generator, look: Look
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Give a scan with its tumor as a second channel, uint8 [s, s, 2], and its label [atoms]."""
     image, label, places = data.images[position], data.label_masks[position], data.places
     mask = np.zeros(image.shape, bool)
     if places is not None and places.rows[position] != places.UNKNOWN:
-        if rng.random() < changed:
+        if rng.random() < look.changed:
             image, mask, label = show_changed(
-                data.images, data.label_masks, places, position, rng, painted=painted
+                data.images, data.label_masks, places, position, rng, painted=look.painted
             )
         else:
             mask = places.mask(position, len(image))

@@ -5,9 +5,8 @@ The network is trained at `recipe.train_side` and validated and used at the larg
 2019): pooling over positions makes the weights fit any side.
 """
 
-import csv
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,7 +21,14 @@ from tumorlens.study.networks.registry import NETWORKS
 from tumorlens.study.networks.serving import serving_graph
 from tumorlens.study.networks.transfer import freeze
 from tumorlens.study.recipes import NO_WEIGHTS, Recipe
-from tumorlens.study.training.batches import Batch, TrainingSet, epoch_batches, epoch_positions
+from tumorlens.study.training.batches import (
+    Batch,
+    Look,
+    TrainingSet,
+    epoch_batches,
+    epoch_positions,
+)
+from tumorlens.study.training.history import HISTORY_FILE, Row, read_history, write_history
 from tumorlens.study.training.loss import EvidenceLoss, SetLoss
 from tumorlens.study.training.precision import precision
 from tumorlens.study.training.state import (
@@ -36,8 +42,6 @@ from tumorlens.study.training.state import (
 )
 
 STATE_FILE = "state.npz"
-HISTORY_FILE = "history.csv"
-Row = Mapping[str, float]
 
 
 class Watcher(Protocol):
@@ -248,11 +252,13 @@ def _train_epoch(
     positions = epoch_positions(data, balance=recipe.balance, seed=recipe.seed, epoch=state.epoch)
     positions = np.resize(positions, steps * recipe.batch)
     losses = []
-    batches = epoch_batches(
-        data, positions, batch=recipe.batch, side=recipe.train_side, strength=recipe.augmentation,
-        seed=(recipe.seed, state.epoch), photometric=recipe.photometric,
+    look = Look(
+        recipe.train_side, recipe.augmentation, photometric=recipe.photometric,
         changed=recipe.changed, painted=recipe.painted, grid=learner.grid,
     )  # fmt: skip
+    batches = epoch_batches(
+        data, positions, look=look, batch=recipe.batch, seed=(recipe.seed, state.epoch)
+    )
     for step, batch in enumerate(batches):
         loss = _train_step(learner, batch, with_places=recipe.evidence > 0)
         losses.append(loss)
@@ -290,22 +296,3 @@ def predict_logits(
         for start in range(0, len(images), batch)
     ]
     return np.concatenate(parts)
-
-
-def write_history(path: Path, history: Sequence[Row]) -> None:
-    """Write one row per epoch, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(history[0]))
-        writer.writeheader()
-        for row in history:
-            writer.writerow({key: f"{value:.6g}" for key, value in row.items()})
-    partial.replace(path)
-
-
-def read_history(path: Path) -> list[Row]:
-    """Read what `write_history` wrote; no file is no epoch."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]

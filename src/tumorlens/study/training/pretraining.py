@@ -20,16 +20,8 @@ from tumorlens.study.splits import Split
 from tumorlens.study.training.augmentation import augment_batch
 from tumorlens.study.training.batches import epoch_positions
 from tumorlens.study.training.curves import draw_pretraining
-from tumorlens.study.training.loop import (
-    HISTORY_FILE,
-    STATE_FILE,
-    Row,
-    Watcher,
-    build_network,
-    optimizer_of,
-    read_history,
-    write_history,
-)
+from tumorlens.study.training.history import HISTORY_FILE, Row, read_history, write_history
+from tumorlens.study.training.loop import STATE_FILE, Watcher, build_network, optimizer_of
 from tumorlens.study.training.parts import Part, prepare_part
 from tumorlens.study.training.plan import claim
 from tumorlens.study.training.precision import precision
