@@ -75,8 +75,9 @@ def _left_out(found: Sequence[Found]) -> str:
         + "\n\n"
         + table(["left out", "network", "seeds", "AUC", "gain over plain, paired by group",
                  "gain of each seed", "groups"], rows)
-        + "\n\nThe recipe was chosen on bohaju left out, with seed 0, so bohaju flatters it. The "
-        "shipped bundle is trained longer, larger, and on all."
+        + "\n\nPainting was made after a look at what seed 0 missed in both sources, which "
+        "flatters it there; the other seeds chose nothing. The shipped bundle is trained longer, "
+        "larger, and on all."
     )  # fmt: skip
 
 
