@@ -72,12 +72,12 @@ def _left_out(found: Sequence[Found]) -> str:
         f"{made.side} px for one file of each picture of the source. All have the same network, "
         "scans, steps and schedule; each adds something to the one above:\n\n"
         + table(["network", "what it has"], [[f"`{kind}`", text] for kind, text in ADDED.items()])
-        + "\n\n"
+        + "\n"
         + table(["left out", "network", "seeds", "AUC", "gain over plain, paired by group",
                  "gain of each seed", "groups"], rows)
-        + "\n\nPainting was made after a look at what seed 0 missed in both sources, which "
+        + "\nPainting was made after a look at what seed 0 missed in both sources, which "
         "flatters it there; the other seeds chose nothing. The shipped bundle is trained longer, "
-        "larger, and on all."
+        "larger, and on all.\n"
     )  # fmt: skip
 
 

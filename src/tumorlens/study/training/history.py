@@ -4,19 +4,19 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tumorlens.writing import replacing_table
+
 HISTORY_FILE = "history.csv"
 Row = Mapping[str, float]
 
 
 def write_history(path: Path, history: Sequence[Row]) -> None:
     """Write one row per epoch, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with replacing_table(path) as file:
         writer = csv.DictWriter(file, fieldnames=list(history[0]))
         writer.writeheader()
         for row in history:
             writer.writerow({key: f"{value:.6g}" for key, value in row.items()})
-    partial.replace(path)
 
 
 def read_history(path: Path) -> list[Row]:

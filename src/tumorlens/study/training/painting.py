@@ -31,7 +31,8 @@ def paint(
     brighter than white the whole head is darkened, as preparing such a scan would.
     """
     head = image > 0
-    if not (region & head).any() or (region & head).sum() < 0.8 * region.sum():
+    inside = int((region & head).sum())
+    if inside == 0 or inside < 0.8 * region.sum():
         return None
     depth = _ragged_depth(region, rng)
     gray = image.astype(np.float32)

@@ -93,11 +93,11 @@ def show_changed(
         return scan.image, scan.mask, label_masks[position]
     label = label_masks[position]
     if not made.mask.any():
-        label = _healthy(label)
+        label = _labeled("healthy", like=label)
     elif made.tumor == DONATED and giver is not None:
         label = label_masks[giver]
     elif made.tumor == PAINTED:
-        label = _some_tumor(label)
+        label = _labeled("tumor", like=label)
     return made.image, made.mask, label
 
 
@@ -106,14 +106,9 @@ def _marked(images: NDArray[np.uint8], places: Places, position: int) -> Marked:
     return Marked(image, places.mask(position, len(image)), places.midlines[position])
 
 
-def _healthy(label: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give the label of the same modality without a tumor."""
-    return labels.label_mask(["ct_healthy" if _is_ct(label) else "mri_healthy"])[0]
-
-
-def _some_tumor(label: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give the label of the same modality with a tumor of unknown type."""
-    return labels.label_mask(["ct_tumor" if _is_ct(label) else "mri_tumor"])[0]
+def _labeled(finding: str, *, like: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give the label of a finding, such as "tumor" of unknown type, in the modality of another."""
+    return labels.label_mask([f"{'ct' if _is_ct(like) else 'mri'}_{finding}"])[0]
 
 
 def _is_ct(label: NDArray[np.float32]) -> bool:

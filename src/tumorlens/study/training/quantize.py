@@ -1,5 +1,6 @@
 """The exported graph in 8 bits, kept only where it ranks as well as before."""
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def narrow_graph(
     """
     graph = folder / GRAPH
     full, before = graph.read_bytes(), judge()
-    _quantize(graph, images[:: -(-len(images) // CALIBRATED)])
+    _quantize(graph, images[:: math.ceil(len(images) / CALIBRATED)])
     after = judge()
     kept = all(before[name] - after[name] <= MOST_LOST for name in AUCS if name in before)
     if not kept:
