@@ -33,9 +33,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from tumorlens.study.audit.candidates import candidate_pairs
-from tumorlens.study.audit.copies import SAME, Link, hash_distance, link_copies
-from tumorlens.study.audit.fingerprints import (
+from tumorlens.study.audit.duplicates.candidates import candidate_pairs
+from tumorlens.study.audit.duplicates.copies import SAME, Link, hash_distance, link_copies
+from tumorlens.study.audit.duplicates.fingerprints import (
     HASH_SIDE,
     ORIENTATIONS,
     fingerprint,

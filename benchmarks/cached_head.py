@@ -47,9 +47,9 @@ def measure(images: int, weights: str, folder: Path) -> dict[str, Any]:
     from tumorlens.study.networks.transfer import freeze, head_of
     from tumorlens.study.networks.weights import load_weights
     from tumorlens.study.recipes import find_recipe
-    from tumorlens.study.training.frozen import frozen_features
     from tumorlens.study.training.loop import build_network
     from tumorlens.study.training.loss import SetLoss
+    from tumorlens.study.training.transfer.frozen_features import frozen_features
 
     recipe = find_recipe("mobilenet-frozen")
     pixels, masks = phantoms(images, side=recipe.side)
@@ -101,7 +101,7 @@ def phantoms(count: int, *, side: int) -> tuple[Any, Any]:
     from tumorlens import labels
     from tumorlens.inputs.cache import prepare_files
     from tumorlens.inputs.prepare import InputSpec
-    from tumorlens.study.datasets.index import read_cases
+    from tumorlens.study.data.index import read_cases
     from tumorlens.study.phantom import write_phantoms
 
     with tempfile.TemporaryDirectory() as folder:

@@ -11,9 +11,9 @@ import sys
 import numpy as np
 
 from tumorlens.labels import ATOMS
-from tumorlens.study.evaluation.answers import Answers
 from tumorlens.study.evaluation.detection import detection_figures
-from tumorlens.study.evaluation.intervals import wilson
+from tumorlens.study.evaluation.labeled_predictions import Answers
+from tumorlens.study.stats.intervals import wilson
 
 TRUE = {"auc": 0.7602499389065233, "sensitivity": 0.8413447460685429}
 GROUPS, EACH = 60, 3

@@ -34,8 +34,9 @@ def main() -> None:
 
 
 def run_all(arguments: argparse.Namespace) -> None:
+    from studies.baselines.bench import Bench
+
     from tumorlens.settings import load_settings
-    from tumorlens.study.reproductions.bench import Bench
     from tumorlens.study.training.backend import load_backend
 
     load_backend()
@@ -50,18 +51,19 @@ def run_all(arguments: argparse.Namespace) -> None:
 
 
 def every_name() -> list[str]:
-    from tumorlens.study.reproductions.arms import ARMS, SOURCES
-    from tumorlens.study.reproductions.starts import PRETRAINED, STARTS
+    from studies.baselines.arms import ARMS, SOURCES
+    from studies.baselines.starts import PRETRAINED, STARTS
 
     return [*SOURCES, *(arm.name for arm in ARMS), PRETRAINED, *STARTS]
 
 
 def run_one(name: str, bench: Any) -> None:
+    from studies.baselines import run, run_starts
+    from studies.baselines.arms import ARMS, SOURCES
+    from studies.baselines.starts import PRETRAINED
+
     from tumorlens.cli.progress import TrainingBars
     from tumorlens.study.recipes import find_pretraining
-    from tumorlens.study.reproductions import run, run_starts
-    from tumorlens.study.reproductions.arms import ARMS, SOURCES
-    from tumorlens.study.reproductions.starts import PRETRAINED
 
     arms = {arm.name: arm for arm in ARMS}
     if name in SOURCES:
@@ -79,12 +81,13 @@ def run_one(name: str, bench: Any) -> None:
 
 def page_of(arguments: argparse.Namespace) -> str:
     """Write the page from whatever has been run; nothing is trained."""
+    from studies.baselines import page, sections
+    from studies.baselines.arms import ARMS
+    from studies.baselines.bench import ANSWERS_FILE, read_answers
+    from studies.baselines.starts import PRETRAINED, STARTS
+
     from tumorlens.study.explore.experiments import read_experiments
-    from tumorlens.study.reproductions import page, sections
-    from tumorlens.study.reproductions.arms import ARMS
-    from tumorlens.study.reproductions.bench import ANSWERS_FILE, read_answers
-    from tumorlens.study.reproductions.starts import PRETRAINED, STARTS
-    from tumorlens.study.training.plan import read_json
+    from tumorlens.study.training.run_folder import read_json
 
     runs = arguments.runs
     answers = {

@@ -17,11 +17,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 def main() -> None:
     arguments = read_arguments()
+    from studies.baselines.bench import Bench
+    from studies.external_validation.left_out import left_out_figures
+    from studies.external_validation.page import write_page
+
     from tumorlens.models.bundle import load_bundle
     from tumorlens.settings import load_settings
-    from tumorlens.study.reproductions.bench import Bench
-    from tumorlens.study.strangers.left_out import left_out_figures
-    from tumorlens.study.strangers.page import write_page
 
     bench = Bench(data=arguments.data, runs=arguments.runs, audit=arguments.audit,
                   cache=load_settings().cache_folder, split=arguments.split)  # fmt: skip
@@ -41,8 +42,9 @@ def main() -> None:
 
 def train_all(seeds: int, bench: Any) -> None:
     """Train what is not trained yet, one trial after the other."""
+    from studies.external_validation.left_out import all_trials, run_trial
+
     from tumorlens.cli.progress import TrainingBars
-    from tumorlens.study.strangers.left_out import all_trials, run_trial
     from tumorlens.study.training.backend import load_backend
 
     if seeds:
@@ -55,15 +57,16 @@ def train_all(seeds: int, bench: Any) -> None:
 
 def read_test_part(bench: Any, names: tuple[str, ...]) -> list[Any]:
     """List the scans of some data sets in the test part of the split of all."""
-    from tumorlens.study.reproductions.bench import read_sets
+    from studies.baselines.bench import read_sets
 
     return [case for case in read_sets(bench, names) if bench.joint.parts[case.key] == "test"]
 
 
 def ask_reflected(bundle: Any, bench: Any) -> Any:
     """Ask for figshare's test patients with one half of the head reflected."""
+    from studies.external_validation.reflected import reflect_cases, reflected_figures
+
     from tumorlens.predictions.predictor import Predictor
-    from tumorlens.study.strangers.reflected import reflect_cases, reflected_figures
 
     predictor = Predictor(bundle)
     made = reflect_cases(read_test_part(bench, ("figshare",)), predictor, cache=bench.cache)
@@ -72,9 +75,10 @@ def ask_reflected(bundle: Any, bench: Any) -> Any:
 
 def ask_scope(bundle: Any, bench: Any, folders: list[Path]) -> dict[str, Any]:
     """Ask for pictures that are no heads, beside all test scans."""
+    from studies.external_validation.left_out import SETS
+    from studies.external_validation.scope import distances, scope_figures
+
     from tumorlens.images.files import find_scans
-    from tumorlens.study.strangers.left_out import SETS
-    from tumorlens.study.strangers.scope import distances, scope_figures
 
     if not folders:
         return {}

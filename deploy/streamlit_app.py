@@ -3,6 +3,6 @@
 Without the server of `tumorlens dashboard` there is no cookie: a history lasts as long as its tab.
 """
 
-from tumorlens.services.dashboard.frame import draw
+from tumorlens.services.dashboard.layout import draw
 
 draw()

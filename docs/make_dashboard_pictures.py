@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from browser_dashboard import chromium, dashboard, open_page, settle  # noqa: E402
 
-from tumorlens.services.dashboard.frame import PAGES  # noqa: E402
+from tumorlens.services.dashboard.layout import PAGES  # noqa: E402
 
 HEIGHTS = {"read": 1010, "explore": 1080, "audit": 1150, "performance": 1330, "hypotheses": 1150,
            "about": 1300}  # fmt: skip

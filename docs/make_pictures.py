@@ -24,8 +24,8 @@ from PIL import Image as PILImage
 
 from tumorlens.inputs.prepare import InputSpec, find_head, prepare
 from tumorlens.records import Scan
-from tumorlens.study.audit.copies import find_copies
-from tumorlens.study.audit.fingerprints import ORIENTATIONS, orient
+from tumorlens.study.audit.duplicates.copies import find_copies
+from tumorlens.study.audit.duplicates.fingerprints import ORIENTATIONS, orient
 from tumorlens.study.phantom import CLASSES, PLANES, Phantom, draw_phantom
 from tumorlens.study.phantom.anatomy import Labels, Plan, fill, new_canvas, paint, unmoved
 from tumorlens.study.phantom.appearance import render

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tumorlens.files import replacing_table
 from tumorlens.images.raster import read_scan
 from tumorlens.inputs.prepare import prepare
 from tumorlens.records import Scan
@@ -25,7 +26,6 @@ from tumorlens.study.evaluation.planes import (
     read_examples,
 )
 from tumorlens.study.phantom import draw_phantom
-from tumorlens.writing import replacing_table
 
 
 def main() -> None:

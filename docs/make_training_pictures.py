@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from tumorlens.inputs.prepare import InputSpec, carry_mask, prepare
 from tumorlens.records import Scan
 from tumorlens.study.phantom import draw_phantom
-from tumorlens.study.phantom.outsiders import KINDS, draw_outsider
-from tumorlens.study.training.counterfactuals import (
+from tumorlens.study.phantom.out_of_distribution import KINDS, draw_outsider
+from tumorlens.study.training.data.counterfactuals import (
     PAINTED,
     Changed,
     Marked,
@@ -23,7 +23,7 @@ from tumorlens.study.training.counterfactuals import (
     reflect_half,
     reflect_spot,
 )
-from tumorlens.study.training.mirroring import find_midline
+from tumorlens.study.training.data.midline_symmetry import find_midline
 
 SIDE = 160
 VISIBLE = 40  # of 255

@@ -29,12 +29,13 @@
 # %%
 from datetime import UTC, datetime
 
+from workspace import flat, open_set, open_workplace, table
+
 from tumorlens import load_bundle
 from tumorlens.study.audit.figures import audit_figures
 from tumorlens.study.audit.run import audit_cases
-from tumorlens.study.datasets.index import read_cases
+from tumorlens.study.data.index import read_cases
 from tumorlens.study.explore.inventory import class_balance
-from tumorlens.study.notebook import flat, open_set, open_workplace, table
 
 # %% [markdown]
 # ## What is there

@@ -24,12 +24,12 @@
 
 # %%
 from IPython.display import display
+from workspace import flat, open_set, open_workplace, pictures, table
 
 from tumorlens import InputSpec
+from tumorlens.study.explore.held_out_performance import Unseen
 from tumorlens.study.explore.page import main_contrasts
 from tumorlens.study.explore.study import PAGE, study_set
-from tumorlens.study.explore.unseen import Unseen
-from tumorlens.study.notebook import flat, open_set, open_workplace, pictures, table
 
 # %%
 place = open_workplace()

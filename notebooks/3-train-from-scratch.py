@@ -23,7 +23,7 @@
 # validation, and the test part stays unread until notebook 5.
 
 # %%
-from tumorlens.study.notebook import (
+from workspace import (
     open_set,
     open_workplace,
     pictures,

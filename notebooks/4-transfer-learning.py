@@ -26,7 +26,7 @@
 # the backbone keeps its random numbers: the cells run without a network, and the figures mean nothing.
 
 # %%
-from tumorlens.study.notebook import open_set, open_workplace, recipe_for, table, train_once
+from workspace import open_set, open_workplace, recipe_for, table, train_once
 
 # %%
 place = open_workplace()

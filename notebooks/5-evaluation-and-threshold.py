@@ -23,11 +23,7 @@
 # figure comes with its 95 % interval (bootstrap over groups) and its n.
 
 # %%
-from tumorlens import Predictor
-from tumorlens.reports.page import figure
-from tumorlens.study.evaluation.plots import draw_plots
-from tumorlens.study.evaluation.run import evaluate, write_evaluation
-from tumorlens.study.notebook import (
+from workspace import (
     Shown,
     open_set,
     open_workplace,
@@ -36,6 +32,11 @@ from tumorlens.study.notebook import (
     tested_part,
     train_once,
 )
+
+from tumorlens import Predictor
+from tumorlens.reports.page import figure
+from tumorlens.study.evaluation.plots import draw_plots
+from tumorlens.study.evaluation.run import evaluate, write_evaluation
 
 # %%
 place = open_workplace()

@@ -23,9 +23,10 @@
 # evidence stood.
 
 # %%
+from workspace import first_of, open_set, open_workplace, pictures, table
+
 from tumorlens import load_predictor
 from tumorlens.predictions.heatmaps import write_overlay
-from tumorlens.study.notebook import first_of, open_set, open_workplace, pictures, table
 
 # %% [markdown]
 # The first MRI tumor of the test part. Names are burned into many public CT pictures, so none is shown here.

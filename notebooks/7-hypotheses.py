@@ -27,15 +27,15 @@
 
 # %%
 from IPython.display import Markdown, display
+from workspace import in_this_process, open_workplace, table, trials_of
 
-from tumorlens.study import splits
-from tumorlens.study.datasets.index import read_cases
+from tumorlens.study.data import splits
+from tumorlens.study.data.index import read_cases
+from tumorlens.study.experiments.hypothesis_runs import choose_sets, run_trials
 from tumorlens.study.explore.hypotheses import HYPOTHESES
+from tumorlens.study.explore.hypothesis_report import TEXT, write_verdicts
 from tumorlens.study.explore.study import study_sets
-from tumorlens.study.explore.trials import choose_sets, run_trials
-from tumorlens.study.explore.verdicts import TEXT, write_verdicts
-from tumorlens.study.notebook import in_this_process, open_workplace, table, trials_of
-from tumorlens.study.training.plan import read_json
+from tumorlens.study.training.run_folder import read_json
 
 # %%
 table(map(vars, HYPOTHESES), "id", "statement", "test", "rule")

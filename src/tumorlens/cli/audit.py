@@ -40,10 +40,10 @@ def audit(
     from datetime import UTC, datetime
 
     from tumorlens.models.bundle import load_bundle
-    from tumorlens.study import splits
     from tumorlens.study.audit.page import PAGE, verdict, write_audit
     from tumorlens.study.audit.run import audit_cases
-    from tumorlens.study.datasets.index import read_cases
+    from tumorlens.study.data import splits
+    from tumorlens.study.data.index import read_cases
 
     cases = read_cases(folders, unlabeled=True)
     settings = load_settings(cache=cache)

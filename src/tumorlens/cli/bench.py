@@ -59,9 +59,9 @@ def split(
     Copies (also flipped, rotated, brightened ones), neighboring slices, recorded patients and
     given groups stay together. Example: `tumorlens split scans/ --out split.csv`
     """
-    from tumorlens.study import splits
     from tumorlens.study.audit.tables import read_groups
-    from tumorlens.study.datasets.index import read_cases
+    from tumorlens.study.data import splits
+    from tumorlens.study.data.index import read_cases
 
     cases = read_cases(folders)
     parts = splits.published_parts(cases) if published else []
@@ -134,8 +134,8 @@ def train(
     """
     from contextlib import nullcontext
 
-    from tumorlens.study import splits
-    from tumorlens.study.datasets.index import read_cases
+    from tumorlens.study.data import splits
+    from tumorlens.study.data.index import read_cases
 
     if repeats > 1 and folds is None:
         raise typer.BadParameter("needs --folds", param_hint="--repeats")
@@ -194,7 +194,7 @@ def _cross_validate(
     from tumorlens.study.training.backend import load_backend
 
     load_backend()
-    from tumorlens.study.training.folds import CrossJob, cross_validate
+    from tumorlens.study.experiments.folds import CrossJob, cross_validate
 
     kept = out / "fold-1" / "split.csv"
     cases, groups = grouped_for(cases, split_file, kept, allow_leaks=allow_leaks)
@@ -257,10 +257,10 @@ def evaluate(
 
     from tumorlens.cli.evaluation import part_of, print_figures
     from tumorlens.predictions.predictor import load_predictor
-    from tumorlens.study.datasets.index import read_cases
-    from tumorlens.study.evaluation.looks import counted
+    from tumorlens.study.data.index import read_cases
     from tumorlens.study.evaluation.run import evaluate as run_evaluation
     from tumorlens.study.evaluation.run import write_evaluation
+    from tumorlens.study.evaluation.test_access_log import counted
 
     settings = load_settings(workers=workers)
     predictor = load_predictor(bundle, settings)

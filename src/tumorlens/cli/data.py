@@ -9,8 +9,8 @@ import typer
 from tumorlens.cli.progress import console, counting
 
 if TYPE_CHECKING:
-    from tumorlens.study.datasets.fetch import Fetched
-    from tumorlens.study.datasets.registry import DatasetRow
+    from tumorlens.study.data.datasets.fetch import Fetched
+    from tumorlens.study.data.datasets.registry import DatasetRow
 
 data_app = typer.Typer(no_args_is_help=True, help="Public sets, labeled folders, phantoms.")
 
@@ -26,7 +26,7 @@ def list_datasets() -> None:
 
     Example: `tumorlens data list`
     """
-    from tumorlens.study.datasets.registry import DATASETS
+    from tumorlens.study.data.datasets.registry import DATASETS
 
     for row in DATASETS.values():
         console.print(f"[bold]{row.name}[/bold]  {row.title}")
@@ -52,7 +52,7 @@ def fetch(
     from datetime import date
 
     from tumorlens.settings import load_settings
-    from tumorlens.study.datasets.fetch import NOTE, fetch, find_row
+    from tumorlens.study.data.datasets.fetch import NOTE, fetch, find_row
 
     row = find_row(name)
     folder = to or Path(row.name)
@@ -112,7 +112,7 @@ def index(
     from collections import Counter
 
     from tumorlens.errors import CasesError
-    from tumorlens.study.datasets.index import read_cases, write_cases
+    from tumorlens.study.data.index import read_cases, write_cases
 
     cases = read_cases(folder)
     target = out or folder / "cases.csv"

@@ -6,7 +6,7 @@ from typing import Any
 from tumorlens.cli.progress import console, counting
 from tumorlens.errors import SplitError
 from tumorlens.reports.page import figure
-from tumorlens.study import splits
+from tumorlens.study.data import splits
 from tumorlens.study.evaluation.context import Context, read_context
 
 

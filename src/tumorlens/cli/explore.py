@@ -53,8 +53,8 @@ def explore(
     from dataclasses import replace
 
     from tumorlens.inputs.prepare import InputSpec
-    from tumorlens.study import splits
-    from tumorlens.study.datasets.index import read_cases
+    from tumorlens.study.data import splits
+    from tumorlens.study.data.index import read_cases
     from tumorlens.study.explore.experiments import read_experiments
     from tumorlens.study.explore.study import PAGE, study_set
 
@@ -76,8 +76,8 @@ def explore(
 
 def found_groups(cases: list[Any], audit: Path | None, cache: Path, spec: Any) -> Any:
     """Read the groups of an audit, or look for copies and prepare scans by `spec` on the way."""
-    from tumorlens.study import splits
     from tumorlens.study.audit.tables import read_groups
+    from tumorlens.study.data import splits
 
     if audit:
         return read_groups(audit, cases)
@@ -87,7 +87,7 @@ def found_groups(cases: list[Any], audit: Path | None, cache: Path, spec: Any) -
 
 def _unseen(cases: list[Any], split_file: Path | None, bundle: str) -> Any:
     from tumorlens.predictions.predictor import load_predictor
-    from tumorlens.study.explore.unseen import Unseen, measure_unseen
+    from tumorlens.study.explore.held_out_performance import Unseen, measure_unseen
 
     if split_file is None:
         return Unseen({}, reason="no split was given whose test part the bundle never saw")
@@ -143,7 +143,7 @@ def features(
     from dataclasses import replace
 
     from tumorlens.inputs.prepare import InputSpec
-    from tumorlens.study.datasets.index import read_cases
+    from tumorlens.study.data.index import read_cases
     from tumorlens.study.features.table import measure_files, write_features
 
     cases = read_cases(folders)

@@ -49,10 +49,10 @@ def hypotheses(
     Example: `tumorlens hypotheses first/ second/ --out study`
     """
     from tumorlens.inputs.prepare import InputSpec
-    from tumorlens.study.datasets.index import read_cases
+    from tumorlens.study.data.index import read_cases
+    from tumorlens.study.explore.hypothesis_report import TEXT, write_verdicts
     from tumorlens.study.explore.study import study_sets
-    from tumorlens.study.explore.verdicts import TEXT, write_verdicts
-    from tumorlens.study.training.plan import read_json
+    from tumorlens.study.training.run_folder import read_json
 
     cases, kept = read_cases(folders), load_settings(cache=cache).cache_folder
     groups = found_groups(cases, audit, kept, InputSpec())
@@ -87,7 +87,7 @@ def _trained(
     """Train what is missing; give the file of results, or None where some still is."""
     from dataclasses import replace
 
-    from tumorlens.study.explore import trials
+    from tumorlens.study.experiments import hypothesis_runs as trials
 
     chosen = trials.trial_recipe()
     if recipe:

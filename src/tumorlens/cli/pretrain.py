@@ -35,8 +35,8 @@ def pretrain(
     it, and what stands in folders named unlabeled is learned from too. Example:
     `tumorlens pretrain scans/ --split split.csv --out runs/pretrained`
     """
-    from tumorlens.study import splits
-    from tumorlens.study.datasets.index import read_cases
+    from tumorlens.study.data import splits
+    from tumorlens.study.data.index import read_cases
     from tumorlens.study.recipes import find_pretraining
 
     chosen = find_pretraining(recipe)
@@ -50,8 +50,8 @@ def pretrain(
     from tumorlens.study.training.backend import load_backend
 
     load_backend()
-    from tumorlens.study.training.pretraining import PretrainJob
-    from tumorlens.study.training.pretraining import pretrain as run_pretraining
+    from tumorlens.study.training.transfer.pretraining import PretrainJob
+    from tumorlens.study.training.transfer.pretraining import pretrain as run_pretraining
 
     job = PretrainJob(chosen, made, out, load_settings(cache=cache).cache_folder)
     with counting("preparing scans") as report, TrainingBars(chosen.recipe.epochs) as bars:
@@ -60,7 +60,7 @@ def pretrain(
 
 
 def _split_for(cases: list[Any], split_file: Path | None, out: Path) -> Any:
-    from tumorlens.study import splits
+    from tumorlens.study.data import splits
 
     kept = out / "split.csv"
     if split_file is not None and not kept.exists():

@@ -62,7 +62,7 @@ def chosen_recipe(
 def split_for(cases: list[Any], split_file: Path | None, out: Path) -> Any:
     """Read the given split, or the run's own, or make one; the run keeps it as split.csv."""
     from tumorlens.errors import SplitError
-    from tumorlens.study import splits
+    from tumorlens.study.data import splits
 
     kept = out / "split.csv"
     if split_file is not None:
@@ -90,8 +90,8 @@ def grouped_for(
     With a split these are its train and val cases: its test part stays unread. Without one, all
     of them, in groups that are found, or that the split file `kept` of a fold knows already.
     """
-    from tumorlens.study import splits
-    from tumorlens.study.training.folds import groups_of
+    from tumorlens.study.data import splits
+    from tumorlens.study.experiments.folds import groups_of
 
     if split_file is not None:
         made = splits.read_split(split_file)
@@ -108,7 +108,7 @@ def grouped_for(
 
 def check_init(run: Path | None, groups: Mapping[str, str], held: list[str]) -> None:
     """Refuse a run to start from that learned from what is held out here."""
-    from tumorlens.study.training.start import check_start
+    from tumorlens.study.training.transfer.warm_start import check_start
 
     if run:
         check_start(run, groups, held)

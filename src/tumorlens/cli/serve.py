@@ -67,7 +67,7 @@ def serve(
     Scans are answered in memory; what is kept is the answer. Example: `tumorlens serve`, then
     `curl -F file=@slice.png http://127.0.0.1:8000/v1/predict`
     """
-    from tumorlens.services.http.gate import is_loopback
+    from tumorlens.services.http.authenticator import is_loopback
     from tumorlens.services.http.server import serve as run
 
     settings = _service_settings(
@@ -134,9 +134,9 @@ def revoke(
 @keys_app.command("list")
 def list_all(store: Store = None) -> None:
     """List keys: id, name, scopes, state, since when. Example: `tumorlens keys list`."""
+    from tumorlens.services.store.audit_log import now
     from tumorlens.services.store.database import open_store
     from tumorlens.services.store.keys import list_keys
-    from tumorlens.services.store.trail import now
 
     for key in list_keys(open_store(load_settings(store=store).store)):
         ended = "revoked" if key.revoked_at else "expired"
@@ -152,8 +152,8 @@ def verify_trail(store: Store = None) -> None:
     Exit status 1 if something was altered, removed or inserted. Prints the last hash: kept
     elsewhere, it pins the history. Example: `tumorlens audit-trail verify`
     """
+    from tumorlens.services.store.audit_log import verify
     from tumorlens.services.store.database import open_store
-    from tumorlens.services.store.trail import verify
 
     verdict = verify(open_store(load_settings(store=store).store))
     for problem in verdict.problems[:50]:
@@ -169,8 +169,8 @@ def show_trail(
     last: Annotated[int, typer.Option(min=1, help="Entries from the end.")] = 20,
 ) -> None:
     """Print the last entries: number, time, who, what, of which. Example: `tumorlens audit-trail show`."""  # noqa: E501
+    from tumorlens.services.store.audit_log import entries, length
     from tumorlens.services.store.database import open_store
-    from tumorlens.services.store.trail import entries, length
 
     opened = open_store(load_settings(store=store).store)
     for entry in entries(opened, after=max(0, length(opened) - last)):

@@ -51,8 +51,8 @@ def tune(
     Example: `tumorlens tune scans/ --recipe quick --split split.csv --out runs/tune`, then
     `tumorlens train scans/ --recipe runs/tune/recipe.json --split split.csv --out runs/best`
     """
-    from tumorlens.study import splits
-    from tumorlens.study.datasets.index import read_cases
+    from tumorlens.study.data import splits
+    from tumorlens.study.data.index import read_cases
     from tumorlens.study.recipes import read_space, space_of
 
     chosen, file = chosen_recipe(recipe, epochs=epochs, seed=seed, weights=weights)
@@ -66,8 +66,8 @@ def tune(
     from tumorlens.study.training.backend import load_backend
 
     load_backend()
+    from tumorlens.study.experiments.tuning import tune as search
     from tumorlens.study.training.run import Job
-    from tumorlens.study.tuning import tune as search
 
     job = Job(
         recipe=chosen, split=made, out=out, cache=load_settings(cache=cache).cache_folder,
@@ -118,9 +118,9 @@ def size_curve(
     Every run has the same validation and test part, and a process of its own; repeat the
     command to go on. Example: `tumorlens size-curve scans/ --split split.csv --out size`
     """
-    from tumorlens.study import splits
-    from tumorlens.study.datasets.index import read_cases
-    from tumorlens.study.training.size_curve import SizeJob, measure_sizes
+    from tumorlens.study.data import splits
+    from tumorlens.study.data.index import read_cases
+    from tumorlens.study.experiments.learning_curve import SizeJob, measure_sizes
 
     chosen, file = chosen_recipe(recipe, epochs=epochs, seed=None, weights=weights)
     cases = read_cases(folders)

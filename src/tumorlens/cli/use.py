@@ -55,7 +55,7 @@ def predict(
     from tumorlens.images.files import find_scans
     from tumorlens.predictions.predictor import load_predictor
     from tumorlens.predictions.table import write_table
-    from tumorlens.reports.scan_report import check_report
+    from tumorlens.reports.scan.report import check_report
 
     files = find_scans(paths)
     if not files:
@@ -113,7 +113,7 @@ def _write_report(
     from datetime import UTC, datetime
 
     from tumorlens.images.raster import read_scan
-    from tumorlens.reports.scan_report import Examined, write_scan_report
+    from tumorlens.reports.scan.report import Examined, write_scan_report
 
     limits = {"max_bytes": settings.max_bytes, "max_pixels": settings.max_pixels}
     examined = [

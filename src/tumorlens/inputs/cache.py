@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import ImageError, UnreadableImageError
 from tumorlens.images.raster import read_scan
-from tumorlens.inputs.chunks import Rows, hash_files, in_chunks, load_index, write_chunk
 from tumorlens.inputs.prepare import InputSpec, prepare
+from tumorlens.inputs.row_store import Rows, hash_files, in_chunks, load_index, write_chunk
 
 Progress = Callable[[int, int], None]
 

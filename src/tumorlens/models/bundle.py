@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import BundleError
+from tumorlens.files import replacing
 from tumorlens.inputs.prepare import InputSpec, load_spec
-from tumorlens.models.measured import Measured, load_measured
-from tumorlens.writing import replacing
+from tumorlens.models.performance import Measured, load_measured
 
 SCHEMA = 1
 GRAPH, SETTINGS, CARD = "model.onnx", "bundle.json", "card.md"

@@ -4,9 +4,9 @@ import csv
 from collections.abc import Iterable
 from pathlib import Path
 
+from tumorlens.files import replacing_table
 from tumorlens.labels import TYPES
 from tumorlens.records import Prediction
-from tumorlens.writing import replacing_table
 
 COLUMNS = ("path", "modality", "modality_probability", "tumor_probability", "decision", "type",
            *(f"p_{name}" for name in TYPES), "threshold", "bundle", "error")  # fmt: skip

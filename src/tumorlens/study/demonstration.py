@@ -15,14 +15,14 @@ from tumorlens.predictions.heatmaps import overlay
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Case, Evaluation
 from tumorlens.reports.page import render_page
-from tumorlens.study import splits
 from tumorlens.study.audit.page import write_audit
 from tumorlens.study.audit.run import audit_cases
-from tumorlens.study.datasets.index import read_cases
+from tumorlens.study.data import splits
+from tumorlens.study.data.index import read_cases
 from tumorlens.study.evaluation.plots import draw_plots
 from tumorlens.study.evaluation.run import evaluate, write_evaluation
+from tumorlens.study.explore.held_out_performance import measure_unseen
 from tumorlens.study.explore.study import study_set
-from tumorlens.study.explore.unseen import measure_unseen
 from tumorlens.study.phantom import write_phantoms
 from tumorlens.study.recipes import find_recipe
 from tumorlens.study.training.loop import Watcher

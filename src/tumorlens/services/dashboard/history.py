@@ -10,7 +10,7 @@ import streamlit as st
 from tumorlens.predictions.table import COLUMNS, table_row
 from tumorlens.records import Prediction
 from tumorlens.services.dashboard import session
-from tumorlens.services.dashboard.readings import Reading
+from tumorlens.services.dashboard.results import Reading
 from tumorlens.services.dashboard.texts import Say
 from tumorlens.services.store.history import (
     NewPrediction,

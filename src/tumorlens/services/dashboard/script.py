@@ -1,5 +1,5 @@
 """What Streamlit runs at every interaction."""
 
-from tumorlens.services.dashboard.frame import draw
+from tumorlens.services.dashboard.layout import draw
 
 draw()

@@ -14,7 +14,7 @@ import streamlit as st
 from starlette.formparsers import MultiPartParser
 from starlette.middleware import Middleware
 
-from tumorlens.services.dashboard.door import Door
+from tumorlens.services.dashboard.middleware import Door
 from tumorlens.services.dashboard.session import expire, load_shared
 
 HOUR = 3600.0  # seconds

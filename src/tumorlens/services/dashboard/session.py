@@ -11,13 +11,13 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from tumorlens.predictions.predictor import Predictor, load_predictor
-from tumorlens.services.dashboard.bench import Bench
-from tumorlens.services.dashboard.door import COOKIE, is_token, reader_name
-from tumorlens.services.dashboard.readings import Reading, read_examples
+from tumorlens.services.dashboard.middleware import COOKIE, is_token, reader_name
+from tumorlens.services.dashboard.process_runner import Bench
+from tumorlens.services.dashboard.results import Reading, read_examples
 from tumorlens.services.dashboard.texts import LANGUAGES, Say, speak
+from tumorlens.services.store.audit_log import days_ago
 from tumorlens.services.store.database import Store, open_store
 from tumorlens.services.store.history import expire_predictions
-from tumorlens.services.store.trail import days_ago
 from tumorlens.settings import Settings, load_settings
 
 _loading = threading.Lock()

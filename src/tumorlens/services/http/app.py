@@ -16,8 +16,8 @@ from tumorlens.services.http import (
     routes_predict,
     routes_v2,
 )
-from tumorlens.services.http.door import Door
 from tumorlens.services.http.metrics import Metrics
+from tumorlens.services.http.middleware import Door
 from tumorlens.services.http.openapi import KEYS, PROBLEMS, TAGS
 from tumorlens.services.http.service import start_service, stop_service
 from tumorlens.settings import Settings

@@ -7,11 +7,11 @@ from tumorlens.errors import TumorlensError
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.services.http.log import log
 from tumorlens.services.http.problems import log_failure
-from tumorlens.services.http.work import WorkPool
+from tumorlens.services.http.work_pool import WorkPool
+from tumorlens.services.store.audit_log import days_ago
 from tumorlens.services.store.database import Store
 from tumorlens.services.store.history import NewPrediction, expire_predictions
 from tumorlens.services.store.jobs import JobScan, save_answers, waiting_scans
-from tumorlens.services.store.trail import days_ago
 from tumorlens.settings import Settings
 
 IDLE_SECONDS = 2.0  # between looks: another service may have left work behind

@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from tumorlens.records import Prediction
-from tumorlens.services.http.work import WorkPool
+from tumorlens.services.http.work_pool import WorkPool
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30)
 

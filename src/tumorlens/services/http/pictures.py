@@ -9,7 +9,7 @@ from tumorlens.errors import NotStoredError
 from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.heatmaps import overlay
 from tumorlens.records import Heatmap, Prediction
-from tumorlens.reports.scan_report import Examined, scan_html, scan_pdf
+from tumorlens.reports.scan.report import Examined, scan_html, scan_pdf
 from tumorlens.services.http.problems import Refusal
 from tumorlens.services.store.history import StoredPrediction, heatmap_of
 

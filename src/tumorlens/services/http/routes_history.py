@@ -8,8 +8,8 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
+from tumorlens.services.http.authenticator import Caller
 from tumorlens.services.http.documents import review_document, stored_document
-from tumorlens.services.http.gate import Caller
 from tumorlens.services.http.openapi import PredictionId, ReportFormat, file_response
 from tumorlens.services.http.pictures import (
     REPORT_TYPES,

@@ -15,9 +15,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tumorlens.errors import SettingsError
 from tumorlens.services.http.app import create_app
-from tumorlens.services.http.door import MOST_ADDRESS_BYTES, MOST_HEADER_BYTES
-from tumorlens.services.http.gate import is_loopback
+from tumorlens.services.http.authenticator import is_loopback
 from tumorlens.services.http.log import log_library
+from tumorlens.services.http.middleware import MOST_ADDRESS_BYTES, MOST_HEADER_BYTES
 from tumorlens.services.http.problems import MEDIA_TYPE, problem
 from tumorlens.settings import Settings
 

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
-from tumorlens.predictions.golden import check_golden
 from tumorlens.predictions.predictor import Predictor, load_predictor
+from tumorlens.predictions.self_test import check_golden
+from tumorlens.services.http.authenticator import Caller, Gate
 from tumorlens.services.http.batches import BatchRunner
-from tumorlens.services.http.gate import Caller, Gate
 from tumorlens.services.http.log import log
 from tumorlens.services.http.metrics import Metrics
 from tumorlens.services.http.problems import Refusal
-from tumorlens.services.http.work import WorkPool
+from tumorlens.services.http.work_pool import WorkPool
+from tumorlens.services.store.commit_queue import Ledger
 from tumorlens.services.store.database import Store, open_store
-from tumorlens.services.store.ledger import Ledger
 from tumorlens.settings import Settings
 
 

@@ -8,6 +8,7 @@
 It knows nothing of HTTP, and other services use it alike.
 """
 
+from tumorlens.services.store.audit_log import Event, Verdict, verify
 from tumorlens.services.store.database import Store, default_file, open_store
 from tumorlens.services.store.history import (
     NewPrediction,
@@ -21,7 +22,6 @@ from tumorlens.services.store.history import (
     save_predictions,
 )
 from tumorlens.services.store.reviews import Review, latest_reviews, reviews_of, save_review
-from tumorlens.services.store.trail import Event, Verdict, verify
 
 __all__ = [
     "Event",

@@ -19,9 +19,9 @@ from sqlalchemy import Connection, Select, delete, insert, select
 from tumorlens.errors import NotStoredError
 from tumorlens.predictions.document import from_json, to_json
 from tumorlens.records import Heatmap, Prediction
+from tumorlens.services.store.audit_log import EXPIRED, PREDICTED, Event, append, document_hash, now
 from tumorlens.services.store.database import Store
 from tumorlens.services.store.tables import JobRow, PredictionRow
-from tumorlens.services.store.trail import EXPIRED, PREDICTED, Event, append, document_hash, now
 
 
 @dataclass(frozen=True)

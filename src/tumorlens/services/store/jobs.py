@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Select, delete, func, insert, select
 
 from tumorlens.errors import NotStoredError
 from tumorlens.predictions.predictor import PreparedScan
+from tumorlens.services.store.audit_log import Event, append, now
 from tumorlens.services.store.database import Store
 from tumorlens.services.store.history import (
     NewPrediction,
@@ -22,7 +23,6 @@ from tumorlens.services.store.history import (
     insert_predictions,
 )
 from tumorlens.services.store.tables import JobRow, JobScanRow, PredictionRow
-from tumorlens.services.store.trail import Event, append, now
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import insert, select, update
 
 from tumorlens.errors import ApiKeyError
+from tumorlens.services.store.audit_log import Event, append, days_ago, now
 from tumorlens.services.store.database import Store
 from tumorlens.services.store.tables import KeyRow
-from tumorlens.services.store.trail import Event, append, days_ago, now
 
 SCOPES = {
     "predict": "send scans, and see one's own answers",

@@ -9,10 +9,10 @@ from sqlalchemy import insert, select
 
 from tumorlens.errors import ReviewError
 from tumorlens.labels import TYPES
+from tumorlens.services.store.audit_log import REVIEWED, Event, append, now
 from tumorlens.services.store.database import Store
 from tumorlens.services.store.history import get_prediction
 from tumorlens.services.store.tables import ReviewRow
-from tumorlens.services.store.trail import REVIEWED, Event, append, now
 
 VERDICTS = ("agree", "correct")
 DECISIONS = ("tumor", "no tumor", "uncertain", "out of scope")

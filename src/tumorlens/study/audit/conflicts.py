@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tumorlens.labels import LABELS, UNLABELED
-from tumorlens.study.audit.copies import SAME, Link
+from tumorlens.study.audit.duplicates.copies import SAME, Link
 
 
 @dataclass(frozen=True)

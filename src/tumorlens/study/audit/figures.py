@@ -10,7 +10,7 @@ import numpy as np
 
 from tumorlens import __version__
 from tumorlens.labels import UNLABELED
-from tumorlens.study.audit.copies import KINDS
+from tumorlens.study.audit.duplicates.copies import KINDS
 from tumorlens.study.audit.leaks import leak_figures, shared_pictures
 from tumorlens.study.audit.quality import balance
 from tumorlens.study.audit.run import Audit

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import ImageError
+from tumorlens.files import replacing
 from tumorlens.images.raster import read_scan
 from tumorlens.inputs.prepare import InputSpec, prepare
 from tumorlens.study.audit.conflicts import Conflict
 from tumorlens.study.audit.run import Audit
-from tumorlens.writing import replacing
 
 FOLDER = "pictures"  # beside audit.json
 WORST_GROUPS = 6

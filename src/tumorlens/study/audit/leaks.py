@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tumorlens.labels import LABELS, UNLABELED, is_tumor
 from tumorlens.records import Case
-from tumorlens.study.audit.groups import Groups
+from tumorlens.study.audit.duplicates.groups import Groups
 from tumorlens.study.audit.patients import Patients
 
 

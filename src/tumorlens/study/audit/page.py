@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tumorlens.files import replacing
 from tumorlens.reports.page import render_page
 from tumorlens.study.audit.figures import audit_figures, serious_shortcuts
 from tumorlens.study.audit.gallery import (
@@ -16,7 +17,6 @@ from tumorlens.study.audit.gallery import (
 from tumorlens.study.audit.plots import draw_shortcuts
 from tumorlens.study.audit.run import Audit
 from tumorlens.study.audit.tables import write_figures, write_tables
-from tumorlens.writing import replacing
 
 PAGE = "audit.html"
 

@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from tumorlens.study.evaluation.drawing import svg
+from tumorlens.study.plotting.svg import svg
 
 COLORS = {"as stored": "#b35806", "prepared": "#2b6ca3"}  # told apart without color vision too
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from tumorlens.models.bundle import Bundle
 from tumorlens.records import Case
 from tumorlens.study.audit.conflicts import Conflict, find_conflicts
-from tumorlens.study.audit.copies import Link, link_copies
-from tumorlens.study.audit.fingerprints import fingerprint
-from tumorlens.study.audit.groups import Groups, group_links
+from tumorlens.study.audit.duplicates.copies import Link, link_copies
+from tumorlens.study.audit.duplicates.fingerprints import fingerprint
+from tumorlens.study.audit.duplicates.groups import Groups, group_links
 from tumorlens.study.audit.patients import Patients, trace_patients
 from tumorlens.study.audit.quality import OddFile, Outlier, odd_files, outliers
 from tumorlens.study.audit.shortcuts import Shortcut, measure_shortcuts

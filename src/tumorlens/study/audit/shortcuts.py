@@ -16,7 +16,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.tree import DecisionTreeClassifier
 
 from tumorlens import labels as algebra
-from tumorlens.study.evaluation.intervals import with_intervals
+from tumorlens.study.stats.intervals import with_intervals
 
 FOLDS = 5  # also the fewest groups that a class needs
 RESAMPLES = 300  # of the intervals

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from tumorlens.errors import SplitError
+from tumorlens.files import replacing, replacing_table
 from tumorlens.records import Case
-from tumorlens.study.audit.groups import Groups
+from tumorlens.study.audit.duplicates.groups import Groups
 from tumorlens.study.audit.run import Audit
-from tumorlens.writing import replacing, replacing_table
 
 GROUPS = ("path", "group", "patient")
 PAIRS = ("a", "b", "kind", "orientation", "score")

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from tumorlens.study.evaluation.answers import Answers, plain
-from tumorlens.study.evaluation.intervals import bootstrap, wilson
+from tumorlens.study.evaluation.labeled_predictions import Answers, plain
+from tumorlens.study.stats.intervals import bootstrap, wilson
 
 CALIBRATION_BINS = 15
 _NEVER = 1e-12  # probabilities nearer to 0 or 1 have no log odds worth the name

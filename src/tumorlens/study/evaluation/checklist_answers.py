@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tumorlens.models.bundle import Bundle
-from tumorlens.reports.checklists import NOT_ESTABLISHED
+from tumorlens.reports.evaluation.checklists import NOT_ESTABLISHED
 from tumorlens.reports.limits import KNOWN_LIMITS, NOT_FOR
 from tumorlens.reports.page import figure, share
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tumorlens.records import Case
-from tumorlens.study.splits import Split
+from tumorlens.study.data.splits import Split
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ from tumorlens.predictions.calibration import calibrated
 from tumorlens.records import Case
 from tumorlens.study.audit.shortcuts import measure_shortcuts
 from tumorlens.study.audit.survey import survey_files
-from tumorlens.study.evaluation.answers import Answers, plain, ratio
 from tumorlens.study.evaluation.detection import areas, share
-from tumorlens.study.evaluation.intervals import TAILS, bootstrap
+from tumorlens.study.evaluation.labeled_predictions import Answers, plain, ratio
+from tumorlens.study.stats.intervals import TAILS, bootstrap
 
 DEALS = 200  # of the labels
 RIM = 0.08  # width of the rim that is left of a head, of the side

@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from tumorlens.study.evaluation.drawing import COLORS, NAMES, QUIET, svg
+from tumorlens.study.plotting.svg import COLORS, NAMES, QUIET, svg
 
 _SIZE = (5, 4.5)
 

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logit
 
-from tumorlens.study.evaluation.answers import Answers, plain
 from tumorlens.study.evaluation.curves import spread
 from tumorlens.study.evaluation.detection import share
-from tumorlens.study.evaluation.intervals import bootstrap, not_collapsed, wilson
+from tumorlens.study.evaluation.labeled_predictions import Answers, plain
+from tumorlens.study.stats.intervals import bootstrap, not_collapsed, wilson
 
 ODDS = np.arange(1, 100) / 100  # probabilities at which somebody would act
 _NEVER = 1e-12

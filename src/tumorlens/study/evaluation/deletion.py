@@ -20,8 +20,8 @@ from tumorlens.models.engine import Engine
 from tumorlens.predictions.calibration import calibrated
 from tumorlens.predictions.heatmaps import enlarged
 from tumorlens.records import Heatmap
-from tumorlens.study.evaluation.answers import plain
-from tumorlens.study.evaluation.intervals import bootstrap
+from tumorlens.study.evaluation.labeled_predictions import plain
+from tumorlens.study.stats.intervals import bootstrap
 
 DELETED = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75)  # of the head's pixels
 REACH = 0.08  # deviation of the fill, of the side

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
-from tumorlens.study.evaluation.answers import Answers, plain
-from tumorlens.study.evaluation.delong import delong
-from tumorlens.study.evaluation.intervals import bootstrap, not_collapsed, wilson
+from tumorlens.study.evaluation.labeled_predictions import Answers, plain
+from tumorlens.study.stats.delong import delong
+from tumorlens.study.stats.intervals import bootstrap, not_collapsed, wilson
 
 PREVALENCES = (0.01, 0.05, 0.25, 0.5)
 Weights = NDArray[np.float64]  # [r, n]: how often each case counts, in r resamples

@@ -8,8 +8,8 @@ import numpy as np
 from tumorlens.models.engine import Engine
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Case
-from tumorlens.study.evaluation.answers import Answers
 from tumorlens.study.evaluation.deletion import deletion_figures
+from tumorlens.study.evaluation.labeled_predictions import Answers
 from tumorlens.study.evaluation.randomization import randomization_figures
 from tumorlens.study.evaluation.sampling import draw_sample
 

@@ -15,7 +15,7 @@ from tumorlens.predictions.heatmaps import overlay
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Case, Heatmap, Prediction
 from tumorlens.study.audit.text import find_text
-from tumorlens.study.evaluation.answers import Answers
+from tumorlens.study.evaluation.labeled_predictions import Answers
 
 WORST = 20
 FOLDER = "failures"  # of the pictures, beside evaluation.json

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from tumorlens import labels
-from tumorlens.study.evaluation.answers import Answers, plain, ratio
 from tumorlens.study.evaluation.detection import share
-from tumorlens.study.evaluation.intervals import (
+from tumorlens.study.evaluation.labeled_predictions import Answers, plain, ratio
+from tumorlens.study.stats.intervals import (
     bootstrap,
     not_collapsed,
     wilson,

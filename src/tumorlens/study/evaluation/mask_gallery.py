@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tumorlens.models.bundle import Bundle
 from tumorlens.records import Case, Evaluation, Heatmap
-from tumorlens.study.datasets.masks import prepared_mask
+from tumorlens.study.data.masks import prepared_mask
 from tumorlens.study.evaluation.failures import SIDE, small_overlay
 
 _OUTLINE = (120, 220, 80)  # BGR

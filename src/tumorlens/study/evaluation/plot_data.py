@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tumorlens.writing import replacing_table
+from tumorlens.files import replacing_table
 
 Row = Mapping[str, Any]
 FOLDER = "data"

@@ -15,8 +15,8 @@ from tumorlens.study.evaluation.curve_plots import (
     draw_risk_coverage,
     draw_roc,
 )
-from tumorlens.study.evaluation.drawing import COLORS, QUIET, svg
 from tumorlens.study.evaluation.trial_plots import draw_deletion, draw_robustness
+from tumorlens.study.plotting.svg import COLORS, QUIET, svg
 
 ALL_FACTS = "all facts of the file"
 

@@ -21,8 +21,8 @@ from tumorlens.models.bundle import GRAPH, Bundle
 from tumorlens.models.engine import Engine
 from tumorlens.predictions.calibration import calibrated
 from tumorlens.predictions.heatmaps import tumor_evidence
-from tumorlens.study.evaluation.answers import plain
-from tumorlens.study.evaluation.intervals import bootstrap
+from tumorlens.study.evaluation.labeled_predictions import plain
+from tumorlens.study.stats.intervals import bootstrap
 
 STAGES = ("last layer", "last half of the layers", "all layers")
 BATCH = 32

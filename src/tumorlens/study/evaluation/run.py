@@ -8,20 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from tumorlens.errors import CasesError
+from tumorlens.files import replacing
 from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.predictions.table import write_table
 from tumorlens.records import Case, Evaluation, Prediction
 from tumorlens.reports.card import says_where_from, write_card
-from tumorlens.reports.checklists import fill
-from tumorlens.reports.evaluation_pdf import evaluation_pdf
+from tumorlens.reports.evaluation.checklists import fill
+from tumorlens.reports.evaluation.pdf import evaluation_pdf
 from tumorlens.reports.page import render_page
 from tumorlens.study.audit.run import Steps, silent
-from tumorlens.study.evaluation.answers import Answers
-from tumorlens.study.evaluation.asking import answers_at, ask, ask_with_planes, readable
+from tumorlens.study.evaluation.baseline_comparison import compare
 from tumorlens.study.evaluation.calibration import calibration_figures
 from tumorlens.study.evaluation.checklist_answers import checklist_answers
-from tumorlens.study.evaluation.comparison import compare
 from tumorlens.study.evaluation.conformal import conformal_figures
 from tumorlens.study.evaluation.context import Context
 from tumorlens.study.evaluation.controls import control_figures
@@ -41,13 +40,14 @@ from tumorlens.study.evaluation.failures import (
     with_heatmaps,
 )
 from tumorlens.study.evaluation.figures import class_figures, type_figures
-from tumorlens.study.evaluation.localisation import localise
+from tumorlens.study.evaluation.inference import answers_at, ask, ask_with_planes, readable
+from tumorlens.study.evaluation.labeled_predictions import Answers
+from tumorlens.study.evaluation.localization import localise
 from tumorlens.study.evaluation.mask_gallery import mask_gallery
 from tumorlens.study.evaluation.plot_data import write_plot_data
 from tumorlens.study.evaluation.plots import draw_plots
 from tumorlens.study.evaluation.robustness import robustness_figures
 from tumorlens.study.evaluation.subgroups import subgroup_figures
-from tumorlens.writing import replacing
 
 SCHEMA = 2
 NO_CONTEXT = Context()

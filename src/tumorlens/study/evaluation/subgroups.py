@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from tumorlens import labels
 from tumorlens.records import Case
 from tumorlens.study.audit.facts import read_file_facts
-from tumorlens.study.evaluation.answers import Answers
 from tumorlens.study.evaluation.detection import detection_figures
 from tumorlens.study.evaluation.figures import type_figures
+from tumorlens.study.evaluation.labeled_predictions import Answers
 
 SIZE_BANDS = ((200, "up to 200 px"), (256, "201 to 256 px"), (512, "257 to 512 px"))
 LARGEST_BAND, NO_SIZE = "above 512 px", "size not known"

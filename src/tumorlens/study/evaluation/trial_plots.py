@@ -7,9 +7,9 @@ import matplotlib.pyplot as plt
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from tumorlens.study.evaluation.drawing import COLORS, NAMES, QUIET, svg
 from tumorlens.study.evaluation.perturbations import PERTURBATIONS
 from tumorlens.study.evaluation.robustness import AS_STORED
+from tumorlens.study.plotting.svg import COLORS, NAMES, QUIET, svg
 
 _ORDERS = {"heatmap": (COLORS["mri"], "-", "by the heatmap"),
            "middle": (COLORS["ct"], "--", "from the middle of the head"),

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from tumorlens import __version__, labels
+from tumorlens.files import replacing
 from tumorlens.study.explore.drawing import draw_pictures, file_name
 from tumorlens.study.explore.hypotheses import Judgment
 from tumorlens.study.explore.pictures import Difference, shrunk_difference
 from tumorlens.study.explore.run import Exploration, modality_name
 from tumorlens.study.features.table import write_features
-from tumorlens.writing import replacing
 
 SCHEMA = 1
 RECORD, FEATURES = "explore.json", "features.csv"

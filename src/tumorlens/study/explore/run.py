@@ -13,8 +13,9 @@ from tumorlens import labels
 from tumorlens.errors import CasesError
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.records import Case
-from tumorlens.study.audit.groups import Groups
+from tumorlens.study.audit.duplicates.groups import Groups
 from tumorlens.study.audit.shortcuts import Shortcut, measure_shortcuts
+from tumorlens.study.explore.file_facts import file_columns
 from tumorlens.study.explore.inventory import class_balance, picture_sizes
 from tumorlens.study.explore.montage import Montage, show_sample
 from tumorlens.study.explore.permutation import PERMUTATIONS
@@ -26,7 +27,6 @@ from tumorlens.study.explore.pictures import (
     read_batches,
     stream_pictures,
 )
-from tumorlens.study.explore.stored import file_columns
 from tumorlens.study.explore.tabular import compare_frames, modality_rows, study_table
 from tumorlens.study.features.table import FeatureTable, measure_files
 

@@ -17,8 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from tumorlens.study.evaluation.intervals import RESAMPLES, with_intervals
 from tumorlens.study.features.picture import FEATURES
+from tumorlens.study.stats.intervals import RESAMPLES, with_intervals
 
 FOLDS = 5
 SHUFFLES = 2  # of each feature in each held-out fold

@@ -5,16 +5,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tumorlens.files import replacing
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.records import Case
-from tumorlens.study.audit.groups import Groups
+from tumorlens.study.audit.duplicates.groups import Groups
 from tumorlens.study.explore.experiments import Experiment, read_experiments
-from tumorlens.study.explore.judging import Evidence, judge
+from tumorlens.study.explore.held_out_performance import Unseen
+from tumorlens.study.explore.hypothesis_tests import Evidence, judge
 from tumorlens.study.explore.page import render_exploration
 from tumorlens.study.explore.record import explore_figures, write_exploration
 from tumorlens.study.explore.run import Steps, explore, silent
-from tumorlens.study.explore.unseen import Unseen
-from tumorlens.writing import replacing
 
 PAGE = "explore.html"
 

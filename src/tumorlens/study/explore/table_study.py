@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tumorlens import __version__
 from tumorlens.errors import CasesError
+from tumorlens.files import replacing
 from tumorlens.reports.page import render_page
 from tumorlens.study.explore.charts import feature_charts, plotly_script
 from tumorlens.study.explore.page import main_contrasts
@@ -19,7 +20,6 @@ from tumorlens.study.explore.record import finite
 from tumorlens.study.explore.run import Steps, silent
 from tumorlens.study.explore.tabular import modality_rows, study_table
 from tumorlens.study.features.table import FeatureTable, read_features
-from tumorlens.writing import replacing
 
 SCHEMA = 1
 RECORD, PAGE = "tabular.json", "tabular.html"

@@ -16,10 +16,10 @@ from scipy import stats
 
 from tumorlens import labels
 from tumorlens.errors import CasesError, UnknownLabelError
-from tumorlens.study.evaluation.intervals import RESAMPLES
 from tumorlens.study.explore.separation import compare_models, plain, single_features
 from tumorlens.study.features.picture import FEATURES
 from tumorlens.study.features.table import FeatureTable
+from tumorlens.study.stats.intervals import RESAMPLES
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import CasesError
+from tumorlens.files import replacing_table
 from tumorlens.inputs.cache import prepare_files
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.records import Case
 from tumorlens.study.features.picture import FEATURES, head_of, measure_many
-from tumorlens.writing import replacing_table
 
 COLUMNS = ("path", "label", *FEATURES, "error")
 BLOCK = 2048  # scans held in memory at a time

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tumorlens.errors import TrainingError
+from tumorlens.study.recipes.baselines import SEEDS
 from tumorlens.study.recipes.everyday import EVERYDAY
 from tumorlens.study.recipes.pretraining import PRETRAININGS, Pretraining, find_pretraining
 from tumorlens.study.recipes.recipe import IMAGENET, NO_WEIGHTS, Recipe
 from tumorlens.study.recipes.reproduction import Reproduction, describe
-from tumorlens.study.recipes.seeds import SEEDS
 from tumorlens.study.recipes.spaces import Choices, Range, Space, read_space, space_of
 from tumorlens.study.recipes.stored import read_recipe, write_recipe
 

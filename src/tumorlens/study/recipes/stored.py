@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tumorlens.errors import TrainingError
+from tumorlens.files import replacing
 from tumorlens.study.recipes.recipe import Recipe
-from tumorlens.writing import replacing
 
 KINDS = {str: (str,), bool: (bool,), int: (int,), float: (int, float)}  # else a mapping
 

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tumorlens.writing import replacing_table
+from tumorlens.files import replacing_table
 
 HISTORY_FILE = "history.csv"
 Row = Mapping[str, float]

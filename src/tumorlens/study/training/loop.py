@@ -21,7 +21,7 @@ from tumorlens.study.networks.registry import NETWORKS
 from tumorlens.study.networks.serving import serving_graph
 from tumorlens.study.networks.transfer import freeze
 from tumorlens.study.recipes import NO_WEIGHTS, Recipe
-from tumorlens.study.training.batches import (
+from tumorlens.study.training.data.batches import (
     Batch,
     Look,
     TrainingSet,

@@ -17,18 +17,18 @@ from tumorlens.errors import TrainingError
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.models.bundle import Bundle
 from tumorlens.records import Case
-from tumorlens.study.evaluation.sweep import sweep_thresholds, write_sweep
+from tumorlens.study.data.splits import Split, leaks_of
 from tumorlens.study.networks.weights import file_digest
 from tumorlens.study.recipes import Recipe
-from tumorlens.study.splits import Split, leaks_of
-from tumorlens.study.training.bundling import make_bundle, tumor_scores
 from tumorlens.study.training.curves import draw_curves
+from tumorlens.study.training.data.subset import Part, prepare_part
+from tumorlens.study.training.data.training_set import training_set
 from tumorlens.study.training.loop import STATE_FILE, Watcher, fit, predict_logits
-from tumorlens.study.training.material import training_set
-from tumorlens.study.training.monitor import validation_figures
-from tumorlens.study.training.parts import Part, prepare_part
-from tumorlens.study.training.staged import prepare_network
-from tumorlens.study.training.start import CONFIG_FILE, start_digest
+from tumorlens.study.training.packaging.packaging import make_bundle, tumor_scores
+from tumorlens.study.training.packaging.threshold_sweep import sweep_thresholds, write_sweep
+from tumorlens.study.training.transfer.initialize import prepare_network
+from tumorlens.study.training.transfer.warm_start import CONFIG_FILE, start_digest
+from tumorlens.study.training.validation_metrics import validation_figures
 
 LIBRARIES = ("tumorlens", "keras", "tensorflow-cpu", "tensorflow", "tf2onnx", "onnxruntime",
              "numpy", "opencv-python-headless", "scikit-learn")  # fmt: skip

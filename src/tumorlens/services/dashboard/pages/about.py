@@ -5,8 +5,8 @@ import streamlit as st
 from tumorlens import __version__
 from tumorlens.models.bundle import CARD, Bundle
 from tumorlens.services.dashboard import session
+from tumorlens.services.dashboard.charts.names import label_name
 from tumorlens.services.dashboard.texts import Say
-from tumorlens.services.dashboard.views.names import label_name
 
 PARTS = ("is", "is_not", "domain", "words", "data", "privacy", "keys")
 

@@ -7,17 +7,17 @@ from typing import Any
 import streamlit as st
 
 from tumorlens.services.dashboard import session
-from tumorlens.services.dashboard.pages.chooser import open_page
-from tumorlens.services.dashboard.studies import read_picture
-from tumorlens.services.dashboard.texts import Say
-from tumorlens.services.dashboard.views.leaks import (
+from tumorlens.services.dashboard.charts.leaks import (
     leak_rows,
     set_rows,
     shared_map,
     shortcut_dots,
     verdict,
 )
-from tumorlens.services.dashboard.views.names import label_name, plain
+from tumorlens.services.dashboard.charts.names import label_name, plain
+from tumorlens.services.dashboard.pages.chooser import open_page
+from tumorlens.services.dashboard.studies import read_picture
+from tumorlens.services.dashboard.texts import Say
 
 Record = Mapping[str, Any]
 SHOWN_AS = {"leaks": st.warning, "clean": st.success, "none": st.info}

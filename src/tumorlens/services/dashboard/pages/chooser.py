@@ -7,10 +7,11 @@ from typing import Any
 import streamlit as st
 
 from tumorlens.errors import TumorlensError
-from tumorlens.services.dashboard import bench, session
+from tumorlens.services.dashboard import process_runner as bench
+from tumorlens.services.dashboard import session
+from tumorlens.services.dashboard.charts.names import plain
 from tumorlens.services.dashboard.studies import KINDS, Found, find_records, read_record
 from tumorlens.services.dashboard.texts import Say
-from tumorlens.services.dashboard.views.names import plain
 
 
 def open_page(page: str, kind: str, say: Say) -> tuple[Path, dict[str, Any]] | None:

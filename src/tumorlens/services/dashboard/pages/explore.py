@@ -7,12 +7,12 @@ from typing import Any
 import streamlit as st
 
 from tumorlens.services.dashboard import session
+from tumorlens.services.dashboard.charts.inventory import balance_bars, grey_levels, size_scatter
+from tumorlens.services.dashboard.charts.names import label_name
 from tumorlens.services.dashboard.pages.chooser import open_page
 from tumorlens.services.dashboard.pages.explore_features import show_features
 from tumorlens.services.dashboard.studies import read_picture
 from tumorlens.services.dashboard.texts import Say
-from tumorlens.services.dashboard.views.inventory import balance_bars, grey_levels, size_scatter
-from tumorlens.services.dashboard.views.names import label_name
 
 Record = Mapping[str, Any]
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from tumorlens.services.dashboard.texts import Say, known
-from tumorlens.services.dashboard.views.features import (
+from tumorlens.services.dashboard.charts.features import (
     correlation_map,
     effect_rows,
     feature_boxes,
@@ -18,7 +17,8 @@ from tumorlens.services.dashboard.views.features import (
     model_dots,
     single_dots,
 )
-from tumorlens.services.dashboard.views.names import label_name, term
+from tumorlens.services.dashboard.charts.names import label_name, term
+from tumorlens.services.dashboard.texts import Say, known
 
 
 def show_features(path: Path, record: Mapping[str, Any], say: Say) -> None:

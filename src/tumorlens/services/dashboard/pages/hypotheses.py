@@ -6,15 +6,15 @@ from typing import Any
 import streamlit as st
 
 from tumorlens.services.dashboard import session
-from tumorlens.services.dashboard.pages.chooser import open_page
-from tumorlens.services.dashboard.texts import Say, known
-from tumorlens.services.dashboard.views.verdicts import (
+from tumorlens.services.dashboard.charts.verdicts import (
     BADGES,
     ICONS,
     finding_rows,
     findings_figure,
     told,
 )
+from tumorlens.services.dashboard.pages.chooser import open_page
+from tumorlens.services.dashboard.texts import Say, known
 
 
 def show() -> None:

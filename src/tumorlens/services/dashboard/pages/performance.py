@@ -7,20 +7,20 @@ from typing import Any
 import streamlit as st
 
 from tumorlens.services.dashboard import session
-from tumorlens.services.dashboard.pages import performance_more, performance_threshold
-from tumorlens.services.dashboard.pages.chooser import open_page
-from tumorlens.services.dashboard.texts import Say
-from tumorlens.services.dashboard.views.confusion import (
+from tumorlens.services.dashboard.charts.confusion import (
     class_matrix,
     detection_matrix,
     type_matrix,
 )
-from tumorlens.services.dashboard.views.curves import (
+from tumorlens.services.dashboard.charts.curves import (
     net_benefit,
     precision_curves,
     reliability,
 )
-from tumorlens.services.dashboard.views.rates import figure_text, subgroup_dots
+from tumorlens.services.dashboard.charts.rates import figure_text, subgroup_dots
+from tumorlens.services.dashboard.pages import performance_more, performance_threshold
+from tumorlens.services.dashboard.pages.chooser import open_page
+from tumorlens.services.dashboard.texts import Say
 
 Record = Mapping[str, Any]
 

@@ -8,6 +8,10 @@ from typing import Any
 import streamlit as st
 
 from tumorlens.services.dashboard import session
+from tumorlens.services.dashboard.charts.comparison import comparison_dots, pair_rows, same_scans
+from tumorlens.services.dashboard.charts.controls import control_rows
+from tumorlens.services.dashboard.charts.curves import learning_curves
+from tumorlens.services.dashboard.charts.names import label_name, plain
 from tumorlens.services.dashboard.studies import (
     HISTORY,
     KINDS,
@@ -16,10 +20,6 @@ from tumorlens.services.dashboard.studies import (
     read_record,
 )
 from tumorlens.services.dashboard.texts import Say
-from tumorlens.services.dashboard.views.comparison import comparison_dots, pair_rows, same_scans
-from tumorlens.services.dashboard.views.controls import control_rows
-from tumorlens.services.dashboard.views.curves import learning_curves
-from tumorlens.services.dashboard.views.names import label_name, plain
 
 Record = Mapping[str, Any]
 ACROSS = 4  # failures in a row

@@ -6,10 +6,10 @@ from typing import Any
 
 import streamlit as st
 
+from tumorlens.services.dashboard.charts.curves import roc_curves
+from tumorlens.services.dashboard.charts.moving import at_threshold
+from tumorlens.services.dashboard.charts.rates import sweep_figure
 from tumorlens.services.dashboard.texts import Say
-from tumorlens.services.dashboard.views.curves import roc_curves
-from tumorlens.services.dashboard.views.moving import at_threshold
-from tumorlens.services.dashboard.views.rates import sweep_figure
 
 PREVALENCES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 

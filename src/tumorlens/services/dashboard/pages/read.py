@@ -5,11 +5,11 @@ from collections import Counter
 import streamlit as st
 
 from tumorlens.services.dashboard import history, session
+from tumorlens.services.dashboard.charts.colors import BADGES, ICONS
+from tumorlens.services.dashboard.charts.names import plain
 from tumorlens.services.dashboard.pages import read_scan
-from tumorlens.services.dashboard.readings import MOST, Reading, add_readings, read_files
+from tumorlens.services.dashboard.results import MOST, Reading, add_readings, read_files
 from tumorlens.services.dashboard.texts import Say
-from tumorlens.services.dashboard.views.colors import BADGES, ICONS
-from tumorlens.services.dashboard.views.names import plain
 
 FORMATS = ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "gif"]
 QUEUE_HEIGHT = 520

@@ -9,9 +9,9 @@ import streamlit as st
 
 from tumorlens.predictions.table import COLUMNS, table_row
 from tumorlens.records import Prediction
-from tumorlens.reports.scan_report import Examined, scan_html, scan_pdf
+from tumorlens.reports.scan.report import Examined, scan_html, scan_pdf
 from tumorlens.services.dashboard import session
-from tumorlens.services.dashboard.readings import Reading
+from tumorlens.services.dashboard.results import Reading
 from tumorlens.services.dashboard.texts import Say
 
 

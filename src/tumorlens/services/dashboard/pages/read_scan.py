@@ -10,19 +10,19 @@ from tumorlens.labels import TYPES
 from tumorlens.models.bundle import Bundle
 from tumorlens.records import Prediction
 from tumorlens.services.dashboard import history, session
-from tumorlens.services.dashboard.pages import read_downloads
-from tumorlens.services.dashboard.readings import Reading, kept_pixels
-from tumorlens.services.dashboard.texts import Say
-from tumorlens.services.dashboard.views.answers import in_words
-from tumorlens.services.dashboard.views.colors import BADGES, ICONS
-from tumorlens.services.dashboard.views.names import plain
-from tumorlens.services.dashboard.views.pictures import (
+from tumorlens.services.dashboard.charts.answers import in_words
+from tumorlens.services.dashboard.charts.colors import BADGES, ICONS
+from tumorlens.services.dashboard.charts.names import plain
+from tumorlens.services.dashboard.charts.pictures import (
     heat_picture,
     prepared_picture,
     squared,
     windowed,
 )
-from tumorlens.services.dashboard.views.scale import probability_scale, type_bars
+from tumorlens.services.dashboard.charts.scale import probability_scale, type_bars
+from tumorlens.services.dashboard.pages import read_downloads
+from tumorlens.services.dashboard.results import Reading, kept_pixels
+from tumorlens.services.dashboard.texts import Say
 
 DECISIONS = ("tumor", "no tumor", "uncertain", "out of scope")
 

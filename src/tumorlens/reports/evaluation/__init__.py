@@ -1,0 +1,1 @@
+"""What an evaluation looks like on a page and on paper."""

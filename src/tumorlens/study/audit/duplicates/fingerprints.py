@@ -1,0 +1,218 @@
+"""What copies are recognised by: hashes of bytes and pixels, perceptual hashes, thumbnails."""
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.errors import BlankImageError, ImageError
+from tumorlens.images.raster import read_scan
+from tumorlens.inputs.cache import keep_prepared
+from tumorlens.inputs.prepare import InputSpec, find_head, prepare
+from tumorlens.inputs.row_store import Place, Rows, hash_files, in_chunks, load_index, write_chunk
+from tumorlens.records import Scan
+
+THUMB_SIDE = 96
+HASH_SIDE = 16  # 16 x 16 low DCT frequencies: 256 bits
+_DCT_SIDE = 64
+_HIGH_PASS_SIGMA = 2.0  # pixels of the thumbnail
+_CONTRAST_SIGMA = 4.0
+_CONTRAST_FLOOR = 0.3  # of the whole picture's deviation, so that noise in air stays small
+ORIENTATIONS = ("as is", "flip left-right", "flip up-down", "rotate 180",
+                "transpose", "rotate 90", "rotate 270", "anti-transpose")  # fmt: skip
+VIEWS = ("frame", "content", "inner")  # the last without what a crop of 5 % takes away
+CROP = 0.05  # of each side
+_METHOD = 4  # raised whenever what is stored changes
+
+PRINT = np.dtype([
+    ("pixels", np.uint8, 32),  # sha256 of shape and decoded grey pixels
+    ("is_blank", np.bool_),  # nothing is seen in the frame
+    ("hashes", np.uint64, (len(VIEWS), len(ORIENTATIONS), 4)),  # 256 bits each
+    ("thumbs", np.int8, (2, THUMB_SIDE, THUMB_SIDE)),  # of the first two views
+])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """Of n files; rows of unreadable ones are zero and `usable` is False there."""
+
+    content: tuple[str, ...]  # sha256 of the bytes, "" where they cannot be read
+    pixels: tuple[str, ...]  # sha256 of shape and decoded grey pixels
+    hashes: NDArray[np.uint64]  # [n, views, orientations, 4]: 256 bits
+    usable: NDArray[np.bool_]  # [n]
+    is_blank: NDArray[np.bool_]  # [n] equal to any other blank picture, and a copy of none
+    rows: Rows
+
+    def thumbs(self, positions: NDArray[np.int64], views: NDArray[np.int64]) -> NDArray[np.int8]:
+        """Give high-passed, standardised pictures: [len(positions), 96, 96].
+
+        The inner view is cut out of the frame's picture.
+        """
+        inner = VIEWS.index("inner")
+        chosen = np.zeros((len(positions), THUMB_SIDE, THUMB_SIDE), np.int8)
+        stored = np.where(views == inner, 0, views)
+        self.rows.take(positions, chosen, field="thumbs", part=stored)
+        for row in np.flatnonzero(views == inner).tolist():
+            chosen[row] = _without_edge(chosen[row])
+        return chosen
+
+
+def orient(picture: NDArray, orientation: int) -> NDArray:
+    """Turn or mirror the last two axes; `orientation` is a row of ORIENTATIONS."""
+    turned = picture.swapaxes(-1, -2) if orientation >= 4 else picture
+    flip_x, flip_y = orientation in (1, 3, 5, 7), orientation in (2, 3, 6, 7)
+    return turned[..., :: -1 if flip_y else 1, :: -1 if flip_x else 1]
+
+
+def fingerprint(
+    paths: Sequence[Path],
+    *,
+    cache: Path,
+    spec: InputSpec | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Fingerprints:
+    """Read each distinct content once and keep what was computed under `cache`.
+
+    Unreadable files are marked, not raised, and tried again the next time. With `spec` the scans
+    that are read are prepared as well, for `prepare_files` to find: to decode a file and to find
+    its head is most of either work.
+    """
+    folder = cache / "fingerprints" / f"v{_METHOD}"
+    folder.mkdir(parents=True, exist_ok=True)
+    content = hash_files(paths)
+    stored = load_index(folder)
+    first: dict[str, int] = {}
+    for position, key in enumerate(content):
+        if key and key not in stored:
+            first.setdefault(key, position)
+    done = len(paths) - len(first)
+    for positions in in_chunks(list(first.values())):
+        rows, good, prepared = _print_files([paths[p] for p in positions], spec)
+        keys = [content[p] for p in positions]
+        if good.any():
+            write_chunk(folder, [keys[i] for i in np.flatnonzero(good)], rows[good])
+        if spec and prepared:
+            names = [keys[i] for i in prepared]
+            keep_prepared(names, np.stack(list(prepared.values())), spec, cache=cache)
+        done += len(positions)
+        if progress:
+            progress(done, len(paths))
+    return _gather(content, load_index(folder))
+
+
+def _print_files(
+    paths: Sequence[Path], spec: InputSpec | None
+) -> tuple[NDArray, NDArray[np.bool_], dict[int, NDArray[np.uint8]]]:
+    rows, good = np.zeros(len(paths), PRINT), np.zeros(len(paths), bool)
+    prepared: dict[int, NDArray[np.uint8]] = {}
+
+    def one(i: int) -> None:
+        try:
+            scan = read_scan(paths[i])
+        except ImageError:
+            return
+        head = _head(scan)
+        _fill(rows[i], scan, head)
+        good[i] = True
+        if spec and head is not None:
+            with suppress(BlankImageError):
+                prepared[i] = prepare(scan, spec, head=head).pixels
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(one, range(len(paths))))
+    return rows, good, prepared
+
+
+def _head(scan: Scan) -> NDArray[np.bool_] | None:
+    try:
+        return find_head(scan)
+    except BlankImageError:
+        return None
+
+
+def _fill(row: np.void, scan: Scan, head: NDArray[np.bool_] | None) -> None:
+    grey = np.ascontiguousarray(scan.pixels)
+    digest = hashlib.sha256(repr(grey.shape).encode() + grey.tobytes()).digest()
+    row["pixels"] = np.frombuffer(digest, np.uint8)
+    crop = grey if head is None else _content_crop(grey, head)
+    pictures = (grey, crop, _without_edge(grey))
+    for view, picture in enumerate(pictures):
+        row["hashes"][view] = perceptual_hashes(picture)
+    for view, picture in enumerate(pictures[:2]):
+        row["thumbs"][view] = thumbnail(picture)
+    row["is_blank"] = not row["thumbs"][0].any()
+
+
+def _gather(content: tuple[str, ...], stored: dict[str, Place]) -> Fingerprints:
+    n = len(content)
+    rows = Rows([stored.get(key) for key in content])
+    everyone = np.arange(n)
+    usable = np.array([key in stored for key in content], bool)
+    hashes = np.zeros((n, len(VIEWS), len(ORIENTATIONS), 4), np.uint64)
+    digests = np.zeros((n, 32), np.uint8)
+    rows.take(everyone, hashes, field="hashes")
+    is_blank = np.zeros(n, bool)
+    rows.take(everyone, digests, field="pixels")
+    rows.take(everyone, is_blank, field="is_blank")
+    pixels = tuple(d.tobytes().hex() if ok else "" for d, ok in zip(digests, usable, strict=True))
+    return Fingerprints(content, pixels, hashes, usable, is_blank, rows)
+
+
+def _without_edge(picture: NDArray) -> NDArray:
+    """Cut 5 % off each side and bring what is left to the old size."""
+    height, width = picture.shape
+    rows, columns = round(CROP * height), round(CROP * width)
+    inside = picture[rows : height - rows, columns : width - columns].astype(np.float32)
+    resized = cv2.resize(inside, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.rint(resized).astype(picture.dtype) if picture.dtype == np.int8 else resized
+
+
+def _content_crop(grey: NDArray[np.float32], head: NDArray[np.bool_]) -> NDArray[np.float32]:
+    rows, columns = np.flatnonzero(head.any(1)), np.flatnonzero(head.any(0))
+    crop = grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return np.ascontiguousarray(crop)
+
+
+def perceptual_hashes(picture: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """Hash the low DCT frequencies for all orientations of a picture: [8, 4].
+
+    After the pHash of Zauner (2010), with 256 bits. Mirroring a picture flips the sign of its
+    odd frequencies and transposing it transposes them, so one transform serves all eight.
+    """
+    square = cv2.resize(picture, (_DCT_SIDE, _DCT_SIDE), interpolation=cv2.INTER_AREA)
+    low = cv2.dct(square)[:HASH_SIDE, :HASH_SIDE]
+    sign = np.where(np.arange(HASH_SIDE) % 2 == 0, 1.0, -1.0).astype(np.float32)
+    variants = np.empty((len(ORIENTATIONS), HASH_SIDE, HASH_SIDE), np.float32)
+    for orientation in range(len(ORIENTATIONS)):
+        turned = low.T if orientation >= 4 else low
+        across = sign if orientation in (1, 3, 5, 7) else 1.0
+        down = sign[:, None] if orientation in (2, 3, 6, 7) else 1.0
+        variants[orientation] = turned * across * down
+    flat = variants.reshape(len(ORIENTATIONS), -1)
+    bits = flat > np.median(flat[:, 1:], axis=1, keepdims=True)
+    return np.packbits(bits, axis=1).view(np.uint64)
+
+
+def thumbnail(picture: NDArray[np.float32]) -> NDArray[np.int8]:
+    """Shrink, high-pass and normalise the local contrast; int8 of deviation 20, [96, 96].
+
+    Public sets hold copies that were brightened, clipped, sharpened and re-encoded. Dividing
+    by the local contrast undoes what such changes do to edges, so that the copies correlate
+    and neighboring slices of one patient do not.
+    """
+    small = cv2.resize(picture, (THUMB_SIDE, THUMB_SIDE), interpolation=cv2.INTER_AREA)
+    detail = small - cv2.GaussianBlur(small, (0, 0), _HIGH_PASS_SIGMA)
+    spread = float(detail.std())
+    if spread <= 1e-4 * float(np.abs(small).max()):  # flat, but for rounding
+        return np.zeros(detail.shape, np.int8)
+    local = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), _CONTRAST_SIGMA))
+    detail /= local + _CONTRAST_FLOOR * spread
+    detail -= detail.mean()
+    return np.clip(np.rint(detail * (20 / float(detail.std()))), -127, 127).astype(np.int8)

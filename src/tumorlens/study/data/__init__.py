@@ -1,0 +1,1 @@
+"""Labeled folders and public sets as cases, their splits and masks."""

@@ -1,0 +1,1 @@
+"""Public data sets: one registry row each, downloaded, verified, arranged."""

@@ -1,0 +1,155 @@
+"""Cheng's slices, one MATLAB v7.3 file each, become gray PNGs, masks and cases.
+
+MATLAB v7.3 is HDF5 with the axes reversed. Each file holds `cjdata` with `label` (1 meningioma,
+2 glioma, 3 pituitary), `PID` (characters), `image` (int16) and `tumorMask`. Files are read from
+the archive one at a time, in memory: the unpacked set never stands on disk.
+"""
+
+import io
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import cv2
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.errors import ArchiveError, InvalidPixelsError, UnreadableImageError
+from tumorlens.images.raster import MAX_PIXELS, MIN_SIDE
+from tumorlens.records import Case
+from tumorlens.study.data.datasets.unpack import Member, Opened, open_archive, read_member
+
+LABELS = {1: "mri_meningioma", 2: "mri_glioma", 3: "mri_pituitary"}
+NOT_A_SLICE = "files that are not slices"
+TWICE = "slices whose number stands twice"
+UNREADABLE = "slices that could not be read"
+_FIX = "Fetch the archive again."
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One slice with what is known of it."""
+
+    pixels: NDArray[np.uint16]  # [h, w], the recorded values, raised to start at 0 if negative
+    mask: NDArray[np.bool_]  # [h, w]
+    label: str
+    patient: str
+
+
+def read_slice(data: bytes, *, source: str) -> Slice:
+    """Read a `.mat` file from memory; raises an ImageError that names `source`."""
+    try:
+        with h5py.File(io.BytesIO(data), "r") as file:
+            record = _inside(file, "cjdata")
+            label = LABELS[int(_array(record, "label").ravel()[0])]
+            patient = "".join(map(chr, _array(record, "PID").ravel())).strip()
+            image, mask = _array(record, "image").T, _array(record, "tumorMask").T
+    except (OSError, KeyError, ValueError, TypeError, IndexError, OverflowError,
+            RuntimeError, AttributeError) as error:  # fmt: skip
+        fact = f"is not a whole slice ({error or type(error).__name__})"
+        raise UnreadableImageError(source, fact, _FIX) from error
+    if image.ndim != 2 or min(image.shape) < MIN_SIDE or mask.shape != image.shape or not patient:
+        fact = f"holds an image of {image.shape}, a mask of {mask.shape} and PID {patient!r}"
+        raise UnreadableImageError(source, fact, _FIX)
+    return Slice(_unsigned(image, source), mask > 0, label, patient)
+
+
+def write_slices(
+    archives: Sequence[Path],
+    into: Path,
+    *,
+    dataset: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[Case], Counter[str]]:
+    """Write `<type>/<number>.png` (16 bits, lossless) and `masks/<number>.png`.
+
+    `patient` is the recorded PID; `group` is the PID without the letters at its end, because
+    MR017260B and MR017260F are taken for two series of one head. Slices that cannot be read are
+    counted. Raises ArchiveError if an archive is damaged, or if none of them holds a slice.
+    """
+    cases: dict[str, Case] = {}
+    left_out: Counter[str] = Counter()
+    with ExitStack() as stack:
+        opened = [stack.enter_context(open_archive(path)) for path in archives]
+        total = sum(len(one.members) for one in opened)
+        for done, (archive, member) in enumerate(_members(opened), start=1):
+            number = PurePosixPath(member.name).stem
+            if not _is_slice(member) or number in cases:
+                left_out[TWICE if number in cases else NOT_A_SLICE] += 1
+                continue
+            try:
+                found = read_slice(read_member(archive, member), source=member.name)
+                cases[number] = _write(found, into, number=number, dataset=dataset)
+            except (UnreadableImageError, InvalidPixelsError):
+                left_out[UNREADABLE] += 1
+            if progress:
+                progress(done, total)
+    if not cases:
+        fact = f"holds no slice that can be read ({dict(left_out) or 'it is empty'})"
+        raise ArchiveError(archives[0], fact, "Check that these are the archives of the set.")
+    return list(cases.values()), left_out
+
+
+def _members(opened: Sequence[Opened]) -> Iterator[tuple[Opened, Member]]:
+    for archive in opened:
+        for member in archive.members:
+            yield archive, member
+
+
+def _is_slice(member: Member) -> bool:
+    path = PurePosixPath(member.name)
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return path.suffix.lower() == ".mat" and path.stem != "cvind" and not hidden
+
+
+def _inside(group: Any, name: str) -> Any:
+    """Open an object of the file itself: a link must not lead to other files of this machine."""
+    if isinstance(group.get(name, getlink=True), h5py.ExternalLink):
+        raise ValueError(f"{name} lies in another file")
+    return group[name]
+
+
+def _array(record: Any, name: str) -> NDArray[Any]:
+    """Read a dataset, unless it is large beyond reason or kept in another file."""
+    dataset = _inside(record, name)
+    if dataset.external or dataset.is_virtual:
+        raise ValueError(f"{name} lies in another file")
+    if dataset.size > MAX_PIXELS:
+        raise ValueError(f"{name} has {dataset.size:,} values")
+    return np.asarray(dataset[()])
+
+
+def _unsigned(image: NDArray[Any], source: str) -> NDArray[np.uint16]:
+    if image.dtype.kind not in "iuf" or not np.isfinite(image).all():
+        raise InvalidPixelsError(source, "holds pixels that are not numbers", _FIX)
+    least = min(0.0, float(image.min()))
+    has_fractions = image.dtype.kind == "f" and bool((image % 1).any())
+    if has_fractions or float(image.max()) - least > np.iinfo(np.uint16).max:
+        raise InvalidPixelsError(source, "holds values that 16 bits cannot keep", _FIX)
+    return (image.astype(np.int64) - int(least)).astype(np.uint16)
+
+
+def _write(found: Slice, into: Path, *, number: str, dataset: str) -> Case:
+    name = f"{found.label.removeprefix('mri_')}/{number}.png"
+    _write_png(into / name, found.pixels)
+    _write_png(into / f"masks/{number}.png", found.mask.astype(np.uint8) * 255)
+    return Case(
+        path=into / name,
+        key=f"{dataset}/{name}",
+        label=found.label,
+        dataset=dataset,
+        patient=found.patient,
+        group=found.patient.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ") or found.patient,
+        mask=into / f"masks/{number}.png",
+    )
+
+
+def _write_png(path: Path, pixels: NDArray[Any]) -> None:
+    # Encoded in memory: cv2.imwrite fails in silence.
+    _, encoded = cv2.imencode(".png", pixels)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encoded.tobytes())

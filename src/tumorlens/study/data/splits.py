@@ -1,0 +1,285 @@
+"""Train, validation and test parts that share no picture and no patient.
+
+The split file is a table, one row per case: `path` as it was given, `split`, `label`, `group`
+(cases of one group never part), `picture` (files of the same picture), `patient`, `case` (the
+key that finds the row again wherever the set is mounted), and two that are the same in every row:
+`audit`, the fingerprint of the search for copies, and `fingerprint`, the hash of all the rest,
+so that an edited or mixed file is noticed.
+"""
+
+import csv
+import hashlib
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
+
+from tumorlens.errors import LeakError, SplitError
+from tumorlens.files import replacing_table
+from tumorlens.inputs.prepare import InputSpec
+from tumorlens.labels import UNLABELED
+from tumorlens.records import Case
+from tumorlens.study.audit.duplicates.copies import find_copies
+from tumorlens.study.audit.duplicates.groups import Groups, group_links
+from tumorlens.study.audit.leaks import Leak, find_leaks
+from tumorlens.study.data.index import SPLIT_NAMES
+
+PARTS = ("train", "val", "test")
+COLUMNS = ("path", "split", "label", "group", "picture", "patient", "case",
+           "audit", "fingerprint")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Split:
+    """A split that was made or read."""
+
+    parts: Mapping[str, str]  # case key -> train | val | test
+    groups: Mapping[str, str]  # case key -> group
+    pictures: Mapping[str, str]  # case key -> picture
+    audit: str  # of the search that found the groups, 16 hex digits
+    fingerprint: str  # 16 hex digits
+
+
+def group_cases(
+    cases: Sequence[Case],
+    *,
+    cache: Path | None = None,
+    spec: InputSpec | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Groups:
+    """Group cases by verified copies, neighboring slices, patient and given group.
+
+    With `spec` scans are prepared on the way, where they will be asked for next.
+    """
+    paths = [case.path for case in cases]
+    return group_links(cases, find_copies(paths, cache=cache, spec=spec, progress=progress))
+
+
+def split_cases(
+    cases: Sequence[Case], groups: Groups, *, test: float = 0.15, val: float = 0.15, seed: int = 0
+) -> list[str]:
+    """Assign parts by whole groups, stratified by data set and label.
+
+    `test` and `val` are shares of all cases, met as nearly as whole groups allow. Raises
+    SplitError where the shares leave no training part or a label has too few groups.
+    """
+    if not (0 < test < 1 and 0 <= val < 1 and test + val < 1):
+        fix = "Both are shares, and something must be left to train on."
+        raise SplitError("split", f"test {test} and validation {val} cannot be taken", fix)
+    strata = np.array([f"{case.dataset}/{case.label}" for case in cases])
+    _check_strata(strata, groups.groups)
+    parts = np.full(len(cases), "train", object)
+    held_out = _one_fold(strata, groups.groups, share=test, seed=seed)
+    parts[held_out] = "test"
+    rest = np.setdiff1d(np.arange(len(cases)), held_out)
+    if val > 0:
+        inside = _one_fold(strata[rest], groups.groups[rest], share=val / (1 - test), seed=seed + 1)
+        parts[rest[inside]] = "val"
+    _fill_gaps(parts, strata, groups.groups, needed=("test", "val") if val > 0 else ("test",))
+    return parts.tolist()
+
+
+def split_with_unlabeled(cases: Sequence[Case], groups: Groups) -> list[str]:
+    """Assign parts as `split_cases` does; a scan without a label follows its group, or is train."""
+    labeled = np.array([case.label != UNLABELED for case in cases], bool)
+    parts = np.full(len(cases), "train", object)
+    if labeled.any():
+        own = np.flatnonzero(labeled)
+        inside = Groups(groups.groups[own], groups.pictures[own], groups.audit)
+        parts[own] = split_cases([cases[i] for i in own.tolist()], inside)
+    part_of = dict(zip(groups.groups[labeled].tolist(), parts[labeled].tolist(), strict=True))
+    for i in np.flatnonzero(~labeled).tolist():
+        parts[i] = part_of.get(int(groups.groups[i]), "train")
+    return parts.tolist()
+
+
+def _fill_gaps(
+    parts: NDArray[np.object_],
+    strata: NDArray[np.str_],
+    groups: NDArray[np.int64],
+    *,
+    needed: Sequence[str],
+) -> None:
+    """Move a label's smallest training group into a part that lacks the label, in place."""
+    for stratum in np.unique(strata):
+        for part in needed:
+            if ((strata == stratum) & (parts == part)).any():
+                continue
+            own, sizes = np.unique(
+                groups[(strata == stratum) & (parts == "train")], return_counts=True
+            )
+            if len(own) > 1:
+                parts[groups == own[sizes.argmin()]] = part
+
+
+def _check_strata(strata: NDArray[np.str_], groups: NDArray[np.int64]) -> None:
+    for stratum in np.unique(strata):
+        count = len(np.unique(groups[strata == stratum]))
+        if count < 3:
+            raise SplitError(
+                stratum,
+                f"has {count} independent groups, too few for three parts",
+                "Add scans of other patients, or leave this class out.",
+            )
+
+
+def _one_fold(
+    strata: NDArray[np.str_], groups: NDArray[np.int64], *, share: float, seed: int
+) -> NDArray[np.int64]:
+    """Take whole groups holding about `share` of the cases, in 40ths (20ths of small sets)."""
+    # No more pieces than groups, or than the largest stratum has cases: scikit-learn refuses.
+    count = len(np.unique(groups))
+    largest = int(np.unique(strata, return_counts=True)[1].max())
+    pieces = min(40 if count >= 200 else 20, count, largest)
+    folds = StratifiedGroupKFold(pieces, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # A label with fewer cases than pieces is no news: `_fill_gaps` sees to it.
+        warnings.simplefilter("ignore", UserWarning)
+        held = [fold for _, fold in folds.split(np.zeros(len(strata)), strata, groups)]
+    sizes = np.cumsum([len(fold) for fold in held[:-1]])
+    taken = int(np.abs(sizes - share * len(strata)).argmin()) + 1
+    return np.sort(np.concatenate(held[:taken]))
+
+
+def published_parts(cases: Sequence[Case]) -> list[str]:
+    """Give each case the part that its own folder or table publishes.
+
+    Raises SplitError where a case has none.
+    """
+    lost = [case for case in cases if case.split not in PARTS]
+    if lost:
+        raise SplitError(
+            lost[0].path,
+            f"and {len(lost) - 1} more cases publish no split",
+            "Use a grouped split (leave out --published).",
+        )
+    return [str(case.split) for case in cases]
+
+
+def leaks_of(split: Split) -> Leak:
+    """Count the leaks of a whole split file."""
+    parts, groups = list(split.parts.values()), list(split.groups.values())
+    return find_leaks(["all"] * len(parts), parts, groups)[0]
+
+
+def with_groups(cases: Sequence[Case], groups: Groups) -> list[Case]:
+    """Give cases the groups that were found."""
+    return [
+        replace(case, group=f"g{number:05d}")
+        for case, number in zip(cases, groups.groups, strict=True)
+    ]
+
+
+def write_split(out: Path, cases: Sequence[Case], parts: Sequence[str], *, groups: Groups) -> Split:
+    """Write the split file whole, or not at all."""
+    rows = [
+        [str(c.path), part, c.label, f"g{g:05d}", f"p{p:05d}", c.patient or "", c.key, groups.audit]
+        for c, part, g, p in zip(cases, parts, groups.groups, groups.pictures, strict=True)
+    ]
+    fingerprint = _fingerprint(rows)
+    with replacing_table(out) as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows([*row, fingerprint] for row in rows)
+    return read_split(out)
+
+
+def read_split(path: Path) -> Split:
+    """Read a split file; raises SplitError if it is missing, malformed or was edited."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *rows = list(csv.reader(file))
+    except (OSError, ValueError, csv.Error) as e:
+        fix = "Make it with `tumorlens split DIR --out FILE`."
+        raise SplitError(path, f"cannot be read as a split file ({e})", fix) from e
+    if tuple(header) != COLUMNS or not rows or any(len(row) != len(COLUMNS) for row in rows):
+        raise SplitError(path, "is not a split file", f"Its columns are {', '.join(COLUMNS)}.")
+    fingerprint = _fingerprint([row[:-1] for row in rows])
+    if {row[-1] for row in rows} != {fingerprint}:
+        raise SplitError(path, "was edited after it was made", "Make the split again.")
+    return Split(
+        parts={row[6]: row[1] for row in rows},
+        groups={row[6]: row[3] for row in rows},
+        pictures={row[6]: row[4] for row in rows},
+        audit=rows[0][7],
+        fingerprint=fingerprint,
+    )
+
+
+def parts_in(path: Path, cases: Sequence[Case]) -> list[str]:
+    """Give each case its part in any table of files and parts, "" where it is not named.
+
+    The table is a split file, or a CSV with a column `split` (train, val, test, or what folders
+    are called) and one of `case` or `path`; paths are tried from here and from the table's own
+    folder. Raises SplitError where it is no such table, or names none of the cases.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error) as e:
+        fix = "Give a CSV with the columns path and split."
+        raise SplitError(path, f"cannot be read as a table ({e})", fix) from e
+    if not rows or "split" not in rows[0] or not {"case", "path"} & set(rows[0]):
+        raise SplitError(path, "has not the columns path (or case) and split", "Name them so.")
+    odd = {(row["split"] or "").strip() for row in rows} - {""}
+    odd = {name for name in odd if name.lower() not in SPLIT_NAMES}
+    if odd:
+        fact = f"has unknown parts: {', '.join(sorted(odd)[:10])}"
+        raise SplitError(path, fact, f"Known are {', '.join(SPLIT_NAMES)}, or nothing.")
+    named: dict[str, str] = {}
+    for row in rows:
+        part = SPLIT_NAMES.get((row["split"] or "").strip().lower(), "")
+        where = row.get("path") or ""
+        for name in (row.get("case"), *map(_absolute, (where, path.parent / where))):
+            named.setdefault(name or "", part)
+    found = [named.get(case.key, named.get(_absolute(case.path), "")) for case in cases]
+    if not any(found):
+        fact = f"names none of the {len(cases)} files given"
+        raise SplitError(path, fact, "Give the folders that the split was made from.")
+    return found
+
+
+def _absolute(path: str | Path) -> str:
+    return os.path.abspath(path)
+
+
+def copy_split(source: Path, out: Path) -> None:
+    """Keep a split file with what was made from it."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if source.resolve() != out.resolve():
+        shutil.copyfile(source, out)
+
+
+def _fingerprint(rows: Sequence[Sequence[str]]) -> str:
+    """Hash what a split decides; where the files are mounted does not count."""
+    text = "\n".join("\t".join(row[1:]) for row in sorted(rows, key=lambda row: row[6]))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def apply_split(cases: Sequence[Case], split: Split, *, allow_leaks: bool = False) -> list[Case]:
+    """Give cases their part and group; cases the split does not name are left out.
+
+    Raises SplitError if it names none of them, LeakError if its groups part and
+    `allow_leaks` is False.
+    """
+    known = [case for case in cases if case.key in split.parts]
+    if not known:
+        fact = f"names none of the {len(cases)} cases given"
+        raise SplitError("split", fact, "Give the folders that the split was made from.")
+    leak = leaks_of(split)
+    if leak.in_train_or_val and not allow_leaks:
+        raise LeakError(
+            "split",
+            f"leaks: {leak.in_train_or_val} of {leak.n} test cases have a copy or a slice of "
+            "the same patient in training or validation",
+            "Make a grouped split, or pass --allow-leaks and see it printed on every page.",
+        )
+    return [
+        replace(case, split=split.parts[case.key], group=split.groups[case.key]) for case in known
+    ]

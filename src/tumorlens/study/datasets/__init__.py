@@ -1,1 +1,0 @@
-"""Public data sets as registry rows, and any labelled folder as a list of cases."""

@@ -1,0 +1,1 @@
+"""One runner of many networks: folds, learning curve, tuning, hypotheses."""

@@ -1,0 +1,112 @@
+"""The trials of a search as a table and a picture."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
+
+from tumorlens.files import replacing, replacing_table
+
+COMPLETE, PRUNED, FAILED = "complete", "pruned", "failed"
+MARKS = {COMPLETE: ("o", "#2b6ca3"), PRUNED: ("x", "#b35806")}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One recipe of the search and what came of it."""
+
+    number: int
+    state: str  # complete | pruned | failed
+    val_loss: float  # the least of its epochs; NaN where it failed
+    epochs: int
+    seconds: float
+    values: Mapping[str, Any]  # field -> what was tried
+    error: str = ""
+
+
+def write_trials(trials: Sequence[Trial], out: Path) -> None:
+    """Write trials.csv: one row a trial, one column a field."""
+    names = list(trials[0].values) if trials else []
+    with replacing_table(out) as file:
+        writer = csv.writer(file)
+        writer.writerow(["trial", "state", "val_loss", "epochs", "seconds", *names, "error"])
+        for trial in trials:
+            loss = f"{trial.val_loss:.6g}" if np.isfinite(trial.val_loss) else ""
+            shown = [trial.number, trial.state, loss, trial.epochs, f"{trial.seconds:.1f}"]
+            writer.writerow([*shown, *(trial.values.get(name, "") for name in names), trial.error])
+
+
+def draw_trials(
+    trials: Sequence[Trial], importance: Mapping[str, float], out: Path, *, title: str
+) -> None:
+    """Draw validation loss by trial, each field against it, and how much each field mattered.
+
+    `importance` is empty where too few trials were completed to tell.
+    """
+    shown = [trial for trial in trials if trial.state in MARKS and np.isfinite(trial.val_loss)]
+    names = list(trials[0].values) if trials else []
+    columns = 3
+    rows = 1 + int(np.ceil(len(names) / columns))
+    figure = plt.figure(figsize=(11, 3.2 * rows), layout="constrained")
+    grid = figure.add_gridspec(rows, columns)
+    _draw_history(figure.add_subplot(grid[0, :2]), shown)
+    _draw_importance(figure.add_subplot(grid[0, 2]), importance)
+    for i, name in enumerate(names):
+        _draw_field(figure.add_subplot(grid[1 + i // columns, i % columns]), shown, name)
+    figure.suptitle(title, fontsize=11)
+    with replacing(out) as partial:
+        figure.savefig(partial, dpi=110, format="png")
+    plt.close(figure)
+
+
+def _draw_history(axes: Axes, trials: Sequence[Trial]) -> None:
+    for state, (mark, color) in MARKS.items():
+        own = [trial for trial in trials if trial.state == state]
+        axes.plot([t.number for t in own], [t.val_loss for t in own], mark, color=color,
+                  label=f"{state}, n={len(own)}")  # fmt: skip
+    full = [trial for trial in trials if trial.state == COMPLETE]
+    if full:
+        best = np.minimum.accumulate([trial.val_loss for trial in full])
+        axes.step([t.number for t in full], best, where="post", color="0.4", label="best so far")
+    axes.set(xlabel="trial (0: the recipe as it was)", ylabel="least validation loss (nats)")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+
+
+def _draw_importance(axes: Axes, importance: Mapping[str, float]) -> None:
+    axes.set_title("share of the variation of the loss", fontsize=9)
+    if not importance:
+        axes.text(0.5, 0.5, "too few completed trials", ha="center", transform=axes.transAxes)
+        axes.set_axis_off()
+        return
+    names = list(importance)[::-1]
+    axes.barh(names, [importance[name] for name in names], color="#2b6ca3")
+    axes.set(xlim=(0, 1))
+    axes.tick_params(labelsize=8)
+
+
+def _draw_field(axes: Axes, trials: Sequence[Trial], name: str) -> None:
+    values = [trial.values[name] for trial in trials]
+    plain = all(isinstance(value, int | float) for value in values)
+    places = list(dict.fromkeys(map(str, values)))
+    at = np.array(values if plain else [places.index(str(value)) for value in values], float)
+    losses = np.array([trial.val_loss for trial in trials])
+    for state, (mark, color) in MARKS.items():
+        own = np.array([trial.state == state for trial in trials], bool)
+        axes.plot(at[own], losses[own], mark, color=color)
+    if plain and len(at) and at.min() > 0 and at.max() > 20 * at.min():
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    if not plain:
+        axes.set_xticks(range(len(places)), places, fontsize=7)
+    axes.set(xlabel=name, ylabel="loss")
+    axes.grid(alpha=0.3)

@@ -1,0 +1,1 @@
+"""Intervals and rates that every stage of the study shares."""

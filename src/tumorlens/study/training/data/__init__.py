@@ -1,0 +1,1 @@
+"""What an epoch shows: subsets, augmentation, counterfactual and synthetic lesions."""

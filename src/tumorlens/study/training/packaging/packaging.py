@@ -1,0 +1,157 @@
+"""A trained network becomes a bundle: exported, checked, calibrated, described."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens import labels
+from tumorlens.inputs.prepare import InputSpec
+from tumorlens.models.bundle import Abstention, Bundle, Scope, load_bundle, write_bundle
+from tumorlens.models.engine import Engine
+from tumorlens.predictions.calibration import calibrated
+from tumorlens.predictions.predictor import Predictor
+from tumorlens.predictions.self_test import golden_answer
+from tumorlens.reports.card import write_card
+from tumorlens.study.recipes import Recipe
+from tumorlens.study.training.data.subset import Part
+from tumorlens.study.training.data.training_set import draw_outsiders
+from tumorlens.study.training.loop import Trained
+from tumorlens.study.training.packaging import operating_point as calibrate
+from tumorlens.study.training.packaging.bundle_performance import measure_validation
+from tumorlens.study.training.packaging.export import check_round_trip, export_graph
+from tumorlens.study.training.packaging.quantize import narrow_graph
+from tumorlens.study.training.validation_metrics import best_temperature, validation_figures
+
+OUTSIDERS, OUTSIDER_SEED = 200, 2_000_000  # drawn for the scope; training draws others
+CHECKED = 64  # validation scans compared between Keras and ONNX Runtime
+
+
+def make_bundle(
+    trained: Trained,
+    recipe: Recipe,
+    *,
+    out: Path,
+    name: str,
+    spec: InputSpec,
+    training: Part,
+    validation: Part,
+    details: Mapping[str, Any],
+) -> Bundle:
+    """Export a network and choose on validation all that the predictor needs beside it.
+
+    Raises TrainingError if the exported graph does not answer as the network does, or if
+    validation cannot give a threshold.
+    """
+    export_graph(trained.model, out)
+    draft = draft_bundle(out, name, spec)
+    engine = Engine(draft)
+    logits, embedding = run_engine(engine, validation.images)
+    checked = slice(0, CHECKED)
+    difference = check_round_trip(trained.model, logits[checked], validation.images[checked])
+    narrow = {}
+    if recipe.eight_bit:
+        narrow = {"eight_bit": _narrow(draft, training, validation)}
+        engine = Engine(draft)
+        logits, embedding = run_engine(engine, validation.images)
+    reference = run_engine(engine, training.images)[1]
+    unseen = draw_outsiders(OUTSIDERS, spec, first=OUTSIDER_SEED)
+    outside = run_engine(engine, unseen)[1]
+    figures = {
+        # JSON knows no NaN: what validation could not show is null.
+        key: value if np.isfinite(value) else None
+        for key, value in validation_figures(logits, validation.names, validation.strata).items()
+    }
+    bundle = replace(
+        with_choices(draft, recipe, validation=validation, logits=logits),
+        scope=calibrate.choose_scope(
+            reference, embedding, outsiders=outside, seed=recipe.seed
+        ),
+        details={
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "recipe": recipe.to_json(),
+            "validation": {"n": len(validation.cases), "epoch": trained.best_epoch, **figures},
+            "parameters": int(trained.model.count_params()),
+            "round_trip": difference,
+            **narrow,
+            **details,
+        },
+    )  # fmt: skip
+    golden = dict(golden_answer(Predictor(bundle)))
+    bundle = replace(bundle, details={**bundle.details, "golden": golden})
+    write_bundle(bundle, write_card(bundle))
+    return load_bundle(out)
+
+
+def _narrow(draft: Bundle, training: Part, validation: Part) -> dict[str, Any]:
+    def judge() -> dict[str, float]:
+        logits = run_engine(Engine(draft), validation.images)[0]
+        return validation_figures(logits, validation.names, validation.strata)
+
+    return narrow_graph(draft.folder, training.images, judge)
+
+
+def with_choices(
+    draft: Bundle,
+    recipe: Recipe,
+    *,
+    validation: Part,
+    logits: NDArray[np.floating],
+) -> Bundle:
+    """Give a bundle with what is chosen on validation: temperature, threshold and band.
+
+    `logits` are of validation.
+    """
+    temperature = best_temperature(logits, labels.label_mask(validation.names))
+    probabilities = calibrated(logits, temperature)
+    scores = labels.tumor_probability(probabilities)
+    truth = np.array([labels.is_tumor(label) for label in validation.names])
+    choice = calibrate.choose_threshold(scores, truth, sensitivity=recipe.sensitivity_aim)
+    threshold = choice["threshold"]
+    return replace(
+        draft,
+        temperature=temperature,
+        threshold=threshold,
+        threshold_choice=choice,
+        abstention=calibrate.choose_band(
+            scores, truth, threshold=threshold, error=1 - recipe.sensitivity_aim
+        ),
+        measured=measure_validation(
+            validation.names, probabilities, groups=validation.groups, threshold=threshold
+        ),
+    )
+
+
+def draft_bundle(folder: Path, name: str, spec: InputSpec) -> Bundle:
+    """Give a bundle that can be run but has nothing chosen yet."""
+    return Bundle(
+        folder=folder,
+        name=name,
+        sha256="",
+        atoms=labels.ATOMS,
+        spec=spec,
+        temperature=1.0,
+        threshold=0.5,
+        threshold_choice={},
+        abstention=Abstention(0.5, 0.5, 0.0),
+        scope=Scope(np.ones((1, 1), np.float32), 1, 2.0, 1.0),
+        details={},
+    )
+
+
+def run_engine(
+    engine: Engine, images: NDArray[np.uint8], *, batch: int = 64
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Give logits [n, atoms] and embedding [n, D] of prepared images."""
+    made = [engine.run(images[start : start + batch]) for start in range(0, len(images), batch)]
+    return np.concatenate([m.logits for m in made]), np.concatenate([m.embedding for m in made])
+
+
+def tumor_scores(bundle: Bundle, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Give calibrated tumor probabilities of prepared images, [n], as the bundle in use would."""
+    logits = run_engine(Engine(bundle), images)[0]
+    return np.asarray(labels.tumor_probability(calibrated(logits, bundle.temperature)), float)

@@ -1,0 +1,1 @@
+"""Starting from what another network learned."""

@@ -1,0 +1,122 @@
+"""A head learns from the cached features of a frozen backbone."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorlens.errors import TrainingError
+from tumorlens.study.training.data.batches import epoch_positions
+from tumorlens.study.training.loss import SetLoss
+from tumorlens.study.training.state import assign_weights, read_weights, to_array
+
+LEAST_DEVIATION = 1e-3  # a feature that hardly varies says nothing
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Features with what the loss and the sampler need."""
+
+    features: NDArray[np.float16]  # [n, views, D]
+    label_masks: NDArray[np.float32]  # [n, atoms]
+    pictures: NDArray[np.int64]  # [n] files of one picture share a number
+    strata: NDArray[np.int64]  # [n] data set x label
+
+
+@dataclass(frozen=True)
+class HeadPlan:
+    """How a head is trained."""
+
+    epochs: int
+    learning_rate: float = 1e-3  # at first; it falls as a cosine
+    batch: int = 64
+    weight_decay: float = 0.02
+    balance: float = 0.5  # as in a recipe
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TrainedHead:
+    """What `train_head` found; its weights are in the head."""
+
+    epoch: int  # with the least validation loss
+    loss: float  # in training, in that epoch
+    val_loss: float
+
+
+def train_head(
+    head: keras.Model,
+    data: FeatureSet,
+    plan: HeadPlan,
+    *,
+    held: NDArray[np.float16],
+    judge: Callable[[NDArray[np.float32]], float],
+) -> TrainedHead:
+    """Train [n, D] -> logits in place, and keep the epoch that validates best.
+
+    `judge` gives the loss of the logits of `held`, the features of validation, [m, D]. The
+    head learns from features of mean 0 and deviation 1; at the end that is written into its
+    first dense layer, so it takes features as they are. Raises TrainingError where no epoch
+    gives a number.
+    """
+    center, scale = _moments(data.features)
+    held_ready = (held.astype(np.float32) - center) / scale
+    steps = max(1, len(np.unique(data.pictures)) // plan.batch)
+    _compile(head, plan, steps=steps)
+    best, kept = TrainedHead(0, float("nan"), float("inf")), read_weights(head.weights)
+    for epoch in range(plan.epochs):
+        losses = [
+            float(head.train_on_batch((features - center) / scale, masks))
+            for features, masks in _batches(data, plan, steps=steps, epoch=epoch)
+        ]
+        val_loss = judge(to_array(head.predict_on_batch(held_ready)))
+        if val_loss < best.val_loss:
+            best = TrainedHead(epoch + 1, float(np.mean(losses)), val_loss)
+            kept = read_weights(head.weights)
+    if not best.epoch:
+        fix = "Train again with a lower rate for the head."
+        raise TrainingError("head", "diverged: its validation loss is not a number", fix)
+    assign_weights(head.weights, kept)
+    _take_raw_features(head, center, scale)
+    return best
+
+
+def _moments(features: NDArray[np.float16]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    flat = features.reshape(-1, features.shape[-1])
+    deviation = flat.std(axis=0, dtype=np.float32)
+    return flat.mean(axis=0, dtype=np.float32), np.maximum(deviation, LEAST_DEVIATION)
+
+
+def _compile(head: keras.Model, plan: HeadPlan, *, steps: int) -> None:
+    schedule = keras.optimizers.schedules.CosineDecay(
+        plan.learning_rate, decay_steps=max(1, plan.epochs * steps), alpha=0.01
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=plan.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    head.compile(optimizer=optimizer, loss=SetLoss(), jit_compile=False)
+
+
+def _batches(
+    data: FeatureSet, plan: HeadPlan, *, steps: int, epoch: int
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Yield (features [b, D], label masks [b, atoms]), each image as one view by chance."""
+    positions = epoch_positions(data, balance=plan.balance, seed=plan.seed, epoch=epoch)
+    positions = np.resize(positions, steps * plan.batch)
+    rng = np.random.default_rng((plan.seed, epoch))
+    views = rng.integers(0, data.features.shape[1], len(positions))
+    for start in range(0, len(positions), plan.batch):
+        taken = positions[start : start + plan.batch]
+        features = data.features[taken, views[start : start + plan.batch]]
+        yield features.astype(np.float32), data.label_masks[taken]
+
+
+def _take_raw_features(
+    head: keras.Model, center: NDArray[np.float32], scale: NDArray[np.float32]
+) -> None:
+    """Write (features - center) / scale into the first dense layer, exactly."""
+    first = next(layer for layer in head.layers if isinstance(layer, keras.layers.Dense))
+    kernel, bias = (to_array(value) for value in (first.kernel, first.bias))
+    scaled = kernel / scale[:, None]
+    assign_weights([first.kernel, first.bias], [scaled, bias - center @ scaled])

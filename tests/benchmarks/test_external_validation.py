@@ -1,0 +1,133 @@
+"""Strangers: what is left out is not learned, reflected heads keep their labels, figures hold."""
+
+import itertools
+
+import cv2
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+from studies.baselines.asking import write_answers
+from studies.baselines.bench import ANSWERS_FILE
+from studies.external_validation.left_out import (
+    KINDS,
+    PLAIN,
+    WHOLE,
+    Trial,
+    all_trials,
+    left_out_figures,
+)
+from studies.external_validation.page import write_page
+from studies.external_validation.reflected import reflect_cases, reflected_figures
+from studies.external_validation.scope import distances, scope_figures
+
+from tumorlens import labels
+from tumorlens.models.bundle import load_bundle
+from tumorlens.predictions.predictor import Predictor
+from tumorlens.study.data.index import read_cases
+from tumorlens.study.phantom.dataset import write_phantoms
+from tumorlens.study.recipes import find_recipe
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return Predictor(load_bundle())
+
+
+def test_kinds_of_a_trial_differ_by_what_the_recipe_adds_alone():
+    made = {kind: Trial("bohaju", kind, 0).recipe.to_json() for kind in KINDS}
+    steps = list(itertools.pairwise(made.values()))
+    different = [{key for key in a if a[key] != b[key]} - {"name"} for a, b in steps]
+    assert different == [
+        {"photometric", "balance"}, {"changed", "evidence", "outsiders"}, {"painted"},
+    ]  # fmt: skip
+    assert made[WHOLE]["painted"] == find_recipe("default").painted > 0
+
+
+def write_trial(runs, kind: str, seed: int, scores: np.ndarray) -> None:
+    rows = [
+        {"repeat": "1", "fold": "1", "case": f"c{i}", "group": f"g{i // 2}",
+         "label": "mri_tumor" if i % 2 else "mri_healthy", "threshold": "0.5",
+         "tumor_probability": str(score), **dict.fromkeys(labels.ATOMS, "0")}
+        for i, score in enumerate(scores)
+    ]  # fmt: skip
+    out = runs / Trial("bohaju", kind, seed).name
+    out.mkdir(parents=True)
+    order = np.random.default_rng(seed).permutation(len(rows))
+    write_answers([rows[i] for i in order], out / ANSWERS_FILE)
+
+
+def test_the_gain_is_the_mean_over_seeds_that_both_kinds_have(tmp_path):
+    rng, truth = np.random.default_rng(0), np.arange(60) % 2 == 1
+    scores = {(kind, seed): rng.random(60) + step * truth
+              for kind, step in ((PLAIN, 0.2), (WHOLE, 0.6)) for seed in (0, 1)}  # fmt: skip
+    for (kind, seed), found in scores.items():
+        write_trial(tmp_path, kind, seed, found)
+    write_trial(tmp_path, PLAIN, 2, rng.random(60))  # its pair has not run
+    plain, row = left_out_figures(tmp_path)
+    assert (plain["seeds"], plain["gain"], row["kind"]) == (3, 0.0, WHOLE)
+    each = [roc_auc_score(truth, scores[WHOLE, s]) - roc_auc_score(truth, scores[PLAIN, s])
+            for s in (0, 1)]  # fmt: skip
+    assert row["seeds"] == 2
+    assert row["each_gain"] == pytest.approx(each)
+    assert row["gain"] == pytest.approx(np.mean(each))
+    assert row["gain_low"] < row["gain"] < row["gain_high"]
+
+
+def test_nothing_trained_gives_no_figures(tmp_path):
+    assert left_out_figures(tmp_path) == []
+    assert len(all_trials(3)) == len(set(all_trials(3))) == 24
+
+
+def test_the_page_tells_what_each_network_left_out_has(tmp_path, predictor):
+    truth = np.arange(40) % 2 == 1
+    for kind in (PLAIN, WHOLE):
+        write_trial(
+            tmp_path, kind, 0, np.random.default_rng(0).random(40) + (kind == WHOLE) * truth
+        )
+    found = left_out_figures(tmp_path)
+    text = write_page(predictor.bundle, left_out=found, reflected=None, scope={})
+    for kind in KINDS:
+        assert f"`{kind}`" in text
+    assert f"{found[1]['each_gain'][0]:+.3f}" in text
+
+
+def test_reflected_heads_show_both_labels_of_one_patient(tmp_path, predictor):
+    write_phantoms(tmp_path / "phantoms", per_class=6, seed=3)
+    cases = [case for case in read_cases([tmp_path / "phantoms"]) if case.mask]
+    made = reflect_cases(cases, predictor, cache=tmp_path / "cache")
+    assert len(made.images) == len(made.truth) == len(made.patients)
+    assert made.truth.any()
+    assert not made.truth.all()
+    found = reflected_figures(made, predictor)
+    assert found["n_without"] == (~made.truth).sum()
+    assert 0 <= found["auc_low"] <= found["auc"] <= found["auc_high"] <= 1
+
+
+def test_a_file_that_is_no_picture_lies_infinitely_far_and_is_refused(tmp_path, predictor):
+    path = tmp_path / "words.png"
+    path.write_text("no picture", encoding="utf-8")
+    noise = tmp_path / "noise.png"
+    rng = np.random.default_rng(0)
+    noise.write_bytes(cv2.imencode(".png", rng.integers(0, 255, (90, 90), np.uint8))[1].tobytes())
+    found = distances([path, noise], predictor.bundle, cache=tmp_path / "cache")
+    assert found[0] == np.inf
+    assert 0 <= found[1] <= 2
+
+
+def test_figures_of_the_scope_agree_with_scikit_learn():
+    rng = np.random.default_rng(1)
+    outside, inside = rng.random(40) + 0.3, rng.random(200)
+    found = scope_figures(outside, inside, limit=0.9)
+    both = np.concatenate([outside, inside])
+    assert found["auroc"] == pytest.approx(roc_auc_score(np.arange(240) < 40, both), abs=1e-12)
+    assert found["refused"] == (outside > 0.9).mean()
+    assert found["accepted_at_95"] == (outside <= np.quantile(inside, 0.95)).mean()
+
+
+def test_the_page_has_a_section_for_what_was_measured_alone(predictor):
+    scope = {"natural": scope_figures(np.ones(4), np.zeros(9), limit=0.5)}
+    text = write_page(predictor.bundle, left_out=[], reflected=None, scope=scope)
+    assert "## What is no head" in text
+    assert "1.000" in text
+    assert "## A source left out" not in text
+    assert "Research use only" in text

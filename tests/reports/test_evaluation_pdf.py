@@ -1,0 +1,87 @@
+"""The PDF of an evaluation: figures, plots and pictures, research use on every page."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from pypdf import PdfReader
+
+from tumorlens.predictions.predictor import Predictor
+from tumorlens.reports.evaluation.pdf import evaluation_pdf
+from tumorlens.study.data.index import read_cases
+from tumorlens.study.evaluation.failures import gallery
+from tumorlens.study.evaluation.mask_gallery import mask_gallery
+from tumorlens.study.evaluation.plots import draw_plots
+from tumorlens.study.evaluation.run import evaluate, write_evaluation
+from tumorlens.study.phantom import write_phantoms
+
+SPLIT = {"fingerprint": "0123456789abcdef", "n": 12, "share": 0.5}
+
+
+@pytest.fixture(scope="module")
+def evaluation(tiny_bundle, tmp_path_factory):
+    cases = read_cases(write_phantoms(tmp_path_factory.mktemp("set"), per_class=3, side=64))
+    return evaluate(cases, Predictor(tiny_bundle), part="test", split=SPLIT)
+
+
+@pytest.fixture(scope="module")
+def pages(evaluation, tiny_bundle) -> list[str]:
+    data = evaluation_pdf(
+        figures=evaluation.figures,
+        plots=draw_plots(evaluation.figures),
+        failures=gallery(evaluation.predictions, evaluation.figures["failures"]),
+        examples=mask_gallery(evaluation, tiny_bundle),
+    )
+    return [" ".join(page.extract_text().split()) for page in PdfReader(io.BytesIO(data)).pages]
+
+
+def test_every_page_says_research_use(pages):
+    assert len(pages) > 2
+    assert all("Research use only. Not a medical device" in page for page in pages)
+
+
+def test_what_voids_the_figures_stands_on_the_first_page(pages):
+    assert "This split leaks: 50.0 %" in pages[0]
+    assert "trained with another split" in pages[0]
+
+
+@pytest.mark.parametrize(
+    "title",
+    ["Operating point", "Detection", "Calibration", "Subgroups", "Where it looked", "Missed tumors",
+     "CLAIM 2024", "TRIPOD+AI"],
+)  # fmt: skip
+def test_every_section_is_there(pages, title):
+    assert title in " ".join(pages)
+
+
+def test_figures_have_their_interval_and_n(pages, evaluation):
+    found = evaluation.figures["detection"]["all"]
+    told = f"{found['auc']:.3f} ({found['auc_low']:.3f}-{found['auc_high']:.3f}, n={found['n']})"
+    assert told in " ".join(pages)
+
+
+def test_pictures_of_heatmaps_and_masks_are_on_the_pages(evaluation, tiny_bundle):
+    shown = mask_gallery(evaluation, tiny_bundle)
+    rows = [*shown["hits"], *shown["misses"]]
+    assert rows
+    assert all(row["picture"].shape == (112, 224, 3) for row in rows if not row["hidden"])
+    assert mask_gallery(evaluation, None) is None
+
+
+def test_a_card_with_the_figures_comes_where_the_bundle_says_where_it_is_from(
+    evaluation, tiny_bundle, tmp_path
+):
+    details = {
+        "created": "2026-01-01T00:00:00+00:00", "parameters": 7, "validation": {"epoch": 1},
+        "recipe": {"name": "tiny", "summary": "a test", "network": "one layer", "seed": 0},
+        "data": {"split": "0123456789abcdef", "leaks": {"share": 0.0},
+                 "cases": {"train": {}, "val": {}, "test": {}}},
+    }  # fmt: skip
+    write_evaluation(evaluation, tmp_path / "a", bundle=tiny_bundle)
+    assert not (tmp_path / "a" / "card.md").exists()
+    write_evaluation(evaluation, tmp_path / "b", bundle=replace(tiny_bundle, details=details))
+    card = (tmp_path / "b" / "card.md").read_text()
+    assert card.startswith("---\nlicense: unknown\n")
+    assert "model-index:" in card
+    assert "type: roc_auc" in card
+    assert "## Measured" in card

@@ -1,0 +1,271 @@
+"""What pages show, as figures and data, without Streamlit."""
+
+import itertools
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.stored_study import stored
+
+from tumorlens.labels import ATOMS
+from tumorlens.models.bundle import Abstention
+from tumorlens.models.performance import Measured, Rate, ReliabilityBin
+from tumorlens.predictions.predictor import summarize
+from tumorlens.records import Heatmap, Prediction
+from tumorlens.services.dashboard import charts as views
+from tumorlens.services.dashboard.charts.answers import in_words, similar_scans
+from tumorlens.services.dashboard.charts.colors import DECISIONS, LABELS
+from tumorlens.services.dashboard.charts.comparison import pair_rows, same_scans
+from tumorlens.services.dashboard.charts.confusion import class_matrix, detection_matrix
+from tumorlens.services.dashboard.charts.curves import learning_curves, reliability, roc_curves
+from tumorlens.services.dashboard.charts.dots import Dot, interval_dots
+from tumorlens.services.dashboard.charts.features import effect_rows, single_dots
+from tumorlens.services.dashboard.charts.inventory import balance_bars, grey_levels, size_scatter
+from tumorlens.services.dashboard.charts.leaks import leak_rows, shared_map, verdict
+from tumorlens.services.dashboard.charts.moving import at_threshold, ppv
+from tumorlens.services.dashboard.charts.pictures import (
+    SIDE,
+    heat_picture,
+    prepared_picture,
+    squared,
+    windowed,
+)
+from tumorlens.services.dashboard.charts.scale import probability_scale, type_bars, zones
+from tumorlens.services.dashboard.charts.verdicts import findings_figure, told
+from tumorlens.services.dashboard.texts import LANGUAGES, speak
+
+SAY = speak("en")
+HEAT = Heatmap(np.eye(6, dtype=np.float32), np.full((48, 48), 100, np.uint8))
+
+
+def title_of(figure) -> str:
+    return figure.to_plotly_json()["layout"]["title"]["text"]
+
+
+def answer(bundle, *chances: float) -> Prediction:
+    """Decide on six probabilities of atoms, near the training scans."""
+    return summarize("a.png", np.array(chances, float), 0.0, bundle=bundle)
+
+
+def test_views_know_nothing_of_streamlit():
+    for path in Path(views.__file__).parent.glob("*.py"):
+        assert "import streamlit" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("threshold", "low", "high"),
+    [(0.3, 0.2, 0.4), (0.15, 0.16, 0.86), (0.9, 0.2, 0.4), (0.5, 0.5, 0.5)],
+)
+def test_the_zones_of_the_scale_are_what_the_predictor_decides(threshold, low, high, tiny_bundle):
+    band = Abstention(low, high, 0.05)
+    bundle = replace(tiny_bundle, threshold=threshold, abstention=band)
+    found = zones(threshold, band)
+    assert found[0][1] == 0.0
+    assert found[-1][2] == 1.0
+    for (_, _, end), (_, start, _) in itertools.pairwise(found):
+        assert end == start
+    for name, start, end in found:
+        p = (start + end) / 2
+        assert answer(bundle, 0, 0, 1 - p, p, 0, 0).decision == name
+
+
+def test_the_scale_marks_the_probability_and_the_threshold(tiny_bundle):
+    prediction = answer(tiny_bundle, 0, 0, 0.1, 0.9, 0, 0)
+    figure = probability_scale(prediction, tiny_bundle.abstention, SAY)
+    assert figure.data[0].x[0] == pytest.approx(0.9)
+    assert figure.data[0].marker.color == DECISIONS["tumor"]
+    assert any(shape.x0 == shape.x1 == tiny_bundle.threshold for shape in figure.layout.shapes)
+
+
+def test_types_are_drawn_likeliest_on_top(tiny_bundle):
+    figure = type_bars(answer(tiny_bundle, 0, 0, 0.1, 0.2, 0.6, 0.1), SAY)
+    assert figure.data[0].y[-1] == "meningioma"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("chances", [(0, 0, 0.1, 0.9, 0, 0), (0.9, 0.1, 0, 0, 0, 0),
+                                     (0, 0, 0.5, 0.5, 0, 0), (0.1, 0.9, 0, 0, 0, 0)])  # fmt: skip
+def test_every_answer_has_words_in_every_language(tiny_bundle, chances, language):
+    said = in_words(answer(tiny_bundle, *chances), tiny_bundle, speak(language))
+    assert all((said.decision, said.type, said.similar, said.small))
+    assert "{" not in said.decision + said.type + said.similar + said.small
+
+
+def test_an_answer_out_of_scope_says_that_its_probability_means_nothing(tiny_bundle):
+    prediction = summarize("a.png", np.eye(6)[3], 9.0, bundle=tiny_bundle)
+    assert "means nothing" in in_words(prediction, tiny_bundle, SAY).decision
+
+
+def measured(*edges: tuple[float, float]) -> Measured:
+    rate = Rate(0.9, 0.8, 0.95, 10)
+    bins = tuple(ReliabilityBin(143, 31, (a + b) / 2, a, b, 0.16, 0.29) for a, b in edges)
+    return Measured(300, 150, 250, rate, rate, rate, bins)
+
+
+@pytest.mark.parametrize(("p", "expected"), [(0.05, 0), (0.25, 1), (0.19, 1), (0.999, 2)])
+def test_similar_scans_are_those_of_the_nearest_bin(tiny_bundle, p, expected):
+    found = measured((0.0, 0.1), (0.2, 0.4), (0.5, 0.9))
+    bundle = replace(tiny_bundle, measured={"mri": found})
+    assert similar_scans(answer(bundle, 0, 0, 1 - p, p, 0, 0), bundle) == found.bins[expected]
+
+
+def test_similar_scans_are_told_with_interval_and_n(tiny_bundle):
+    bundle = replace(tiny_bundle, measured={"mri": measured((0.0, 1.0))})
+    said = in_words(answer(bundle, 0, 0, 0.5, 0.5, 0, 0), bundle, SAY).similar
+    assert "Among 143 MRI validation scans" in said
+    assert "0.217 (0.160-0.290, n=143)" in said
+
+
+def test_a_bundle_that_recorded_nothing_says_so(tiny_bundle):
+    said = in_words(answer(tiny_bundle, 0, 0, 0.5, 0.5, 0, 0), tiny_bundle, SAY).similar
+    assert "not recorded in this bundle" in said
+
+
+def test_the_whole_window_shows_the_scan_as_it_is():
+    pixels = np.random.default_rng(1).integers(10, 200, (9, 7)).astype(np.uint8)
+    assert (windowed(pixels, darkest=0, brightest=1) == pixels).all()
+
+
+def test_a_narrow_window_raises_contrast_and_clips():
+    pixels = np.linspace(0, 65_535, 101).astype(np.uint16).reshape(1, -1)
+    shown = windowed(pixels, darkest=0.4, brightest=0.6)[0]
+    assert (shown[:40] == 0).all()
+    assert (shown[61:] == 255).all()
+    assert shown[50] == pytest.approx(128, abs=2)
+
+
+def test_a_window_without_width_does_not_divide_by_zero():
+    assert set(np.unique(windowed(np.arange(16, dtype=np.uint16), darkest=0.5, brightest=0.5))) <= {
+        0, 255,
+    }  # fmt: skip
+
+
+def test_no_opacity_leaves_the_prepared_picture_alone():
+    grey = prepared_picture(HEAT)
+    shown = heat_picture(HEAT, opacity=0.0)
+    assert shown.shape == (SIDE, SIDE, 3)
+    assert (shown == grey[..., None]).all()
+    assert (heat_picture(HEAT, opacity=1.0) != grey[..., None]).any()
+
+
+@pytest.mark.parametrize("shape", [(10, 30), (30, 10), (20, 20)])
+def test_a_picture_is_squared_without_losing_a_pixel(shape):
+    picture = np.full(shape, 7, np.uint8)
+    assert squared(picture).shape == (max(shape), max(shape))
+    assert (squared(picture) == 7).sum() == picture.size
+
+
+def test_the_threshold_asked_for_is_read_from_the_sweep():
+    sweep = stored("evaluation")["sweep"]["all"]
+    moved = at_threshold(sweep, sweep["threshold"][40], 0.1)
+    assert moved.sensitivity.value == sweep["sensitivity"][40]
+    assert moved.specificity.low == sweep["specificity_low"][40]
+    assert moved.sensitivity.n == sweep["n_tumor"]
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0])
+def test_a_threshold_beyond_the_sweep_is_its_end(threshold):
+    sweep = stored("evaluation")["sweep"]["all"]
+    moved = at_threshold(sweep, threshold, 0.1)
+    assert moved.threshold == sweep["threshold"][0 if threshold == 0 else -1]
+
+
+def test_predictive_values_follow_from_counted_people():
+    found, missed, alarms, clear = 90, 10, 45, 855  # of 1,000 people, 100 with a tumor
+    assert ppv(0.9, 0.95, 0.1) == pytest.approx(found / (found + alarms))
+    assert ppv(0.95, 0.9, 0.9) == pytest.approx(clear / (clear + missed))
+    assert ppv(0.0, 1.0, 0.1) is None
+    assert ppv(None, 0.9, 0.1) is None
+
+
+def test_the_interval_of_a_predictive_value_holds_it():
+    sweep = stored("evaluation")["sweep"]["all"]
+    for at in range(20, 90, 5):
+        value = at_threshold(sweep, sweep["threshold"][at], 0.2).ppv
+        if None not in (value.value, value.low, value.high):
+            assert value.low <= value.value <= value.high
+
+
+def test_dots_stand_in_the_order_given_with_their_intervals():
+    figure = interval_dots(
+        [Dot("a", 0.5, 0.4, 0.7, "n=9"), Dot("b", 0.2, None, None, "n=3")], title="t", axis="x"
+    )
+    assert list(figure.layout.yaxis.categoryarray) == ["b", "a"]
+    assert list(figure.data[0].error_x.array) == [pytest.approx(0.2), 0.0]
+    assert list(figure.data[0].error_x.arrayminus) == [pytest.approx(0.1), 0.0]
+
+
+def test_every_chart_is_titled_with_its_n():
+    explore, audit, found = stored("explore"), stored("audit"), stored("evaluation")
+    study = next(iter(explore["features"].values()))
+    charts = [
+        balance_bars(explore["balance"], SAY),
+        size_scatter(explore["sizes"]["points"], SAY),
+        grey_levels(explore["pictures"], SAY),
+        single_dots(study, SAY),
+        shared_map(audit["copies"]["by_dataset"], SAY("audit.by_dataset", n=audit["n"]), SAY),
+        roc_curves(found, None, SAY),
+        reliability(found["calibration"], SAY),
+        detection_matrix(found["detection"]["all"], SAY),
+        class_matrix(found["classes"], SAY),
+    ]
+    assert [title_of(chart) for chart in charts if "n=" not in title_of(chart)] == []
+
+
+def test_findings_of_groups_alone_are_counted_in_groups():
+    row = {"where": "CT", "measure": "p", "verdict": "undecided", "value": 0.1, "value_low": 0.05,
+           "value_high": 0.2, "n": None, "n_groups": 71, "note": "nowhere"}  # fmt: skip
+    assert title_of(findings_figure([row], "p", SAY)) == "p (71 groups)"
+    assert told(row, SAY) == "CT: p 0.100 (0.050-0.200, 71 groups); nowhere (undecided)"
+
+
+def test_the_audit_says_what_leaks_and_what_does_not():
+    record = stored("audit")
+    text, kind = verdict(record, SAY)
+    assert kind == "leaks"
+    assert "33.3 %" in text
+    assert verdict({"split": {"name": "", "leaking": 0, "leaks": None}}, SAY)[1] == "none"
+    record["split"]["leaking"] = 0
+    assert verdict(record, SAY)[1] == "clean"
+
+
+def test_the_table_of_leaks_has_a_row_for_each_label_of_the_test_part():
+    rows = leak_rows(stored("audit"), SAY)
+    assert rows[0]["label"] == "all"
+    assert rows[0]["test files (n)"] == sum(row["test files (n)"] for row in rows[1:])
+
+
+def test_effects_are_listed_largest_first():
+    study = next(iter(stored("explore")["features"].values()))
+    deltas = [abs(row["Cliff's delta"]) for row in effect_rows(study["contrasts"][0], SAY)]
+    assert deltas == sorted(deltas, reverse=True)
+
+
+def test_two_evaluations_of_the_same_scans_are_known_as_such():
+    one = stored("evaluation")
+    assert same_scans(one, stored("evaluation"))
+    assert not same_scans(one, one | {"part": "val"})
+    assert len(pair_rows(one, one, SAY)) == 3 * len(one["detection"])
+
+
+def test_learning_curves_mark_the_epoch_of_least_validation_loss():
+    history = [{"epoch": e, "loss": 1.0, "val_loss": loss, "val_auc_ct": 0.5, "val_auc_mri": 0.5,
+                "val_type_accuracy": 0.5} for e, loss in enumerate([3.0, 1.0, 2.0], 1)]  # fmt: skip
+    loss, figures = learning_curves(history, SAY)
+    assert loss.layout.shapes[0].x0 == figures.layout.shapes[0].x0 == 2
+
+
+def test_every_label_of_one_atom_has_a_color_of_its_own():
+    assert len({LABELS[atom] for atom in ATOMS}) == len(ATOMS)
+
+
+@pytest.mark.parametrize("kind", ["explore", "audit", "evaluation"])
+def test_the_stored_study_is_finite_json(kind):
+    assert "NaN" not in json.dumps(stored(kind))
+
+
+def test_the_stored_evaluation_names_drawn_heads_alone():
+    worst = stored("evaluation")["failures"]["false_positives"]["worst"]
+    assert {row["case"].split("/")[0] for row in worst} == {"p"}  # the phantoms' folder

@@ -1,0 +1,202 @@
+"""The dashboard in a browser: what a reader does from the first scan to the file taken home."""
+
+import csv
+import io
+import json
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from support.stored_study import copy_study
+
+pytest.importorskip("playwright", reason="Playwright is not installed")
+from playwright.sync_api import Browser, Page, TimeoutError, expect
+from support.browser_dashboard import (
+    CHROMIUM,
+    PATIENCE,
+    Running,
+    chromium,
+    dashboard,
+    open_page,
+    settle,
+)
+
+from tumorlens.services.dashboard.layout import PAGES
+from tumorlens.services.dashboard.results import EXAMPLES
+from tumorlens.study.phantom import draw_phantom
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+LARGE = 30 * 2**20
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory) -> Iterator[Running]:
+    home = tmp_path_factory.mktemp("home")
+    study = copy_study(tmp_path_factory.mktemp("studies") / "study")
+    with dashboard(home, "--study", str(study)) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(browser, running) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US")
+    opened = context.new_page()
+    open_page(opened, running.url)
+    yield opened
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("phantoms")
+    drawn = [draw_phantom("mri", "meningioma", seed=s, plane="axial", side=96) for s in range(3)]
+    paths = []
+    for number in range(50):
+        pixels = np.roll(drawn[number % 3].pixels, number // 3, axis=1)
+        path = folder / f"phantom-{number:02d}.png"
+        path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+        paths.append(path)
+    return paths
+
+
+def uploads_held(running: Running) -> float:
+    """The bytes of uploads that Streamlit says it holds."""
+    text = urllib.request.urlopen(f"{running.url}/_stcore/metrics").read().decode()
+    rows = [line for line in text.splitlines() if "UploadedFileManager" in line]
+    assert rows, text
+    return sum(float(line.rsplit(" ", 1)[1]) for line in rows)
+
+
+def drop(page: Page, *paths: Path) -> None:
+    page.set_input_files("[data-testid=stFileUploaderDropzoneInput]", [str(p) for p in paths])
+
+
+def see(page: Page, text: str) -> None:
+    """Wait for words, and until nothing of the run before stands beside them."""
+    expect(page.get_by_text(text).first).to_be_visible()
+    settle(page)
+
+
+def table_of(data: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"))))
+
+
+def download(page: Page, name: str) -> bytes:
+    """Take a file home; a click that met a page still moving is made again, as a reader would."""
+    button = page.get_by_role("button", name=name)
+    for _ in range(4):
+        settle(page)
+        try:
+            with page.expect_download(timeout=PATIENCE / 4) as found:
+                button.click()
+        except TimeoutError:
+            continue
+        return Path(found.value.path()).read_bytes()
+    raise AssertionError(f"{name}: no file came after four clicks")
+
+
+def test_a_reader_goes_from_a_scan_to_an_answer_a_review_and_the_files(page):
+    drop(page, EXAMPLES / "phantom_mri_meningioma.png")
+    see(page, "1 of 1")
+    see(page, "Where the evidence stood")
+    expect(page.locator("[data-testid=stImage] img")).to_have_count(3)
+    page.keyboard.press("a")
+    see(page, "You agreed")
+
+    from pypdf import PdfReader
+
+    said = "".join(p.extract_text() for p in PdfReader(io.BytesIO(download(page, "PDF"))).pages)
+    assert "phantom_mri_meningioma" in said
+    assert "Research use only" in said
+    assert b"<html" in download(page, "HTML")
+    queued = table_of(download(page, "Table of the queue"))
+    assert [row["path"] for row in queued] == ["phantom_mri_meningioma.png"]
+    page.get_by_text("History of this browser").click()
+    history = table_of(download(page, "History (CSV)"))
+    assert [(row["path"], row["review"]) for row in history] == [
+        ("phantom_mri_meningioma.png", "agree")
+    ]
+    assert history[0]["tumor_probability"] == queued[0]["tumor_probability"]
+
+
+def test_a_history_is_there_after_a_reload_and_not_in_another_browser(page, browser, running):
+    drop(page, EXAMPLES / "phantom_ct_tumor.png")
+    see(page, "1 of 1")
+    other = browser.new_context(locale="en-US").new_page()
+    open_page(other, running.url)
+    drop(other, EXAMPLES / "phantom_ct_healthy.png")
+    see(other, "1 of 1")
+    for opened, own in ((page, "phantom_ct_tumor.png"), (other, "phantom_ct_healthy.png")):
+        open_page(opened, running.url)
+        opened.get_by_text("History of this browser").click()
+        rows = table_of(download(opened, "History (CSV)"))
+        assert [row["path"] for row in rows] == [own]
+    other.context.close()
+
+
+def test_fifty_files_with_a_bad_one_are_all_answered_and_none_stays(
+    page, running, phantoms, tmp_path
+):
+    bad = tmp_path / "words.png"
+    bad.write_text("no picture", encoding="utf-8")
+    drop(page, *phantoms, bad)
+    see(page, "1 of 51")
+    see(page, "Queue: 51")
+    page.get_by_text("words.png").first.click()
+    see(page, "is not a PNG")
+    text = urllib.request.urlopen(f"{running.url}/_stcore/metrics").read().decode()
+    held = [
+        line
+        for line in text.splitlines()
+        if "UploadedFileManager" in line or "uploaded_file" in line
+    ]
+    assert all(float(line.rsplit(" ", 1)[1]) == 0 for line in held if not line.startswith("#"))
+
+
+def test_a_file_above_the_cap_is_refused_with_words(page, tmp_path):
+    path = tmp_path / "large.png"
+    path.write_bytes(b"\x89PNG" + bytes(LARGE))
+    drop(page, path)
+    see(page, "20.0MB")
+    see(page, "1 of 6")
+
+
+def test_a_scan_leaves_nothing_on_the_disk_of_the_server(page, running, phantoms):
+    drop(page, phantoms[0])
+    see(page, "1 of 1")
+    marker = phantoms[0].read_bytes()[60:160]
+    files = [path for path in running.home.rglob("*") if path.is_file()]
+    assert files
+    assert [path for path in files if marker in path.read_bytes()] == []
+
+
+def test_moving_the_threshold_moves_the_figures(page, running):
+    open_page(page, f"{running.url}/performance")
+    figure = page.locator("[data-testid=stMetricValue]").first
+    before = figure.inner_text()
+    thumb = page.get_by_role("slider", name="threshold")
+    thumb.focus()
+    for _ in range(25):
+        page.keyboard.press("ArrowRight")
+    settle(page)
+    expect(figure).not_to_have_text(before)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_has_a_serious_finding_of_axe(page, running, name):
+    from axe_playwright_python.sync_playwright import Axe
+
+    open_page(page, f"{running.url}/{'' if name == 'read' else name}")
+    found = Axe().run(page).response["violations"]
+    serious = [(row["id"], [node["target"] for node in row["nodes"]][:3]) for row in found
+               if row["impact"] in ("serious", "critical")]  # fmt: skip
+    assert serious == [], json.dumps(serious, indent=1)

@@ -1,0 +1,73 @@
+"""The cookie that keeps histories apart, and the headers beside it."""
+
+import asyncio
+
+import pytest
+
+from tumorlens.services.dashboard.middleware import COOKIE, Door, is_token, reader_name
+
+TOKEN = "a" * 43
+
+
+async def bare(_scope, _receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def answer(cookie: str = "", scheme: str = "http") -> dict[str, str]:
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [(b"cookie", cookie.encode("latin-1"))] if cookie else []
+    scope = {"type": "http", "headers": headers, "scheme": scheme}
+    asyncio.run(Door(bare)(scope, None, send))
+    return {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+
+
+def test_a_new_browser_gets_a_cookie_that_scripts_and_other_sites_cannot_use():
+    cookie = answer()["set-cookie"]
+    assert cookie.startswith(f"{COOKIE}=")
+    assert is_token(cookie.split("=", 1)[1].split(";")[0])
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+
+
+def test_two_browsers_get_two_cookies():
+    assert answer()["set-cookie"] != answer()["set-cookie"]
+
+
+def test_a_known_browser_keeps_its_cookie():
+    assert "set-cookie" not in answer(f"other=1; {COOKIE}={TOKEN}")
+
+
+@pytest.mark.parametrize("cookie", [f"{COOKIE}=short", f"{COOKIE}={'x' * 500}", "\xff;;=", "a=b"])
+def test_a_cookie_of_another_shape_is_replaced(cookie):
+    assert "set-cookie" in answer(cookie)
+
+
+def test_the_cookie_stays_on_encrypted_lines_where_there_are_any():
+    assert "Secure" in answer(scheme="https")["set-cookie"]
+    assert "Secure" not in answer()["set-cookie"]
+
+
+def test_every_answer_has_careful_headers():
+    found = answer()
+    assert found["x-content-type-options"] == "nosniff"
+    assert found["x-frame-options"] == "SAMEORIGIN"
+
+
+def test_the_name_of_a_reader_does_not_hold_his_cookie():
+    assert TOKEN not in reader_name(TOKEN)
+    assert reader_name(TOKEN) == reader_name(TOKEN) != reader_name(TOKEN + "b")
+
+
+def test_what_is_not_http_passes_untouched():
+    seen = []
+
+    async def inner(scope, _receive, _send):
+        seen.append(scope["type"])
+
+    asyncio.run(Door(inner)({"type": "websocket"}, None, None))
+    assert seen == ["websocket"]

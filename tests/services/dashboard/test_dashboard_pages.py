@@ -1,0 +1,226 @@
+"""Every page, run as Streamlit runs it: what it shows, and what a reader can do on it."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+
+import cv2
+import pytest
+from streamlit.testing.v1 import AppTest
+from support.stored_study import copy_study, page
+
+from tumorlens.services.dashboard import session
+from tumorlens.services.dashboard.history import history_csv
+from tumorlens.services.dashboard.layout import PAGES
+from tumorlens.services.store.history import Selection, find_predictions
+
+BENCH_PAGES = ("explore", "audit", "performance", "hypotheses")
+PARTS = {
+    "explore": ("pictures", "differences", "sets", "features"),
+    "audit": ("copies", "conflicts", "shortcuts", "files"),
+    "performance": ("threshold", "confusion", "calibration", "subgroups", "failures", "compare",
+                    "controls", "learning"),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def shared(tmp_path, tiny_bundle, monkeypatch) -> Callable[[], session.Shared]:
+    """A dashboard of its own for each test: tiny bundle, new store, the stored study."""
+    monkeypatch.setenv("TUMORLENS_BUNDLE", str(tiny_bundle.folder))
+    monkeypatch.setenv("TUMORLENS_STORE", str(tmp_path / "store.sqlite"))
+    monkeypatch.setenv("TUMORLENS_KEEP_NAMES", "yes")
+    monkeypatch.setenv("TUMORLENS_STUDIES", str(copy_study(tmp_path / "study")))
+    session._load.cache_clear()
+    yield session.load_shared
+    session.load_shared().store.close()
+    session._load.cache_clear()
+
+
+@pytest.fixture
+def png(head) -> bytes:
+    return cv2.imencode(".png", head)[1].tobytes()
+
+
+def text_of(at: AppTest) -> str:
+    shown = [*at.title, *at.header, *at.markdown, *at.caption, *at.info, *at.error, *at.warning]
+    return "\n".join(str(item.value) for item in shown)
+
+
+def drop(at: AppTest, *files: tuple[str, bytes]) -> AppTest:
+    at.file_uploader[0].set_value([(name, data, "image/png") for name, data in files])
+    return at.run()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_drawn_without_an_error_under_the_line_on_research_use(name):
+    at = page(name).run()
+    assert not at.exception
+    assert not at.error
+    assert "Research use only." in text_of(at)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_drawn_in_spanish(name):
+    at = page(name)
+    at.session_state["language"] = "es"
+    at.run()
+    assert not at.exception
+    assert "Solo para investigación." in text_of(at)
+
+
+@pytest.mark.parametrize(("name", "part"), [(n, p) for n, parts in PARTS.items() for p in parts])
+def test_every_part_of_a_page_is_drawn(name, part):
+    at = page(name)
+    at.session_state[f"{name}_part"] = part
+    at.run()
+    assert not at.exception
+
+
+@pytest.mark.parametrize("name", BENCH_PAGES)
+def test_a_page_without_a_study_says_how_to_make_one(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("TUMORLENS_STUDIES", "")
+    session._load.cache_clear()
+    at = page(name).run()
+    assert not at.exception
+    assert any("tumorlens demo" in block.value for block in at.code)
+
+
+def test_a_record_of_another_schema_is_words_and_no_crash(tmp_path):
+    (tmp_path / "study/audit/audit.json").write_text('{"schema": 99}', encoding="utf-8")
+    at = page("audit").run()
+    assert not at.exception
+    assert "has schema 99" in at.error[0].value
+
+
+def test_the_first_page_shows_phantoms_before_anything_was_dropped():
+    at = page("read").run()
+    assert len(at.radio[0].options) == 6
+    assert "no patient" in text_of(at)
+    assert not any(button.key == "agree" for button in at.button)
+
+
+def test_a_dropped_scan_is_answered_and_stored(shared, png):
+    at = drop(page("read").run(), ("mine.png", png))
+    assert not at.exception
+    assert len(at.radio[0].options) == 1
+    assert at.radio[0].options[0].endswith("mine.png")
+    stored = find_predictions(shared().store)
+    assert [row.prediction.path for row in stored] == ["mine.png"]
+    assert stored[0].source == "dashboard"
+
+
+def test_a_text_file_named_as_a_picture_is_told_and_the_others_are_answered(png):
+    at = drop(page("read").run(), ("text.png", b"hello"), ("good.png", png))
+    assert not at.exception
+    assert "is not a PNG" in at.error[0].value
+    assert len(at.radio[0].options) == 2
+
+
+def test_nothing_of_an_upload_stays_in_the_uploader(png):
+    at = drop(page("read").run(), ("mine.png", png))
+    assert at.file_uploader[0].value in (None, [])
+
+
+def test_next_and_previous_walk_through_the_queue_and_around_its_end():
+    at = page("read").run()
+    first = at.session_state["current"]
+    buttons = {button.label: button for button in at.button}
+    buttons["Next"].click().run()
+    assert at.session_state["current"] != first
+    {button.label: button for button in at.button}["Previous"].click().run()
+    {button.label: button for button in at.button}["Previous"].click().run()
+    assert at.radio[0].value == session.load_shared().examples[-1].key
+
+
+def test_agreeing_is_stored_and_shown(shared, png):
+    at = drop(page("read").run(), ("mine.png", png))
+    at.button(key="agree").click().run()
+    assert not at.exception
+    assert "You agreed" in text_of(at)
+
+
+def test_a_correction_needs_a_reason(shared, png):
+    at = drop(page("read").run(), ("mine.png", png))
+    store = next(button for button in at.button if button.label == "Store")
+    store.click().run()
+    assert "corrects without a reason" in at.error[0].value
+    at.text_area(key="own_reason").set_value("Motion")
+    at.selectbox(key="own_decision").set_value("no tumor")
+    next(button for button in at.button if button.label == "Store").click().run()
+    assert "You corrected to no tumor" in text_of(at)
+
+
+def test_two_browsers_do_not_see_one_anothers_history(shared, png):
+    one = drop(page("read").run(), ("one.png", png))
+    other = drop(page("read").run(), ("other.png", png))
+    readers = {at.session_state["reader"] for at in (one, other)}
+    assert len(readers) == 2
+    for at, name in ((one, "one.png"), (other, "other.png")):
+        mine = find_predictions(shared().store, Selection(reader=at.session_state["reader"]))
+        assert [row.prediction.path for row in mine] == [name]
+        assert [list(row.values())[1] for row in at.dataframe[0].value.to_dict("records")] == [name]
+
+
+def test_the_history_as_csv_has_times_answers_and_reviews(shared, png):
+    at = drop(page("read").run(), ("=cmd.png", png))
+    at.button(key="agree").click().run()
+    rows = find_predictions(shared().store)
+    from tumorlens.services.dashboard.history import _reviewed
+
+    table = list(csv.DictReader(io.StringIO(history_csv(_reviewed(rows), {}).decode("utf-8-sig"))))
+    assert table[0]["created_at"].endswith("Z")
+    assert table[0]["review"] == "agree"
+    assert float(table[0]["tumor_probability"]) == pytest.approx(
+        rows[0].prediction.tumor_probability, abs=1e-6
+    )
+
+
+def test_a_store_that_keeps_no_names_is_given_none_and_the_page_still_shows_them(
+    shared, png, monkeypatch
+):
+    monkeypatch.setenv("TUMORLENS_KEEP_NAMES", "no")
+    session._load.cache_clear()
+    at = drop(page("read").run(), ("Jane_Doe.png", png))
+    assert "Jane" not in find_predictions(shared().store)[0].prediction.path
+    assert "Jane_Doe.png" in at.dataframe[0].value.to_string()
+
+
+def test_answers_older_than_is_wished_are_removed(shared, png, monkeypatch):
+    drop(page("read").run(), ("old.png", png))
+    monkeypatch.setenv("TUMORLENS_RETENTION_DAYS", "30")
+    session._load.cache_clear()
+    monkeypatch.setattr(session, "days_ago", lambda _days: "9999")
+    assert session.expire(shared()) == 1
+    assert find_predictions(shared().store) == []
+
+
+def test_moving_the_threshold_moves_the_rates_and_the_sentence():
+    at = page("performance").run()
+    before = [metric.value for metric in at.metric]
+    slider = at.select_slider(key="threshold-all")
+    slider.set_value(float(slider.options[-1])).run()
+    assert not at.exception
+    assert [metric.value for metric in at.metric] != before
+
+
+def test_a_lower_prevalence_lowers_the_positive_predictive_value():
+    at = page("performance").run()
+    at.select_slider(key="prevalence").set_value(0.5).run()
+    high = float(at.metric[2].value)
+    at.select_slider(key="prevalence").set_value(0.01).run()
+    assert float(at.metric[2].value) < high
+
+
+def test_every_hypothesis_of_the_record_is_shown_with_its_verdict(tmp_path):
+    record = json.loads((tmp_path / "study/explore/explore.json").read_text(encoding="utf-8"))
+    said = text_of(page("hypotheses").run())
+    for row in record["hypotheses"]:
+        assert f"**{row['id']}**" in said
+
+
+def test_the_languages_switch_changes_the_page(png):
+    at = page("read").run()
+    at.session_state["language"] = "es"
+    at.run()
+    assert "Cola" in at.pills[0].label

@@ -1,0 +1,351 @@
+"""The door: who comes in, and what has to stay outside."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from starlette.testclient import TestClient
+from support.serving import PROBLEM, SCAN, files, serving
+
+from tumorlens.models.bundle import Bundle
+from tumorlens.services.http.authenticator import Caller, Gate
+from tumorlens.services.http.metrics import Metrics
+from tumorlens.services.http.middleware import Door
+from tumorlens.services.store import open_store
+from tumorlens.services.store.keys import create_key, revoke_key
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Bundle) -> Iterator[TestClient]:
+    with serving(tmp_path_factory.mktemp("service"), tiny_bundle, max_request_bytes=200_000) as c:
+        yield c
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Bundle) -> Iterator[Any]:
+    """A service with keys, and a function that makes one."""
+    folder = tmp_path_factory.mktemp("locked")
+    store = open_store(str(folder / "store.sqlite"))
+
+    def key(*scopes: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {create_key(store, 'k', scopes=frozenset(scopes))[1]}"}
+
+    with serving(folder, tiny_bundle, needs_keys=True, requests_per_minute=1000) as client:
+        yield client, key, store
+
+
+def is_problem(response: Any, status: int, kind: str) -> bool:
+    return (
+        response.status_code == status
+        and response.headers["content-type"] == PROBLEM
+        and response.json()["type"] == f"/docs#{kind}"
+        and response.json()["status"] == status
+    )
+
+
+def test_every_answer_has_an_id_and_security_headers(client: TestClient):
+    for path in ("/healthz", "/nothing", "/docs"):
+        headers = client.get(path).headers
+        assert len(headers["x-request-id"]) == 32
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert headers["cache-control"] == "no-store"
+        assert "server" not in headers
+
+
+def test_a_request_may_bring_its_own_id(client: TestClient):
+    assert (
+        client.get("/healthz", headers={"X-Request-ID": "ward-7.1"}).headers["x-request-id"]
+        == "ward-7.1"
+    )
+    forged = client.get("/healthz", headers={"X-Request-ID": "a b"}).headers["x-request-id"]
+    assert len(forged) == 32
+
+
+def test_a_body_above_the_cap_is_refused(client: TestClient):
+    response = client.post("/v1/predict", files=files(bytes(300_000)))
+    assert is_problem(response, 413, "too-large")
+
+
+def test_an_announced_length_above_the_cap_is_refused_unread():
+    sent, read = run_door({b"content-length": b"4294967296"}, [])
+    assert sent["status"] == 413
+    assert read == 0
+
+
+def test_a_length_of_absurdly_many_digits_is_refused():
+    sent, _ = run_door({b"content-length": b"9" * 5000}, [])
+    assert sent["status"] == 413
+
+
+def test_the_rest_of_a_refused_upload_is_not_read(locked: Any):
+    response = locked[0].post("/v1/predict", files=files(SCAN))
+    assert is_problem(response, 401, "no-key")
+    assert response.headers["connection"] == "close"
+
+
+def test_endless_chunks_are_cut_at_the_cap():
+    chunks = [{"type": "http.request", "body": bytes(1000), "more_body": True}] * 1000
+    sent, read = run_door({b"transfer-encoding": b"chunked"}, chunks)
+    assert sent["status"] == 413
+    assert read == 11
+
+
+def test_a_flood_of_tiny_chunks_is_cut():
+    chunks = [{"type": "http.request", "body": b"x", "more_body": True}] * 5000
+    sent, read = run_door({b"transfer-encoding": b"chunked"}, chunks)
+    assert sent["status"] == 408
+    assert read == 1001
+
+
+def test_a_body_that_does_not_come_is_given_up():
+    sent, _ = run_door({b"content-length": b"10"}, [], seconds=0.05)
+    assert sent["status"] == 408
+
+
+def test_a_body_of_another_length_is_refused():
+    chunks = [{"type": "http.request", "body": b"short", "more_body": False}]
+    sent, _ = run_door({b"content-length": b"10"}, chunks)
+    assert sent["status"] == 400
+
+
+def run_door(
+    headers: dict[bytes, bytes], chunks: list[dict[str, Any]], *, seconds: float = 5
+) -> tuple[dict[str, Any], int]:
+    """Send a request through a door by hand; gives the answer's start and how much was read."""
+
+    class Open(Gate):
+        def __init__(self) -> None:
+            self.needs_keys = True
+
+        def remembered(self, secret: str) -> tuple[bool, Caller | None]:
+            return True, Caller("k", frozenset({"predict"}))
+
+        def count(self, who: str) -> None:
+            pass
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("the application is not reached")
+
+    sent: list[dict[str, Any]] = []
+    waiting = iter(chunks)
+    read = 0
+
+    async def receive() -> Any:
+        nonlocal read
+        found = next(waiting, None)
+        if found is None:
+            await asyncio.sleep(60)
+        read += 1
+        return found
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    door = Door(app, gate=Open, metrics=Metrics(), most_bytes=10_000, seconds=seconds)
+    scope = {
+        "type": "http", "method": "POST", "path": "/v1/predict", "raw_path": b"/v1/predict",
+        "query_string": b"", "headers": list(headers.items()), "state": {},
+    }  # fmt: skip
+    asyncio.run(door(scope, receive, send))
+    assert json.loads(sent[1]["body"])["status"] == sent[0]["status"]
+    return sent[0], read
+
+
+def test_headers_and_addresses_have_a_limit(client: TestClient):
+    many = {f"x-{number}": "1" for number in range(100)}
+    assert is_problem(client.get("/v1/model", headers=many), 431, "large-headers")
+    long = {"x-long": "a" * 20_000}
+    assert is_problem(client.get("/v1/model", headers=long), 431, "large-headers")
+    assert is_problem(client.get("/v1/model?" + "a" * 5000), 414, "long-address")
+
+
+def test_a_compressed_body_is_refused(client: TestClient):
+    response = client.post(
+        "/v1/predict", content=b"x", headers={"Content-Encoding": "gzip", "Content-Type": "a/b"}
+    )
+    assert is_problem(response, 415, "wrong-media-type")
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "kind"),
+    [
+        ("image/png", SCAN, "wrong-media-type"),
+        ("application/json", b"{}", "wrong-media-type"),
+        ("multipart/form-data", b"x", "bad-form"),
+        ("multipart/form-data; boundary=b", b"", "bad-form"),
+        ("multipart/form-data; boundary=b", b"--b\r\n", "bad-form"),
+        ("multipart/form-data; boundary=b", b"no boundary at all", "bad-form"),
+        ("multipart/form-data; boundary=" + "b" * 71, b"--", "bad-form"),
+        (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\nvalue\r\n--b--\r\n',
+            "bad-form",
+        ),
+        (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="url"\r\n\r\nhttp://a\r\n--b--\r\n',
+            "bad-form",
+        ),
+        (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="other"; filename="a"\r\n\r\nx'
+            b"\r\n--b--\r\n",
+            "bad-form",
+        ),
+    ],
+)
+def test_a_form_that_cannot_be_read_is_a_problem(
+    client: TestClient, content_type: str, body: bytes, kind: str
+):
+    headers = {"Content-Type": content_type}
+    response = client.post("/v1/predict", content=body, headers=headers)
+    assert response.json()["type"] == f"/docs#{kind}"
+    assert 400 <= response.status_code < 500
+
+
+@pytest.mark.parametrize("path", ["/v1/predict", "/v1/predict/batch"])
+def test_a_scan_under_another_name_than_the_one_described_is_refused(client: TestClient, path: str):
+    response = client.post(path, files=[("files", ("slice.png", SCAN, "image/png"))])
+    assert (response.status_code, response.json()["type"]) == (400, "/docs#bad-form")
+
+
+def test_ten_thousand_parts_are_refused(tmp_path: Path, tiny_bundle: Bundle):
+    part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nx\r\n'
+    with serving(tmp_path, tiny_bundle) as client:
+        response = client.post(
+            "/v1/predict",
+            content=part * 10_000 + b"--b--\r\n",
+            headers={"Content-Type": "multipart/form-data; boundary=b"},
+        )
+        assert is_problem(response, 413, "too-many-parts")
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.binary(max_size=400), prefix=st.sampled_from([b"", SCAN[:40], b"\xff\xd8\xff\xe0"]))
+def test_random_bytes_as_a_file_give_nothing_but_problems(
+    client: TestClient, data: bytes, prefix: bytes
+):
+    response = client.post("/v1/predict", files=files(prefix + data))
+    assert 400 <= response.status_code < 500
+    assert response.headers["content-type"] == PROBLEM
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.binary(max_size=300))
+def test_random_bytes_as_a_form_give_nothing_but_problems(client: TestClient, data: bytes):
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    response = client.post("/v1/predict", content=b"--b\r\n" + data, headers=headers)
+    assert 400 <= response.status_code < 500
+    assert response.headers["content-type"] == PROBLEM
+
+
+def test_without_keys_another_host_or_origin_is_refused(client: TestClient):
+    rebound = client.get("/v1/predictions", headers={"Host": "evil.example:8000"})
+    assert is_problem(rebound, 421, "wrong-host")
+    page = client.post("/v1/predict", files=files(SCAN), headers={"Origin": "http://evil.example"})
+    assert is_problem(page, 403, "wrong-origin")
+    own = client.get("/v1/predictions", headers={"Origin": "http://localhost"})
+    assert own.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/predictions", "/v1/model", "/metrics", "/docs", "/nothing"])
+def test_without_a_key_nothing_opens(locked: Any, path: str):
+    client = locked[0]
+    assert is_problem(client.get(path), 401, "no-key")
+    assert client.get(path).headers["www-authenticate"] == "Bearer"
+    for wrong in ("tlk_a_b", "x", "tlk_" + "0" * 12 + "_" + "a" * 43, "\u00e9", "a" * 5000):
+        bearer = f"Bearer {wrong}".encode()
+        assert is_problem(client.get(path, headers={"Authorization": bearer}), 401, "no-key")
+
+
+def test_health_needs_no_key(locked: Any):
+    client = locked[0]
+    for path in ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"):
+        assert client.get(path).status_code == 200
+
+
+def test_a_scope_opens_what_it_says_and_no_more(locked: Any):
+    client, key, _ = locked
+    predict, read = key("predict"), key("read")
+    assert client.post("/v1/predict", files=files(SCAN), headers=predict).status_code == 200
+    refused = client.post("/v1/predict", files=files(SCAN), headers=read)
+    assert is_problem(refused, 403, "not-allowed")
+    assert is_problem(client.get("/metrics", headers=predict), 403, "not-allowed")
+    assert client.get("/metrics", headers=read).status_code == 200
+    assert client.get("/metrics", headers=key("admin")).status_code == 200
+
+
+def test_a_key_is_also_taken_from_its_own_header(locked: Any):
+    client, key, _ = locked
+    secret = key("read")["Authorization"].removeprefix("Bearer ")
+    assert client.get("/v1/model", headers={"X-API-Key": secret}).status_code == 200
+
+
+def test_one_key_does_not_see_the_answers_of_another(locked: Any):
+    client, key, _ = locked
+    ann, bob, all_seeing = key("predict"), key("predict"), key("read")
+    links = client.post("/v1/predict", files=files(SCAN), headers=ann).json()["results"][0]["links"]
+    assert client.get(links["self"], headers=ann).status_code == 200
+    for path in (links["self"], links["heatmap"], links["report"]):
+        assert client.get(path, headers=bob).status_code == 404
+        assert client.get(path, headers=all_seeing).status_code == 200
+    review = {"verdict": "agree"}
+    assert client.post(links["review"], json=review, headers=bob).status_code == 404
+    assert client.get("/v1/predictions", headers=bob).json()["predictions"] == []
+
+
+def test_a_revoked_key_opens_nothing(locked: Any):
+    client, key, store = locked
+    secret = key("read")
+    revoke_key(store, secret["Authorization"].split("_")[1])
+    assert is_problem(client.get("/v1/model", headers=secret), 401, "no-key")
+
+
+def test_a_key_that_has_used_up_its_requests_has_to_wait(tmp_path: Path, tiny_bundle: Bundle):
+    with serving(tmp_path, tiny_bundle, requests_per_minute=3) as client:
+        statuses = [client.get("/v1/model").status_code for _ in range(4)]
+        assert statuses == [200, 200, 200, 429]
+        response = client.get("/v1/model")
+        assert is_problem(response, 429, "too-many-requests")
+        assert 1 <= int(response.headers["retry-after"]) <= 20
+        assert client.get("/healthz").status_code == 200
+
+
+def test_a_full_queue_sends_requests_away_and_recovers(tmp_path: Path, tiny_bundle: Bundle):
+    with serving(tmp_path, tiny_bundle, workers=1, queue=1) as client:
+        pool = client.app.state.service.pool
+        with pool.place(), pool.place():
+            response = client.post("/v1/predict", files=files(SCAN))
+            assert is_problem(response, 429, "queue-full")
+            assert int(response.headers["retry-after"]) >= 1
+        assert client.post("/v1/predict", files=files(SCAN)).status_code == 200
+
+
+def test_a_method_that_does_not_fit_is_a_problem_that_says_what_does(client: TestClient):
+    response = client.delete("/v1/predict")
+    assert is_problem(response, 405, "wrong-method")
+    assert response.headers["allow"] == "POST"
+
+
+def test_an_unexpected_failure_is_a_problem_without_its_text(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("name of a patient")
+
+    monkeypatch.setattr(client.app.state.service.predictor, "predict_prepared", fail)
+    response = client.post("/v1/predict", files=files(SCAN))
+    assert is_problem(response, 500, "internal")
+    logged = capsys.readouterr().err
+    assert "RuntimeError" in logged
+    assert "patient" not in response.text + logged

@@ -1,0 +1,258 @@
+"""Keys, batches and group commits of the store."""
+
+import threading
+from concurrent.futures import wait
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from tumorlens.errors import ApiKeyError, NotStoredError, StoreError, StoreFullError
+from tumorlens.predictions.predictor import PreparedScan
+from tumorlens.records import Prediction
+from tumorlens.services.store import (
+    NewPrediction,
+    Store,
+    expire_predictions,
+    find_predictions,
+    open_store,
+    save_predictions,
+    verify,
+)
+from tumorlens.services.store import commit_queue as ledger_module
+from tumorlens.services.store.audit_log import days_ago, entries
+from tumorlens.services.store.commit_queue import Ledger
+from tumorlens.services.store.export import HISTORY_COLUMNS, history_row, iter_csv
+from tumorlens.services.store.history import iter_job
+from tumorlens.services.store.jobs import (
+    JobScan,
+    NewJob,
+    get_job,
+    save_answers,
+    save_job,
+    waiting_scans,
+)
+from tumorlens.services.store.keys import create_key, find_key, list_keys, revoke_key
+from tumorlens.services.store.tables import KeyRow
+
+PIXELS = np.arange(64, dtype=np.uint8).reshape(8, 8)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(str(tmp_path / "store.sqlite"))
+
+
+def new(**more: Any) -> NewPrediction:
+    answer = more.pop("answer", Prediction("slice", decision="tumor", tumor_probability=0.9))
+    return NewPrediction(
+        answer, input_sha256="a" * 64, bundle_sha256="b" * 64, reader="ann", source="http", **more
+    )
+
+
+def test_a_key_is_found_by_its_secret_alone(store: Store):
+    key, secret = create_key(store, "ward", scopes=frozenset({"read", "predict"}))
+    assert find_key(store, secret) == key
+    for wrong in (secret[:-1], secret + "x", secret.upper(), "", key.id, f"tlk_{key.id}_"):
+        assert find_key(store, wrong) is None
+
+
+def test_only_the_hash_of_a_key_is_stored(store: Store):
+    _, secret = create_key(store, "ward")
+    with store.reading() as connection:
+        row = connection.execute(KeyRow.__table__.select()).one()
+    assert secret.rpartition("_")[2] not in str(row)
+
+
+def test_a_revoked_and_an_expired_key_are_not_found(store: Store):
+    key, secret = create_key(store, "ward")
+    revoke_key(store, key.id)
+    assert find_key(store, secret) is None
+    assert find_key(store, create_key(store, "late", days=-1)[1]) is None
+    assert len(list_keys(store)) == 2
+    with pytest.raises(ApiKeyError):
+        revoke_key(store, key.id)
+
+
+@pytest.mark.parametrize("scopes", [set(), {"write"}, {"read", "root"}])
+def test_a_key_with_unknown_scopes_is_refused(store: Store, scopes: set):
+    with pytest.raises(ApiKeyError):
+        create_key(store, "ward", scopes=frozenset(scopes))
+
+
+def test_what_is_done_with_keys_is_in_the_trail(store: Store):
+    key, _ = create_key(store, "ward")
+    revoke_key(store, key.id)
+    assert [(e.event.action, e.event.subject) for e in entries(store)] == [
+        ("key created", key.id),
+        ("key revoked", key.id),
+    ]
+    assert verify(store).problems == ()
+
+
+def job_of(count: int) -> NewJob:
+    scans = [PreparedScan(f"scan {i}", PIXELS + i, ("a note",)) for i in range(count)]
+    job = NewJob("ann", [JobScan(i, scan, "c" * 64) for i, scan in enumerate(scans)], [])
+    failed = new(answer=Prediction("bad", error="no"), job=job.id, position=count)
+    return NewJob(job.reader, job.waiting, [failed], id=job.id)
+
+
+def test_a_waiting_scan_comes_back_as_it_was(store: Store):
+    job = job_of(2)
+    save_job(store, job)
+    waiting = waiting_scans(store)
+    assert [item.position for item in waiting] == [0, 1]
+    assert np.array_equal(waiting[1].scan.pixels, PIXELS + 1)
+    assert (waiting[1].scan.notes, waiting[1].reader) == (("a note",), "ann")
+    found = get_job(store, job.id)
+    assert (found.state, found.total, found.answered, found.failed) == ("running", 3, 1, 1)
+
+
+def test_a_scan_of_a_job_is_answered_once_whoever_answers_it(store: Store):
+    job = job_of(2)
+    save_job(store, job)
+    answers = [new(job=job.id, position=position) for position in (0, 1)]
+    save_answers(store, answers)
+    save_answers(store, [replace(answer, id=f"{i}" * 32) for i, answer in enumerate(answers)])
+    assert get_job(store, job.id).state == "done"
+    assert waiting_scans(store) == []
+    assert [row.position for row in iter_job(store, job.id)] == [0, 1, 2]
+
+
+def test_a_job_of_another_reader_is_not_there(store: Store):
+    job = job_of(1)
+    save_job(store, job)
+    with pytest.raises(NotStoredError):
+        get_job(store, job.id, reader="bob")
+
+
+def test_retention_takes_jobs_with_what_waits(store: Store):
+    save_job(store, job_of(2))
+    expire_predictions(store, before=days_ago(-1))
+    assert waiting_scans(store) == []
+
+
+def test_what_many_threads_promise_is_all_written(store: Store):
+    ledger = Ledger(store)
+    futures = []
+
+    def promise() -> None:
+        futures.extend(ledger.submit(new()) for _ in range(25))
+
+    threads = [threading.Thread(target=promise) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    ledger.close()
+    ids = {future.result(timeout=0) for future in futures}
+    assert ids == {row.id for row in find_predictions(store, limit=200)}
+    assert len(ids) == 100
+
+
+def test_many_answers_share_one_transaction(store: Store, monkeypatch: pytest.MonkeyPatch):
+    groups: list[int] = []
+    is_first, gate = True, threading.Event()
+
+    def slow(opened: Store, items: Any) -> list[str]:
+        nonlocal is_first
+        if is_first:
+            is_first = False
+            gate.wait(10)
+        groups.append(len(items))
+        return save_predictions(opened, items)
+
+    monkeypatch.setattr(ledger_module, "save_predictions", slow)
+    ledger = Ledger(store)
+    futures = [ledger.submit(new()) for _ in range(20)]
+    gate.set()
+    wait(futures)
+    assert sum(groups) == 20
+    assert len(groups) <= 3
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger that waits for others longer than any test does."""
+    monkeypatch.setattr(ledger_module, "GATHER_SECONDS", 60.0)
+
+
+@pytest.mark.usefixtures("patient")
+def test_an_answer_waits_for_another_that_is_in_work(store: Store):
+    groups: list[int] = []
+    ledger = Ledger(store, in_work=lambda: 2, on_commit=lambda count, _: groups.append(count))
+    first = ledger.submit(new())
+    wait([first], timeout=0.2)
+    assert not first.done()
+    wait([first, ledger.submit(new())], timeout=10)
+    ledger.close()
+    assert groups == [2]
+
+
+@pytest.mark.usefixtures("patient")
+def test_an_answer_that_is_alone_is_written_at_once(store: Store):
+    assert Ledger(store, in_work=lambda: 1).submit(new()).result(timeout=10)
+
+
+@pytest.mark.usefixtures("patient")
+def test_what_waits_for_others_is_written_when_the_service_stops(store: Store):
+    ledger = Ledger(store, in_work=lambda: 9)
+    promised = ledger.submit(new())
+    ledger.close()
+    assert promised.result(timeout=0)
+
+
+def test_a_promise_is_not_taken_back(store: Store):
+    ledger = Ledger(store)
+    promised = ledger.submit(new())
+    assert not promised.cancel()
+    assert promised.result(timeout=10)
+
+
+def test_one_row_that_cannot_be_written_does_not_take_the_others_with_it(store: Store):
+    bad = new(answer=Prediction("bad", tumor_probability=float("nan")))
+    ledger = Ledger(store)
+    futures = [ledger.submit(item) for item in (new(), bad, new())]
+    ledger.close()
+    assert [future.exception(0) is None for future in futures] == [True, False, True]
+    assert len(find_predictions(store)) == 2
+
+
+def passing_error() -> StoreError:
+    error = StoreError("store", "failed", "Wait.")
+    error.__cause__ = OperationalError("", {}, Exception("database is locked"))
+    return error
+
+
+def test_a_passing_failure_is_tried_again(store: Store, monkeypatch: pytest.MonkeyPatch):
+    failures = [passing_error(), passing_error()]
+
+    def flaky(opened: Store, items: Any) -> list[str]:
+        if failures:
+            raise failures.pop()
+        return save_predictions(opened, items)
+
+    monkeypatch.setattr(ledger_module, "save_predictions", flaky)
+    assert Ledger(store).submit(new()).result(timeout=10)
+    assert len(find_predictions(store)) == 1
+
+
+def test_a_full_disk_is_said_at_once(store: Store, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> list[str]:
+        raise StoreFullError("store", "is full", "Free space.")
+
+    monkeypatch.setattr(ledger_module, "save_predictions", full)
+    with pytest.raises(StoreFullError):
+        Ledger(store).submit(new()).result(timeout=10)
+
+
+def test_text_that_a_spreadsheet_would_run_is_quoted(store: Store):
+    save_predictions(store, [new(answer=Prediction("=cmd()", decision="tumor"))])
+    found = find_predictions(store)
+    row = history_row(found[0], None)
+    assert row["path"] == "'=cmd()"
+    assert set(row) == set(HISTORY_COLUMNS)
+    assert len("".join(iter_csv(store, found)).splitlines()) == 2

@@ -1,0 +1,103 @@
+"""What is shipped to run the service: linted, and held against what the program says of itself."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tumorlens.cli import app
+from tumorlens.services import lambda_handler
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
+
+
+def documents(name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((DEPLOY / name).read_text()))
+
+
+def test_the_images_are_without_findings_of_hadolint():
+    linter = shutil.which("hadolint") or str(ROOT / ".venv" / "bin" / "hadolint")
+    done = subprocess.run(
+        [linter, str(DEPLOY / "Dockerfile")], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_images_take_only_extras_that_exist_and_no_tensorflow():
+    text = (ROOT / "pyproject.toml").read_text()
+    extras = set(re.findall(r"--extra (\w+)", DOCKERFILE))
+    assert extras == {"service", "postgres", "dashboard", "lambda"}
+    for extra in extras:
+        listed = re.search(rf"^{extra} = \[(.*?)\]\n", text, re.M | re.S)
+        assert listed
+        assert "tensorflow" not in listed[1]
+
+
+def test_the_images_run_as_nobody_special():
+    stages = DOCKERFILE.split("FROM ")
+    assert "USER 10001" in next(stage for stage in stages if "AS run" in stage)
+
+
+@pytest.mark.parametrize(
+    "manifest", documents("kubernetes/service.yaml"), ids=lambda row: row["kind"]
+)
+def test_a_manifest_is_as_kubernetes_wants_it(manifest: dict[str, Any]):
+    import kubernetes_validate
+
+    kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_the_container_of_kserve_is_as_kubernetes_wants_it():
+    import kubernetes_validate
+
+    (manifest,) = documents("kubernetes/kserve.yaml")
+    predictor = manifest["spec"]["predictor"]
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "predictor"},
+        "spec": {"containers": predictor["containers"]},
+    }
+    kubernetes_validate.validate(pod, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_what_the_manifests_probe_and_set_exists():
+    from tumorlens.services.http.app import create_app
+    from tumorlens.settings import Settings
+
+    paths = create_app(Settings(), needs_keys=True).openapi()["paths"]
+    texts = [path.read_text() for path in DEPLOY.rglob("*") if path.is_file()]
+    for text in texts:
+        for path in re.findall(r"path: (/[\w/]+)", text) + re.findall(r":8000(/\w+)", text):
+            assert path in paths
+        for name in re.findall(r"TUMORLENS_(\w+)", text):
+            assert name == "DB_PASSWORD" or name.lower() in vars(Settings())
+
+
+def test_compose_contains_what_it_starts():
+    services = documents("compose.yaml")[0]["services"]
+    assert set(services) == {"postgres", "service", "dashboard"}
+    for name in ("service", "dashboard"):
+        assert services[name]["read_only"]
+        assert services[name]["cap_drop"] == ["ALL"]
+        assert all(port.startswith("127.0.0.1:") for port in services[name]["ports"])
+        assert f" AS {services[name]['build']['target']}\n" in DOCKERFILE
+
+
+def test_the_handler_that_the_image_names_is_there():
+    assert "tumorlens.services.lambda_handler.handler" in DOCKERFILE
+    assert callable(lambda_handler.handler)
+
+
+def test_the_commands_that_the_images_run_exist():
+    import typer
+
+    commands = typer.main.get_command(app).commands
+    for command in re.findall(r'^CMD \["(\w+)", "--host"', DOCKERFILE, re.M):
+        assert command in commands

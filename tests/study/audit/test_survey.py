@@ -1,0 +1,121 @@
+"""What is measured of every file once."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.planted import ARTIST, BURNED, head_of, with_artist, with_text, write
+
+from tumorlens.models.bundle import Bundle
+from tumorlens.models.engine import Engine
+from tumorlens.study.audit import survey
+from tumorlens.study.audit.facts import PIXEL_FACTS
+from tumorlens.study.audit.survey import Survey, survey_files
+
+
+@pytest.fixture
+def look(tiny_bundle: Bundle):
+    """Survey files, each its own picture unless told."""
+
+    def go(*paths: Path, pictures: list[int] | None = None, progress=None) -> Survey:
+        numbers = np.array(range(len(paths)) if pictures is None else pictures)
+        return survey_files(paths, tiny_bundle, pictures=numbers, progress=progress)
+
+    return go
+
+
+def test_a_good_file_has_every_figure(look, tmp_path):
+    found = look(write(tmp_path / "a.png", head_of(0)))
+    assert found.errors == ("",)
+    assert found.facts[0]
+    assert (found.facts[0].width, found.facts[0].mode) == (128, "L")
+    for columns in (found.stored, found.prepared):
+        assert all(np.isfinite(columns[name][0]) for name in (*PIXEL_FACTS, "bytes"))
+    assert found.stored["bytes"][0] == (tmp_path / "a.png").stat().st_size
+    assert 0 <= found.distance[0] <= 2
+
+
+def test_columns_of_stored_files_hold_what_the_header_says(look, tmp_path):
+    columns = look(
+        write(tmp_path / "a.png", head_of(0)), write(tmp_path / "b.jpg", head_of(0)[:100])
+    ).stored_columns()
+    assert columns["width"].tolist() == [128, 128]
+    assert columns["height"].tolist() == [128, 100]
+    assert columns["format"].tolist() == ["PNG", "JPEG"]
+    assert set(PIXEL_FACTS) | {"bytes", "mode"} < set(columns)
+
+
+def broken(root: Path) -> dict[str, Path]:
+    """Files that cannot be used, by what is wrong with them."""
+    whole = write(root / "whole.png", head_of(1)).read_bytes()
+    made = {name: root / f"{name.replace(' ', '_')}.png" for name in ("empty", "text", "cut short")}
+    for path, data in zip(made.values(), (b"", b"no picture", whole[: len(whole) // 2]),
+                          strict=True):  # fmt: skip
+        path.write_bytes(data)
+    made["black"] = write(root / "black.png", np.zeros((64, 64), np.uint8))
+    made["missing"] = root / "nowhere.png"
+    made["folder"] = root / "folder.png"
+    made["folder"].mkdir()
+    return made
+
+
+def test_a_file_that_cannot_be_used_is_a_row_with_its_reason(look, tmp_path):
+    files = broken(tmp_path)
+    good = write(tmp_path / "good.png", head_of(0))
+    found = look(*files.values(), good)
+    reasons = dict(zip(files, found.errors, strict=False))
+    assert all(reasons.values()), reasons
+    assert found.errors[-1] == ""
+    assert np.isnan(found.prepared["mean"][:-1]).all()
+    assert np.isnan(found.distance[:-1]).all()
+    assert np.isfinite(found.distance[-1])
+
+
+def test_a_black_picture_keeps_what_was_measured_before_it_failed(look, tmp_path):
+    found = look(write(tmp_path / "black.png", np.zeros((64, 64), np.uint8)))
+    assert found.facts[0]
+    assert found.stored["black_share"][0] == 1
+
+
+def test_text_is_told_by_its_place(look, tmp_path):
+    found = look(write(tmp_path / "a.png", with_text(head_of(0))))
+    [box] = found.text[0]
+    assert (box.y + box.height < 40, box.over_head) == (True, False)
+    assert BURNED not in repr(found)
+
+
+def test_fields_that_name_people_are_told_by_name_alone(look, tmp_path):
+    image, exif = with_artist(head_of(0))
+    found = look(write(tmp_path / "a.jpg", image, exif=exif))
+    assert found.facts[0]
+    assert found.facts[0].exif == ("Artist",)
+    assert ARTIST not in repr(found)
+
+
+def test_the_network_is_asked_once_for_each_picture(look, tmp_path, monkeypatch):
+    asked = []
+    run = Engine.run
+    monkeypatch.setattr(
+        Engine, "run", lambda self, batch: asked.append(len(batch)) or run(self, batch)
+    )
+    paths = [write(tmp_path / f"{i}.png", head_of(i // 2)) for i in range(4)]
+    found = look(*paths, pictures=[4, 4, 9, 9])
+    assert sum(asked) == 2
+    assert found.distance[0] == found.distance[1]
+    assert found.distance[2] == found.distance[3]
+
+
+def test_rows_keep_the_order_of_the_files_over_many_batches(look, tmp_path, monkeypatch):
+    monkeypatch.setattr(survey, "BATCH", 2)
+    paths = [write(tmp_path / f"{i}.png", head_of(0)[: 60 + i]) for i in range(11)]
+    told: list[tuple[int, int]] = []
+    found = look(*paths, progress=lambda done, total: told.append((done, total)))
+    assert [fact.height if fact else 0 for fact in found.facts] == list(range(60, 71))
+    assert told == [*((done, 11) for done in range(2, 11, 2)), (11, 11)]
+
+
+def test_a_batch_of_unreadable_files_alone_is_no_stop(look, tmp_path):
+    files = broken(tmp_path)
+    found = look(files["empty"], files["text"])
+    assert len(found.errors) == 2
+    assert np.isnan(found.distance).all()

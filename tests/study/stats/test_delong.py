@@ -1,0 +1,96 @@
+"""DeLong's variance agrees with its definition, with the bootstrap and with coverage."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+from support.made_answers import scored
+
+from tumorlens.study.evaluation.detection import areas
+from tumorlens.study.stats.delong import delong
+from tumorlens.study.stats.intervals import bootstrap
+
+
+def two_classes(seed: int, n: int = 60, *, apart: float = 1.0, tied: bool = False):
+    """Truth and two scores that agree in part."""
+    rng = np.random.default_rng(seed)
+    truth = np.arange(n) % 3 == 0
+    shared = rng.normal(0, 1, n)
+    scores = [apart * truth + shared + rng.normal(0, 0.7, n) for _ in range(2)]
+    return truth, *(np.round(s) if tied else s for s in scores)
+
+
+def by_definition(truth, *scores):
+    """The covariance of DeLong et al. (1988), pair by pair."""
+    placed = []
+    for score in scores:
+        gap = score[truth][:, None] - score[~truth]
+        won = (gap > 0) + 0.5 * (gap == 0)
+        placed.append((won.mean(1), won.mean(0)))
+    of_positive, of_negative = (np.array([p[k] for p in placed]) for k in range(2))
+    s10, s01 = np.atleast_2d(np.cov(of_positive)), np.atleast_2d(np.cov(of_negative))
+    return s10 / of_positive.shape[1] + s01 / of_negative.shape[1]
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_areas_and_covariance_agree_with_scikit_learn_and_the_definition(seed, tied):
+    truth, *scores = two_classes(seed, tied=tied)
+    found = delong(truth, *scores)
+    assert found.auc == pytest.approx([roc_auc_score(truth, s) for s in scores], abs=1e-9)
+    assert found.covariance == pytest.approx(by_definition(truth, *scores), abs=1e-12)
+
+
+def test_a_table_small_enough_for_pen_and_paper():
+    truth = np.array([1, 1, 1, 0, 0], bool)
+    found = delong(truth, np.array([3.0, 2.0, 1.0, 1.5, 0.5]))
+    # Shares of healthy below: 1, 1, 1/2; shares of tumors above: 2/3, 1.
+    assert found.auc[0] == pytest.approx(5 / 6)
+    assert found.covariance[0, 0] == pytest.approx((1 / 12) / 3 + (1 / 18) / 2)
+
+
+def test_the_interval_is_that_of_the_bootstrap_where_cases_are_independent():
+    truth, score, _ = two_classes(3, n=600)
+    drawn = bootstrap(lambda w: {"auc": areas(truth, score, w)["auc"]}, np.arange(600))
+    found = delong(truth, score).interval()
+    bounds = float(drawn["auc_low"]), float(drawn["auc_high"])
+    assert found == pytest.approx(bounds, abs=0.008)
+
+
+def test_nine_in_ten_and_more_of_the_intervals_hold_the_true_area():
+    # Unit normals one apart: the area is the normal distribution at 1/sqrt(2).
+    covered = 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        truth = np.arange(120) % 2 == 0
+        low, high = delong(truth, truth + rng.normal(0, 1, 120)).interval()
+        covered += low <= 0.7602499 <= high
+    assert 0.92 <= covered / 300 <= 0.98
+
+
+def test_two_like_scores_seldom_differ_and_two_unlike_ones_do():
+    p = [delong(*two_classes(seed, n=200)).difference()[3] for seed in range(200)]
+    assert np.mean(np.array(p) < 0.05) == pytest.approx(0.05, abs=0.04)
+    truth, good, _ = two_classes(1, n=200, apart=3.0)
+    noise = np.random.default_rng(0).normal(0, 1, 200)
+    gap, low, high, p_value = delong(truth, good, noise).difference()
+    assert 0 < low < gap < high
+    assert p_value < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("truth", "scores"),
+    [([1, 1, 1], [1, 2, 3]), ([0, 0], [1, 2]), ([], []), ([1, 0, 0], [1, 2, 3])],
+)
+def test_too_few_of_a_class_have_no_interval(truth, scores):
+    found = delong(np.array(truth, bool), np.array(scores, float))
+    assert np.isnan(found.interval()).all()
+
+
+def test_a_perfect_area_has_no_interval_of_this_kind_and_its_figures_say_null():
+    from tumorlens.study.evaluation.detection import detection_figures
+
+    answers = scored([1, 1, 0, 0], [0.9, 0.8, 0.2, 0.1])
+    found = detection_figures(answers, np.ones(4, bool))
+    assert found["auc"] == 1
+    assert found["auc_delong_low"] is found["auc_delong_high"] is None
+    assert 0 < found["sensitivity_low"] < 0.5, "two of two is not certainty"

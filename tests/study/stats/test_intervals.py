@@ -1,0 +1,108 @@
+"""Intervals by bootstrap over groups cover, also where cases of a group are alike."""
+
+import numpy as np
+import pytest
+
+from tumorlens.study.stats.intervals import (
+    bootstrap,
+    not_collapsed,
+    wilson,
+    with_intervals,
+)
+
+
+def clustered(seed: int, *, groups: int = 40, each: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    """Values around 0 whose groups share most of their deviation."""
+    rng = np.random.default_rng(seed)
+    shared = np.repeat(rng.normal(0, 1, groups), each)
+    return shared + rng.normal(0, 0.4, groups * each), np.repeat(np.arange(groups), each)
+
+
+def mean_interval(values: np.ndarray, groups: np.ndarray, **options) -> tuple[float, float]:
+    found = with_intervals(
+        lambda w: {"mean": float((w * values).sum() / w.sum())}, groups, **options
+    )
+    return found["mean_low"], found["mean_high"]
+
+
+def test_the_group_interval_covers_the_truth_about_as_often_as_it_says():
+    covered = 0
+    for seed in range(100):
+        low, high = mean_interval(*clustered(seed, groups=80), resamples=200, seed=seed)
+        covered += low <= 0 <= high
+    assert 88 <= covered <= 100
+
+
+def test_taking_cases_for_independent_covers_far_too_rarely():
+    covered = 0
+    for seed in range(60):
+        values, groups = clustered(seed)
+        low, high = mean_interval(values, np.arange(len(groups)), resamples=200, seed=seed)
+        covered += low <= 0 <= high
+    assert covered < 45
+
+
+def test_the_group_interval_is_wider_than_the_case_interval_on_clustered_data():
+    values, groups = clustered(0)
+    low, high = mean_interval(values, groups)
+    low_case, high_case = mean_interval(values, np.arange(len(groups)))
+    assert high - low > 1.5 * (high_case - low_case)
+
+
+def test_the_interval_encloses_the_figure_and_comes_with_it():
+    found = with_intervals(lambda w: {"a": w.sum(), "b": -w.sum()}, np.arange(30))
+    assert list(found) == ["a", "b", "a_low", "a_high", "b_low", "b_high"]
+    assert found["a"] == found["a_low"] == found["a_high"] == 30, "equal groups: always 30 cases"
+
+
+def test_a_group_is_drawn_whole():
+    groups = np.array(["x", "x", "y", "y", "y", "z"])
+    seen = []
+
+    def statistics(weights: np.ndarray) -> dict[str, float]:
+        seen.append(weights)
+        return {"n": weights.sum()}
+
+    with_intervals(statistics, groups, resamples=50)
+    assert len(seen) == 51
+    assert (seen[0] == 1).all()
+    for weights in seen:
+        assert weights[0] == weights[1]
+        assert weights[2] == weights[3] == weights[4]
+        assert weights[[0, 2, 5]].sum() == 3, "as many groups as there are"
+
+
+def test_the_same_seed_gives_the_same_interval():
+    values, groups = clustered(3)
+    assert mean_interval(values, groups, seed=1) == mean_interval(values, groups, seed=1)
+    assert mean_interval(values, groups, seed=1) != mean_interval(values, groups, seed=2)
+
+
+def test_resamples_that_cannot_show_a_figure_are_left_out():
+    truth = np.array([1, 0, 0, 0, 0, 0])
+
+    def share_of_first(weights: np.ndarray) -> dict[str, float]:
+        return {"f": 0.5 if (weights * truth).sum() else np.nan}
+
+    found = with_intervals(share_of_first, np.arange(6), resamples=100)
+    assert found["f_low"] == found["f_high"] == 0.5
+
+
+@pytest.mark.parametrize("groups", [[], [4, 4, 4]])
+def test_one_group_or_none_has_no_interval(groups):
+    found = with_intervals(lambda w: {"n": float(w.sum())}, np.array(groups, int))
+    assert found["n"] == len(groups)
+    assert np.isnan([found["n_low"], found["n_high"]]).all()
+
+
+def test_a_share_that_no_resample_moves_has_the_interval_of_its_groups():
+    found = bootstrap(lambda w: {"share": w.sum(1) / w.sum(1)}, np.repeat(np.arange(12), 5))
+    assert found["share_low"] == found["share_high"] == 1
+    widened = not_collapsed(found, {"share": 12})
+    assert (widened["share_low"], widened["share_high"]) == wilson(12, 12)
+    assert widened["share_low"] == pytest.approx(0.7575, abs=1e-4)
+
+
+def test_a_share_that_moves_keeps_its_interval():
+    found = bootstrap(lambda w: {"share": w[:, 0] / w.sum(1)}, np.arange(9))
+    assert not_collapsed(found, {"share": 9})["share_high"] == found["share_high"]

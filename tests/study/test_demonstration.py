@@ -1,0 +1,104 @@
+"""The demo runs the whole path once and leaves one page to look at."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from support.stored_study import lacking, stored
+
+from tumorlens.errors import TumorlensError
+from tumorlens.models.bundle import SHIPPED, SHIPPED_DEFAULT, load_bundle
+
+MARK = ".tumorlens-demo"
+pytestmark = pytest.mark.skipif(
+    not (SHIPPED / SHIPPED_DEFAULT / "bundle.json").is_file(),
+    reason=f"no bundle ships in {SHIPPED / SHIPPED_DEFAULT} yet, and the demo predicts with it",
+)
+
+
+class Silent:
+    """Watches nothing."""
+
+    def batch(self, epoch, done, total, loss):
+        """Hear a batch."""
+
+    def epoch(self, row, is_best):
+        """Hear an epoch."""
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> tuple[Path, list[str]]:
+    """One demo on phantoms, over the leftovers of an earlier one."""
+    from tumorlens.study.demonstration import demonstrate
+
+    out = tmp_path_factory.mktemp("demo") / "out"
+    (out / "run").mkdir(parents=True)
+    (out / "run" / "config.json").write_text("{}")
+    (out / MARK).touch()
+    said: list[str] = []
+    page = demonstrate(
+        None, out=out, cache=out.parent / "cache", per_class=20, epochs=1, watcher=Silent(),
+        progress=lambda done, total: None, say=said.append,
+    )  # fmt: skip
+    return page, said
+
+
+def test_the_demo_leaves_a_page_and_all_that_it_was_made_from(demo):
+    page, _ = demo
+    assert page.name == "index.html"
+    assert {path.name for path in page.parent.iterdir()} == {
+        MARK, "index.html", "phantoms", "split.csv", "run", "evaluation", "shipped", "audit",
+        "explore",
+    }  # fmt: skip
+    assert load_bundle(page.parent / "run").name == "demo"
+
+
+def test_the_demo_says_every_step(demo):
+    assert [text.split()[0] for text in demo[1]] == [f"{step}/7" for step in range(1, 8)]
+
+
+def test_the_page_stands_alone_and_says_that_its_heads_are_drawn(demo):
+    page = demo[0].read_text(encoding="utf-8")
+    assert "Research use only" in page
+    assert "synthetic phantoms" in page
+    assert "<script" not in page
+    assert 'src="http' not in page
+    assert page.count("<svg") >= 3
+    assert page.count('src="data:image/png;base64,') >= 6, "a gallery of every class"
+
+
+def test_own_and_shipped_bundle_are_measured_on_the_same_test_scans(demo):
+    out = demo[0].parent
+    with (out / "split.csv").open(newline="") as file:
+        test = sum(row["split"] == "test" for row in csv.DictReader(file))
+    own, shipped = (
+        json.loads((out / name / "evaluation.json").read_text())
+        for name in ("evaluation", "shipped")
+    )
+    assert own["n"] == shipped["n"] == test > 6
+    assert own["bundle"].startswith("demo@")
+    assert shipped["bundle"] == load_bundle().version
+    assert own["unreadable"] == shipped["unreadable"] == 0
+    assert own["localisation"]["n"] > 0
+
+
+@pytest.mark.parametrize("kind", ["audit", "explore", "evaluation"])
+def test_the_demo_leaves_a_study_that_the_dashboard_reads(demo, kind):
+    from tumorlens.services.dashboard.studies import KINDS, find_records, read_record
+
+    found = find_records([demo[0].parent], KINDS[kind].file)
+    assert found
+    for record in found:
+        assert lacking(stored(kind), read_record(record.path, kind)) == []
+
+
+def test_a_folder_with_files_of_another_is_refused_and_left_as_it_is(tmp_path):
+    from tumorlens.study.demonstration import demonstrate
+
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("mine")
+    with pytest.raises(TumorlensError, match="holds files that no demo made"):
+        demonstrate(None, out=tmp_path, cache=tmp_path, per_class=20, epochs=1, watcher=Silent(),
+                    progress=lambda done, total: None, say=lambda text: None)  # fmt: skip
+    assert (tmp_path / "run" / "thesis.txt").read_text() == "mine"

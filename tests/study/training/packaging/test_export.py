@@ -1,0 +1,84 @@
+"""The exported graph answers as the network does, and a difference is caught."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+from tumorlens.errors import TrainingError
+from tumorlens.labels import ATOMS
+from tumorlens.models.engine import OUTPUTS, Engine
+from tumorlens.study.networks.registry import NETWORKS
+from tumorlens.study.training.packaging.export import TOLERANCE, check_round_trip, export_graph
+
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    keras.utils.set_random_seed(3)
+    return NETWORKS["residual-tiny"].build(SIDE, len(ATOMS))
+
+
+@pytest.fixture(scope="module")
+def graph(model, tmp_path_factory):
+    return export_graph(model, tmp_path_factory.mktemp("export") / "deep")
+
+
+@pytest.fixture(scope="module")
+def session(graph):
+    return ort.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
+
+
+def pixels(n: int) -> np.ndarray:
+    return np.random.default_rng(n).integers(0, 256, (n, SIDE, SIDE), dtype=np.uint8)
+
+
+def test_the_graph_is_a_valid_model_under_its_usual_name(graph):
+    assert graph.name == "model.onnx"
+    onnx.checker.check_model(onnx.load(graph))
+
+
+def test_the_graph_takes_bytes_and_gives_the_three_outputs_of_a_bundle(session):
+    assert [output.name for output in session.get_outputs()] == list(OUTPUTS)
+    [entry] = session.get_inputs()
+    assert entry.type == "tensor(uint8)"
+    assert entry.shape[1:] == [SIDE, SIDE, 1]
+
+
+@pytest.mark.parametrize("n", [1, 7])
+def test_a_batch_of_any_size_is_answered(session, n):
+    logits, maps, embedding = session.run(
+        list(OUTPUTS), {session.get_inputs()[0].name: pixels(n)[..., None]}
+    )
+    assert logits.shape == (n, len(ATOMS))
+    assert maps.shape[0] == n
+    assert maps.shape[-1] == len(ATOMS)
+    assert embedding.shape[0] == n
+    np.testing.assert_allclose(maps.mean((1, 2)), logits, atol=1e-4)
+
+
+def test_the_engine_gives_what_the_network_gives(model, graph, tiny_bundle):
+    engine = Engine(replace(tiny_bundle, folder=graph.parent))
+    logits = engine.run(pixels(9)).logits
+    expected = keras.ops.convert_to_numpy(model(pixels(9)[..., None], training=False))
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+    assert check_round_trip(model, logits, pixels(9)) < TOLERANCE
+
+
+def test_a_changed_weight_is_caught(model, graph, tiny_bundle):
+    logits = Engine(replace(tiny_bundle, folder=graph.parent)).run(pixels(9)).logits
+    changed = keras.models.clone_model(model)
+    weights = model.get_weights()
+    weights[-2] = weights[-2] + 0.05 * np.random.default_rng(0).normal(size=weights[-2].shape)
+    changed.set_weights(weights)
+    with pytest.raises(TrainingError, match="differs from the trained network"):
+        check_round_trip(changed, logits, pixels(9))
+
+
+def test_logits_that_are_not_numbers_are_caught(model):
+    with pytest.raises(TrainingError, match="differs"):
+        check_round_trip(model, np.full((2, len(ATOMS)), np.nan, np.float32), pixels(2))

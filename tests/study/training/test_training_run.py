@@ -1,0 +1,465 @@
+"""A training run: what it leaves behind, and that a kill loses nothing that was finished."""
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from tumorlens.cli import app
+from tumorlens.errors import TrainingError
+from tumorlens.models.bundle import Bundle, load_bundle
+from tumorlens.predictions.predictor import Predictor
+from tumorlens.records import Case
+from tumorlens.study.data import splits
+from tumorlens.study.data.index import read_cases
+from tumorlens.study.phantom import write_phantoms
+from tumorlens.study.recipes import find_recipe
+from tumorlens.study.training import loop
+from tumorlens.study.training.data.batches import TrainingSet
+from tumorlens.study.training.run import Job, train
+
+RECIPE = replace(
+    find_recipe("quick"),
+    side=64,
+    train_side=64,
+    epochs=3,
+    batch=16,
+    seed=5,
+    warmup_epochs=1.0,
+    patience=6,
+)
+Row = dict[str, float]
+
+
+@dataclass
+class Ear:
+    """Hears a run, and can break it off after some batches."""
+
+    stop_at: tuple[int, int] | None = None  # epoch, batch
+    batches: list[tuple[int, int, int]] = field(default_factory=list)
+    epochs: list[tuple[Row, bool]] = field(default_factory=list)
+
+    def batch(self, epoch: int, done: int, total: int, loss: float) -> None:
+        self.batches.append((epoch, done, total))
+        if (epoch, done) == self.stop_at:
+            raise KeyboardInterrupt
+
+    def epoch(self, row: Row, is_best: bool) -> None:
+        self.epochs.append((dict(row), is_best))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A finished run and what it was made from."""
+
+    cases: Sequence[Case]
+    job: Job
+    bundle: Bundle
+    ear: Ear
+
+
+def history_of(run: Path) -> list[Row]:
+    with (run / "history.csv").open(newline="") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory) -> Trial:
+    """`quick` at 64 pixels for three epochs on 108 phantoms, one of them unreadable."""
+    root = tmp_path_factory.mktemp("training")
+    cases = read_cases(write_phantoms(root / "phantoms", per_class=18, seed=4, side=96))
+    groups = splits.Groups(np.arange(len(cases)), np.arange(len(cases)))
+    parts = splits.split_cases(cases, groups, seed=1)
+    split = splits.write_split(root / "split.csv", cases, parts, groups=groups)
+    cases = splits.apply_split(cases, split)
+    next(case for case in cases if case.split == "train").path.write_bytes(b"broken")
+    job = Job(RECIPE, split, root / "run", root / "cache", "trial")
+    ear = Ear()
+    return Trial(cases, job, train(cases, job, watcher=ear), ear)
+
+
+def test_a_run_folder_holds_everything_about_the_run(trial):
+    names = {path.name for path in trial.job.out.iterdir()}
+    assert names == {"config.json", "environment.json", "history.csv", "learning_curves.png",
+                     "state.npz", "threshold.csv", "threshold.svg", "unreadable_train.csv",
+                     "bundle"}  # fmt: skip
+
+
+def test_the_history_has_one_row_per_epoch(trial):
+    rows = history_of(trial.job.out)
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert {"learning_rate", "loss", "val_loss", "val_auc_ct", "val_auc_mri", "val_type_accuracy",
+            "images_per_s", "seconds"} <= set(rows[0])  # fmt: skip
+    assert all(np.isfinite(row["loss"]) and np.isfinite(row["val_loss"]) for row in rows)
+
+
+def test_the_learning_rate_warms_up_and_then_falls(trial):
+    rates = [row["learning_rate"] for row in history_of(trial.job.out)]
+    assert rates[0] == pytest.approx(RECIPE.learning_rate, rel=0.01)
+    assert rates[0] > rates[1] > rates[2]
+    assert rates[2] == pytest.approx(0.01 * RECIPE.learning_rate, rel=0.05)
+
+
+def test_training_lowers_the_training_loss(trial):
+    losses = [row["loss"] for row in history_of(trial.job.out)]
+    assert losses[-1] < losses[0]
+
+
+def test_the_learning_curves_are_a_picture(trial):
+    picture = cv2.imread(str(trial.job.out / "learning_curves.png"))
+    assert picture is not None
+    assert picture.std() > 5
+
+
+def test_the_config_says_what_was_trained_on_what(trial):
+    config = json.loads((trial.job.out / "config.json").read_text())
+    assert config["recipe"] == RECIPE.to_json()
+    assert config["split"] == trial.job.split.fingerprint
+    counts = {part: sum(config["cases"][part].values()) for part in ("train", "val", "test")}
+    assert sum(counts.values()) == 108
+    assert counts["train"] == sum(case.split == "train" for case in trial.cases)
+
+
+def test_the_environment_names_the_libraries(trial):
+    found = json.loads((trial.job.out / "environment.json").read_text())
+    assert {"keras", "numpy", "tumorlens"} <= set(found["libraries"])
+    assert found["python"]
+
+
+def test_an_unreadable_scan_is_listed_and_does_not_stop_the_run(trial):
+    with (trial.job.out / "unreadable_train.csv").open(newline="") as file:
+        [row] = csv.DictReader(file)
+    assert Path(row["path"]).read_bytes() == b"broken"
+    assert row["error"]
+
+
+def test_the_watcher_hears_every_batch_and_epoch(trial):
+    steps = trial.ear.batches[0][2]
+    assert trial.ear.batches == [(e, b, steps) for e in (1, 2, 3) for b in range(1, steps + 1)]
+    assert [row["epoch"] for row, _ in trial.ear.epochs] == [1, 2, 3]
+    assert trial.ear.epochs[0][1] is True
+
+
+def test_the_bundle_loads_and_predicts(trial):
+    bundle = load_bundle(trial.job.out)
+    assert (bundle.name, bundle.spec.side) == ("trial", 64)
+    files = [case.path for case in trial.cases if case.split == "test"][:5]
+    found = Predictor(bundle).predict(files)
+    assert all(not p.error and p.decision and p.bundle == bundle.version for p in found)
+
+
+def test_the_bundle_says_where_its_numbers_come_from(trial):
+    details = trial.bundle.details
+    validation = sum(case.split == "val" for case in trial.cases)
+    assert details["validation"]["n"] == trial.bundle.threshold_choice["n"] == validation
+    best = min(history_of(trial.job.out), key=lambda row: row["val_loss"])
+    assert details["validation"]["epoch"] == best["epoch"]
+    assert details["round_trip"] < 1e-4
+    assert details["data"]["split"] == trial.job.split.fingerprint
+    assert details["recipe"]["name"] == "quick"
+    assert trial.bundle.threshold_choice["sensitivity"] >= RECIPE.sensitivity_aim
+    assert 0 < trial.bundle.scope.kept <= 1
+    measured = trial.bundle.measured["all"]
+    assert (measured.n, measured.sensitivity.value) == (
+        validation, pytest.approx(trial.bundle.threshold_choice["sensitivity"]),
+    )  # fmt: skip
+
+
+def test_the_card_names_bundle_recipe_and_counts(trial):
+    card = (trial.job.out / "bundle" / "card.md").read_text()
+    assert "Research use only" in card
+    assert "trial" in card
+    assert "phantoms/mri_glioma" in card
+
+
+def test_a_second_run_into_the_same_folder_is_refused(trial):
+    with pytest.raises(TrainingError, match="holds a run already"):
+        train(trial.cases, trial.job, watcher=Ear())
+
+
+@pytest.mark.parametrize("change", [{"epochs": 4}, {"seed": 6}, {"learning_rate": 1e-3}])
+def test_resuming_with_another_recipe_is_refused(trial, change):
+    job = replace(trial.job, recipe=replace(RECIPE, **change))
+    with pytest.raises(TrainingError, match="another recipe, data set or split"):
+        train(trial.cases, job, watcher=Ear(), resume=True)
+
+
+def test_resuming_with_other_cases_is_refused(trial):
+    with pytest.raises(TrainingError, match="another recipe, data set or split"):
+        train(trial.cases[:-1], trial.job, watcher=Ear(), resume=True)
+
+
+def test_a_config_cut_short_by_a_kill_is_an_error_a_user_can_read(trial, tmp_path):
+    (tmp_path / "config.json").write_text((trial.job.out / "config.json").read_text()[:40])
+    with pytest.raises(TrainingError):
+        train(trial.cases, replace(trial.job, out=tmp_path), watcher=Ear(), resume=True)
+
+
+def test_a_part_without_scans_is_refused(trial, tmp_path):
+    cases = [case for case in trial.cases if case.split != "val"]
+    with pytest.raises(TrainingError, match="leaves a part without scans"):
+        train(cases, replace(trial.job, out=tmp_path / "run"), watcher=Ear())
+
+
+@pytest.fixture(scope="module")
+def resumed(trial, tmp_path_factory) -> tuple[list[Row], Ear]:
+    """The same run, broken off in the second epoch and taken up again."""
+    job = replace(trial.job, out=tmp_path_factory.mktemp("resumed") / "run")
+    with pytest.raises(KeyboardInterrupt):
+        train(trial.cases, job, watcher=Ear(stop_at=(2, 2)))
+    assert [row["epoch"] for row in history_of(job.out)] == [1]
+    ear = Ear()
+    train(trial.cases, job, watcher=ear, resume=True)
+    return history_of(job.out), ear
+
+
+def test_a_resumed_run_has_every_epoch_once(resumed):
+    assert [row["epoch"] for row in resumed[0]] == [1, 2, 3]
+
+
+def test_a_resumed_run_starts_with_the_epoch_that_was_not_finished(resumed):
+    assert resumed[1].batches[0][:2] == (2, 1)
+
+
+@pytest.mark.parametrize("column", ["learning_rate", "loss", "val_loss"])
+def test_a_resumed_run_repeats_the_uninterrupted_one(trial, resumed, column):
+    whole = [row[column] for row in history_of(trial.job.out)]
+    assert [row[column] for row in resumed[0]] == pytest.approx(whole, rel=1e-2)
+
+
+def test_resuming_a_finished_run_makes_its_bundle_again_without_training(trial):
+    ear = Ear()
+    again = train(trial.cases, trial.job, watcher=ear, resume=True)
+    assert ear.batches == []
+    assert again.threshold == pytest.approx(trial.bundle.threshold, rel=1e-6)
+
+
+SMALL = replace(RECIPE, side=32, train_side=32, batch=4, patience=2, augmentation=0.0)
+
+
+def fit_small(run: Path, val_losses: Sequence[float], **changes) -> loop.Trained:
+    """Train on noise, with validation losses that are given."""
+    rng = np.random.default_rng(0)
+    data = TrainingSet(
+        rng.integers(0, 256, (8, 32, 32), dtype=np.uint8),
+        np.eye(6, dtype=np.float32)[np.arange(8) % 6], np.arange(8), np.zeros(8, np.int64),
+    )  # fmt: skip
+    left = iter(val_losses)
+    run.mkdir(exist_ok=True)
+    return loop.fit(
+        replace(SMALL, **changes), data, validate=lambda model: {"val_loss": next(left)}, run=run,
+        watcher=Ear(),
+    )  # fmt: skip
+
+
+def test_training_stops_when_validation_no_longer_improves(tmp_path):
+    trained = fit_small(tmp_path / "run", [3.0, 1.0, 2.0, 1.5, 9.0, 9.0], epochs=6)
+    assert (trained.best_epoch, trained.epochs, len(trained.history)) == (2, 4, 4)
+
+
+def test_a_kill_between_state_and_history_leaves_no_gap(tmp_path, monkeypatch):
+    write = loop.write_history
+
+    def stop_at_the_second(path, history):
+        if len(history) == 2:
+            raise KeyboardInterrupt
+        write(path, history)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "write_history", stop_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            fit_small(tmp_path / "run", [3.0, 2.0], epochs=3)
+    fit_small(tmp_path / "run", [2.0, 1.0], epochs=3)
+    assert [row["epoch"] for row in history_of(tmp_path / "run")] == [1, 2, 3]
+
+
+def test_a_run_whose_validation_loss_is_not_a_number_says_so(tmp_path):
+    with pytest.raises(TrainingError):
+        fit_small(tmp_path / "run", [float("nan")] * 3, epochs=3)
+
+
+STAGED = replace(
+    find_recipe("mobilenet-tuned"), side=32, train_side=32, epochs=2, batch=16, warmup_epochs=0.0,
+    learning_rate=1e-3, tuned_blocks=1, head_epochs=5, head_views=2, options={}, seed=5,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def donor(tmp_path_factory) -> Path:
+    """Weights of a MobileNet in a file, with statistics of phantoms."""
+    path = tmp_path_factory.mktemp("donor") / "donor.weights.h5"
+    network = keras.applications.MobileNet(
+        include_top=False, weights=None, input_shape=(32, 32, 3), alpha=0.75
+    )
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    network(np.random.default_rng(0).uniform(-1, 1, (64, 32, 32, 3)), training=True)
+    network.save_weights(path)
+    return path
+
+
+def staged_job(trial: Trial, donor: Path, out: Path, **changes) -> Job:
+    recipe = replace(STAGED, weights=donor.name, **changes)
+    return replace(trial.job, recipe=recipe, out=out, weights=str(donor))
+
+
+@pytest.fixture(scope="module")
+def staged(trial, donor, tmp_path_factory) -> tuple[Trial, list[tuple[int, int]]]:
+    """A head on frozen features, then two epochs of the last block."""
+    job = staged_job(trial, donor, tmp_path_factory.mktemp("staged") / "run")
+    ear, heard = Ear(), []
+    bundle = train(trial.cases, job, watcher=ear, extracting=lambda *now: heard.append(now))
+    return Trial(trial.cases, job, bundle, ear), heard
+
+
+def test_the_head_alone_counts_as_epoch_zero(staged):
+    rows = history_of(staged[0].job.out)
+    assert [row["epoch"] for row in rows] == [0, 1, 2]
+    assert [row["epoch"] for row, _ in staged[0].ear.epochs] == [0, 1, 2]
+    assert rows[0]["learning_rate"] == STAGED.head_learning_rate
+    assert staged[1]
+    assert all(0 < done <= total for done, total in staged[1])
+
+
+def test_a_staged_run_leaves_the_frozen_blocks_as_they_came(staged, donor):
+    with np.load(staged[0].job.out / "state.npz") as state:
+        stored = [state[name] for name in sorted(state.files) if name.startswith("weights_")]
+    came = keras.applications.MobileNet(
+        include_top=False, weights=str(donor), input_shape=(32, 32, 3), alpha=0.75
+    )
+    block = came.get_layer("conv_pw_12_relu")
+    first = came.layers[: came.layers.index(block)]
+    frozen = [value for layer in first for value in layer.get_weights()]
+    assert all(any(np.array_equal(value, kept) for kept in stored) for value in frozen)
+    learned = came.get_layer("conv_pw_13").get_weights()[0]
+    assert not any(np.array_equal(learned, kept) for kept in stored)
+
+
+def test_a_staged_bundle_predicts_and_names_its_weights_without_their_folder(staged, donor):
+    trial = staged[0]
+    found = Predictor(load_bundle(trial.job.out)).predict([trial.cases[-1].path])
+    assert not found[0].error
+    text = (trial.job.out / "bundle" / "bundle.json").read_text()
+    details = json.loads(text)
+    assert details["recipe"]["weights"] == donor.name
+    assert details["weights_sha256"] == hashlib.sha256(donor.read_bytes()).hexdigest()
+    assert str(donor.parent) not in text
+
+
+def test_a_staged_run_broken_off_goes_on_without_its_head_again(trial, donor, tmp_path, staged):
+    job = staged_job(trial, donor, tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        train(trial.cases, job, watcher=Ear(stop_at=(1, 2)))
+    assert [row["epoch"] for row in history_of(job.out)] == [0]
+    ear, heard = Ear(), []
+    train(trial.cases, job, watcher=ear, resume=True, extracting=lambda *now: heard.append(now))
+    assert heard == []
+    assert [row["epoch"] for row, _ in ear.epochs] == [1, 2]
+    losses = [row["val_loss"] for row in history_of(staged[0].job.out)]
+    assert [row["val_loss"] for row in history_of(job.out)] == pytest.approx(losses, rel=0.05)
+
+
+def test_a_recipe_of_the_head_alone_makes_a_bundle(trial, donor, tmp_path):
+    job = staged_job(trial, donor, tmp_path / "run", epochs=0, tuned_blocks=0)
+    bundle = train(trial.cases, job, watcher=Ear())
+    assert bundle.details["validation"]["epoch"] == 0
+    assert [row["epoch"] for row in history_of(job.out)] == [0]
+
+
+def test_weights_that_do_not_fit_leave_a_folder_that_can_be_trained_into(trial, donor, tmp_path):
+    bad = tmp_path / "bad.weights.h5"
+    bad.write_bytes(b"no weights")
+    job = staged_job(trial, donor, tmp_path / "run", epochs=0, tuned_blocks=0, head_views=1)
+    with pytest.raises(TrainingError, match="does not fit mobilenet"):
+        train(trial.cases, replace(job, weights=str(bad)), watcher=Ear())
+    assert train(trial.cases, job, watcher=Ear()).details["validation"]["epoch"] == 0
+
+
+def test_the_command_line_refuses_weights_for_a_network_from_scratch(few_phantoms, donor, tmp_path):
+    words = command(few_phantoms, tmp_path / "run", "--weights", str(donor))[3:]
+    ended = CliRunner().invoke(app, words)
+    assert isinstance(ended.exception, TrainingError)
+    assert "starts from random" in ended.exception.fact
+
+
+def test_resuming_with_other_weights_is_refused(staged, donor, tmp_path):
+    other = tmp_path / donor.name
+    other.write_bytes(donor.read_bytes() + b"more")
+    job = replace(staged[0].job, weights=str(other))
+    with pytest.raises(TrainingError, match="another recipe, data set or split"):
+        train(staged[0].cases, job, watcher=Ear(), resume=True)
+
+
+def test_a_run_from_before_a_recipe_had_a_field_can_be_resumed(trial, tmp_path):
+    job = replace(trial.job, out=tmp_path / "run")
+    shutil.copytree(trial.job.out, job.out)
+    config = json.loads((job.out / "config.json").read_text())
+    for name in ("options", "weights", "head_epochs", "tuned_blocks"):
+        del config["recipe"][name]
+    (job.out / "config.json").write_text(json.dumps(config))
+    ear = Ear()
+    train(trial.cases, job, watcher=ear, resume=True)
+    assert ear.batches == []
+
+
+def test_a_network_that_flattens_cannot_change_its_side_after_training(trial, tmp_path):
+    recipe = replace(RECIPE, network="seed-cnn-tuned", side=64, train_side=32)
+    with pytest.raises(TrainingError, match="flattens its maps"):
+        train(trial.cases, replace(trial.job, recipe=recipe, out=tmp_path / "run"), watcher=Ear())
+
+
+def test_a_side_below_what_the_network_can_see_is_refused(trial, tmp_path):
+    recipe = replace(STAGED, network="xception", side=64, train_side=64)
+    with pytest.raises(TrainingError, match="at least 71 px"):
+        train(trial.cases, replace(trial.job, recipe=recipe, out=tmp_path / "run"), watcher=Ear())
+
+
+@pytest.fixture(scope="module")
+def few_phantoms(tmp_path_factory) -> Path:
+    return write_phantoms(tmp_path_factory.mktemp("few") / "few", per_class=12, seed=8, side=64)
+
+
+def command(folder: Path, run: Path, *more: str) -> list[str]:
+    words = ["train", str(folder), "--recipe", "quick", "--epochs", "4", "--out", str(run),
+             "--cache", str(run.parent / "cache")]  # fmt: skip
+    return [sys.executable, "-m", "tumorlens", *words, *more]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL on Windows")
+def test_a_killed_process_goes_on_with_resume(few_phantoms, tmp_path):
+    run = tmp_path / "run"
+    first = subprocess.Popen(
+        command(few_phantoms, run), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 120
+    while not (run / "state.npz").exists() and first.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    first.send_signal(signal.SIGKILL)
+    assert first.wait() == -signal.SIGKILL, first.stderr.read().decode()[-800:]
+    before = history_of(run)
+    assert 1 <= len(before) < 4
+    second = subprocess.run(
+        command(few_phantoms, run, "--resume"), capture_output=True, text=True, check=False
+    )
+    assert second.returncode == 0, second.stderr[-800:]
+    after = history_of(run)
+    assert [row["epoch"] for row in after] == [1, 2, 3, 4]
+    assert after[: len(before)] == before
+    assert second.stdout.strip() == str(run / "bundle")
+    assert load_bundle(run).name == "run"

@@ -1,0 +1,43 @@
+"""Two views of each scan: of the asked side, from the scan itself, the same for one seed."""
+
+import numpy as np
+import pytest
+
+from tumorlens.study.training.transfer.contrastive_views import view_batches, view_of
+
+IMAGES = np.stack([np.full((40, 40), 20 * level, np.uint8) for level in range(1, 9)])
+
+
+def batches(seed: int = 0) -> list[np.ndarray]:
+    return list(
+        view_batches(IMAGES, np.arange(8), batch=3, least_area=0.5, strength=0.0, side=24,
+                     seed=(seed, 0))
+    )  # fmt: skip
+
+
+def test_a_batch_holds_first_views_and_then_second_ones_of_the_same_scans():
+    made = batches()
+    assert [views.shape for views in made] == [(6, 24, 24, 1)] * 2
+    for number, views in enumerate(made):
+        assert views[:, 0, 0, 0].tolist() == [20 * (3 * number + k + 1) for k in (0, 1, 2)] * 2
+
+
+def test_one_seed_gives_the_same_views():
+    assert all((a == b).all() for a, b in zip(batches(1), batches(1), strict=True))
+
+
+@pytest.mark.parametrize("least", [0.2, 0.5, 1.0])
+def test_a_view_shows_at_least_the_asked_area(least: float):
+    ramp = np.broadcast_to(np.arange(100, dtype=np.uint8)[:, None], (100, 100)).copy()
+    spans = []
+    for seed in range(50):
+        view = view_of(ramp, np.random.default_rng(seed), least_area=least, strength=0.0, side=100)
+        spans.append((int(view.max()) - int(view.min())) / 99)
+    assert min(spans) >= np.sqrt(least) - 0.03
+    assert max(spans) <= 1.0
+
+
+def test_fewer_scans_than_a_batch_make_no_batch():
+    assert not list(
+        view_batches(IMAGES, np.arange(2), batch=3, least_area=1.0, strength=0.0, side=8, seed=(0,))
+    )

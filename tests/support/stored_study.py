@@ -1,0 +1,73 @@
+"""A study as the bench writes one, stored small, and pages of the dashboard that show it."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from streamlit.testing.v1 import AppTest
+
+STUDY = Path(__file__).with_name("study")
+PICTURE = cv2.imencode(".png", np.full((24, 24), 90, np.uint8))[1].tobytes()
+
+
+def copy_study(out: Path) -> Path:
+    """Copy the records, and put a grey square where they name a picture."""
+    shutil.copytree(STUDY, out)
+    for record in out.rglob("*.json"):
+        for name in set(pictures_in(json.loads(record.read_text(encoding="utf-8")))):
+            path = record.parent / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(PICTURE)
+    return out
+
+
+def pictures_in(value: Any) -> Iterator[str]:
+    """List the pictures that a record names beside itself."""
+    if isinstance(value, dict):
+        named = (value.get(key) for key in ("picture", "mean", "variability", "montage"))
+        yield from (name for name in named if isinstance(name, str))
+    for held in value.values() if isinstance(value, dict) else value:
+        if isinstance(held, dict | list):
+            yield from pictures_in(held)
+
+
+def stored(kind: str) -> dict[str, Any]:
+    """Give a record: explore, audit or evaluation."""
+    return json.loads((STUDY / kind / f"{kind}.json").read_text(encoding="utf-8"))
+
+
+def page(name: str) -> AppTest:
+    """Give a page in its frame, not yet run."""
+    return AppTest.from_string(
+        f"from tumorlens.services.dashboard.layout import show_alone\nshow_alone({name!r})",
+        default_timeout=60,
+    )
+
+
+# Tables whose keys are names of what happens to be there: one entry stands for all.
+NAMED = {"datasets", "labels", "parts", "fields", "classes", "distributions", "pictures",
+         "subgroups", "decisions"}  # fmt: skip
+COUNTS = {"by_split", "by_dataset", "by_label", "by_truth", "balance"}  # names all the way down
+
+
+def lacking(expected: Any, found: Any, at: str = "") -> list[str]:
+    """List what `expected` has and `found` lacks, by the place in the tree; values do not count."""
+    if isinstance(expected, list) and expected and isinstance(found, list) and found:
+        return lacking(expected[0], found[0], f"{at}[]")
+    if not isinstance(expected, dict) or at.rsplit(".", 1)[-1] in COUNTS:
+        return []
+    if not isinstance(found, dict):
+        return [at] if found is not None else []
+    if at.rsplit(".", 1)[-1] in NAMED:
+        pairs = zip(expected.values(), found.values(), strict=False)
+        return [place for one, other in [*pairs][:1] for place in lacking(one, other, f"{at}.*")]
+    return [f"{at}.{key}" for key in expected if key not in found] + [
+        place
+        for key in expected
+        if key in found
+        for place in lacking(expected[key], found[key], f"{at}.{key}")
+    ]
