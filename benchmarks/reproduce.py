@@ -68,13 +68,13 @@ def run_one(name: str, bench: Any) -> None:
     arms = {arm.name: arm for arm in ARMS}
     if name in SOURCES:
         with TrainingBars(SOURCES[name].epochs_run) as bars:
-            run.run_source(SOURCES[name], bench, watcher=bars)
+            run.run_source(SOURCES[name], bench, callback=bars)
     elif name in arms:
         with TrainingBars(arms[name].made.epochs) as bars:
-            run.run_arm(arms[name], bench, watcher=bars)
+            run.run_arm(arms[name], bench, callback=bars)
     elif name == PRETRAINED:
         with TrainingBars(find_pretraining("vicreg").recipe.epochs) as bars:
-            run_starts.run_pretraining(bench, watcher=bars)
+            run_starts.run_pretraining(bench, callback=bars)
     else:
         run_starts.run_start(name, bench)
 

@@ -52,7 +52,7 @@ def train_all(seeds: int, bench: Any) -> None:
     for trial in all_trials(seeds):
         print(f"== {trial.name}", flush=True)
         with TrainingBars(trial.recipe.epochs) as bars:
-            run_trial(trial, bench, watcher=bars)
+            run_trial(trial, bench, callback=bars)
 
 
 def read_test_part(bench: Any, names: tuple[str, ...]) -> list[Any]:

@@ -6,14 +6,13 @@ FIGSHARE is the folder `tumorlens data fetch figshare` made. Keys and planes sta
 a person saw is not computed.
 """
 
-import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from tumorlens.files import replacing_table
+from tumorlens.files import write_table
 from tumorlens.images.raster import read_scan
 from tumorlens.inputs.prepare import prepare
 from tumorlens.records import Scan
@@ -48,11 +47,8 @@ def _scan(example: Example, folder: Path) -> Scan:
 
 def write_examples(examples: Sequence[Example], path: Path) -> None:
     """Write a table of examples."""
-    with replacing_table(path) as file:
-        writer = csv.writer(file)
-        writer.writerow(["key", "plane", *FEATURES])
-        for example in examples:
-            writer.writerow([example.key, example.plane, *(f"{x:.4f}" for x in example.features)])
+    rows = ([e.key, e.plane, *(f"{x:.4f}" for x in e.features)] for e in examples)
+    write_table(path, ["key", "plane", *FEATURES], rows)
 
 
 if __name__ == "__main__":

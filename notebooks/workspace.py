@@ -118,7 +118,7 @@ def train_once(place: Workplace, found: GroupedSet, recipe: Recipe) -> Bundle:
         recipe, found.split, place.out / "runs" / recipe.name, place.cache, recipe.name,
         weights=place.weights if recipe.head_epochs else "",
     )  # fmt: skip
-    return train(found.cases, job, watcher=Telling(), resume=True)
+    return train(found.cases, job, callback=Telling(), resume=True)
 
 
 def first_of(cases: Sequence[Case], *, modality: str, is_tumor: bool) -> Case:
@@ -155,10 +155,10 @@ def in_this_process(
 class Telling:
     """Watches a run and prints a line for each epoch."""
 
-    def batch(self, epoch: int, done: int, total: int, loss: float) -> None:
+    def on_batch_end(self, epoch: int, done: int, total: int, loss: float) -> None:
         """Say nothing."""
 
-    def epoch(self, row: Mapping[str, float], is_best: bool) -> None:
+    def on_epoch_end(self, row: Mapping[str, float], is_best: bool) -> None:
         """Print losses and validation figures."""
         best = "  best" if is_best else ""
         print(

@@ -1,14 +1,20 @@
-"""Files that are whole or not there at all."""
+"""Files that are whole or not there at all, and tables that no spreadsheet runs as formulas."""
 
-from collections.abc import Iterator
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+
+Row = Mapping[str, object] | Sequence[object]
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_NEUTRALIZED = re.compile(r"'+[=+\-@\t\r]")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a path to write to, which takes the place of `path` when the block ends well.
+    """Yield a path to write to, which takes the place of `path` when the block ends well.
 
     A process that is killed in between leaves the old file, or none, and never half of one.
     """
@@ -18,11 +24,60 @@ def replacing(path: Path) -> Iterator[Path]:
     partial.replace(path)
 
 
-@contextmanager
-def replacing_table(path: Path) -> Iterator[TextIO]:
-    """Give an open file for CSV in the same way; names that are not UTF-8 go in as they are."""
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    """Write a CSV file whole, or leave what stood there; `read_table` reads it again.
+
+    A row is a mapping, in which missing columns are empty, or a sequence in the order of
+    `columns`. A text that a spreadsheet would run as a formula gets an apostrophe in front
+    (OWASP, CSV injection); names that are not UTF-8 go in as they are.
+    """
     with (
         replacing(path) as partial,
         partial.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
-        yield file
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(_cells(columns, row) for row in rows)
+
+
+def table_text(columns: Sequence[str], rows: Iterable[Row], *, head: bool = True) -> str:
+    """Return the same table as text; without its `head`, what follows in a longer one."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    if head:
+        writer.writerow(columns)
+    writer.writerows(_cells(columns, row) for row in rows)
+    return text.getvalue()
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Read a table with a head, each cell as `write_table` was given it; cells that lack are "".
+
+    Raises OSError or csv.Error where there is no such table.
+    """
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        return [
+            {name: _given(cell or "") for name, cell in row.items() if name}
+            for row in csv.DictReader(file)
+        ]
+
+
+def _cells(columns: Sequence[str], row: Row) -> list[object]:
+    values = [row.get(name, "") for name in columns] if isinstance(row, Mapping) else row
+    return [_neutral(value) if isinstance(value, str) else value for value in values]
+
+
+def _neutral(text: str) -> str:
+    return f"'{text}" if _FORMULA.match(text) and not _is_number(text) else text
+
+
+def _given(cell: str) -> str:
+    return cell[1:] if _NEUTRALIZED.match(cell) else cell
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,27 +1,59 @@
-"""The nouns that stages hand on: frozen data, no behaviour beyond views of themselves."""
+"""The nouns that stages hand on: frozen data, no behavior beyond views of themselves."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+Modality = Literal["ct", "mri"]
+Plane = Literal["axial", "coronal", "sagittal", "oblique"]
+Decision = Literal["tumor", "no tumor", "uncertain", "out of scope"]
+TumorType = Literal["glioma", "meningioma", "pituitary"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval; None where the scans could not show it."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int  # scans it was counted on
+
+    def __str__(self) -> str:
+        """Return it as people should see it.
+
+        >>> str(Estimate(0.91, 0.86, 0.95, 143))
+        '0.910 (0.860-0.950, n=143)'
+        """
+        if self.value is None:
+            return f"not measurable (n={self.n})"
+        if self.low is None or self.high is None:
+            return f"{self.value:.3f} (n={self.n})"
+        return f"{self.value:.3f} ({self.low:.3f}-{self.high:.3f}, n={self.n})"
+
 
 @dataclass(frozen=True)
 class Scan:
-    """One grey slice as it was stored."""
+    """One gray slice as it was stored."""
 
     pixels: NDArray[np.float32]  # [h, w], finite, in the file's own intensity units
     source: str  # the path, or a name for bytes
-    modality: str | None = None  # "ct" | "mri" where the file says so
+    modality: Modality | None = None  # where the file says so
     notes: tuple[str, ...] = ()  # what was tolerated while reading
+    plane: Plane | None = None
+    spacing_mm: tuple[float, float] | None = None  # between rows, between columns
+    position: float | None = None  # mm along the normal of the series
+    frame: int | None = None  # of a file that holds several, from 0
+    series: str = ""  # which slices belong together
 
 
 @dataclass(frozen=True)
 class Case:
-    """One labelled scan of a data set."""
+    """One labeled scan of a data set."""
 
     path: Path  # openable from the working directory
     key: str  # "<dataset>/<path inside it>": stays the same wherever the set is mounted

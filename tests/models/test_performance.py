@@ -10,7 +10,7 @@ from support.made_answers import able_answers
 
 from tumorlens.errors import BundleError
 from tumorlens.models.bundle import load_bundle, write_bundle
-from tumorlens.models.performance import Rate
+from tumorlens.records import Estimate
 from tumorlens.study.training.packaging.bundle_performance import (
     measure_validation,
     reliability_bins,
@@ -82,6 +82,6 @@ def test_a_bundle_with_broken_figures_is_refused(copied, wrong):
 
 
 def test_a_rate_is_written_with_interval_and_n_or_says_that_there_is_none():
-    assert str(Rate(0.91, 0.86, 0.95, 143)) == "0.910 (0.860-0.950, n=143)"
-    assert str(Rate(0.5, None, None, 2)) == "0.500 (n=2)"
-    assert str(Rate(None, None, None, 0)) == "not measurable (n=0)"
+    assert str(Estimate(0.91, 0.86, 0.95, 143)) == "0.910 (0.860-0.950, n=143)"
+    assert str(Estimate(0.5, None, None, 2)) == "0.500 (n=2)"
+    assert str(Estimate(None, None, None, 0)) == "not measurable (n=0)"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tumorlens.predictions.table import COLUMNS, table_row, write_table
+from tumorlens.predictions.table import COLUMNS, table_row, write_predictions
 from tumorlens.records import Prediction
 
 MRI = Prediction(
@@ -36,7 +36,7 @@ def test_the_columns_are_the_contract():
 
 
 def test_the_header_of_the_file_is_the_contract(tmp_path):
-    write_table([], tmp_path / "predictions.csv")
+    write_predictions([], tmp_path / "predictions.csv")
     assert (tmp_path / "predictions.csv").read_text() == ",".join(COLUMNS) + "\n"
 
 
@@ -69,7 +69,7 @@ def test_a_probability_of_zero_is_not_empty():
 
 
 def test_rows_stand_in_the_order_of_the_predictions(tmp_path):
-    write_table([FAILED, MRI, FAILED], tmp_path / "new" / "predictions.csv")
+    write_predictions([FAILED, MRI, FAILED], tmp_path / "new" / "predictions.csv")
     assert [r["path"] for r in read(tmp_path / "new" / "predictions.csv")] == [
         "b.png", "a.png", "b.png"]  # fmt: skip
 
@@ -81,14 +81,14 @@ def test_rows_stand_in_the_order_of_the_predictions(tmp_path):
 )  # fmt: skip
 def test_every_path_comes_back_from_the_file(tmp_path, path):
     out = tmp_path / "predictions.csv"
-    write_table([Prediction(path, error="two\nlines, too"), MRI], out)
+    write_predictions([Prediction(path, error="two\nlines, too"), MRI], out)
     assert [row["path"] for row in read(out)] == [path, "a.png"]
     assert read(out)[0]["error"] == "two\nlines, too"
 
 
 def test_a_table_that_fails_half_way_leaves_what_stood_there(tmp_path):
     out = tmp_path / "predictions.csv"
-    write_table([MRI], out)
+    write_predictions([MRI], out)
     before = out.read_bytes()
 
     def failing():
@@ -96,5 +96,5 @@ def test_a_table_that_fails_half_way_leaves_what_stood_there(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_table(failing(), out)
+        write_predictions(failing(), out)
     assert out.read_bytes() == before

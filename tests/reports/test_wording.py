@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tumorlens.models.bundle import Abstention
-from tumorlens.models.performance import Measured, Rate, ReliabilityBin
-from tumorlens.records import Prediction
+from tumorlens.models.performance import Measured, ReliabilityBin
+from tumorlens.records import Estimate, Prediction
 from tumorlens.reports.scan.wording import NOT_RECORDED, describe
 
 BINS = (
@@ -14,8 +14,9 @@ BINS = (
     ReliabilityBin(n=40, tumors=39, predicted=0.9, least=0.6, most=0.99, low=0.87, high=0.996),
 )
 MEASURED = Measured(
-    n=80, n_tumor=41, n_groups=60, auc=Rate(0.97, 0.9, 0.99, 80),
-    sensitivity=Rate(0.951, 0.86, 1.0, 41), specificity=Rate(0.974, 0.9, 1.0, 39), bins=BINS,
+    n=80, n_tumor=41, n_groups=60, auc=Estimate(0.97, 0.9, 0.99, 80),
+    sensitivity=Estimate(0.951, 0.86, 1.0, 41), specificity=Estimate(0.974, 0.9, 1.0, 39),
+    bins=BINS,
 )  # fmt: skip
 FOUND = Prediction(
     "slice.png", modality="mri", modality_probability=0.99, tumor_probability=0.7,

@@ -20,10 +20,10 @@ pytestmark = pytest.mark.skipif(
 class Silent:
     """Watches nothing."""
 
-    def batch(self, epoch, done, total, loss):
+    def on_batch_end(self, epoch, done, total, loss):
         """Hear a batch."""
 
-    def epoch(self, row, is_best):
+    def on_epoch_end(self, row, is_best):
         """Hear an epoch."""
 
 
@@ -38,7 +38,7 @@ def demo(tmp_path_factory) -> tuple[Path, list[str]]:
     (out / MARK).touch()
     said: list[str] = []
     page = demonstrate(
-        None, out=out, cache=out.parent / "cache", per_class=20, epochs=1, watcher=Silent(),
+        None, out=out, cache=out.parent / "cache", per_class=20, epochs=1, callback=Silent(),
         progress=lambda done, total: None, say=said.append,
     )  # fmt: skip
     return page, said
@@ -99,6 +99,6 @@ def test_a_folder_with_files_of_another_is_refused_and_left_as_it_is(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("mine")
     with pytest.raises(TumorlensError, match="holds files that no demo made"):
-        demonstrate(None, out=tmp_path, cache=tmp_path, per_class=20, epochs=1, watcher=Silent(),
+        demonstrate(None, out=tmp_path, cache=tmp_path, per_class=20, epochs=1, callback=Silent(),
                     progress=lambda done, total: None, say=lambda text: None)  # fmt: skip
     assert (tmp_path / "run" / "thesis.txt").read_text() == "mine"

@@ -1,6 +1,5 @@
 """One network trained and asked, and its answers as a table."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,15 @@ from numpy.typing import NDArray
 from studies.baselines.bench import Bench
 
 from tumorlens import labels
-from tumorlens.files import replacing_table
+from tumorlens.files import write_table
 from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.predictor import Predictor
+from tumorlens.progress import TrainingCallback
 from tumorlens.records import Case, Prediction
 from tumorlens.settings import load_settings
 from tumorlens.study.data import splits
 from tumorlens.study.data.splits import Groups, Split
 from tumorlens.study.recipes import IMAGENET, Recipe
-from tumorlens.study.training.loop import Watcher
 from tumorlens.study.training.run import Job, train
 
 ANSWER = ("repeat", "fold", "case", "label", "group", "tumor_probability", "threshold")
@@ -33,7 +32,7 @@ def train_into(
     out: Path,
     bench: Bench,
     *,
-    watcher: Watcher,
+    callback: TrainingCallback,
     start: Path | None = None,
     steps: int = 0,
 ) -> None:
@@ -44,7 +43,7 @@ def train_into(
         start=start, steps=steps,
     )  # fmt: skip
     parted = splits.apply_split(cases, split, allow_leaks=True)  # faults are left in on purpose
-    train(parted, job, watcher=watcher, resume=True)
+    train(parted, job, callback=callback, resume=True)
 
 
 def ask(
@@ -67,10 +66,7 @@ def backbone(recipe: Recipe, bench: Bench) -> str:
 
 def write_answers(rows: Sequence[dict[str, Any]], out: Path) -> None:
     """Write rows as the table that `read_answers` reads."""
-    with replacing_table(out) as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", restval="")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(out, COLUMNS, rows)
 
 
 def _row(case: Case, prediction: Prediction, *, group: str) -> dict[str, Any]:

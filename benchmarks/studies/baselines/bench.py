@@ -1,11 +1,11 @@
 """Where the scans of a reproduction are, and where its runs go."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from tumorlens.files import read_table
 from tumorlens.records import Case
 from tumorlens.study.data import splits
 from tumorlens.study.data.index import read_cases
@@ -47,5 +47,4 @@ def read_sets(bench: Bench, names: Sequence[str]) -> list[Case]:
 
 def read_answers(run: Path) -> list[dict[str, str]]:
     """Read what an arm answered, a row per case and repeat."""
-    with (run / ANSWERS_FILE).open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return read_table(run / ANSWERS_FILE)

@@ -21,17 +21,17 @@ from studies.baselines.protocols import divide, held_out_sets, rows_asked
 
 from tumorlens.errors import TrainingError
 from tumorlens.models.bundle import load_bundle
+from tumorlens.progress import TrainingCallback
 from tumorlens.records import Case
 from tumorlens.study.audit.tables import read_groups
 from tumorlens.study.data.splits import Groups
 from tumorlens.study.experiments.folds import CrossJob, cross_validate
 from tumorlens.study.recipes import REPRODUCTIONS
 from tumorlens.study.training.history import HISTORY_FILE, Row, read_history
-from tumorlens.study.training.loop import Watcher
 from tumorlens.study.training.transfer.warm_start import check_start
 
 
-def run_source(source: Source, bench: Bench, *, watcher: Watcher) -> Path:
+def run_source(source: Source, bench: Bench, *, callback: TrainingCallback) -> Path:
     """Train the network that others start from, unless it is there; give its folder."""
     out = bench.runs / source.name
     if len(read_history(out / HISTORY_FILE)) < source.epochs_run:
@@ -41,8 +41,8 @@ def run_source(source: Source, bench: Bench, *, watcher: Watcher) -> Path:
         parts = held_out_sets(cases, groups, held=source.held)
         split = split_of(out, cases, parts, groups)
         with contextlib.suppress(StopIteration):
-            until = _Until(watcher, source.epochs_run)
-            train_into(learned, split, source.made, out, bench, watcher=until)
+            until = _Until(callback, source.epochs_run)
+            train_into(learned, split, source.made, out, bench, callback=until)
     return out
 
 
@@ -50,58 +50,58 @@ def run_source(source: Source, bench: Bench, *, watcher: Watcher) -> Path:
 class _Until:
     """Hears a run for another, and ends it after some epochs."""
 
-    watcher: Watcher
+    callback: TrainingCallback
     epochs: int
 
-    def batch(self, epoch: int, done: int, total: int, loss: float) -> None:
+    def on_batch_end(self, epoch: int, done: int, total: int, loss: float) -> None:
         """Hand on."""
-        self.watcher.batch(epoch, done, total, loss)
+        self.callback.on_batch_end(epoch, done, total, loss)
 
-    def epoch(self, row: Row, is_best: bool) -> None:
+    def on_epoch_end(self, row: Row, is_best: bool) -> None:
         """Hand on, and end it where that was the last."""
-        self.watcher.epoch(row, is_best)
+        self.callback.on_epoch_end(row, is_best)
         if row["epoch"] >= self.epochs:
             raise StopIteration  # the state of the epoch is written
 
 
-def run_arm(arm: Arm, bench: Bench, *, watcher: Watcher) -> list[dict[str, str]]:
+def run_arm(arm: Arm, bench: Bench, *, callback: TrainingCallback) -> list[dict[str, str]]:
     """Train an arm unless its answers are there, and give them, a row per case and repeat."""
     out = bench.runs / arm.name
     if not (out / ANSWERS_FILE).exists():
         cases = read_sets(bench, (REPRODUCTIONS[arm.system].data_set,))
         groups = read_groups(bench.audit, cases)
         run = {FOLDS: _run_folds, SHIPPED: _ask_shipped}.get(arm.protocol, _run_once)
-        write_answers(run(arm, cases, groups, bench, watcher=watcher), out / ANSWERS_FILE)
+        write_answers(run(arm, cases, groups, bench, callback=callback), out / ANSWERS_FILE)
     return read_answers(out)
 
 
 def _run_folds(
-    arm: Arm, cases: list[Case], groups: Groups, bench: Bench, *, watcher: Watcher
+    arm: Arm, cases: list[Case], groups: Groups, bench: Bench, *, callback: TrainingCallback
 ) -> list[dict[str, Any]]:
     job = CrossJob(
         recipe=arm.made, folds=5, repeats=arm.repeats, out=bench.runs / arm.name,
         cache=bench.cache, weights=backbone(arm.made, bench),
         start=_start(arm, cases, bench),
     )  # fmt: skip
-    cross_validate(cases, groups, job, watcher=watcher, resume=True)
+    cross_validate(cases, groups, job, callback=callback, resume=True)
     with (job.out / "predictions.csv").open(newline="", encoding="utf-8") as file:
         return [row for row in csv.DictReader(file) if not row["error"]]
 
 
 def _run_once(
-    arm: Arm, cases: list[Case], groups: Groups, bench: Bench, *, watcher: Watcher
+    arm: Arm, cases: list[Case], groups: Groups, bench: Bench, *, callback: TrainingCallback
 ) -> list[dict[str, Any]]:
     out = bench.runs / arm.name
     parts, known = divide(cases, groups, protocol=arm.protocol, joint=bench.joint)
     split = split_of(out, cases, parts, known)
     start = _start(arm, cases, bench)
-    train_into(cases, split, arm.made, out, bench, watcher=watcher, start=start)
+    train_into(cases, split, arm.made, out, bench, callback=callback, start=start)
     tested = rows_asked(cases, [split.parts[case.key] for case in cases], protocol=arm.protocol)
     return ask(load_bundle(out / "bundle"), cases, groups, tested)
 
 
 def _ask_shipped(
-    arm: Arm, cases: list[Case], groups: Groups, bench: Bench, *, watcher: Watcher
+    arm: Arm, cases: list[Case], groups: Groups, bench: Bench, *, callback: TrainingCallback
 ) -> list[dict[str, Any]]:
     """Ask our bundle for the test part of the split it was trained on; nothing is trained."""
     joint = bench.joint

@@ -14,23 +14,23 @@ from studies.baselines.starts import (
     STARTS,
 )
 
+from tumorlens.progress import TrainingCallback
 from tumorlens.study.audit.tables import read_groups
 from tumorlens.study.data import splits
 from tumorlens.study.experiments.learning_curve import SizeJob, measure_sizes
 from tumorlens.study.recipes import IMAGENET, find_pretraining
-from tumorlens.study.training.loop import Watcher
 from tumorlens.study.training.transfer.pretraining import PretrainJob, pretrain
 from tumorlens.study.training.transfer.warm_start import check_start
 
 
-def run_pretraining(bench: Bench, *, watcher: Watcher) -> Path:
+def run_pretraining(bench: Bench, *, callback: TrainingCallback) -> Path:
     """Pretrain on the train groups of several sets together, unless that is done."""
     out = bench.runs / PRETRAINED
     cases = read_sets(bench, LEARNED_SETS)
     groups = read_groups(bench.audit, cases)
     split = split_of(out, cases, splits.split_cases(cases, groups), groups)
     job = PretrainJob(find_pretraining("vicreg"), split, out, bench.cache)
-    return pretrain(splits.apply_split(cases, split), job, watcher=watcher, resume=True)
+    return pretrain(splits.apply_split(cases, split), job, callback=callback, resume=True)
 
 
 def run_start(name: str, bench: Bench) -> Mapping[str, Any]:

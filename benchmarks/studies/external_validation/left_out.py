@@ -20,11 +20,11 @@ from studies.baselines.protocols import held_out_sets
 
 from tumorlens import labels
 from tumorlens.models.bundle import load_bundle
+from tumorlens.progress import TrainingCallback
 from tumorlens.study.audit.tables import read_groups
 from tumorlens.study.evaluation.detection import areas
 from tumorlens.study.recipes import Recipe, find_recipe
 from tumorlens.study.stats.intervals import bootstrap
-from tumorlens.study.training.loop import Watcher
 
 SETS = ("multimodal", "br35h", "navoneel", "bohaju", "figshare")
 # Nearly all of navoneel is also in br35h, so the two are one source.
@@ -76,7 +76,7 @@ def all_trials(seeds: int) -> list[Trial]:
     ]  # fmt: skip
 
 
-def run_trial(trial: Trial, bench: Bench, *, watcher: Watcher) -> Path:
+def run_trial(trial: Trial, bench: Bench, *, callback: TrainingCallback) -> Path:
     """Train without the source, and all that shares a group with it, then ask it; once.
 
     One file of each of its pictures is asked.
@@ -88,7 +88,7 @@ def run_trial(trial: Trial, bench: Bench, *, watcher: Watcher) -> Path:
         held = SOURCES[trial.source]
         split = split_of(out, cases, held_out_sets(cases, groups, held=held), groups)
         learned = [case for case in cases if case.dataset not in held]
-        train_into(learned, split, trial.recipe, out, bench, watcher=watcher, steps=STEPS)
+        train_into(learned, split, trial.recipe, out, bench, callback=callback, steps=STEPS)
         inside = np.flatnonzero([case.dataset in held for case in cases])
         asked = inside[np.unique(groups.pictures[inside], return_index=True)[1]]
         write_answers(ask(load_bundle(out / "bundle"), cases, groups, asked), out / ANSWERS_FILE)

@@ -165,7 +165,7 @@ def train(
     seen = counting("features of the frozen network") if chosen.head_epochs else nullcontext()
     with counting("preparing scans") as report, seen as looked, TrainingBars(chosen.epochs) as bars:
         bundle = run_training(
-            parted, job, watcher=bars, progress=report, extracting=looked, resume=resume
+            parted, job, callback=bars, progress=report, extracting=looked, resume=resume
         )
     choice = bundle.threshold_choice
     console.print(
@@ -207,7 +207,7 @@ def _cross_validate(
     )  # fmt: skip
     with counting("preparing scans") as report, TrainingBars(recipe.epochs) as bars:
         figures = cross_validate(
-            cases, groups, job, watcher=bars, resume=resume, progress=report,
+            cases, groups, job, callback=bars, resume=resume, progress=report,
             begun=lambda number, total: console.print(f"fold {number} of {total}"),
         )  # fmt: skip
     print_cross(figures)

@@ -35,7 +35,7 @@ def demo(
     with TrainingBars(1) as bars, counting("working") as report:
         page = demonstrate(
             data, out=out, cache=cache, per_class=per_class, epochs=epochs,
-            watcher=bars, progress=report, say=lambda text: console.print(f"[bold]{text}[/bold]"),
+            callback=bars, progress=report, say=lambda text: console.print(f"[bold]{text}[/bold]"),
         )  # fmt: skip
     console.print(f"More to click on: tumorlens dashboard --study {out}")
     console.print("Open this page in a browser:")

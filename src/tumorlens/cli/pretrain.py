@@ -55,7 +55,7 @@ def pretrain(
 
     job = PretrainJob(chosen, made, out, load_settings(cache=cache).cache_folder)
     with counting("preparing scans") as report, TrainingBars(chosen.recipe.epochs) as bars:
-        run_pretraining(parted, job, watcher=bars, progress=report, resume=resume)
+        run_pretraining(parted, job, callback=bars, progress=report, resume=resume)
     typer.echo(out)
 
 

@@ -69,12 +69,12 @@ class TrainingBars:
     def __exit__(self, *failure: object) -> None:
         self._bars.stop()
 
-    def batch(self, epoch: int, done: int, total: int, loss: float) -> None:
+    def on_batch_end(self, epoch: int, done: int, total: int, loss: float) -> None:
         """Move the bars by one batch."""
         self._bars.update(self._epochs, completed=epoch - 1 + done / total)
         self._bars.update(self._batches, completed=done, total=total, note=f"loss {loss:.3f}")
 
-    def epoch(self, row: Mapping[str, float], is_best: bool) -> None:
+    def on_epoch_end(self, row: Mapping[str, float], is_best: bool) -> None:
         """Print the line of one epoch."""
         self._bars.update(self._epochs, completed=row["epoch"])
         told = _validated(row) if "val_loss" in row else f"spread {row['spread']:.3f}"

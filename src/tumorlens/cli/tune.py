@@ -75,7 +75,7 @@ def tune(
     )  # fmt: skip
     with counting("preparing scans") as report, TrainingBars(chosen.epochs) as bars:
         tuned = search(
-            parted, job, searched, trials=trials, watcher=bars, progress=report, begun=_tell_trial
+            parted, job, searched, trials=trials, callback=bars, progress=report, begun=_tell_trial
         )
     best = tuned.best
     console.print(f"best: trial {best.number} of {len(tuned.trials)}, validation loss "

@@ -54,7 +54,7 @@ def predict(
     from tumorlens.errors import CasesError
     from tumorlens.images.files import find_scans
     from tumorlens.predictions.predictor import load_predictor
-    from tumorlens.predictions.table import write_table
+    from tumorlens.predictions.table import write_predictions
     from tumorlens.reports.scan.report import check_report
 
     files = find_scans(paths)
@@ -71,7 +71,7 @@ def predict(
     with counting("predicting") as progress:
         found = predictor.iter_predict(files, heatmaps=bool(heatmaps or report))
         found = _counted(found, len(files), tally, progress, heatmaps)
-        write_table(_keeping(found, kept) if report else found, out)
+        write_predictions(_keeping(found, kept) if report else found, out)
     seconds = time.perf_counter() - started
     listed = ", ".join(f"{count} {name}" for name, count in sorted(tally.items()))
     console.print(f"{len(files)} scans in {seconds:.1f} s ({len(files) / seconds:.0f}/s): {listed}")

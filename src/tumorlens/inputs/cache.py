@@ -6,7 +6,7 @@ One folder per input spec, with chunks of uint8 squares in it.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,7 @@ from tumorlens.errors import ImageError, UnreadableImageError
 from tumorlens.images.raster import read_scan
 from tumorlens.inputs.prepare import InputSpec, prepare
 from tumorlens.inputs.row_store import Rows, hash_files, in_chunks, load_index, write_chunk
-
-Progress = Callable[[int, int], None]
+from tumorlens.progress import Progress
 
 
 @dataclass(frozen=True)

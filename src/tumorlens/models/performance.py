@@ -4,27 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Rate:
-    """A figure with its 95 % interval; None where the scans could not show it."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int  # scans it was counted on
-
-    def __str__(self) -> str:
-        """Write it as people should see it.
-
-        >>> str(Rate(0.91, 0.86, 0.95, 143))
-        '0.910 (0.860-0.950, n=143)'
-        """
-        if self.value is None:
-            return f"not measurable (n={self.n})"
-        if self.low is None or self.high is None:
-            return f"{self.value:.3f} (n={self.n})"
-        return f"{self.value:.3f} ({self.low:.3f}-{self.high:.3f}, n={self.n})"
+from tumorlens.records import Estimate
 
 
 @dataclass(frozen=True)
@@ -51,9 +31,9 @@ class Measured:
     n: int
     n_tumor: int
     n_groups: int
-    auc: Rate
-    sensitivity: Rate  # at the bundle's threshold, as are the next
-    specificity: Rate
+    auc: Estimate
+    sensitivity: Estimate  # at the bundle's threshold, as are the next
+    specificity: Estimate
     bins: tuple[ReliabilityBin, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -63,6 +43,6 @@ class Measured:
 
 def load_measured(stored: Mapping[str, Any]) -> Measured:
     """Read what `to_json` gave; raises KeyError or TypeError for missing or unknown fields."""
-    rates = {name: Rate(**stored[name]) for name in ("auc", "sensitivity", "specificity")}
+    rates = {name: Estimate(**stored[name]) for name in ("auc", "sensitivity", "specificity")}
     bins = tuple(ReliabilityBin(**row) for row in stored["bins"])
     return Measured(**{**stored, **rates, "bins": bins})

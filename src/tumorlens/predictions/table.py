@@ -1,10 +1,9 @@
 """predictions.csv: one row per scan, also for one that could not be read."""
 
-import csv
 from collections.abc import Iterable
 from pathlib import Path
 
-from tumorlens.files import replacing_table
+from tumorlens import files
 from tumorlens.labels import TYPES
 from tumorlens.records import Prediction
 
@@ -32,9 +31,6 @@ def table_row(prediction: Prediction) -> dict[str, str]:
     }
 
 
-def write_table(predictions: Iterable[Prediction], out: Path) -> None:
+def write_predictions(predictions: Iterable[Prediction], out: Path) -> None:
     """Write predictions.csv whole, or leave what stood there."""
-    with replacing_table(out) as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(map(table_row, predictions))
+    files.write_table(out, COLUMNS, map(table_row, predictions))

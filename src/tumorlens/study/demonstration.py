@@ -13,6 +13,7 @@ from tumorlens.errors import TumorlensError
 from tumorlens.models.bundle import load_bundle
 from tumorlens.predictions.heatmaps import overlay
 from tumorlens.predictions.predictor import Predictor
+from tumorlens.progress import Progress, TrainingCallback
 from tumorlens.records import Case, Evaluation
 from tumorlens.reports.page import render_page
 from tumorlens.study.audit.page import write_audit
@@ -25,7 +26,6 @@ from tumorlens.study.explore.held_out_performance import measure_unseen
 from tumorlens.study.explore.study import study_set
 from tumorlens.study.phantom import write_phantoms
 from tumorlens.study.recipes import find_recipe
-from tumorlens.study.training.loop import Watcher
 from tumorlens.study.training.run import Job, train
 
 PHANTOM_SEED = 20_260  # the shipped bundle was trained on phantoms of another seed
@@ -33,7 +33,6 @@ PLOTS = ("roc", "calibration", "classes", "type")  # the others stand in the eva
 SPLIT = "split.csv"
 EXPLORED = 30  # scans of each label; features and their models take long on more
 SHOWN = 3  # scans of each label in the gallery
-Progress = Callable[[int, int], None]
 
 
 def demonstrate(
@@ -43,7 +42,7 @@ def demonstrate(
     cache: Path,
     per_class: int,
     epochs: int | None,
-    watcher: Watcher,
+    callback: TrainingCallback,
     progress: Progress,
     say: Callable[[str], None],
 ) -> Path:
@@ -71,7 +70,7 @@ def demonstrate(
     recipe = find_recipe("quick")
     recipe = replace(recipe, epochs=epochs or recipe.epochs)
     job = Job(recipe=recipe, split=split, out=out / "run", cache=cache, name="demo")
-    own = Predictor(train(cases, job, watcher=watcher, progress=progress))
+    own = Predictor(train(cases, job, callback=callback, progress=progress))
     test = [case for case in cases if case.split == "test"]
     say(f"5/7 evaluating it on {len(test)} scans it has not seen")
     about = {"fingerprint": split.fingerprint, "n": len(test), "share": 0.0}

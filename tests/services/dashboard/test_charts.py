@@ -11,9 +11,9 @@ from support.stored_study import stored
 
 from tumorlens.labels import ATOMS
 from tumorlens.models.bundle import Abstention
-from tumorlens.models.performance import Measured, Rate, ReliabilityBin
+from tumorlens.models.performance import Measured, ReliabilityBin
 from tumorlens.predictions.predictor import summarize
-from tumorlens.records import Heatmap, Prediction
+from tumorlens.records import Estimate, Heatmap, Prediction
 from tumorlens.services.dashboard import charts as views
 from tumorlens.services.dashboard.charts.answers import in_words, similar_scans
 from tumorlens.services.dashboard.charts.colors import DECISIONS, LABELS
@@ -99,7 +99,7 @@ def test_an_answer_out_of_scope_says_that_its_probability_means_nothing(tiny_bun
 
 
 def measured(*edges: tuple[float, float]) -> Measured:
-    rate = Rate(0.9, 0.8, 0.95, 10)
+    rate = Estimate(0.9, 0.8, 0.95, 10)
     bins = tuple(ReliabilityBin(143, 31, (a + b) / 2, a, b, 0.16, 0.29) for a, b in edges)
     return Measured(300, 150, 250, rate, rate, rate, bins)
 

@@ -179,10 +179,10 @@ class Ear:
 
     epochs: list[float] = field(default_factory=list)
 
-    def batch(self, epoch: int, done: int, total: int, loss: float) -> None:
+    def on_batch_end(self, epoch: int, done: int, total: int, loss: float) -> None:
         """Hear nothing of batches."""
 
-    def epoch(self, row: Any, is_best: bool) -> None:
+    def on_epoch_end(self, row: Any, is_best: bool) -> None:
         self.epochs.append(row["epoch"])
 
 
@@ -205,20 +205,20 @@ def crossed(tmp_path_factory) -> Crossed:
     groups = splits.Groups(numbers, np.arange(len(cases)), "f00d")
     job = CrossJob(RECIPE, folds=2, repeats=1, out=root / "run", cache=root / "cache")
     ears = [Ear(), Ear(), Ear()]
-    cross_validate(cases, groups, job, watcher=ears[0])
+    cross_validate(cases, groups, job, callback=ears[0])
     (job.folder(1, 2) / "predictions.csv").unlink()
-    cross_validate(cases, groups, job, watcher=ears[1], resume=True)
+    cross_validate(cases, groups, job, callback=ears[1], resume=True)
     twice = replace(job, repeats=2)
 
-    def copied(cases: Sequence[Case], one: Job, *, watcher: Ear, **ignored: Any) -> None:
+    def copied(cases: Sequence[Case], one: Job, *, callback: Ear, **ignored: Any) -> None:
         # Two networks are enough to be trained for a test.
         shutil.copytree(job.folder(1, 1), one.out, dirs_exist_ok=True,
                         ignore=shutil.ignore_patterns("split.csv", "predictions.csv"))  # fmt: skip
-        watcher.epoch({"epoch": 1}, True)
+        callback.on_epoch_end({"epoch": 1}, True)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(folds, "train", copied)
-        figures = cross_validate(cases, groups, twice, watcher=ears[2], resume=True)
+        figures = cross_validate(cases, groups, twice, callback=ears[2], resume=True)
     return Crossed(cases, groups, twice, figures, [len(ear.epochs) for ear in ears])
 
 
@@ -267,13 +267,13 @@ def test_the_figures_are_those_of_the_table(crossed):
 
 def test_a_folder_that_holds_folds_is_not_taken_without_resume(crossed):
     with pytest.raises(TrainingError, match="holds runs already"):
-        cross_validate(crossed.cases, crossed.groups, crossed.job, watcher=Ear())
+        cross_validate(crossed.cases, crossed.groups, crossed.job, callback=Ear())
 
 
 def test_folds_that_cannot_be_drawn_leave_the_folder_as_it_was(crossed, tmp_path):
     job = replace(crossed.job, folds=9, out=tmp_path / "run")
     with pytest.raises(SplitError, match="too few for 9 folds"):
-        cross_validate(crossed.cases, crossed.groups, job, watcher=Ear())
+        cross_validate(crossed.cases, crossed.groups, job, callback=Ear())
     assert not job.out.exists()
 
 
@@ -281,7 +281,7 @@ def test_folds_that_cannot_be_drawn_leave_the_folder_as_it_was(crossed, tmp_path
 def test_going_on_with_another_plan_is_refused(crossed, change):
     job = replace(crossed.job, **change)
     with pytest.raises(TrainingError, match="another recipe"):
-        cross_validate(crossed.cases, crossed.groups, job, watcher=Ear(), resume=True)
+        cross_validate(crossed.cases, crossed.groups, job, callback=Ear(), resume=True)
 
 
 def test_the_groups_of_a_split_file_are_found_again(crossed):

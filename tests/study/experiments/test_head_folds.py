@@ -23,10 +23,10 @@ RECIPE = replace(
 
 
 class Nobody:
-    def batch(self, *told: object) -> None:
+    def on_batch_end(self, *told: object) -> None:
         raise AssertionError("no network is trained")
 
-    def epoch(self, *told: object) -> None:
+    def on_epoch_end(self, *told: object) -> None:
         raise AssertionError("no network is trained")
 
 
@@ -43,7 +43,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory):
 def done(ground):
     cases, groups, folder = ground
     job = CrossJob(RECIPE, folds=2, repeats=2, out=folder / "run", cache=folder / "cache")
-    figures = cross_validate(cases, groups, job, watcher=Nobody())
+    figures = cross_validate(cases, groups, job, callback=Nobody())
     with (job.out / "predictions.csv").open(newline="") as file:
         return figures, list(csv.DictReader(file)), job
 
@@ -73,7 +73,7 @@ def test_a_fold_leaves_no_bundle(done):
 def test_what_is_done_is_not_done_again(ground, done, monkeypatch: pytest.MonkeyPatch):
     cases, groups, _ = ground
     monkeypatch.setattr(head_folds, "train_head", None)
-    again = cross_validate(cases, groups, done[2], watcher=Nobody(), resume=True)
+    again = cross_validate(cases, groups, done[2], callback=Nobody(), resume=True)
     assert again["detection"] == done[0]["detection"]
 
 
@@ -99,4 +99,4 @@ def test_a_network_that_flattens_has_no_features(ground, tmp_path: Path):
     recipe = replace(RECIPE, network="seed-cnn-small", options={})
     job = CrossJob(recipe, folds=2, repeats=1, out=tmp_path / "run", cache=tmp_path / "cache")
     with pytest.raises(TrainingError, match="flattens"):
-        cross_validate(cases, groups, job, watcher=Nobody())
+        cross_validate(cases, groups, job, callback=Nobody())

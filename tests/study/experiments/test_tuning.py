@@ -54,11 +54,11 @@ class Ear:
     epochs: list[float] = field(default_factory=list)
     begun: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
 
-    def batch(self, epoch: int, done: int, total: int, loss: float) -> None:
+    def on_batch_end(self, epoch: int, done: int, total: int, loss: float) -> None:
         if len(self.epochs) == self.stop_after:
             raise KeyboardInterrupt
 
-    def epoch(self, row: Any, is_best: bool) -> None:
+    def on_epoch_end(self, row: Any, is_best: bool) -> None:
         self.epochs.append(row["epoch"])
 
     def begin(self, number: int, values: Mapping[str, Any]) -> None:
@@ -88,8 +88,8 @@ def searched(tmp_path_factory) -> Searched:
     job = Job(RECIPE, split, root / "run", root / "cache", "tune")
     ears = [Ear(stop_after=4), Ear()]
     with pytest.raises(KeyboardInterrupt):
-        tune(cases, job, SPACE, trials=TRIALS, watcher=ears[0], begun=ears[0].begin)
-    tuned = tune(cases, job, SPACE, trials=TRIALS, watcher=ears[1], begun=ears[1].begin)
+        tune(cases, job, SPACE, trials=TRIALS, callback=ears[0], begun=ears[0].begin)
+    tuned = tune(cases, job, SPACE, trials=TRIALS, callback=ears[1], begun=ears[1].begin)
     return Searched(cases, job, tuned, ears)
 
 
@@ -152,7 +152,7 @@ def test_only_the_history_of_a_trial_that_ended_is_kept(searched):
 
 def test_a_search_that_is_finished_trains_nothing_more(searched):
     ear = Ear()
-    again = tune(searched.cases, searched.job, SPACE, trials=TRIALS, watcher=ear)
+    again = tune(searched.cases, searched.job, SPACE, trials=TRIALS, callback=ear)
     assert ear.epochs == []
     assert again.recipe == searched.tuned.recipe
 
@@ -167,7 +167,7 @@ def test_a_line_of_the_journal_that_a_kill_cut_short_is_dropped(searched, tmp_pa
     with (job.out / "trials.journal").open("ab") as file:
         file.write(b'{"op_code":4,"worker_')
     for _ in range(2):
-        found = tune(searched.cases, job, SPACE, trials=TRIALS, watcher=Ear())
+        found = tune(searched.cases, job, SPACE, trials=TRIALS, callback=Ear())
         assert found.recipe == searched.tuned.recipe
 
 
@@ -176,13 +176,13 @@ def test_a_damaged_journal_is_an_error_a_user_can_read(searched, tmp_path):
     lines = (job.out / "trials.journal").read_bytes().splitlines(keepends=True)
     (job.out / "trials.journal").write_bytes(b"".join([*lines[:3], b"zebra\n", *lines[3:]]))
     with pytest.raises(TrainingError, match="is damaged"):
-        tune(searched.cases, job, SPACE, trials=TRIALS, watcher=Ear())
+        tune(searched.cases, job, SPACE, trials=TRIALS, callback=Ear())
 
 
 def test_another_space_in_the_same_folder_is_refused(searched):
     other = {"learning_rate": Range(1e-4, 1e-2)}
     with pytest.raises(TrainingError, match="another recipe"):
-        tune(searched.cases, searched.job, other, trials=1, watcher=Ear())
+        tune(searched.cases, searched.job, other, trials=1, callback=Ear())
 
 
 def test_a_search_in_which_nothing_can_be_trained_ends_with_the_reason(searched, tmp_path):
@@ -190,14 +190,14 @@ def test_a_search_in_which_nothing_can_be_trained_ends_with_the_reason(searched,
     job = replace(searched.job, recipe=recipe, out=tmp_path / "run")
     space = {"learning_rate": Range(1e-4, 1e-2, log=True)}
     with pytest.raises(TrainingError, match=r"none of 3 trials.*cannot be trained at 32 px"):
-        tune(searched.cases, job, space, trials=20, watcher=Ear())
+        tune(searched.cases, job, space, trials=20, callback=Ear())
     assert [row["state"] for row in rows_of(job.out / "trials.csv")] == ["failed"] * 3
 
 
 def test_an_option_that_the_network_has_not_is_refused_at_once(searched, tmp_path):
     job = replace(searched.job, out=tmp_path / "run")
     with pytest.raises(TrainingError, match="has no option depth"):
-        tune(searched.cases, job, {"options.depth": Choices((1, 2))}, trials=1, watcher=Ear())
+        tune(searched.cases, job, {"options.depth": Choices((1, 2))}, trials=1, callback=Ear())
     assert not job.out.exists()
 
 

@@ -53,12 +53,12 @@ class Ear:
     batches: list[tuple[int, int, int]] = field(default_factory=list)
     epochs: list[tuple[Row, bool]] = field(default_factory=list)
 
-    def batch(self, epoch: int, done: int, total: int, loss: float) -> None:
+    def on_batch_end(self, epoch: int, done: int, total: int, loss: float) -> None:
         self.batches.append((epoch, done, total))
         if (epoch, done) == self.stop_at:
             raise KeyboardInterrupt
 
-    def epoch(self, row: Row, is_best: bool) -> None:
+    def on_epoch_end(self, row: Row, is_best: bool) -> None:
         self.epochs.append((dict(row), is_best))
 
 
@@ -89,7 +89,7 @@ def trial(tmp_path_factory) -> Trial:
     next(case for case in cases if case.split == "train").path.write_bytes(b"broken")
     job = Job(RECIPE, split, root / "run", root / "cache", "trial")
     ear = Ear()
-    return Trial(cases, job, train(cases, job, watcher=ear), ear)
+    return Trial(cases, job, train(cases, job, callback=ear), ear)
 
 
 def test_a_run_folder_holds_everything_about_the_run(trial):
@@ -188,31 +188,31 @@ def test_the_card_names_bundle_recipe_and_counts(trial):
 
 def test_a_second_run_into_the_same_folder_is_refused(trial):
     with pytest.raises(TrainingError, match="holds a run already"):
-        train(trial.cases, trial.job, watcher=Ear())
+        train(trial.cases, trial.job, callback=Ear())
 
 
 @pytest.mark.parametrize("change", [{"epochs": 4}, {"seed": 6}, {"learning_rate": 1e-3}])
 def test_resuming_with_another_recipe_is_refused(trial, change):
     job = replace(trial.job, recipe=replace(RECIPE, **change))
     with pytest.raises(TrainingError, match="another recipe, data set or split"):
-        train(trial.cases, job, watcher=Ear(), resume=True)
+        train(trial.cases, job, callback=Ear(), resume=True)
 
 
 def test_resuming_with_other_cases_is_refused(trial):
     with pytest.raises(TrainingError, match="another recipe, data set or split"):
-        train(trial.cases[:-1], trial.job, watcher=Ear(), resume=True)
+        train(trial.cases[:-1], trial.job, callback=Ear(), resume=True)
 
 
 def test_a_config_cut_short_by_a_kill_is_an_error_a_user_can_read(trial, tmp_path):
     (tmp_path / "config.json").write_text((trial.job.out / "config.json").read_text()[:40])
     with pytest.raises(TrainingError):
-        train(trial.cases, replace(trial.job, out=tmp_path), watcher=Ear(), resume=True)
+        train(trial.cases, replace(trial.job, out=tmp_path), callback=Ear(), resume=True)
 
 
 def test_a_part_without_scans_is_refused(trial, tmp_path):
     cases = [case for case in trial.cases if case.split != "val"]
     with pytest.raises(TrainingError, match="leaves a part without scans"):
-        train(cases, replace(trial.job, out=tmp_path / "run"), watcher=Ear())
+        train(cases, replace(trial.job, out=tmp_path / "run"), callback=Ear())
 
 
 @pytest.fixture(scope="module")
@@ -220,10 +220,10 @@ def resumed(trial, tmp_path_factory) -> tuple[list[Row], Ear]:
     """The same run, broken off in the second epoch and taken up again."""
     job = replace(trial.job, out=tmp_path_factory.mktemp("resumed") / "run")
     with pytest.raises(KeyboardInterrupt):
-        train(trial.cases, job, watcher=Ear(stop_at=(2, 2)))
+        train(trial.cases, job, callback=Ear(stop_at=(2, 2)))
     assert [row["epoch"] for row in history_of(job.out)] == [1]
     ear = Ear()
-    train(trial.cases, job, watcher=ear, resume=True)
+    train(trial.cases, job, callback=ear, resume=True)
     return history_of(job.out), ear
 
 
@@ -243,7 +243,7 @@ def test_a_resumed_run_repeats_the_uninterrupted_one(trial, resumed, column):
 
 def test_resuming_a_finished_run_makes_its_bundle_again_without_training(trial):
     ear = Ear()
-    again = train(trial.cases, trial.job, watcher=ear, resume=True)
+    again = train(trial.cases, trial.job, callback=ear, resume=True)
     assert ear.batches == []
     assert again.threshold == pytest.approx(trial.bundle.threshold, rel=1e-6)
 
@@ -262,7 +262,7 @@ def fit_small(run: Path, val_losses: Sequence[float], **changes) -> loop.Trained
     run.mkdir(exist_ok=True)
     return loop.fit(
         replace(SMALL, **changes), data, validate=lambda model: {"val_loss": next(left)}, run=run,
-        watcher=Ear(),
+        callback=Ear(),
     )  # fmt: skip
 
 
@@ -323,7 +323,7 @@ def staged(trial, donor, tmp_path_factory) -> tuple[Trial, list[tuple[int, int]]
     """A head on frozen features, then two epochs of the last block."""
     job = staged_job(trial, donor, tmp_path_factory.mktemp("staged") / "run")
     ear, heard = Ear(), []
-    bundle = train(trial.cases, job, watcher=ear, extracting=lambda *now: heard.append(now))
+    bundle = train(trial.cases, job, callback=ear, extracting=lambda *now: heard.append(now))
     return Trial(trial.cases, job, bundle, ear), heard
 
 
@@ -364,10 +364,10 @@ def test_a_staged_bundle_predicts_and_names_its_weights_without_their_folder(sta
 def test_a_staged_run_broken_off_goes_on_without_its_head_again(trial, donor, tmp_path, staged):
     job = staged_job(trial, donor, tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
-        train(trial.cases, job, watcher=Ear(stop_at=(1, 2)))
+        train(trial.cases, job, callback=Ear(stop_at=(1, 2)))
     assert [row["epoch"] for row in history_of(job.out)] == [0]
     ear, heard = Ear(), []
-    train(trial.cases, job, watcher=ear, resume=True, extracting=lambda *now: heard.append(now))
+    train(trial.cases, job, callback=ear, resume=True, extracting=lambda *now: heard.append(now))
     assert heard == []
     assert [row["epoch"] for row, _ in ear.epochs] == [1, 2]
     losses = [row["val_loss"] for row in history_of(staged[0].job.out)]
@@ -376,7 +376,7 @@ def test_a_staged_run_broken_off_goes_on_without_its_head_again(trial, donor, tm
 
 def test_a_recipe_of_the_head_alone_makes_a_bundle(trial, donor, tmp_path):
     job = staged_job(trial, donor, tmp_path / "run", epochs=0, tuned_blocks=0)
-    bundle = train(trial.cases, job, watcher=Ear())
+    bundle = train(trial.cases, job, callback=Ear())
     assert bundle.details["validation"]["epoch"] == 0
     assert [row["epoch"] for row in history_of(job.out)] == [0]
 
@@ -386,8 +386,8 @@ def test_weights_that_do_not_fit_leave_a_folder_that_can_be_trained_into(trial, 
     bad.write_bytes(b"no weights")
     job = staged_job(trial, donor, tmp_path / "run", epochs=0, tuned_blocks=0, head_views=1)
     with pytest.raises(TrainingError, match="does not fit mobilenet"):
-        train(trial.cases, replace(job, weights=str(bad)), watcher=Ear())
-    assert train(trial.cases, job, watcher=Ear()).details["validation"]["epoch"] == 0
+        train(trial.cases, replace(job, weights=str(bad)), callback=Ear())
+    assert train(trial.cases, job, callback=Ear()).details["validation"]["epoch"] == 0
 
 
 def test_the_command_line_refuses_weights_for_a_network_from_scratch(few_phantoms, donor, tmp_path):
@@ -402,7 +402,7 @@ def test_resuming_with_other_weights_is_refused(staged, donor, tmp_path):
     other.write_bytes(donor.read_bytes() + b"more")
     job = replace(staged[0].job, weights=str(other))
     with pytest.raises(TrainingError, match="another recipe, data set or split"):
-        train(staged[0].cases, job, watcher=Ear(), resume=True)
+        train(staged[0].cases, job, callback=Ear(), resume=True)
 
 
 def test_a_run_from_before_a_recipe_had_a_field_can_be_resumed(trial, tmp_path):
@@ -413,20 +413,20 @@ def test_a_run_from_before_a_recipe_had_a_field_can_be_resumed(trial, tmp_path):
         del config["recipe"][name]
     (job.out / "config.json").write_text(json.dumps(config))
     ear = Ear()
-    train(trial.cases, job, watcher=ear, resume=True)
+    train(trial.cases, job, callback=ear, resume=True)
     assert ear.batches == []
 
 
 def test_a_network_that_flattens_cannot_change_its_side_after_training(trial, tmp_path):
     recipe = replace(RECIPE, network="seed-cnn-tuned", side=64, train_side=32)
     with pytest.raises(TrainingError, match="flattens its maps"):
-        train(trial.cases, replace(trial.job, recipe=recipe, out=tmp_path / "run"), watcher=Ear())
+        train(trial.cases, replace(trial.job, recipe=recipe, out=tmp_path / "run"), callback=Ear())
 
 
 def test_a_side_below_what_the_network_can_see_is_refused(trial, tmp_path):
     recipe = replace(STAGED, network="xception", side=64, train_side=64)
     with pytest.raises(TrainingError, match="at least 71 px"):
-        train(trial.cases, replace(trial.job, recipe=recipe, out=tmp_path / "run"), watcher=Ear())
+        train(trial.cases, replace(trial.job, recipe=recipe, out=tmp_path / "run"), callback=Ear())
 
 
 @pytest.fixture(scope="module")

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from tumorlens.errors import ImageError
 from tumorlens.images.raster import read_scan_bytes
 from tumorlens.predictions.predictor import Predictor
+from tumorlens.progress import Progress
 from tumorlens.records import Prediction, Scan
 
 SIDE = 512  # pixels kept of the longer side
 MOST = 200  # readings in one queue
 BATCH = 16  # scans that are held whole at a time
 EXAMPLES = Path(__file__).with_name("examples")
-Progress = Callable[[int, int], None]
 Fetch = Callable[[], bytes]
 
 

@@ -1,11 +1,11 @@
 """The whole audit of a labelled set, in one call."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tumorlens.models.bundle import Bundle
+from tumorlens.progress import Steps, silent_steps
 from tumorlens.records import Case
 from tumorlens.study.audit.conflicts import Conflict, find_conflicts
 from tumorlens.study.audit.duplicates.copies import Link, link_copies
@@ -15,9 +15,6 @@ from tumorlens.study.audit.patients import Patients, trace_patients
 from tumorlens.study.audit.quality import OddFile, Outlier, odd_files, outliers
 from tumorlens.study.audit.shortcuts import Shortcut, measure_shortcuts
 from tumorlens.study.audit.survey import Survey, survey_files
-
-Progress = Callable[[int, int], None]
-Steps = Callable[[str], AbstractContextManager[Progress]]
 
 
 @dataclass(frozen=True)
@@ -49,11 +46,6 @@ class Audit:
         return sum(part == "test" and group in outside for group, part in tested)
 
 
-def silent(_what: str) -> AbstractContextManager[Progress]:
-    """Report nothing."""
-    return nullcontext(lambda _done, _total: None)
-
-
 def audit_cases(
     cases: Sequence[Case],
     bundle: Bundle,
@@ -62,7 +54,7 @@ def audit_cases(
     parts: Sequence[str] | None = None,
     split: str = "",
     seed: int = 0,
-    steps: Steps = silent,
+    steps: Steps = silent_steps,
 ) -> Audit:
     """Look for copies, conflicts, shortcuts, burned-in text and odd files.
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tumorlens.errors import SplitError
-from tumorlens.files import replacing, replacing_table
+from tumorlens.files import read_table, replacing, write_table
 from tumorlens.records import Case
 from tumorlens.study.audit.duplicates.groups import Groups
 from tumorlens.study.audit.run import Audit
@@ -26,24 +26,17 @@ FILES = ("path", "case", "label", "split", "group", "picture", "patient", "patie
 def write_tables(audit: Audit, out: Path) -> None:
     """Write groups.csv, pairs.csv, conflicts.csv, text.csv and files.csv into a folder."""
     paths = [str(case.path) for case in audit.cases]
-    _write(out / "groups.csv", GROUPS, _groups(audit, paths))
-    _write(out / "pairs.csv", PAIRS, _pairs(audit, paths))
-    _write(out / "conflicts.csv", CONFLICTS, _conflicts(audit, paths))
-    _write(out / "text.csv", TEXT, _text(audit, paths))
-    _write(out / "files.csv", FILES, _files(audit, paths))
+    write_table(out / "groups.csv", GROUPS, _groups(audit, paths))
+    write_table(out / "pairs.csv", PAIRS, _pairs(audit, paths))
+    write_table(out / "conflicts.csv", CONFLICTS, _conflicts(audit, paths))
+    write_table(out / "text.csv", TEXT, _text(audit, paths))
+    write_table(out / "files.csv", FILES, _files(audit, paths))
 
 
 def write_figures(figures: Mapping[str, Any], out: Path) -> None:
     """Write audit.json into a folder."""
     with replacing(out / "audit.json") as partial:
         partial.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-
-
-def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with replacing_table(path) as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(rows)
 
 
 def _groups(audit: Audit, paths: Sequence[str]) -> Iterable[Sequence[Any]]:
@@ -95,8 +88,8 @@ def read_groups(folder: Path, cases: Sequence[Case]) -> Groups:
     """
     try:
         fingerprint = json.loads((folder / "audit.json").read_text(encoding="utf-8"))["fingerprint"]
-        with (folder / "files.csv").open(newline="", encoding="utf-8") as file:
-            rows = {row["case"]: (row["group"], row["picture"]) for row in csv.DictReader(file)}
+        files = read_table(folder / "files.csv")
+        rows = {row["case"]: (row["group"], row["picture"]) for row in files}
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as e:
         fix = "Make it with `tumorlens audit DIR... --out OUT`."
         raise SplitError(folder, f"cannot be read as an audit ({e})", fix) from e

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tumorlens import labels
 from tumorlens.errors import CasesError, UnknownLabelError
-from tumorlens.files import replacing_table
+from tumorlens.files import read_table, write_table
 from tumorlens.images.files import find_scans
 from tumorlens.records import Case
 from tumorlens.study.data.datasets.registry import DATASETS
@@ -59,15 +59,13 @@ def write_cases(cases: Iterable[Case], out: Path) -> None:
     """Write `cases.csv`, with paths relative to its own folder."""
     base = out.resolve().parent
     base.mkdir(parents=True, exist_ok=True)
-    with replacing_table(out) as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for case in cases:
-            writer.writerow([
-                _relative(case.path, base), case.label, labels.modality_of(case.label) or "",
-                case.split or "", case.patient or "", case.group or "",
-                _relative(case.mask, base) if case.mask else "",
-            ])  # fmt: skip
+    rows = (
+        [_relative(case.path, base), case.label, labels.modality_of(case.label) or "",
+         case.split or "", case.patient or "", case.group or "",
+         _relative(case.mask, base) if case.mask else ""]
+        for case in cases
+    )  # fmt: skip
+    write_table(out, COLUMNS, rows)
 
 
 def _relative(path: Path, base: Path) -> str:
@@ -115,15 +113,13 @@ def _rows_of_folders(folder: Path) -> Iterator[_Row]:
 def _rows_of_table(table: Path) -> Iterator[_Row]:
     base = table.parent
     try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = {"path", "label"} - set(reader.fieldnames or ())
-            if missing:
-                columns = ", ".join(sorted(missing))
-                raise CasesError(table, f"has no column {columns}", f"Columns: {','.join(COLUMNS)}")
-            records = [{k: (v or "").strip() for k, v in row.items() if k} for row in reader]
+        records = [{k: v.strip() for k, v in row.items()} for row in read_table(table)]
     except (UnicodeDecodeError, csv.Error) as e:
         raise CasesError(table, f"is not CSV in UTF-8 ({e})", "Save it as CSV in UTF-8.") from e
+    missing = {"path", "label"} - set(records[0] if records else ())
+    if missing:
+        columns = ", ".join(sorted(missing))
+        raise CasesError(table, f"has no column {columns}", f"Columns: {','.join(COLUMNS)}")
     _check_records(table, records)
     for record in records:
         split = record.get("split", "").lower()

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from tumorlens.errors import LeakError, SplitError
-from tumorlens.files import replacing_table
+from tumorlens.files import read_table, write_table
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.labels import UNLABELED
 from tumorlens.records import Case
@@ -183,31 +183,27 @@ def write_split(out: Path, cases: Sequence[Case], parts: Sequence[str], *, group
         for c, part, g, p in zip(cases, parts, groups.groups, groups.pictures, strict=True)
     ]
     fingerprint = _fingerprint(rows)
-    with replacing_table(out) as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows([*row, fingerprint] for row in rows)
+    write_table(out, COLUMNS, ([*row, fingerprint] for row in rows))
     return read_split(out)
 
 
 def read_split(path: Path) -> Split:
     """Read a split file; raises SplitError if it is missing, malformed or was edited."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            header, *rows = list(csv.reader(file))
+        rows = read_table(path)
     except (OSError, ValueError, csv.Error) as e:
         fix = "Make it with `tumorlens split DIR --out FILE`."
         raise SplitError(path, f"cannot be read as a split file ({e})", fix) from e
-    if tuple(header) != COLUMNS or not rows or any(len(row) != len(COLUMNS) for row in rows):
+    if not rows or any(tuple(row) != COLUMNS for row in rows):
         raise SplitError(path, "is not a split file", f"Its columns are {', '.join(COLUMNS)}.")
-    fingerprint = _fingerprint([row[:-1] for row in rows])
-    if {row[-1] for row in rows} != {fingerprint}:
+    fingerprint = _fingerprint([list(row.values())[:-1] for row in rows])
+    if {row["fingerprint"] for row in rows} != {fingerprint}:
         raise SplitError(path, "was edited after it was made", "Make the split again.")
     return Split(
-        parts={row[6]: row[1] for row in rows},
-        groups={row[6]: row[3] for row in rows},
-        pictures={row[6]: row[4] for row in rows},
-        audit=rows[0][7],
+        parts={row["case"]: row["split"] for row in rows},
+        groups={row["case"]: row["group"] for row in rows},
+        pictures={row["case"]: row["picture"] for row in rows},
+        audit=rows[0]["audit"],
         fingerprint=fingerprint,
     )
 
@@ -220,8 +216,7 @@ def parts_in(path: Path, cases: Sequence[Case]) -> list[str]:
     folder. Raises SplitError where it is no such table, or names none of the cases.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_table(path)
     except (OSError, ValueError, csv.Error) as e:
         fix = "Give a CSV with the columns path and split."
         raise SplitError(path, f"cannot be read as a table ({e})", fix) from e

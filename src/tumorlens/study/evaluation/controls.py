@@ -5,7 +5,7 @@ the file test the scans. A model's figure says something only where it lies far 
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from tumorlens.inputs.prepare import prepare
 from tumorlens.models.bundle import Bundle
 from tumorlens.models.engine import Engine
 from tumorlens.predictions.calibration import calibrated
+from tumorlens.progress import Progress
 from tumorlens.records import Case
 from tumorlens.study.audit.shortcuts import measure_shortcuts
 from tumorlens.study.audit.survey import survey_files
@@ -34,7 +35,6 @@ RIM = 0.08  # width of the rim that is left of a head, of the side
 BATCH = 32
 NAMED = {"all of these": "all facts of the file"}  # families whose name needs its place
 TASKS = {"CT detection": "ct", "MRI detection": "mri", "type": "type"}
-Progress = Callable[[int, int], None]
 
 
 def control_figures(

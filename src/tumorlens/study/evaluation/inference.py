@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from tumorlens.predictions.predictor import Predictor
+from tumorlens.progress import Steps
 from tumorlens.records import Case, Prediction
-from tumorlens.study.audit.run import Steps
 from tumorlens.study.evaluation.labeled_predictions import Answers, gather_answers
 from tumorlens.study.evaluation.planes import FEATURES, estimate_planes, plane_features
 

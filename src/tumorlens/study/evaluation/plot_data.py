@@ -1,11 +1,10 @@
 """What every plot was drawn from, as tables."""
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tumorlens.files import replacing_table
+from tumorlens.files import write_table
 
 Row = Mapping[str, Any]
 FOLDER = "data"
@@ -21,10 +20,7 @@ def write_plot_data(figures: Mapping[str, Any], out: Path) -> list[Path]:
             continue
         path = out / FOLDER / f"{name}.csv"
         columns = list(dict.fromkeys(key for row in rows for key in row))
-        with replacing_table(path) as file:
-            writer = csv.DictWriter(file, columns, restval="")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_table(path, columns, rows)
         written.append(path)
     return written
 

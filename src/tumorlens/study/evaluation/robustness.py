@@ -1,7 +1,7 @@
 """How far the answers hold when scans get worse: AUC and rates by kind and strength of damage."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tumorlens.errors import ImageError
 from tumorlens.images.raster import read_scan
 from tumorlens.predictions.predictor import Predictor
+from tumorlens.progress import Progress
 from tumorlens.records import Case, Prediction, Scan
 from tumorlens.study.evaluation.detection import areas, rates, share
 from tumorlens.study.evaluation.labeled_predictions import Answers, gather_answers, plain
@@ -22,7 +23,6 @@ MOST = 200  # scans: enough for intervals of a few points
 BATCH = 16
 AS_STORED = "as stored"
 SHOWN = ("auc", "sensitivity", "specificity", "out_of_scope")
-Progress = Callable[[int, int], None]
 Damage = tuple[str, float]
 
 

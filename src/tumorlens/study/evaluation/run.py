@@ -11,13 +11,13 @@ from tumorlens.errors import CasesError
 from tumorlens.files import replacing
 from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.predictor import Predictor
-from tumorlens.predictions.table import write_table
+from tumorlens.predictions.table import write_predictions
+from tumorlens.progress import Steps, silent_steps
 from tumorlens.records import Case, Evaluation, Prediction
 from tumorlens.reports.card import says_where_from, write_card
 from tumorlens.reports.evaluation.checklists import fill
 from tumorlens.reports.evaluation.pdf import evaluation_pdf
 from tumorlens.reports.page import render_page
-from tumorlens.study.audit.run import Steps, silent
 from tumorlens.study.evaluation.baseline_comparison import compare
 from tumorlens.study.evaluation.calibration import calibration_figures
 from tumorlens.study.evaluation.checklist_answers import checklist_answers
@@ -64,7 +64,7 @@ def evaluate(
     controls: bool = False,
     robustness: bool = False,
     explanations: bool = False,
-    steps: Steps = silent,
+    steps: Steps = silent_steps,
 ) -> Evaluation:
     """Predict cases and compare; `case.group` says which belong together.
 
@@ -207,7 +207,7 @@ def write_evaluation(evaluation: Evaluation, out: Path, *, bundle: Bundle | None
     """
     out.mkdir(parents=True, exist_ok=True)
     figures = evaluation.figures
-    write_table(evaluation.predictions, out / "predictions.csv")
+    write_predictions(evaluation.predictions, out / "predictions.csv")
     write_plot_data(figures, out)
     for name, drawn in draw_failures(evaluation.predictions, figures["failures"]):
         with replacing(out / name) as partial:

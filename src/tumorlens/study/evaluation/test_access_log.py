@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from tumorlens.files import replacing_table
+from tumorlens.files import write_table
 from tumorlens.models.bundle import SHIPPED, Bundle
 from tumorlens.records import Case, Evaluation
 
@@ -94,10 +94,7 @@ def _hash(cases: Sequence[Case]) -> str:
 
 def _add(path: Path, look: Look, *, folder: str) -> Looks:
     rows = [*_read(path), {name: str(value) for name, value in asdict(look).items()}]
-    with replacing_table(path) as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(path, COLUMNS, rows)
     same = [row for row in rows if row["scans"] == look.scans]
     part = [row for row in rows if (row["split"], row["part"]) == (look.split, look.part)]
     return Looks(folder, len(same), len(part), len({row["bundle"] for row in same}))

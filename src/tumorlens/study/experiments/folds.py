@@ -1,6 +1,5 @@
 """Cross-validation: every case is predicted by a network that saw nothing of its group."""
 
-import csv
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,10 +12,11 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from tumorlens.errors import SplitError
-from tumorlens.files import replacing_table
+from tumorlens.files import read_table, write_table
 from tumorlens.models.bundle import load_bundle
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.predictions.table import COLUMNS, table_row
+from tumorlens.progress import Progress, TrainingCallback
 from tumorlens.records import Case, Prediction
 from tumorlens.settings import load_settings
 from tumorlens.study.data import splits
@@ -24,7 +24,6 @@ from tumorlens.study.data.splits import Split
 from tumorlens.study.experiments.fold_figures import cross_figures
 from tumorlens.study.experiments.head_folds import LookedAt, build_frozen, look, predict_held_out
 from tumorlens.study.recipes import Recipe
-from tumorlens.study.training.loop import Watcher
 from tumorlens.study.training.run import Job, train
 from tumorlens.study.training.run_folder import claim, write_json
 from tumorlens.study.training.transfer.warm_start import start_digest
@@ -33,7 +32,6 @@ INNER_PIECES = 6  # one of them is the validation part of a fold, about 17 % of 
 PLAN_FILE, TABLE_FILE, FIGURES_FILE = "folds.json", "predictions.csv", "cross_validation.json"
 FOLD_COLUMNS = ("repeat", "fold", "case", "label", "group", *COLUMNS)
 Row = dict[str, str]
-Progress = Callable[[int, int], None]
 HeldOut = Callable[[Split, int, Path], Sequence[tuple[Case, Prediction]]]
 
 
@@ -109,7 +107,7 @@ def cross_validate(
     groups: splits.Groups,
     job: CrossJob,
     *,
-    watcher: Watcher,
+    callback: TrainingCallback,
     resume: bool = False,
     begun: Callable[[int, int], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -132,7 +130,7 @@ def cross_validate(
                for fold in range(1, job.folds + 1)]  # fmt: skip
     named = splits.with_groups(cases, groups)
     predict = _by_heads if job.recipe.head_epochs and not job.recipe.epochs else _by_networks
-    held_out = predict(named, job, watcher=watcher, progress=progress, extracting=extracting)
+    held_out = predict(named, job, callback=callback, progress=progress, extracting=extracting)
     rows: list[Row] = []
     for number, (repeat, fold) in enumerate(planned, start=1):
         folder = job.folder(repeat, fold)
@@ -141,12 +139,14 @@ def cross_validate(
                 begun(number, len(planned))
             parts = drawn[repeat - 1][fold - 1]
             split = splits.write_split(folder / "split.csv", cases, parts, groups=groups)
-            _write_rows(
-                [_row(c, p, repeat=repeat, fold=fold) for c, p in held_out(split, repeat, folder)],
+            held = held_out(split, repeat, folder)
+            write_table(
                 folder / TABLE_FILE,
+                FOLD_COLUMNS,
+                [_row(c, p, repeat=repeat, fold=fold) for c, p in held],
             )
-        rows += _read_rows(folder / TABLE_FILE)
-    _write_rows(rows, job.out / TABLE_FILE)
+        rows += read_table(folder / TABLE_FILE)
+    write_table(job.out / TABLE_FILE, FOLD_COLUMNS, rows)
     figures = {**_plan(job, groups), "repeats": job.repeats, **cross_figures(rows)}
     write_json(job.out / FIGURES_FILE, figures)
     return figures
@@ -167,7 +167,7 @@ def _by_networks(
     cases: Sequence[Case],
     job: CrossJob,
     *,
-    watcher: Watcher,
+    callback: TrainingCallback,
     progress: Progress | None,
     extracting: Progress | None,
 ) -> HeldOut:
@@ -180,7 +180,7 @@ def _by_networks(
             name=folder.name, weights=job.weights, start=job.start,
         )  # fmt: skip
         keras.backend.clear_session()
-        train(parted, one, watcher=watcher, progress=progress, extracting=extracting, resume=True)
+        train(parted, one, callback=callback, progress=progress, extracting=extracting, resume=True)
         held = [case for case in parted if case.split == "test"]
         predictor = Predictor(load_bundle(folder), load_settings())
         return list(zip(held, predictor.predict([c.path for c in held]), strict=True))
@@ -192,7 +192,7 @@ def _by_heads(
     cases: Sequence[Case],
     job: CrossJob,
     *,
-    watcher: Watcher,
+    callback: TrainingCallback,
     progress: Progress | None,
     extracting: Progress | None,
 ) -> HeldOut:
@@ -224,18 +224,6 @@ def _row(case: Case, prediction: Prediction, *, repeat: int, fold: int) -> Row:
     }  # fmt: skip
     place = {"repeat": str(repeat), "fold": str(fold), "case": case.key, "label": case.label}
     return {**place, "group": str(case.group), **table_row(prediction), **exact}
-
-
-def _write_rows(rows: Sequence[Row], out: Path) -> None:
-    with replacing_table(out) as file:
-        writer = csv.DictWriter(file, FOLD_COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _read_rows(path: Path) -> list[Row]:
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return list(csv.DictReader(file))
 
 
 def groups_of(split: Split, cases: Sequence[Case]) -> splits.Groups:

@@ -4,7 +4,7 @@ So each scan goes through the network once, and a fold costs seconds. Nothing is
 of a fold is only ever asked for the scans held out.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from tumorlens import labels
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.predictions.calibration import calibrated
 from tumorlens.predictions.predictor import summarize
+from tumorlens.progress import Progress
 from tumorlens.records import Case, Prediction
 from tumorlens.study.networks.registry import NETWORKS
 from tumorlens.study.networks.transfer import head_of
@@ -32,7 +33,6 @@ from tumorlens.study.training.transfer.warm_start import load_start
 from tumorlens.study.training.validation_metrics import validation_figures
 
 IN_SCOPE = 0.0  # a distance: what belongs to a labeled set is not asked whether it is a brain
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

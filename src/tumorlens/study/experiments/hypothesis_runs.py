@@ -6,7 +6,6 @@ shares with the set trained on, by picture, slice or patient, is not asked. Ever
 same number of updates, whatever the size of its set.
 """
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +15,10 @@ import numpy as np
 
 from tumorlens import labels
 from tumorlens.errors import CasesError
-from tumorlens.files import replacing_table
+from tumorlens.files import read_table, write_table
 from tumorlens.inputs.cache import prepare_files
 from tumorlens.inputs.prepare import InputSpec
+from tumorlens.progress import SilentCallback
 from tumorlens.records import Case
 from tumorlens.study.data import splits
 from tumorlens.study.experiments.hypothesis_figures import Score, experiments_of
@@ -203,7 +203,7 @@ def _train_and_ask(
     recipe = replace(job.recipe, seed=job.recipe.seed + fold, augmentation=strength)
     run = folder / ("augmented" if augmented else "plain")
     one = Job(recipe, split, run, job.cache, folder.name, steps=job.steps)
-    bundle = train(cases, one, watcher=_Silent(), resume=True)
+    bundle = train(cases, one, callback=SilentCallback(), resume=True)
     spec = InputSpec(side=recipe.side)
     made = prepare_files([case.path for case in asked], spec, cache=job.cache)
     scores = tumor_scores(bundle, made.pixels)
@@ -223,39 +223,26 @@ def _train_and_ask(
     ]
 
 
-class _Silent:
-    """Watches nothing: a process of its own has no terminal."""
-
-    def batch(self, epoch: int, done: int, total: int, loss: float) -> None:
-        """Say nothing."""
-
-    def epoch(self, row: Mapping[str, float], is_best: bool) -> None:
-        """Say nothing."""
-
-
 def _write_scores(scores: Sequence[Score], out: Path) -> None:
-    with replacing_table(out) as file:
-        writer = csv.writer(file)
-        writer.writerow(Score.__dataclass_fields__)
-        writer.writerows([
-            [int(s.augmented), s.trained_on, s.fold, s.tested_on, s.case, s.group,
-             int(s.is_tumor), f"{s.score:.9g}"]
-            for s in scores
-        ])  # fmt: skip
+    rows = (
+        [int(s.augmented), s.trained_on, s.fold, s.tested_on, s.case, s.group,
+         int(s.is_tumor), f"{s.score:.9g}"]
+        for s in scores
+    )  # fmt: skip
+    write_table(out, list(Score.__dataclass_fields__), rows)
 
 
 def _read_scores(path: Path) -> list[Score]:
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return [
-            Score(
-                augmented=row["augmented"] == "1",
-                trained_on=row["trained_on"],
-                fold=int(row["fold"]),
-                tested_on=row["tested_on"],
-                case=row["case"],
-                group=row["group"],
-                is_tumor=row["is_tumor"] == "1",
-                score=float(row["score"]),
-            )
-            for row in csv.DictReader(file)
-        ]
+    return [
+        Score(
+            augmented=row["augmented"] == "1",
+            trained_on=row["trained_on"],
+            fold=int(row["fold"]),
+            tested_on=row["tested_on"],
+            case=row["case"],
+            group=row["group"],
+            is_tumor=row["is_tumor"] == "1",
+            score=float(row["score"]),
+        )
+        for row in read_table(path)
+    ]

@@ -1,7 +1,7 @@
 """How the error falls with the number of patients: one recipe on growing parts of train."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from tumorlens.errors import TrainingError
 from tumorlens.inputs.cache import prepare_files
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.predictions.predictor import load_predictor
+from tumorlens.progress import SilentCallback
 from tumorlens.records import Case, Prediction
 from tumorlens.settings import load_settings
 from tumorlens.study.data.splits import Split
@@ -136,7 +137,7 @@ def _train_and_judge(
         steps=steps,
     )  # fmt: skip
     clocks = time.perf_counter(), time.process_time()
-    bundle = train(taken, one, watcher=_Silent(), resume=True)
+    bundle = train(taken, one, callback=SilentCallback(), resume=True)
     seconds, cpu = time.perf_counter() - clocks[0], time.process_time() - clocks[1]
     test = [case for case in cases if case.split == "test"]
     found = load_predictor(bundle.folder, load_settings()).predict([case.path for case in test])
@@ -150,16 +151,6 @@ def _train_and_judge(
 
 def _pictures(cases: Sequence[Case], job: SizeJob) -> int:
     return len({job.split.pictures.get(case.key, case.key) for case in cases})
-
-
-class _Silent:
-    """Watches nothing: a process of its own has no terminal."""
-
-    def batch(self, epoch: int, done: int, total: int, loss: float) -> None:
-        """Say nothing."""
-
-    def epoch(self, row: Mapping[str, float], is_best: bool) -> None:
-        """Say nothing."""
 
 
 def errors_of(cases: Sequence[Case], predictions: Sequence[Prediction]) -> dict[str, Any]:

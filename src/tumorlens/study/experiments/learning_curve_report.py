@@ -1,6 +1,5 @@
 """A size curve as numbers by size, as a table and as a picture."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from tumorlens.files import replacing, replacing_table
+from tumorlens.files import replacing, write_table
 
 ERRORS = {
     "error_all": ("1 - AUC, all scans", "#4d4d4d"),
@@ -46,11 +45,8 @@ def _spread(values: Sequence[float]) -> dict[str, float] | None:
 
 def write_runs(runs: Sequence[Run], out: Path) -> None:
     """Write one row a run."""
-    with replacing_table(out) as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for run in runs:
-            writer.writerow(["" if run[name] is None else _short(run[name]) for name in COLUMNS])
+    rows = (["" if run[name] is None else _short(run[name]) for name in COLUMNS] for run in runs)
+    write_table(out, COLUMNS, rows)
 
 
 def _short(value: float) -> str:

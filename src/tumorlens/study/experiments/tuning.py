@@ -18,6 +18,7 @@ from optuna.trial import TrialState
 
 from tumorlens.errors import TrainingError
 from tumorlens.files import replacing
+from tumorlens.progress import Progress, TrainingCallback
 from tumorlens.records import Case
 from tumorlens.study.experiments.tuning_report import (
     COMPLETE,
@@ -37,7 +38,7 @@ from tumorlens.study.experiments.tuning_values import (
 from tumorlens.study.recipes import Recipe, Space, write_recipe
 from tumorlens.study.training.data.subset import Part
 from tumorlens.study.training.history import HISTORY_FILE, read_history
-from tumorlens.study.training.loop import STATE_FILE, Watcher, fit, predict_logits
+from tumorlens.study.training.loop import STATE_FILE, fit, predict_logits
 from tumorlens.study.training.run import Job, prepare_parts
 from tumorlens.study.training.run_folder import claim
 from tumorlens.study.training.transfer.initialize import prepare_network
@@ -51,7 +52,6 @@ STARTUP = 8  # trials at random before the sampler learns from them
 HOPE = 3  # trials that may end without one being completed
 LEAST_FOR_IMPORTANCE = 4  # completed trials
 STATES = {TrialState.COMPLETE: COMPLETE, TrialState.PRUNED: PRUNED, TrialState.FAIL: FAILED}
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,16 @@ class _Reporter:
     """Tells the search of each epoch, and breaks off a trial that is behind."""
 
     trial: optuna.Trial
-    watcher: Watcher
+    callback: TrainingCallback
     epochs: int  # of the recipe: at its last one there is nothing left to stop
 
-    def batch(self, epoch: int, done: int, total: int, loss: float) -> None:
+    def on_batch_end(self, epoch: int, done: int, total: int, loss: float) -> None:
         """Hand on."""
-        self.watcher.batch(epoch, done, total, loss)
+        self.callback.on_batch_end(epoch, done, total, loss)
 
-    def epoch(self, row: Mapping[str, float], is_best: bool) -> None:
+    def on_epoch_end(self, row: Mapping[str, float], is_best: bool) -> None:
         """Hand on, report, and stop the trial where it is behind."""
-        self.watcher.epoch(row, is_best)
+        self.callback.on_epoch_end(row, is_best)
         self.report(row)
         if row["epoch"] < self.epochs and self.trial.should_prune():
             raise optuna.TrialPruned
@@ -101,7 +101,7 @@ def tune(
     space: Space,
     *,
     trials: int,
-    watcher: Watcher,
+    callback: TrainingCallback,
     progress: Progress | None = None,
     begun: Callable[[int, Mapping[str, Any]], None] | None = None,
 ) -> Tuned:
@@ -126,7 +126,7 @@ def tune(
         trial = study.ask(drawn)
         if begun:
             begun(trial.number, {name: decoded(value) for name, value in trial.params.items()})
-        _run(study, trial, job, parts=parts, watcher=watcher)
+        _run(study, trial, job, parts=parts, callback=callback)
         _report(study, job)
     return _report(study, job)
 
@@ -181,19 +181,19 @@ def _take_up_again(study: optuna.Study) -> None:
 
 def _run(
     study: optuna.Study, trial: optuna.Trial, job: Job, *, parts: Mapping[str, Part],
-    watcher: Watcher,
+    callback: TrainingCallback,
 ) -> None:  # fmt: skip
     """Train one trial to its end, or to where it is behind, and tell the search."""
     recipe = recipe_with(job.recipe, {k: decoded(value) for k, value in trial.params.items()})
     folder = job.out / "trials" / values_digest(trial.params)
     folder.mkdir(parents=True, exist_ok=True)
-    reporter = _Reporter(trial, watcher, recipe.epochs)
+    reporter = _Reporter(trial, callback, recipe.epochs)
     if (folder / STATE_FILE).exists():
         for row in read_history(folder / HISTORY_FILE):
             reporter.report(row)
     state, error = TrialState.COMPLETE, ""
     try:
-        _fit(recipe, job, parts=parts, folder=folder, watcher=reporter)
+        _fit(recipe, job, parts=parts, folder=folder, callback=reporter)
     except optuna.TrialPruned:
         state = TrialState.PRUNED
     except TrainingError as e:
@@ -208,7 +208,7 @@ def _run(
 
 
 def _fit(
-    recipe: Recipe, job: Job, *, parts: Mapping[str, Part], folder: Path, watcher: Watcher
+    recipe: Recipe, job: Job, *, parts: Mapping[str, Part], folder: Path, callback: TrainingCallback
 ) -> None:
     training, validation = parts["train"], parts["val"]
     keras.backend.clear_session()
@@ -219,7 +219,7 @@ def _fit(
             predict_logits(model, validation.images), validation.names, validation.strata
         ),
         run=folder,
-        watcher=watcher,
+        callback=callback,
         prepare=lambda model: prepare_network(
             model, recipe, training=training, validation=validation, cache=job.cache,
             weights=job.weights or recipe.weights,

@@ -1,6 +1,5 @@
 """The trials of a search as a table and a picture."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from tumorlens.files import replacing, replacing_table
+from tumorlens.files import replacing, write_table
 
 COMPLETE, PRUNED, FAILED = "complete", "pruned", "failed"
 MARKS = {COMPLETE: ("o", "#2b6ca3"), PRUNED: ("x", "#b35806")}
@@ -36,13 +35,13 @@ class Trial:
 def write_trials(trials: Sequence[Trial], out: Path) -> None:
     """Write trials.csv: one row a trial, one column a field."""
     names = list(trials[0].values) if trials else []
-    with replacing_table(out) as file:
-        writer = csv.writer(file)
-        writer.writerow(["trial", "state", "val_loss", "epochs", "seconds", *names, "error"])
-        for trial in trials:
-            loss = f"{trial.val_loss:.6g}" if np.isfinite(trial.val_loss) else ""
-            shown = [trial.number, trial.state, loss, trial.epochs, f"{trial.seconds:.1f}"]
-            writer.writerow([*shown, *(trial.values.get(name, "") for name in names), trial.error])
+    rows = []
+    for trial in trials:
+        loss = f"{trial.val_loss:.6g}" if np.isfinite(trial.val_loss) else ""
+        shown = [trial.number, trial.state, loss, trial.epochs, f"{trial.seconds:.1f}"]
+        rows.append([*shown, *(trial.values.get(name, "") for name in names), trial.error])
+    columns = ["trial", "state", "val_loss", "epochs", "seconds", *names, "error"]
+    write_table(out, columns, rows)
 
 
 def draw_trials(

@@ -1,8 +1,7 @@
 """The whole exploration of a labelled set, in one call."""
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from tumorlens import labels
 from tumorlens.errors import CasesError
 from tumorlens.inputs.prepare import InputSpec
+from tumorlens.progress import Progress, Steps, silent_steps
 from tumorlens.records import Case
 from tumorlens.study.audit.duplicates.groups import Groups
 from tumorlens.study.audit.shortcuts import Shortcut, measure_shortcuts
@@ -30,8 +30,6 @@ from tumorlens.study.explore.pictures import (
 from tumorlens.study.explore.tabular import compare_frames, modality_rows, study_table
 from tumorlens.study.features.table import FeatureTable, measure_files
 
-Progress = Callable[[int, int], None]
-Steps = Callable[[str], AbstractContextManager[Progress]]
 RESAMPLES = 300  # of the intervals of features and models
 UNKNOWN = "unknown"  # the modality of labels that leave it open
 
@@ -65,11 +63,6 @@ class Exploration:
         return {name: (len(found), len(set(found))) for name, found in groups.items()}
 
 
-def silent(_what: str) -> AbstractContextManager[Progress]:
-    """Report nothing."""
-    return nullcontext(lambda _done, _total: None)
-
-
 def explore(
     cases: Sequence[Case],
     spec: InputSpec,
@@ -78,7 +71,7 @@ def explore(
     groups: Groups,
     seed: int = 0,
     permutations: int = PERMUTATIONS,
-    steps: Steps = silent,
+    steps: Steps = silent_steps,
 ) -> Exploration:
     """Draw, measure and compare the classes of a set; scans that cannot be read are left out.
 

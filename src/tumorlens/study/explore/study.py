@@ -7,6 +7,7 @@ from typing import Any
 
 from tumorlens.files import replacing
 from tumorlens.inputs.prepare import InputSpec
+from tumorlens.progress import Steps, silent_steps
 from tumorlens.records import Case
 from tumorlens.study.audit.duplicates.groups import Groups
 from tumorlens.study.explore.experiments import Experiment, read_experiments
@@ -14,7 +15,7 @@ from tumorlens.study.explore.held_out_performance import Unseen
 from tumorlens.study.explore.hypothesis_tests import Evidence, judge
 from tumorlens.study.explore.page import render_exploration
 from tumorlens.study.explore.record import explore_figures, write_exploration
-from tumorlens.study.explore.run import Steps, explore, silent
+from tumorlens.study.explore.run import explore
 
 PAGE = "explore.html"
 
@@ -30,7 +31,7 @@ def study_set(
     experiments: Sequence[Experiment] = (),
     folders: Sequence[str],
     now: datetime | None = None,
-    steps: Steps = silent,
+    steps: Steps = silent_steps,
 ) -> dict[str, Any]:
     """Explore a set, judge the hypotheses, and write explore.json, explore.html and the rest.
 
@@ -55,7 +56,7 @@ def study_sets(
     cache: Path,
     results: Path,
     now: datetime | None = None,
-    steps: Steps = silent,
+    steps: Steps = silent_steps,
     told: Callable[[str], None] = lambda _name: None,
 ) -> dict[str, dict[str, Any]]:
     """Study each data set into a folder of its own; hypotheses on networks by `results`, a file.

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from tumorlens import __version__
 from tumorlens.errors import CasesError
-from tumorlens.files import replacing
+from tumorlens.files import read_table, replacing
+from tumorlens.progress import Steps, silent_steps
 from tumorlens.reports.page import render_page
 from tumorlens.study.explore.charts import feature_charts, plotly_script
 from tumorlens.study.explore.page import main_contrasts
 from tumorlens.study.explore.record import finite
-from tumorlens.study.explore.run import Steps, silent
 from tumorlens.study.explore.tabular import modality_rows, study_table
 from tumorlens.study.features.table import FeatureTable, read_features
 
@@ -26,7 +26,7 @@ RECORD, PAGE = "tabular.json", "tabular.html"
 
 
 def study_features(
-    path: Path, *, groups: Path | None, now: datetime, steps: Steps = silent
+    path: Path, *, groups: Path | None, now: datetime, steps: Steps = silent_steps
 ) -> dict[str, Any]:
     """Study a features.csv or the published table, one modality at a time; `now` dates it.
 
@@ -55,8 +55,7 @@ def study_features(
 def _groups(table: FeatureTable, path: Path) -> NDArray[np.int64]:
     """Give the group of each row as a number: found by path, or by name without its end."""
     try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = [(row["path"], row["group"]) for row in csv.DictReader(file)]
+        rows = [(row["path"], row["group"]) for row in read_table(path)]
     except (OSError, KeyError, csv.Error) as e:
         fix = "Give the groups.csv that `tumorlens audit` wrote."
         raise CasesError(path, f"cannot be read as groups ({type(e).__name__}: {e})", fix) from e

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import CasesError
-from tumorlens.files import replacing_table
+from tumorlens.files import read_table, write_table
 from tumorlens.inputs.cache import prepare_files
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.records import Case
@@ -87,13 +87,13 @@ def measure_files(
 
 def write_features(table: FeatureTable, out: Path) -> None:
     """Write features.csv whole, or leave what stood there; numbers read back as they were."""
-    with replacing_table(out) as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for path, label, row, error in zip(
-            table.paths, table.labels, table.values.tolist(), table.errors, strict=True
-        ):
-            writer.writerow([path, label, *("" if error else repr(v) for v in row), error])
+    rows = zip(table.paths, table.labels, table.values.tolist(), table.errors, strict=True)
+    write_table(
+        out,
+        COLUMNS,
+        ([path, label, *("" if error else repr(v) for v in row), error]
+         for path, label, row, error in rows),
+    )  # fmt: skip
 
 
 def read_features(path: Path) -> FeatureTable:
@@ -104,24 +104,22 @@ def read_features(path: Path) -> FeatureTable:
     for a missing file, missing columns or what is not a number.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            reader = csv.DictReader(file)
-            names = _column_names(path, reader.fieldnames or ())
-            records = list(reader)
+        records = read_table(path)
     except (OSError, csv.Error) as e:
         fix = "Make it with `tumorlens features DIR --out FILE`."
         raise CasesError(path, f"cannot be read as a table of features ({e})", fix) from e
     if not records:
         raise CasesError(path, "holds no rows", "Make it with `tumorlens features DIR --out FILE`.")
-    errors = tuple(record.get("error") or "" for record in records)
+    names = _column_names(path, tuple(records[0]))
+    errors = tuple(record.get("error", "") for record in records)
     values = [
         [math.nan if error else _number(path, line, record[names[name]]) for name in FEATURES]
         for line, (record, error) in enumerate(zip(records, errors, strict=True), start=2)
     ]
-    labels = [record[names["label"]] or "" for record in records]
+    labels = [record[names["label"]] for record in records]
     if names["label"] == PUBLISHED["label"]:
         labels = [PUBLISHED_LABELS.get(label, label) for label in labels]
-    paths = tuple(record[names["path"]] or "" for record in records)
+    paths = tuple(record[names["path"]] for record in records)
     return FeatureTable(paths, tuple(labels), np.array(values, np.float64), errors)
 
 

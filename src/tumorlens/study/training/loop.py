@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import keras
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import TrainingError
 from tumorlens.labels import ATOMS
+from tumorlens.progress import TrainingCallback
 from tumorlens.study.networks.registry import NETWORKS
 from tumorlens.study.networks.serving import serving_graph
 from tumorlens.study.networks.transfer import freeze
@@ -42,16 +42,6 @@ from tumorlens.study.training.state import (
 )
 
 STATE_FILE = "state.npz"
-
-
-class Watcher(Protocol):
-    """Whoever wants to see a run go by."""
-
-    def batch(self, epoch: int, done: int, total: int, loss: float) -> None:
-        """Hear that a batch was trained."""
-
-    def epoch(self, row: Row, is_best: bool) -> None:
-        """Hear that an epoch was validated and saved."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +127,7 @@ def fit(
     *,
     validate: Callable[[keras.Model], Row],
     run: Path,
-    watcher: Watcher,
+    callback: TrainingCallback,
     prepare: Callable[[keras.Model], float | None] | None = None,
     steps: int = 0,
 ) -> Trained:
@@ -160,10 +150,10 @@ def fit(
         loss = _prepare(prepare, state, model=model, shadow=shadow)
         if loss is not None:
             row = _row_zero(recipe, loss, validate(shadow), started=started)
-            _finish_epoch(run, state, history, row=row, learner=learner, watcher=watcher)
+            _finish_epoch(run, state, history, row=row, learner=learner, callback=callback)
     while state.epoch < recipe.epochs and state.epoch - state.best_epoch < recipe.patience:
         started = time.perf_counter()
-        loss = _train_epoch(learner, state, recipe, data=data, steps=steps, watcher=watcher)
+        loss = _train_epoch(learner, state, recipe, data=data, steps=steps, callback=callback)
         trained = time.perf_counter() - started
         assign_weights(shadow.variables, state.averaged)
         row = {
@@ -175,7 +165,7 @@ def fit(
             "seconds": time.perf_counter() - started,
         }
         state.epoch += 1
-        _finish_epoch(run, state, history, row=row, learner=learner, watcher=watcher)
+        _finish_epoch(run, state, history, row=row, learner=learner, callback=callback)
     assign_weights(shadow.variables, state.best)
     return Trained(shadow, state.best_epoch, state.epoch, history)
 
@@ -198,7 +188,7 @@ def _finish_epoch(
     *,
     row: Row,
     learner: Learner,
-    watcher: Watcher,
+    callback: TrainingCallback,
 ) -> None:
     """Keep the averaged weights where validation was never better, and write everything."""
     if not np.isfinite(row["val_loss"]):
@@ -213,7 +203,7 @@ def _finish_epoch(
     write_history(run / HISTORY_FILE, history)
     optimizer = learner.graph.optimizer
     save_state(run / STATE_FILE, state, model=learner.network, optimizer=optimizer)
-    watcher.epoch(row, is_best)
+    callback.on_epoch_end(row, is_best)
 
 
 def _prepare(
@@ -247,7 +237,7 @@ def _train_epoch(
     *,
     data: TrainingSet,
     steps: int,
-    watcher: Watcher,
+    callback: TrainingCallback,
 ) -> float:
     positions = epoch_positions(data, balance=recipe.balance, seed=recipe.seed, epoch=state.epoch)
     positions = np.resize(positions, steps * recipe.batch)
@@ -264,7 +254,7 @@ def _train_epoch(
         losses.append(loss)
         decay = _decay(recipe.ema, state.epoch * steps + step)
         _average(state.averaged, learner.network, decay=decay)
-        watcher.batch(state.epoch + 1, step + 1, steps, loss)
+        callback.on_batch_end(state.epoch + 1, step + 1, steps, loss)
     return float(np.mean(losses))
 
 

@@ -16,6 +16,7 @@ from tumorlens import labels
 from tumorlens.errors import TrainingError
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.models.bundle import Bundle
+from tumorlens.progress import TrainingCallback
 from tumorlens.records import Case
 from tumorlens.study.data.splits import Split, leaks_of
 from tumorlens.study.networks.weights import file_digest
@@ -23,7 +24,7 @@ from tumorlens.study.recipes import Recipe
 from tumorlens.study.training.curves import draw_curves
 from tumorlens.study.training.data.subset import Part, prepare_part
 from tumorlens.study.training.data.training_set import training_set
-from tumorlens.study.training.loop import STATE_FILE, Watcher, fit, predict_logits
+from tumorlens.study.training.loop import STATE_FILE, fit, predict_logits
 from tumorlens.study.training.packaging.packaging import make_bundle, tumor_scores
 from tumorlens.study.training.packaging.threshold_sweep import sweep_thresholds, write_sweep
 from tumorlens.study.training.transfer.initialize import prepare_network
@@ -57,7 +58,7 @@ def train(
     cases: Sequence[Case],
     job: Job,
     *,
-    watcher: Watcher,
+    callback: TrainingCallback,
     progress: Callable[[int, int], None] | None = None,
     extracting: Callable[[int, int], None] | None = None,
     resume: bool = False,
@@ -82,7 +83,7 @@ def train(
             predict_logits(model, validation.images), validation.names, strata
         ),
         run=job.out,
-        watcher=watcher,
+        callback=callback,
         steps=job.steps,
         prepare=lambda model: prepare_network(
             model, job.recipe, training=parts["train"], validation=validation, cache=job.cache,

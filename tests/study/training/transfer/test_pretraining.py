@@ -40,10 +40,10 @@ class Ear:
     stop_after: int = 99
     epochs: list[Mapping[str, float]] = field(default_factory=list)
 
-    def batch(self, epoch: int, done: int, total: int, loss: float) -> None:
+    def on_batch_end(self, epoch: int, done: int, total: int, loss: float) -> None:
         assert np.isfinite(loss)
 
-    def epoch(self, row: Mapping[str, float], is_best: bool) -> None:
+    def on_epoch_end(self, row: Mapping[str, float], is_best: bool) -> None:
         self.epochs.append(row)
         if row["epoch"] == self.stop_after:
             raise KeyboardInterrupt
@@ -76,7 +76,7 @@ def run(ground: Ground, out: Path, *, ear: Ear | None = None, resume: bool = Fal
         splits.write_split(splits_file, ground.cases, [str(c.split) for c in ground.cases],
                            groups=splits.Groups(numbers, numbers))  # fmt: skip
     job = PretrainJob(small, ground.split, out, ground.cache)
-    return pretrain(cases or ground.cases, job, watcher=ear or Ear(), resume=resume)
+    return pretrain(cases or ground.cases, job, callback=ear or Ear(), resume=resume)
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_training_starts_from_it_and_says_so(pretrained: Path, ground: Ground, t
     recipe = replace(find_recipe("quick"), side=40, train_side=40, epochs=1, batch=8,
                      options=OPTIONS)  # fmt: skip
     job = Job(recipe, ground.split, tmp_path / "run", ground.cache, "x", start=pretrained)
-    bundle = train(ground.cases, job, watcher=Ear())
+    bundle = train(ground.cases, job, callback=Ear())
     assert bundle.details["start"]["run"] == pretrained.name
     stored = json.loads((tmp_path / "run" / "config.json").read_text())
     assert stored["start"]["sha256"] == bundle.details["start"]["sha256"]

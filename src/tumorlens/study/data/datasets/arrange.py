@@ -8,19 +8,19 @@ error that lists what was found.
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from tumorlens.errors import ArchiveError
 from tumorlens.images.raster import SUFFIXES
+from tumorlens.progress import Progress
 from tumorlens.records import Case
 from tumorlens.study.data.datasets.registry import DatasetRow, LabelTable, Rule
 from tumorlens.study.data.datasets.unpack import Member, Opened, open_archive, read_member, unpack
 from tumorlens.study.data.index import write_cases
 
-Progress = Callable[[int, int], None]
 NOT_A_PICTURE = "files that are not pictures"
 NO_RULE = "pictures in places that are not known"
 COPIES = "second copies of a picture under the same name"

@@ -20,8 +20,8 @@ import requests
 
 from tumorlens import __version__
 from tumorlens.errors import DownloadError
+from tumorlens.progress import Progress
 
-Progress = Callable[[int, int], None]
 WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds before each further try
 TIMEOUT = (20, 60)  # seconds to connect, and between two pieces
 PIECE = 2**16  # bytes; what of one has arrived when a connection breaks is lost

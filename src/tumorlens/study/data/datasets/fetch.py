@@ -7,8 +7,8 @@ publisher states no checksum, the one found at the first download is what later 
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -19,6 +19,7 @@ import pooch
 
 from tumorlens.errors import ArchiveError, CasesError, DownloadError
 from tumorlens.files import replacing
+from tumorlens.progress import Progress, Steps
 from tumorlens.study.data.datasets.arrange import Arranged, arrange
 from tumorlens.study.data.datasets.download import download
 from tumorlens.study.data.datasets.registry import DATASETS, Archive, DatasetRow
@@ -27,8 +28,6 @@ from tumorlens.study.data.index import read_cases
 
 NOTE = "fetch.json"
 SCHEMA = 1
-Progress = Callable[[int, int], None]
-Steps = Callable[[str], AbstractContextManager[Progress]]
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from tumorlens.errors import ArchiveError
+from tumorlens.progress import Progress
 
-Progress = Callable[[int, int], None]
 PIECE = 2**20  # bytes held while unpacking
 TAIL = 2**16 + 22 + 76  # bytes: the longest comment, the end record and its 64-bit twin
 _GET_AGAIN = "Fetch it again, or get it from the page of the set."

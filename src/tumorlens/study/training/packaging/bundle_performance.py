@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.models.performance import Measured, Rate, ReliabilityBin
+from tumorlens.models.performance import Measured, ReliabilityBin
+from tumorlens.records import Estimate
 from tumorlens.study.evaluation.detection import detection_figures
 from tumorlens.study.evaluation.labeled_predictions import Answers
 from tumorlens.study.stats.intervals import wilson
@@ -34,8 +35,8 @@ def measure_validation(
 def _measure(answers: Answers, rows: NDArray[np.bool_]) -> Measured:
     found = detection_figures(answers, rows)
 
-    def rate(name: str, n: str) -> Rate:
-        return Rate(found[name], found[f"{name}_low"], found[f"{name}_high"], found[n])
+    def rate(name: str, n: str) -> Estimate:
+        return Estimate(found[name], found[f"{name}_low"], found[f"{name}_high"], found[n])
 
     return Measured(
         n=found["n"],

@@ -1,6 +1,5 @@
 """What every threshold would have done on validation, as a table and a picture."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from tumorlens.errors import TrainingError
-from tumorlens.files import replacing, replacing_table
+from tumorlens.files import replacing, write_table
 from tumorlens.study.evaluation.detection import share
 from tumorlens.study.stats.intervals import RESAMPLES, bootstrap
 
@@ -89,13 +88,13 @@ def _figures(
 
 def write_sweep(sweep: Sweep, folder: Path) -> None:
     """Write threshold.csv and threshold.svg into a folder."""
-    with replacing_table(folder / TABLE_FILE) as file:
-        writer = csv.writer(file)
-        writer.writerow(["threshold", "chosen", *(f"{name}{e}" for name in FIGURES for e in ENDS)])
-        for i, threshold in enumerate(sweep.thresholds):
-            values = np.concatenate([sweep.figures[name][i] for name in FIGURES])
-            cells = [f"{value:.4f}" if np.isfinite(value) else "" for value in values]
-            writer.writerow([f"{threshold:.6g}", "yes" if i == sweep.chosen else "", *cells])
+    columns = ["threshold", "chosen", *(f"{name}{e}" for name in FIGURES for e in ENDS)]
+    rows = []
+    for i, threshold in enumerate(sweep.thresholds):
+        values = np.concatenate([sweep.figures[name][i] for name in FIGURES])
+        cells = [f"{value:.4f}" if np.isfinite(value) else "" for value in values]
+        rows.append([f"{threshold:.6g}", "yes" if i == sweep.chosen else "", *cells])
+    write_table(folder / TABLE_FILE, columns, rows)
     with replacing(folder / PICTURE_FILE) as partial:
         _draw(sweep, partial)
 

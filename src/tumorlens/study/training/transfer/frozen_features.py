@@ -6,7 +6,7 @@ another way, they are other pixels.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import TrainingError
 from tumorlens.inputs.row_store import Rows, load_index, write_chunk
+from tumorlens.progress import Progress
 from tumorlens.study.networks.transfer import extractor
 from tumorlens.study.networks.weights import weights_digest
 from tumorlens.study.training.data.augmentation import augment
 
 CHUNK = 512  # images: what a kill loses at most
 BATCH = 32
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

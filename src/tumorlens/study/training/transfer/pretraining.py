@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tumorlens import labels
 from tumorlens.errors import TrainingError
 from tumorlens.inputs.prepare import InputSpec
+from tumorlens.progress import TrainingCallback
 from tumorlens.records import Case
 from tumorlens.study.data.splits import Split
 from tumorlens.study.recipes.pretraining import Pretraining
@@ -22,7 +23,7 @@ from tumorlens.study.training.data.augmentation import augment_batch
 from tumorlens.study.training.data.batches import epoch_positions
 from tumorlens.study.training.data.subset import Part, prepare_part
 from tumorlens.study.training.history import HISTORY_FILE, Row, read_history, write_history
-from tumorlens.study.training.loop import STATE_FILE, Watcher, build_network, optimizer_of
+from tumorlens.study.training.loop import STATE_FILE, build_network, optimizer_of
 from tumorlens.study.training.precision import precision
 from tumorlens.study.training.run_folder import claim
 from tumorlens.study.training.state import (
@@ -61,7 +62,7 @@ def pretrain(
     cases: Sequence[Case],
     job: PretrainJob,
     *,
-    watcher: Watcher,
+    callback: TrainingCallback,
     progress: Callable[[int, int], None] | None = None,
     resume: bool = False,
 ) -> Path:
@@ -83,14 +84,14 @@ def pretrain(
         state = load_state(out / STATE_FILE, model=trainer, optimizer=trainer.optimizer)
         history = [r for r in read_history(out / HISTORY_FILE) if r["epoch"] <= state.epoch]
     while state.epoch < recipe.epochs:
-        row = _epoch(trainer, job, part, epoch=state.epoch, steps=steps, watcher=watcher)
+        row = _epoch(trainer, job, part, epoch=state.epoch, steps=steps, callback=callback)
         state.epoch += 1
         state.best_epoch, state.best_loss = state.epoch, row["loss"]
         state.averaged = state.best = read_weights(network.variables)
         history.append(row)
         write_history(out / HISTORY_FILE, history)
         save_state(out / STATE_FILE, state, model=trainer, optimizer=trainer.optimizer)
-        watcher.epoch(row, False)
+        callback.on_epoch_end(row, False)
     draw_pretraining(history, out / "learning_curves.png")
     return out
 
@@ -140,7 +141,7 @@ def _epoch(
     *,
     epoch: int,
     steps: int,
-    watcher: Watcher,
+    callback: TrainingCallback,
 ) -> Row:
     started = time.perf_counter()
     recipe = job.pretraining.recipe
@@ -156,7 +157,7 @@ def _epoch(
         )
     ):  # fmt: skip
         losses.append(float(trainer.train_on_batch(views, np.zeros(len(views), np.float32))))
-        watcher.batch(epoch + 1, step + 1, steps, losses[-1])
+        callback.on_batch_end(epoch + 1, step + 1, steps, losses[-1])
     row = {
         "epoch": epoch + 1,
         "learning_rate": float(to_array(trainer.optimizer.learning_rate)),
