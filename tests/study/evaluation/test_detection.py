@@ -9,8 +9,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from support.made_answers import able_answers, all_rows, scored
 
 from tumorlens.study.evaluation.curves import precision_recall_points, threshold_table
-from tumorlens.study.evaluation.detection import PREVALENCES, areas, detection_figures
+from tumorlens.study.evaluation.detection import detection_figures
 from tumorlens.study.stats.intervals import bootstrap, wilson
+from tumorlens.study.stats.rates import PREVALENCES, areas
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 10), (3, 10), (81, 263), (29, 29), (1, 1)])

@@ -5,9 +5,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from support.made_answers import scored
 
-from tumorlens.study.evaluation.detection import areas
 from tumorlens.study.stats.delong import delong
 from tumorlens.study.stats.intervals import bootstrap
+from tumorlens.study.stats.rates import areas
 
 
 def two_classes(seed: int, n: int = 60, *, apart: float = 1.0, tied: bool = False):

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from tumorlens.study.evaluation.detection import areas, rates
 from tumorlens.study.evaluation.labeled_predictions import Answers, plain
 from tumorlens.study.stats.delong import delong
 from tumorlens.study.stats.intervals import bootstrap
+from tumorlens.study.stats.rates import areas, rates
 
 COMPARED = ("auc", "sensitivity", "specificity", "accuracy", "f1")
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens import labels
-from tumorlens.study.evaluation.detection import share
 from tumorlens.study.evaluation.labeled_predictions import Answers, plain
 from tumorlens.study.stats.intervals import bootstrap, not_collapsed, wilson
+from tumorlens.study.stats.rates import share
 
 ERRORS = (0.05, 0.1)
 FINDINGS = ("healthy", "tumor")

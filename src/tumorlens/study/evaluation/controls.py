@@ -26,9 +26,9 @@ from tumorlens.progress import Progress
 from tumorlens.records import Case
 from tumorlens.study.audit.shortcuts import measure_shortcuts
 from tumorlens.study.audit.survey import survey_files
-from tumorlens.study.evaluation.detection import areas, share
-from tumorlens.study.evaluation.labeled_predictions import Answers, plain, ratio
+from tumorlens.study.evaluation.labeled_predictions import Answers, plain
 from tumorlens.study.stats.intervals import TAILS, bootstrap
+from tumorlens.study.stats.rates import areas, ratio, share
 
 DEALS = 200  # of the labels
 RIM = 0.08  # width of the rim that is left of a head, of the side

@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from tumorlens.study.evaluation.detection import share
 from tumorlens.study.evaluation.labeled_predictions import Answers, plain
 from tumorlens.study.stats.intervals import bootstrap
-from tumorlens.study.training.packaging.threshold_sweep import GRID
+from tumorlens.study.stats.rates import GRID, share
 
 CURVE_POINTS = 200
 THRESHOLDS = (0.01, 0.02, 0.05, *(round(0.1 * k, 1) for k in range(1, 10)), 0.95, 0.98, 0.99)

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from scipy.special import logit
 
 from tumorlens.study.evaluation.curves import spread
-from tumorlens.study.evaluation.detection import share
 from tumorlens.study.evaluation.labeled_predictions import Answers, plain
 from tumorlens.study.stats.intervals import bootstrap, not_collapsed, wilson
+from tumorlens.study.stats.rates import share
 
 ODDS = np.arange(1, 100) / 100  # probabilities at which somebody would act
 _NEVER = 1e-12

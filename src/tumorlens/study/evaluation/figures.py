@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from tumorlens import labels
-from tumorlens.study.evaluation.detection import share
-from tumorlens.study.evaluation.labeled_predictions import Answers, plain, ratio
+from tumorlens.study.evaluation.labeled_predictions import Answers, plain
 from tumorlens.study.stats.intervals import (
     bootstrap,
     not_collapsed,
     wilson,
     with_intervals,
 )
+from tumorlens.study.stats.rates import ratio, share
 
 
 def type_figures(answers: Answers, rows: NDArray[np.bool_] | None = None) -> dict[str, Any] | None:

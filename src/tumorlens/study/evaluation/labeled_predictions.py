@@ -82,11 +82,6 @@ def gather_answers(
     )
 
 
-def ratio(part: float, whole: float) -> float:
-    """Divide; NaN where there is nothing to divide by."""
-    return float(part / whole) if whole else np.nan
-
-
 def plain(found: Mapping[str, Any]) -> dict[str, Any]:
     """Write numbers and arrays as JSON knows them: what is not a number is null."""
     return {key: _plain(value) for key, value in found.items()}

@@ -13,11 +13,11 @@ from tumorlens.images.raster import read_scan
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.progress import Progress
 from tumorlens.records import Case, Prediction, Scan
-from tumorlens.study.evaluation.detection import areas, rates, share
 from tumorlens.study.evaluation.labeled_predictions import Answers, gather_answers, plain
 from tumorlens.study.evaluation.perturbations import PERTURBATIONS, perturbed
 from tumorlens.study.evaluation.sampling import draw_sample
 from tumorlens.study.stats.intervals import bootstrap, not_collapsed
+from tumorlens.study.stats.rates import areas, rates, share
 
 MOST = 200  # scans: enough for intervals of a few points
 BATCH = 16

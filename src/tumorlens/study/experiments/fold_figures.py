@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from tumorlens import labels
 from tumorlens.errors import TrainingError
-from tumorlens.study.evaluation.detection import areas, rates, share
 from tumorlens.study.stats.intervals import bootstrap
+from tumorlens.study.stats.rates import areas, rates, share
 
 DETECTION = ("auc", "sensitivity", "specificity", "accuracy", "f1")
 Row = Mapping[str, str]  # of predictions.csv

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens import labels
 from tumorlens.models.performance import Measured, ReliabilityBin
 from tumorlens.records import Estimate
-from tumorlens.study.evaluation.detection import detection_figures
-from tumorlens.study.evaluation.labeled_predictions import Answers
 from tumorlens.study.stats.intervals import wilson
+from tumorlens.study.stats.rates import rates_with_intervals
 
 BINS = 10
 LEAST_IN_BIN = 10  # scans: below it a share says nothing
@@ -26,26 +26,38 @@ def measure_validation(
 
     `names` are labels, [n]; intervals are of a bootstrap over `groups`, [n].
     """
-    answers = Answers(
-        tuple(names), groups, np.asarray(probabilities, np.float64), ("",) * len(names), threshold
+    scores = np.asarray(labels.tumor_probability(probabilities), np.float64)
+    truth = np.array([labels.is_tumor(name) for name in names], bool)
+    predicted = np.where(labels.modality_probability(probabilities, "mri") >= 0.5, "mri", "ct")
+    modalities = np.array(
+        [labels.modality_of(n) or p for n, p in zip(names, predicted, strict=True)]
     )
-    return {name: _measure(answers, rows) for name, rows in answers.rows().items()}
+    rows = {"all": np.ones(len(names), bool)}
+    rows |= {m: modalities == m for m in labels.MODALITIES if m in modalities}
+    return {
+        name: _measure(truth[kept], scores[kept], groups=groups[kept], threshold=threshold)
+        for name, kept in rows.items()
+    }
 
 
-def _measure(answers: Answers, rows: NDArray[np.bool_]) -> Measured:
-    found = detection_figures(answers, rows)
+def _measure(
+    truth: NDArray[np.bool_], scores: NDArray[np.float64], *, groups: NDArray, threshold: float
+) -> Measured:
+    found = rates_with_intervals(truth, scores, threshold=threshold, groups=groups)
+    n_of = {"auc": len(truth), "sensitivity": int(truth.sum()), "specificity": int((~truth).sum())}
 
-    def rate(name: str, n: str) -> Estimate:
-        return Estimate(found[name], found[f"{name}_low"], found[f"{name}_high"], found[n])
+    def known(name: str) -> float | None:
+        return float(found[name]) if np.isfinite(found[name]) else None
 
     return Measured(
-        n=found["n"],
-        n_tumor=found["n_tumor"],
-        n_groups=found["n_groups"],
-        auc=rate("auc", "n"),
-        sensitivity=rate("sensitivity", "n_tumor"),
-        specificity=rate("specificity", "n_healthy"),
-        bins=reliability_bins(answers.scores[rows], answers.truth[rows]),
+        n=len(truth),
+        n_tumor=n_of["sensitivity"],
+        n_groups=len(np.unique(groups)),
+        bins=reliability_bins(scores, truth),
+        **{
+            name: Estimate(known(name), known(f"{name}_low"), known(f"{name}_high"), n)
+            for name, n in n_of.items()
+        },
     )
 
 

@@ -14,16 +14,14 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import TrainingError
 from tumorlens.files import replacing, write_table
-from tumorlens.study.evaluation.detection import share
 from tumorlens.study.stats.intervals import RESAMPLES, bootstrap
+from tumorlens.study.stats.rates import GRID, share
 
 FIGURES = ("sensitivity", "specificity", "accuracy", "f1")
 TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 ENDS = ("", "_low", "_high")
 COLORS = ("#b35806", "#2b6ca3", "#4d4d4d", "#7b3294")
 TABLE_FILE, PICTURE_FILE = "threshold.csv", "threshold.svg"
-# Even steps of the log odds: what a sure network has to say stands close to 0 and to 1.
-GRID = (1 / (1 + np.exp(-np.linspace(-7, 7, 113)))).round(4)
 
 
 @dataclass(frozen=True)
