@@ -181,7 +181,7 @@ def test_the_history_as_csv_has_a_row_for_each_answer(tmp_path: Path, tiny_bundl
         response = client.get("/v1/predictions?format=csv")
         assert response.headers["content-type"].startswith("text/csv")
         head, *rows = response.text.splitlines()
-        assert head.startswith("id,created_at,reader")
+        assert head.startswith("created_at,id,owner")
         assert len(rows) == 2
 
 

@@ -1,5 +1,7 @@
 """Keys, batches and group commits of the store."""
 
+import csv
+import io
 import threading
 from concurrent.futures import wait
 from dataclasses import replace
@@ -15,17 +17,20 @@ from tumorlens.predictions.predictor import PreparedScan
 from tumorlens.records import Prediction
 from tumorlens.services.store import (
     NewPrediction,
+    Review,
     Store,
     expire_predictions,
     find_predictions,
+    iter_predictions,
     open_store,
     save_predictions,
+    save_review,
     verify,
 )
 from tumorlens.services.store import commit_queue as ledger_module
 from tumorlens.services.store.audit_log import days_ago, entries
 from tumorlens.services.store.commit_queue import Ledger
-from tumorlens.services.store.export import HISTORY_COLUMNS, history_row, iter_csv
+from tumorlens.services.store.export import HISTORY_COLUMNS, history_table
 from tumorlens.services.store.history import iter_job
 from tumorlens.services.store.jobs import (
     JobScan,
@@ -249,10 +254,30 @@ def test_a_full_disk_is_said_at_once(store: Store, monkeypatch: pytest.MonkeyPat
         Ledger(store).submit(new()).result(timeout=10)
 
 
-def test_text_that_a_spreadsheet_would_run_is_quoted(store: Store):
-    save_predictions(store, [new(answer=Prediction("=cmd()", decision="tumor"))])
-    found = find_predictions(store)
-    row = history_row(found[0], None)
-    assert row["path"] == "'=cmd()"
-    assert set(row) == set(HISTORY_COLUMNS)
-    assert len("".join(iter_csv(store, found)).splitlines()) == 2
+def exported(store: Store, **options: Any) -> list[dict[str, str]]:
+    text = "".join(history_table(store, iter_predictions(store), **options))
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_the_history_has_a_row_for_each_answer_with_its_latest_review(store: Store):
+    first, second = save_predictions(store, [new(), new()])
+    save_review(store, Review(first, "ann", "agree"))
+    last = save_review(store, Review(first, "bob", "correct", "no tumor", reason="artifact"))
+    unreviewed, reviewed = exported(store)
+    assert tuple(reviewed) == HISTORY_COLUMNS
+    assert (unreviewed["id"], unreviewed["review"], unreviewed["reviewed_at"]) == (second, "", "")
+    assert (reviewed["id"], reviewed["owner"], reviewed["source"]) == (first, "ann", "http")
+    assert (reviewed["review"], reviewed["reviewed_at"]) == ("correct", last.created_at)
+    assert (reviewed["reviewed_decision"], reviewed["review_reason"]) == ("no tumor", "artifact")
+
+
+def test_text_that_a_spreadsheet_would_run_is_neutralized(store: Store):
+    (id,) = save_predictions(store, [new(answer=Prediction("=cmd()", decision="tumor"))])
+    save_review(store, Review(id, "ann", "correct", "no tumor", reason="@sum(1)"))
+    (row,) = exported(store)
+    assert (row["path"], row["review_reason"]) == ("'=cmd()", "'@sum(1)")
+
+
+def test_names_of_files_that_only_the_caller_knows_are_in_the_history(store: Store):
+    save_predictions(store, [new()])
+    assert exported(store, names={"a" * 64: "+mine.png"})[0]["path"] == "'+mine.png"

@@ -15,7 +15,7 @@ from tumorlens.services.http.routes_predict import refuse_fields, refuse_if_none
 from tumorlens.services.http.schemas import JobDocument, JobResult
 from tumorlens.services.http.service import Service, caller_of, service_of
 from tumorlens.services.store.database import Store
-from tumorlens.services.store.export import iter_csv
+from tumorlens.services.store.export import history_table
 from tumorlens.services.store.history import NewPrediction, iter_job
 from tumorlens.services.store.jobs import Job, JobScan, NewJob, get_job, save_job
 from tumorlens.settings import Settings
@@ -73,7 +73,7 @@ def result(
     job = get_job(service.store, id, reader=caller.sees)
     if format == "csv":
         headers = {"Content-Disposition": f'attachment; filename="batch-{id}.csv"'}
-        rows = iter_csv(service.store, iter_job(service.store, id))
+        rows = history_table(service.store, iter_job(service.store, id))
         return StreamingResponse(rows, media_type="text/csv", headers=headers)
     return StreamingResponse(_json(service.store, job), media_type="application/json")
 

@@ -25,7 +25,7 @@ from tumorlens.services.http.schemas import (
     StoredDocument,
 )
 from tumorlens.services.http.service import caller_of, service_of
-from tumorlens.services.store.export import iter_csv
+from tumorlens.services.store.export import history_table
 from tumorlens.services.store.history import (
     Selection,
     find_predictions,
@@ -51,7 +51,7 @@ def history(request: Request, asked: Annotated[HistoryQuery, Query()]) -> Respon
     )  # fmt: skip
     if asked.format == "csv":
         headers = {"Content-Disposition": 'attachment; filename="predictions.csv"'}
-        rows = iter_csv(service.store, iter_predictions(service.store, selection))
+        rows = history_table(service.store, iter_predictions(service.store, selection))
         return StreamingResponse(rows, media_type="text/csv", headers=headers)
     found = find_predictions(service.store, selection, limit=asked.limit, before=asked.before)
     reviews = reviews_by_prediction(service.store, [stored.id for stored in found])

@@ -1,54 +1,48 @@
-"""The history as a table, for spreadsheets."""
+"""The reviewed history as a table, for spreadsheets: the only writer of it."""
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
+from tumorlens.files import table_text
 from tumorlens.predictions.table import COLUMNS, table_row
 from tumorlens.services.store.database import Store
 from tumorlens.services.store.history import StoredPrediction
 from tumorlens.services.store.reviews import Review, latest_reviews
 
-HISTORY_COLUMNS = ("id", "created_at", "reader", "source", *COLUMNS, "input_sha256",
-                   "review", "reviewed_decision", "reviewed_type", "review_reason")  # fmt: skip
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_TEXTS = ("path", "reader", "error", "review_reason")
+REVIEW_COLUMNS = ("review", "reviewed_at", "reviewed_decision", "reviewed_type", "review_reason")
+HISTORY_COLUMNS = (
+    "created_at", "id", "owner", "source", *COLUMNS, "input_sha256", *REVIEW_COLUMNS,
+)  # fmt: skip
 
 
-def iter_csv(store: Store, found: Iterable[StoredPrediction]) -> Iterator[str]:
-    """Give the table of stored answers in pieces, with the last review of each."""
-    yield _written([HISTORY_COLUMNS])
-    remaining = iter(found)
+def history_table(
+    store: Store, predictions: Iterable[StoredPrediction], *, names: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Yield a CSV table of stored predictions in pieces, each row with its latest review.
+
+    `names` are paths by input_sha256, for whoever knows them where the store keeps none.
+    """
+    yield table_text(HISTORY_COLUMNS, ())
+    remaining = iter(predictions)
     while page := list(islice(remaining, 500)):
-        yield _page(store, page)
+        reviews = latest_reviews(store, [stored.id for stored in page])
+        rows = (_row(stored, reviews.get(stored.id), names or {}) for stored in page)
+        yield table_text(HISTORY_COLUMNS, rows, head=False)
 
 
-def _page(store: Store, page: Sequence[StoredPrediction]) -> str:
-    reviews = latest_reviews(store, [stored.id for stored in page])
-    rows = [history_row(stored, reviews.get(stored.id)) for stored in page]
-    return _written([[row[name] for name in HISTORY_COLUMNS] for row in rows])
-
-
-def history_row(stored: StoredPrediction, review: Review | None) -> dict[str, str]:
-    """Give the columns of one answer; text that a spreadsheet would run is quoted."""
-    row = {
-        **table_row(stored.prediction),
-        "id": stored.id,
+def _row(
+    stored: StoredPrediction, review: Review | None, names: Mapping[str, str]
+) -> dict[str, str]:
+    reviewed = ("",) * len(REVIEW_COLUMNS)
+    if review is not None:
+        reviewed = (review.verdict, review.created_at, review.decision, review.type, review.reason)
+    row = table_row(stored.prediction)
+    return row | {
         "created_at": stored.created_at,
-        "reader": stored.reader,
+        "id": stored.id,
+        "owner": stored.reader,
         "source": stored.source,
+        "path": names.get(stored.input_sha256, row["path"]),
         "input_sha256": stored.input_sha256,
-        "review": review.verdict if review else "",
-        "reviewed_decision": review.decision if review else "",
-        "reviewed_type": review.type if review else "",
-        "review_reason": review.reason if review else "",
+        **dict(zip(REVIEW_COLUMNS, reviewed, strict=True)),
     }
-    quoted = {name: f"'{row[name]}" for name in _TEXTS if row[name].startswith(_FORMULA)}
-    return row | quoted
-
-
-def _written(rows: Sequence[Sequence[str]]) -> str:
-    file = io.StringIO()
-    csv.writer(file).writerows(rows)
-    return file.getvalue()
