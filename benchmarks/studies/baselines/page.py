@@ -26,12 +26,12 @@ ROLES = {THEIRS: "their protocol, faults left in", MENDED: "the same network, me
 THRESHOLDS = {"threshold": "validation", "half": "0.5", "best on test": "best on test"}
 UNITS = {"side": "px", "epochs": "epochs", "head_views": "views",
          "changed": "of the pictures changed"}  # fmt: skip
-HEAD = """# Reproductions
+HEAD = """# Baselines
 
 !!! warning "Research use only"
     Not a medical device. Figures of a data set are not figures of a clinic.
 
-Written by `benchmarks/reproduce.py`. Each earlier system by its own protocol, the same network
+Written by `benchmarks/baselines.py`. Each earlier system by its own protocol, the same network
 without its faults, and ours on the same images. Figures carry a 95 % interval (bootstrap over
 groups, 1000 resamples, seed 0; of repeats, the mean of theirs) and their n. Groups are copies,
 neighboring slices and patients, found by one audit of all sets. A test part was read once for each

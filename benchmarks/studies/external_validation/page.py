@@ -18,15 +18,15 @@ from tumorlens.models.bundle import Bundle
 from tumorlens.reports.page import figure, share
 
 Found = Mapping[str, Any]
-HEAD = """# Strangers
+HEAD = """# External validation
 
 !!! warning "Research use only"
     Not a medical device. Figures of a data set are not figures of a clinic.
 
-Written by `benchmarks/strangers.py`: what a network does with a source it never saw, with the same
-scanner with and without a tumor, and with what is no head. Why this decides, and what is done
-about it: [The scanner or the tumor](../concepts/scanner-or-tumor.md). Intervals: 95 %, bootstrap
-over groups (1000 resamples, seed 0) unless said otherwise.
+Written by `benchmarks/external_validation.py`: what a network does with a source it never saw, with
+the same scanner with and without a tumor, and with what is no head. Why this decides, and what is
+done about it: [The scanner or the tumor](../concepts/scanner-or-tumor.md). Intervals: 95 %,
+bootstrap over groups (1000 resamples, seed 0) unless said otherwise.
 """
 ADDED = {
     PLAIN: "pose alone is augmented (turned, mirrored, moved, scaled); cases as they are",
@@ -37,8 +37,9 @@ ADDED = {
 COMMAND = """## Again
 
 ```bash
-python benchmarks/strangers.py sets --audit runs/audit --split runs/shipped-split.csv \\
-  --outside sets/ood/natural sets/ood/chest_xray --runs runs/strangers --out strangers.md
+python benchmarks/external_validation.py sets --audit runs/audit --split runs/shipped-split.csv \\
+  --outside sets/ood/natural sets/ood/chest_xray --runs runs/external-validation \\
+  --out external-validation.md
 ```
 
 Work goes on where a kill broke it off; `--seeds 0` trains nothing.

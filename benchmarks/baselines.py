@@ -1,6 +1,6 @@
 """Put every earlier system beside ours on the same images, and write the table of it.
 
-    python benchmarks/reproduce.py DATA --audit AUDIT --runs RUNS [--weights FILE] [--only ARM ...]
+    python benchmarks/baselines.py DATA --audit AUDIT --runs RUNS [--weights FILE] [--only ARM ...]
 
 DATA holds a folder for each data set (`tumorlens data fetch`), AUDIT is what `tumorlens audit` of
 all of them wrote. Work goes on where a kill broke it off; arms whose answers are there are not run
@@ -17,7 +17,7 @@ COMMAND = """## Again
 
 ```bash
 tumorlens audit sets/* --out runs/audit --allow
-python benchmarks/reproduce.py sets --audit runs/audit --runs runs/reproduce --out reproductions.md
+python benchmarks/baselines.py sets --audit runs/audit --runs runs/baselines --out baselines.md
 ```
 
 Work goes on where a kill broke it off. `--only ARM ...` runs some of it, `--page-only` writes the

@@ -1,7 +1,7 @@
-"""Ask what a network does with strangers: a source left out, a tumor reflected away, no head.
+"""Ask what a network does outside its data: a source left out, a tumor reflected away, no head.
 
-    python benchmarks/strangers.py SETS --audit AUDIT --runs RUNS [--seeds N] [--split FILE]
-        [--outside FOLDER ...] [--bundle NAME] [--out PAGE]
+    python benchmarks/external_validation.py SETS --audit AUDIT --runs RUNS [--seeds N]
+        [--split FILE] [--outside FOLDER ...] [--bundle NAME] [--out PAGE]
 
 SETS holds a folder for each data set, AUDIT is what `tumorlens audit` of all of them wrote, FILE is
 the split of the bundle. Trainings are kept in RUNS and not run again.
