@@ -1,6 +1,9 @@
-"""Progress on standard error: bars on a terminal, a line now and then elsewhere."""
+"""Progress on standard error: bars on a terminal, JSON for a program that watches, else lines."""
 
+import json
+import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,8 +20,19 @@ from rich.progress import (
 )
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
-# Between two lines where nobody watches a terminal; a program that watches may want more.
-QUIET_SECONDS = float(os.environ.get("TUMORLENS_PROGRESS_SECONDS") or 10)
+VARIABLE = "TUMORLENS_PROGRESS"  # "json": one object a line
+QUIET_SECONDS = 10.0  # between two lines where nobody watches
+JSON_SECONDS = 0.5  # between two objects of one step; its last is always written
+
+
+def _is_json() -> bool:
+    return os.environ.get(VARIABLE, "").lower() == "json"
+
+
+def _write_json(step: str, done: int, total: int, **more: object) -> None:
+    """Write how far a step is as one object on a line."""
+    print(json.dumps({"step": step, "done": done, "total": total, **more}), file=sys.stderr)
+    sys.stderr.flush()
 
 
 def _columns() -> Progress:
@@ -32,24 +46,30 @@ def _columns() -> Progress:
         TextColumn("{task.fields[note]}"),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not console.is_terminal or _is_json(),
     )
 
 
 @contextmanager
-def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+def counting(step: str) -> Iterator[Callable[[int, int], None]]:
     """Show how many of how many are done; yields `report(done, total)`."""
-    started = told = time.monotonic()
+    started = time.monotonic()
+    is_json = _is_json()
+    last = -math.inf if is_json else started
 
     with _columns() as bars:
-        task = bars.add_task(what, total=None, note="")
+        task = bars.add_task(step, total=None, note="")
 
         def report(done: int, total: int) -> None:
-            nonlocal told
+            nonlocal last
             bars.update(task, completed=done, total=total)
-            if not console.is_terminal and time.monotonic() - told > QUIET_SECONDS:
-                told = time.monotonic()
-                console.print(f"{what}: {done}/{total} after {told - started:.0f} s")
+            now = time.monotonic()
+            if is_json and (done >= total or now - last > JSON_SECONDS):
+                last = now
+                _write_json(step, done, total)
+            elif not is_json and not console.is_terminal and now - last > QUIET_SECONDS:
+                last = now
+                console.print(f"{step}: {done}/{total} after {now - started:.0f} s")
 
         yield report
 
@@ -59,8 +79,11 @@ class TrainingBars:
 
     def __init__(self, epochs: int) -> None:
         self._bars = _columns()
+        self._total = epochs
         self._epochs = self._bars.add_task("epochs", total=epochs, note="")
         self._batches = self._bars.add_task("batches", total=None, note="")
+        self._is_json = _is_json()
+        self._last = -math.inf
 
     def __enter__(self) -> "TrainingBars":
         self._bars.start()
@@ -73,15 +96,27 @@ class TrainingBars:
         """Move the bars by one batch."""
         self._bars.update(self._epochs, completed=epoch - 1 + done / total)
         self._bars.update(self._batches, completed=done, total=total, note=f"loss {loss:.3f}")
+        if self._is_json and (done >= total or time.monotonic() - self._last > JSON_SECONDS):
+            self._last = time.monotonic()
+            _write_json(f"epoch {epoch}", done, total, loss=_finite(loss))
 
     def on_epoch_end(self, row: Mapping[str, float], is_best: bool) -> None:
-        """Print the line of one epoch."""
+        """Write the figures of one epoch."""
         self._bars.update(self._epochs, completed=row["epoch"])
-        told = _validated(row) if "val_loss" in row else f"spread {row['spread']:.3f}"
+        if self._is_json:
+            figures = {name: _finite(value) for name, value in row.items()}
+            _write_json("epochs", int(row["epoch"]), self._total, best=is_best, figures=figures)
+            return
+        figures = _validated(row) if "val_loss" in row else f"spread {row['spread']:.3f}"
         console.print(
-            f"epoch {row['epoch']:3.0f}  loss {row['loss']:.4f}  {told}  "
+            f"epoch {row['epoch']:3.0f}  loss {row['loss']:.4f}  {figures}  "
             f"{row['images_per_s']:.0f} img/s{'  best' if is_best else ''}"
         )
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no word for what is not a number."""
+    return float(value) if math.isfinite(value) else None
 
 
 def _validated(row: Mapping[str, float]) -> str:

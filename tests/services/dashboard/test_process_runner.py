@@ -1,8 +1,10 @@
 """Commands of the bench as processes of their own: started once, watched, stopped."""
 
 import os
+import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,13 +13,16 @@ from tumorlens.errors import StudyError
 from tumorlens.services.dashboard import process_runner as module
 from tumorlens.services.dashboard.process_runner import (
     COMMANDS,
-    Bench,
-    Progress,
+    Output,
+    ProcessRunner,
+    Run,
+    StepProgress,
     is_installed,
-    progress_in,
-    said,
+    parse_output,
+    read_output,
     stop,
 )
+from tumorlens.study.phantom import write_phantoms
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="process groups are those of POSIX")
 PATIENCE = 30.0  # seconds
@@ -25,7 +30,7 @@ PATIENCE = 30.0  # seconds
 
 @pytest.fixture
 def python(tmp_path, monkeypatch):
-    """Let a script of the shell stand for Python: it says its arguments, then does as told."""
+    """Let a script of the shell stand for Python: it prints its arguments, then does THEN."""
 
     def stand_in(then: str) -> Path:
         script = tmp_path / "python"
@@ -37,20 +42,33 @@ def python(tmp_path, monkeypatch):
     return stand_in
 
 
-def ended(run):
+def wait_until(holds: Callable[[], object]) -> None:
     deadline = time.monotonic() + PATIENCE
-    while run.is_running and time.monotonic() < deadline:
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to hold in time"
         time.sleep(0.02)
+
+
+def ended(run: Run) -> Run:
+    wait_until(lambda: not run.is_running)
     return run
 
 
 @pytest.mark.parametrize("kind", COMMANDS)
 def test_a_run_is_the_command_of_its_kind_into_its_folder(python, tmp_path, kind):
     out = python("exit 0")
-    run = ended(Bench().start(kind, tmp_path, out))
+    run = ended(ProcessRunner().start(kind, tmp_path, out))
     assert run.status == 0
     name, *flags = COMMANDS[kind]
-    assert said(run).split() == ["-m", "tumorlens", name, str(tmp_path), "--out", str(out), *flags]
+    assert read_output(run).text.split() == [
+        "-m",
+        "tumorlens",
+        name,
+        str(tmp_path),
+        "--out",
+        str(out),
+        *flags,
+    ]
 
 
 def test_the_commands_are_there(tmp_path):
@@ -65,26 +83,25 @@ def test_the_commands_are_there(tmp_path):
 
 
 def test_one_folder_is_written_by_one_run_at_a_time(python, tmp_path):
-    out, bench = python("sleep 60"), Bench()
-    run = bench.start("audit", tmp_path, out)
+    out, runner = python("sleep 60"), ProcessRunner()
+    run = runner.start("audit", tmp_path, out)
     with pytest.raises(StudyError, match="still runs"):
-        bench.start("audit", tmp_path, out)
+        runner.start("audit", tmp_path, out)
     stop(run)
     assert not run.is_running
 
 
-def test_stopping_ends_what_the_run_has_started_too(python, tmp_path):
-    out = python("sleep 300 & echo $! > %s; wait" % (tmp_path / "child"))
-    bench = Bench()
-    run = bench.start("explore", tmp_path, out)
-    deadline = time.monotonic() + PATIENCE
-    while not (tmp_path / "child").is_file() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    child = int((tmp_path / "child").read_text() or 0)
-    bench.stop_all()
+@pytest.mark.parametrize("child", ["sleep 300", "sh -c 'trap \"\" TERM; sleep 300'"])
+def test_stopping_ends_what_the_run_has_started_too(python, tmp_path, child):
+    number = tmp_path / "child"
+    out = python(f"{child} & echo $! > {number}.partial; mv {number}.partial {number}; wait")
+    runner = ProcessRunner()
+    run = runner.start("explore", tmp_path, out)
+    wait_until(number.is_file)
+    runner.stop_all()
     assert run.status is not None
     assert run.status < 0
-    assert not _lives(child)
+    wait_until(lambda: not _lives(int(number.read_text())))
 
 
 def _lives(pid: int) -> bool:
@@ -95,29 +112,46 @@ def _lives(pid: int) -> bool:
         return False
 
 
-def test_a_failed_run_keeps_its_status_and_its_words(python, tmp_path):
-    out, bench = python("echo error: no images >&2; exit 2"), Bench()
-    run = ended(bench.start("audit", tmp_path, out))
+def test_a_failed_run_keeps_its_status_and_its_output(python, tmp_path):
+    out, runner = python("echo error: no images >&2; exit 2"), ProcessRunner()
+    run = ended(runner.start("audit", tmp_path, out))
     assert run.status == 2
-    assert said(run).endswith("error: no images")
-    assert bench.find("audit", out) is run
-    bench.forget(run)
-    assert bench.find("audit", out) is None
+    assert read_output(run).text.endswith("error: no images")
+    assert runner.find("audit", out) is run
+    runner.forget(run)
+    assert runner.find("audit", out) is None
 
 
-def test_the_last_count_that_was_printed_is_how_far_a_run_is():
-    text = "fingerprints: 64/240 after 3 s\ncomparing\nmeasuring files: 10/240 after 1 s\n"
-    assert progress_in(text) == Progress("measuring files", 10, 240)
-    assert progress_in("nothing yet") is None
+def test_the_last_line_of_progress_is_how_far_a_run_is_and_the_rest_is_for_people():
+    text = """reading
+{"step": "comparing", "done": 64, "total": 240}
+{"step": "measuring", "done": 10, "total": 240, "loss": 0.5}
+warning: {odd}
+{"step": "meas"""
+    assert parse_output(text) == Output(
+        "reading\nwarning: {odd}", StepProgress("measuring", 10, 240)
+    )
+    assert parse_output("nothing yet").progress is None
 
 
-def test_what_the_command_line_prints_is_what_is_read(capsys, monkeypatch):
-    from tumorlens.cli import progress
+def test_a_run_is_asked_for_progress_that_a_program_can_read(python, tmp_path):
+    run = ended(ProcessRunner().start("audit", tmp_path, python("echo $TUMORLENS_PROGRESS")))
+    assert read_output(run).text.endswith("json")
 
-    monkeypatch.setattr(progress, "QUIET_SECONDS", -1.0)
-    with progress.counting("reading") as report:
-        report(3, 9)
-    assert progress_in(capsys.readouterr().err) == Progress("reading", 3, 9)
+
+def test_the_progress_of_a_real_command_is_read(tmp_path, tiny_bundle):
+    write_phantoms(tmp_path / "phantoms", per_class=1, seed=5)
+    command = ["predict", str(tmp_path / "phantoms"), "--bundle", str(tiny_bundle.folder)]
+    ended = subprocess.run(
+        [sys.executable, "-m", "tumorlens", *command],
+        env=os.environ | {"TUMORLENS_PROGRESS": "json"},
+        capture_output=True,
+        text=True,
+    )
+    output = parse_output(ended.stderr)
+    assert ended.returncode == 0, output.text
+    assert output.progress is not None
+    assert output.progress.done == output.progress.total > 0
 
 
 def test_a_missing_library_means_that_the_bench_is_not_installed(monkeypatch):

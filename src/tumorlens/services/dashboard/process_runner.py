@@ -5,14 +5,15 @@ and browsers close, and ends with the server.
 """
 
 import atexit
+import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,8 +28,7 @@ COMMANDS: Mapping[str, Sequence[str]] = {
 }
 INSTALL = 'pip install "tumorlens[train]"'
 LOG = "dashboard.log"  # in the folder that the command writes
-TAIL = 4_000  # bytes of a log that are read
-_DONE_OF = re.compile(r"^(?P<what>.+): (?P<done>\d+)/(?P<total>\d+) after ", re.MULTILINE)
+TAIL = 64 * 2**10  # bytes of a log that are read
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Run:
 
     @property
     def is_running(self) -> bool:
-        """Tell whether it still works."""
+        """Whether it still works."""
         return self.process.poll() is None
 
     @property
@@ -53,15 +53,23 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Progress:
+class StepProgress:
     """How far a command says it is."""
 
-    what: str
+    step: str
     done: int
     total: int
 
 
-class Bench:
+@dataclass(frozen=True)
+class Output:
+    """What a command has written so far."""
+
+    text: str  # for people
+    progress: StepProgress | None  # the last one
+
+
+class ProcessRunner:
     """What this server has started; one run of a kind and folder at a time."""
 
     def __init__(self) -> None:
@@ -81,20 +89,23 @@ class Bench:
             command = [sys.executable, "-m", "tumorlens", name, str(data), "--out", str(out)]
             with (out / LOG).open("wb") as log:
                 process = subprocess.Popen(
-                    [*command, *flags], stdout=log, stderr=subprocess.STDOUT,
-                    stdin=subprocess.DEVNULL, start_new_session=True,
-                    env=os.environ | {"TUMORLENS_PROGRESS_SECONDS": "1", "COLUMNS": "100"},
-                )  # fmt: skip
+                    [*command, *flags],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    env=os.environ | {"TUMORLENS_PROGRESS": "json", "COLUMNS": "100"},
+                )
             run = Run(kind, data, out, time.time(), process)
             self._runs[kind, out] = run
             return run
 
     def find(self, kind: str, out: Path) -> Run | None:
-        """Give the last run of a kind into a folder."""
+        """Return the last run of a kind into a folder."""
         return self._runs.get((kind, out))
 
     def forget(self, run: Run) -> None:
-        """Say no more of a run that has ended."""
+        """Drop a run that has ended."""
         self._runs.pop((run.kind, run.out), None)
 
     def stop_all(self) -> None:
@@ -104,45 +115,54 @@ class Bench:
 
 
 def stop(run: Run, *, patience: float = 5.0) -> None:
-    """End a run and what it started; commands leave whole files or none."""
+    """End a run and all that it started; commands leave whole files or none."""
     if not run.is_running:
         return
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(run.process.pid, sign)
-        except ProcessLookupError:
-            return
-        try:
-            run.process.wait(patience)
-        except subprocess.TimeoutExpired:
-            continue
-        return
+    _signal(run, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        run.process.wait(patience)
+    _signal(run, signal.SIGKILL)  # to what would not hear, also where the command itself did
+    run.process.wait(patience)
 
 
-def said(run: Run) -> str:
-    """Give the end of what a run has printed."""
+def _signal(run: Run, sign: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # where nothing is left
+        os.killpg(run.process.pid, sign)
+
+
+def read_output(run: Run) -> Output:
+    """Read the end of what a run has written."""
     try:
         with (run.out / LOG).open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - TAIL))
-            return file.read().decode("utf-8", "replace").strip()
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+            return parse_output(file.read().decode("utf-8", "replace"))
     except OSError:
-        return ""
+        return Output("", None)
 
 
-def progress_in(text: str) -> Progress | None:
-    r"""Find the last count in what a command printed.
+def parse_output(text: str) -> Output:
+    r"""Take the lines of progress, which are JSON, out of what a command has written.
 
-    >>> progress_in("reading\nfingerprints: 64/240 after 3 s\n")
-    Progress(what='fingerprints', done=64, total=240)
+    >>> parse_output('reading\n{"step": "comparing", "done": 64, "total": 240}\n').progress
+    StepProgress(step='comparing', done=64, total=240)
     """
-    found = list(_DONE_OF.finditer(text))
-    if not found:
+    lines, progress = [], None
+    for line in text.splitlines():
+        if line.startswith('{"step": '):
+            progress = _parse_progress(line) or progress  # a line may be half written
+        else:
+            lines.append(line)
+    return Output("\n".join(lines).strip(), progress)
+
+
+def _parse_progress(line: str) -> StepProgress | None:
+    try:
+        found = json.loads(line)
+        return StepProgress(str(found["step"]), int(found["done"]), int(found["total"]))
+    except (ValueError, KeyError, TypeError):
         return None
-    last = found[-1]
-    return Progress(last["what"], int(last["done"]), int(last["total"]))
 
 
 def is_installed() -> bool:
-    """Tell whether the bench can run here."""
+    """Tell whether the commands can run here."""
     return all(find_spec(name) for name in LIBRARIES)

@@ -12,7 +12,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from tumorlens.predictions.predictor import Predictor, load_predictor
 from tumorlens.services.dashboard.middleware import COOKIE, is_token, reader_name
-from tumorlens.services.dashboard.process_runner import Bench
+from tumorlens.services.dashboard.process_runner import ProcessRunner
 from tumorlens.services.dashboard.results import Reading, read_examples
 from tumorlens.services.dashboard.texts import LANGUAGES, Say, speak
 from tumorlens.services.store.audit_log import days_ago
@@ -25,13 +25,13 @@ _loading = threading.Lock()
 
 @dataclass(frozen=True)
 class Shared:
-    """One network, one store, the phantoms and what was started, for all browsers."""
+    """One network, one store, the phantoms and the running commands, for all browsers."""
 
     settings: Settings
     predictor: Predictor
     store: Store
     examples: tuple[Reading, ...]
-    bench: Bench
+    runner: ProcessRunner
 
 
 def load_shared() -> Shared:
@@ -45,7 +45,7 @@ def _load() -> Shared:
     settings = load_settings()
     predictor = load_predictor(settings.bundle, settings)
     store = open_store(settings.store)
-    return Shared(settings, predictor, store, read_examples(predictor), Bench())
+    return Shared(settings, predictor, store, read_examples(predictor), ProcessRunner())
 
 
 def expire(shared: Shared) -> int:

@@ -7,8 +7,7 @@ from typing import Any
 import streamlit as st
 
 from tumorlens.errors import TumorlensError
-from tumorlens.services.dashboard import process_runner as bench
-from tumorlens.services.dashboard import session
+from tumorlens.services.dashboard import process_runner, session
 from tumorlens.services.dashboard.charts.names import plain
 from tumorlens.services.dashboard.studies import KINDS, Found, find_records, read_record
 from tumorlens.services.dashboard.texts import Say
@@ -57,11 +56,11 @@ def _maker(kind: str, say: Say) -> None:
     if not folders:
         return
     out = folders[0] / kind
-    run = session.load_shared().bench.find(kind, out)
+    run = session.load_shared().runner.find(kind, out)
     with st.expander(say("bench.title", command=KINDS[kind].command), expanded=run is not None,
                      icon=":material/play_circle:"):  # fmt: skip
-        if not bench.is_installed():
-            st.markdown(say("bench.missing", command=bench.INSTALL))
+        if not process_runner.is_installed():
+            st.markdown(say("bench.missing", command=process_runner.INSTALL))
         elif not settings.bench_folders:
             st.markdown(say("bench.no_data"))
         elif run is None:
@@ -76,7 +75,7 @@ def _start(kind: str, out: Path, say: Say) -> None:
                         format_func=str)  # fmt: skip
     if st.button(say("bench.start"), icon=":material/play_arrow:", key=f"start-{kind}"):
         try:
-            shared.bench.start(kind, data, out)
+            shared.runner.start(kind, data, out)
         except TumorlensError as error:
             st.error(f"{error.fact}. {error.fix}")
         else:
@@ -86,24 +85,24 @@ def _start(kind: str, out: Path, say: Say) -> None:
 @st.fragment(run_every=1.0)
 def _watch(kind: str, out: Path, say: Say) -> None:
     """Show how far a run is, every second, until it has ended."""
-    run = session.load_shared().bench.find(kind, out)
+    run = session.load_shared().runner.find(kind, out)
     if run is None:
         st.rerun()
-    text = bench.said(run)
+    output = process_runner.read_output(run)
     if run.is_running:
-        at = bench.progress_in(text)
+        at = output.progress
         share = at.done / at.total if at and at.total else 0.0
-        label = f"{at.what}: {at.done:,} / {at.total:,}" if at else say("bench.running")
+        label = f"{at.step}: {at.done:,} / {at.total:,}" if at else say("bench.running")
         st.progress(min(1.0, share), text=label)
         if st.button(say("bench.stop"), icon=":material/stop_circle:", key=f"stop-{kind}"):
-            bench.stop(run)
+            process_runner.stop(run)
     else:
         _tell_end(run.status or 0, say)
         if st.button(say("bench.done"), icon=":material/refresh:", key=f"done-{kind}"):
-            session.load_shared().bench.forget(run)
+            session.load_shared().runner.forget(run)
             st.rerun()
-    if text:
-        st.code("\n".join(text.splitlines()[-8:]), language=None)
+    if output.text:
+        st.code("\n".join(output.text.splitlines()[-8:]), language=None)
 
 
 def _tell_end(status: int, say: Say) -> None:
