@@ -145,8 +145,10 @@ def test_the_progress_of_a_real_command_is_read(tmp_path, tiny_bundle):
     ended = subprocess.run(
         [sys.executable, "-m", "tumorlens", *command],
         env=os.environ | {"TUMORLENS_PROGRESS": "json"},
+        cwd=tmp_path,
         capture_output=True,
         text=True,
+        check=False,
     )
     output = parse_output(ended.stderr)
     assert ended.returncode == 0, output.text
