@@ -157,7 +157,7 @@ def test_two_browsers_do_not_see_one_anothers_history(shared, png):
     readers = {at.session_state["reader"] for at in (one, other)}
     assert len(readers) == 2
     for at, name in ((one, "one.png"), (other, "other.png")):
-        mine = find_predictions(shared().store, Selection(reader=at.session_state["reader"]))
+        mine = find_predictions(shared().store, Selection(owner=at.session_state["reader"]))
         assert [row.prediction.path for row in mine] == [name]
         assert [list(row.values())[1] for row in at.dataframe[0].value.to_dict("records")] == [name]
 

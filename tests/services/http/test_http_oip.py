@@ -100,7 +100,7 @@ def test_an_answer_has_what_the_protocol_requires_and_the_id_of_its_request(
 def test_a_number_that_is_not_there_is_nan_and_no_null():
     answer = NewPrediction(  # of CT: it has no types
         Prediction("slice", modality="ct", tumor_probability=0.5, atoms=dict.fromkeys(ATOMS, 0.1)),
-        input_sha256="a" * 64, bundle_sha256="b" * 64, reader="ann", source="v2",
+        input_sha256="a" * 64, bundle_sha256="b" * 64, owner="ann", source="v2",
     )  # fmt: skip
     asked = InferRequest.model_validate(
         request_of(SCAN) | {"outputs": [{"name": "type_probabilities"}]}

@@ -43,9 +43,9 @@ def store(tmp_path: Path) -> Store:
     return open_store(str(tmp_path / "deep" / "store.sqlite"))
 
 
-def new(reader: str = "ann", answer: Prediction = ANSWER, **more: object) -> NewPrediction:
+def new(owner: str = "ann", answer: Prediction = ANSWER, **more: object) -> NewPrediction:
     return NewPrediction(
-        answer, input_sha256="a" * 64, bundle_sha256="b" * 64, reader=reader, source="http", **more
+        answer, input_sha256="a" * 64, bundle_sha256="b" * 64, owner=owner, source="http", **more
     )
 
 
@@ -78,12 +78,12 @@ def test_a_heatmap_can_be_drawn_later_without_the_scan(store: Store):
     assert not heatmap.prepared.any()
 
 
-def test_two_readers_do_not_see_one_another(store: Store):
+def test_two_owners_do_not_see_one_another(store: Store):
     (id,) = save_predictions(store, [new("ann")])
     save_predictions(store, [new("bob")])
-    assert [found.reader for found in find_predictions(store, Selection(reader="bob"))] == ["bob"]
+    assert [found.owner for found in find_predictions(store, Selection(owner="bob"))] == ["bob"]
     with pytest.raises(NotStoredError):
-        get_prediction(store, id, reader="bob")
+        get_prediction(store, id, owner="bob")
 
 
 def test_pages_follow_one_another_without_gap_or_repeat(store: Store):
@@ -98,7 +98,7 @@ def test_pages_follow_one_another_without_gap_or_repeat(store: Store):
     ("selection", "count"),
     [
         (Selection(decision="no tumor"), 1),
-        (Selection(decision="tumor", reader="ann"), 1),
+        (Selection(decision="tumor", owner="ann"), 1),
         (Selection(modality="ct"), 0),
         (Selection(bundle=ANSWER.bundle), 2),
         (Selection(input_sha256="c" * 64), 0),
@@ -153,7 +153,7 @@ def test_a_review_that_makes_no_sense_is_refused(store: Store, wrong: dict):
     assert reviews_of(store, id) == []
 
 
-def test_a_review_of_another_readers_answer_is_refused(store: Store):
+def test_a_review_of_the_answer_of_another_owner_is_refused(store: Store):
     (id,) = save_predictions(store, [new("ann")])
     with pytest.raises(NotStoredError):
         save_review(store, Review(id, "bob", "agree"), owner="bob")

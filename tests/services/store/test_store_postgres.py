@@ -82,7 +82,7 @@ def new(**more: Any) -> NewPrediction:
     heatmap = Heatmap(np.eye(3, dtype=np.float32), np.arange(64, dtype=np.uint8).reshape(8, 8))
     answer = Prediction("slice", decision="tumor", tumor_probability=1 / 3, heatmap=heatmap)
     return NewPrediction(
-        answer, input_sha256="a" * 64, bundle_sha256="b" * 64, reader="ann", source="http", **more
+        answer, input_sha256="a" * 64, bundle_sha256="b" * 64, owner="ann", source="http", **more
     )
 
 

@@ -19,6 +19,7 @@ from tumorlens.services.store import (
     NewPrediction,
     Review,
     Store,
+    commit_queue,
     expire_predictions,
     find_predictions,
     iter_predictions,
@@ -27,9 +28,8 @@ from tumorlens.services.store import (
     save_review,
     verify,
 )
-from tumorlens.services.store import commit_queue as ledger_module
 from tumorlens.services.store.audit_log import days_ago, entries
-from tumorlens.services.store.commit_queue import Ledger
+from tumorlens.services.store.commit_queue import CommitQueue
 from tumorlens.services.store.export import HISTORY_COLUMNS, history_table
 from tumorlens.services.store.history import iter_job
 from tumorlens.services.store.jobs import (
@@ -54,7 +54,7 @@ def store(tmp_path: Path) -> Store:
 def new(**more: Any) -> NewPrediction:
     answer = more.pop("answer", Prediction("slice", decision="tumor", tumor_probability=0.9))
     return NewPrediction(
-        answer, input_sha256="a" * 64, bundle_sha256="b" * 64, reader="ann", source="http", **more
+        answer, input_sha256="a" * 64, bundle_sha256="b" * 64, owner="ann", source="http", **more
     )
 
 
@@ -102,7 +102,7 @@ def job_of(count: int) -> NewJob:
     scans = [PreparedScan(f"scan {i}", PIXELS + i, ("a note",)) for i in range(count)]
     job = NewJob("ann", [JobScan(i, scan, "c" * 64) for i, scan in enumerate(scans)], [])
     failed = new(answer=Prediction("bad", error="no"), job=job.id, position=count)
-    return NewJob(job.reader, job.waiting, [failed], id=job.id)
+    return NewJob(job.owner, job.waiting, [failed], id=job.id)
 
 
 def test_a_waiting_scan_comes_back_as_it_was(store: Store):
@@ -111,7 +111,7 @@ def test_a_waiting_scan_comes_back_as_it_was(store: Store):
     waiting = waiting_scans(store)
     assert [item.position for item in waiting] == [0, 1]
     assert np.array_equal(waiting[1].scan.pixels, PIXELS + 1)
-    assert (waiting[1].scan.notes, waiting[1].reader) == (("a note",), "ann")
+    assert (waiting[1].scan.notes, waiting[1].owner) == (("a note",), "ann")
     found = get_job(store, job.id)
     assert (found.state, found.total, found.answered, found.failed) == ("running", 3, 1, 1)
 
@@ -127,11 +127,11 @@ def test_a_scan_of_a_job_is_answered_once_whoever_answers_it(store: Store):
     assert [row.position for row in iter_job(store, job.id)] == [0, 1, 2]
 
 
-def test_a_job_of_another_reader_is_not_there(store: Store):
+def test_a_job_of_another_owner_is_not_there(store: Store):
     job = job_of(1)
     save_job(store, job)
     with pytest.raises(NotStoredError):
-        get_job(store, job.id, reader="bob")
+        get_job(store, job.id, owner="bob")
 
 
 def test_retention_takes_jobs_with_what_waits(store: Store):
@@ -140,19 +140,19 @@ def test_retention_takes_jobs_with_what_waits(store: Store):
     assert waiting_scans(store) == []
 
 
-def test_what_many_threads_promise_is_all_written(store: Store):
-    ledger = Ledger(store)
+def test_what_many_threads_submit_is_all_written(store: Store):
+    commits = CommitQueue(store)
     futures = []
 
-    def promise() -> None:
-        futures.extend(ledger.submit(new()) for _ in range(25))
+    def submit_many() -> None:
+        futures.extend(commits.submit(new()) for _ in range(25))
 
-    threads = [threading.Thread(target=promise) for _ in range(4)]
+    threads = [threading.Thread(target=submit_many) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    ledger.close()
+    commits.close()
     ids = {future.result(timeout=0) for future in futures}
     assert ids == {row.id for row in find_predictions(store, limit=200)}
     assert len(ids) == 100
@@ -170,9 +170,9 @@ def test_many_answers_share_one_transaction(store: Store, monkeypatch: pytest.Mo
         groups.append(len(items))
         return save_predictions(opened, items)
 
-    monkeypatch.setattr(ledger_module, "save_predictions", slow)
-    ledger = Ledger(store)
-    futures = [ledger.submit(new()) for _ in range(20)]
+    monkeypatch.setattr(commit_queue, "save_predictions", slow)
+    commits = CommitQueue(store)
+    futures = [commits.submit(new()) for _ in range(20)]
     gate.set()
     wait(futures)
     assert sum(groups) == 20
@@ -181,47 +181,47 @@ def test_many_answers_share_one_transaction(store: Store, monkeypatch: pytest.Mo
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ledger that waits for others longer than any test does."""
-    monkeypatch.setattr(ledger_module, "GATHER_SECONDS", 60.0)
+    """A queue that waits for others longer than any test does."""
+    monkeypatch.setattr(commit_queue, "GATHER_SECONDS", 60.0)
 
 
 @pytest.mark.usefixtures("patient")
 def test_an_answer_waits_for_another_that_is_in_work(store: Store):
     groups: list[int] = []
-    ledger = Ledger(store, in_work=lambda: 2, on_commit=lambda count, _: groups.append(count))
-    first = ledger.submit(new())
+    commits = CommitQueue(store, in_work=lambda: 2, on_commit=lambda count, _: groups.append(count))
+    first = commits.submit(new())
     wait([first], timeout=0.2)
     assert not first.done()
-    wait([first, ledger.submit(new())], timeout=10)
-    ledger.close()
+    wait([first, commits.submit(new())], timeout=10)
+    commits.close()
     assert groups == [2]
 
 
 @pytest.mark.usefixtures("patient")
 def test_an_answer_that_is_alone_is_written_at_once(store: Store):
-    assert Ledger(store, in_work=lambda: 1).submit(new()).result(timeout=10)
+    assert CommitQueue(store, in_work=lambda: 1).submit(new()).result(timeout=10)
 
 
 @pytest.mark.usefixtures("patient")
 def test_what_waits_for_others_is_written_when_the_service_stops(store: Store):
-    ledger = Ledger(store, in_work=lambda: 9)
-    promised = ledger.submit(new())
-    ledger.close()
-    assert promised.result(timeout=0)
+    commits = CommitQueue(store, in_work=lambda: 9)
+    submitted = commits.submit(new())
+    commits.close()
+    assert submitted.result(timeout=0)
 
 
-def test_a_promise_is_not_taken_back(store: Store):
-    ledger = Ledger(store)
-    promised = ledger.submit(new())
-    assert not promised.cancel()
-    assert promised.result(timeout=10)
+def test_a_submitted_answer_is_not_taken_back(store: Store):
+    commits = CommitQueue(store)
+    submitted = commits.submit(new())
+    assert not submitted.cancel()
+    assert submitted.result(timeout=10)
 
 
 def test_one_row_that_cannot_be_written_does_not_take_the_others_with_it(store: Store):
     bad = new(answer=Prediction("bad", tumor_probability=float("nan")))
-    ledger = Ledger(store)
-    futures = [ledger.submit(item) for item in (new(), bad, new())]
-    ledger.close()
+    commits = CommitQueue(store)
+    futures = [commits.submit(item) for item in (new(), bad, new())]
+    commits.close()
     assert [future.exception(0) is None for future in futures] == [True, False, True]
     assert len(find_predictions(store)) == 2
 
@@ -240,8 +240,8 @@ def test_a_passing_failure_is_tried_again(store: Store, monkeypatch: pytest.Monk
             raise failures.pop()
         return save_predictions(opened, items)
 
-    monkeypatch.setattr(ledger_module, "save_predictions", flaky)
-    assert Ledger(store).submit(new()).result(timeout=10)
+    monkeypatch.setattr(commit_queue, "save_predictions", flaky)
+    assert CommitQueue(store).submit(new()).result(timeout=10)
     assert len(find_predictions(store)) == 1
 
 
@@ -249,9 +249,9 @@ def test_a_full_disk_is_said_at_once(store: Store, monkeypatch: pytest.MonkeyPat
     def full(*_: object) -> list[str]:
         raise StoreFullError("store", "is full", "Free space.")
 
-    monkeypatch.setattr(ledger_module, "save_predictions", full)
+    monkeypatch.setattr(commit_queue, "save_predictions", full)
     with pytest.raises(StoreFullError):
-        Ledger(store).submit(new()).result(timeout=10)
+        CommitQueue(store).submit(new()).result(timeout=10)
 
 
 def exported(store: Store, **options: Any) -> list[dict[str, str]]:

@@ -16,11 +16,11 @@ from tumorlens.services.store.history import (
     NewPrediction,
     Selection,
     StoredPrediction,
+    anonymous_name,
     find_predictions,
     iter_predictions,
     save_predictions,
 )
-from tumorlens.services.store.names import nameless
 from tumorlens.services.store.reviews import Review, latest_reviews, save_review
 
 SHOWN = 50  # rows on the page; the CSV has them all
@@ -37,7 +37,7 @@ def save(readings: Sequence[Reading]) -> None:
             reading.prediction if keeps_names else _unnamed(reading),
             input_sha256=reading.digest,
             bundle_sha256=shared.predictor.bundle.sha256,
-            reader=session.reader(),
+            owner=session.reader(),
             source="dashboard",
         )
         for reading in readings
@@ -49,7 +49,7 @@ def save(readings: Sequence[Reading]) -> None:
 
 
 def _unnamed(reading: Reading) -> Prediction:
-    return replace(reading.prediction, path=nameless(reading.digest, reading.name))
+    return replace(reading.prediction, path=anonymous_name(reading.digest, reading.name))
 
 
 def stored_id(reading: Reading) -> str | None:
@@ -78,7 +78,7 @@ def correct(id: str, decision: str, tumor_type: str, reason: str) -> None:
 
 def show(say: Say) -> None:
     """Draw the newest rows of the history, and the whole of it as a file."""
-    store, selection = session.load_shared().store, Selection(reader=session.reader())
+    store, selection = session.load_shared().store, Selection(owner=session.reader())
     newest, names = find_predictions(store, selection, limit=SHOWN), session.names()
     with st.expander(say("history.title"), icon=":material/history:", expanded=False):
         st.caption(say("history.what"))

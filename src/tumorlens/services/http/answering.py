@@ -12,8 +12,7 @@ from tumorlens.predictions.predictor import PreparedScan
 from tumorlens.records import Prediction
 from tumorlens.services.http.form import Upload
 from tumorlens.services.http.service import Service
-from tumorlens.services.store.history import NewPrediction
-from tumorlens.services.store.names import nameless
+from tumorlens.services.store.history import NewPrediction, anonymous_name
 
 LONGEST_NAME = 120  # characters
 
@@ -40,7 +39,7 @@ def _receive(service: Service, index: int, upload: Upload) -> Received:
     started = time.perf_counter()
     digest = hashlib.sha256(upload.data).hexdigest()
     shown = clean_name(upload.name)
-    stored = shown if service.settings.keep_names and shown else nameless(digest, shown)
+    stored = shown if service.settings.keep_names and shown else anonymous_name(digest, shown)
     scan, error = None, None
     try:
         scan = service.predictor.prepare_bytes(upload.data, source=stored)
@@ -50,7 +49,7 @@ def _receive(service: Service, index: int, upload: Upload) -> Received:
     return Received(index, shown, stored, digest, scan, error, spent)
 
 
-def answer(service: Service, received: Received, *, reader: str, source: str) -> NewPrediction:
+def answer(service: Service, received: Received, *, owner: str, source: str) -> NewPrediction:
     """Answer one prepared upload, with its heatmap; batches of one, as from every other door."""
     assert received.scan is not None
     started = time.perf_counter()
@@ -64,7 +63,7 @@ def answer(service: Service, received: Received, *, reader: str, source: str) ->
         prediction=prediction,
         input_sha256=received.sha256,
         bundle_sha256=service.predictor.bundle.sha256,
-        reader=reader,
+        owner=owner,
         source=source,
         timings=timings,
         keep=service.settings.keep_images,
@@ -72,8 +71,8 @@ def answer(service: Service, received: Received, *, reader: str, source: str) ->
 
 
 def promise(service: Service, new: Sequence[NewPrediction]) -> list[Future[str]]:
-    """Hand answers to the ledger; by the worker that has them, while the event loop is busy."""
-    return [service.ledger.submit(item) for item in new]
+    """Hand answers to the commits; by the worker that has them, while the event loop is busy."""
+    return [service.commits.submit(item) for item in new]
 
 
 async def written(promises: Sequence[Future[str]]) -> None:

@@ -77,7 +77,7 @@ class BatchRunner:
             prediction=prediction,
             input_sha256=item.input_sha256,
             bundle_sha256=self._predictor.bundle.sha256,
-            reader=item.reader,
+            owner=item.owner,
             source="batch",
             timings={"predict": 1000 * (time.perf_counter() - started)},
             keep=self._settings.keep_images,

@@ -25,7 +25,7 @@ def stored_document(stored: StoredPrediction, reviews: list[Review]) -> dict[str
     return {
         "id": stored.id,
         "created_at": stored.created_at,
-        "reader": stored.reader,
+        "reader": stored.owner,
         "source": stored.source,
         "job": stored.job,
         "input_sha256": stored.input_sha256,

@@ -37,7 +37,7 @@ async def submit(request: Request) -> Response:
     def work() -> Job:
         form = read_form(body, kind, most_files=service.settings.max_files)
         refuse_fields(form.fields)
-        job = _new_job(service, answering.receive(service, form.files), reader=caller.id)
+        job = _new_job(service, answering.receive(service, form.files), owner=caller.id)
         save_job(service.store, job)
         return get_job(service.store, job.id)
 
@@ -55,7 +55,7 @@ async def submit(request: Request) -> Response:
 def progress(request: Request, id: JobId) -> Response:
     """Say how far a batch is."""
     service, caller = service_of(request), caller_of(request, "predict")
-    job = get_job(service.store, id, reader=caller.sees)
+    job = get_job(service.store, id, owner=caller.sees)
     return Response(json.dumps(job_document(job)), media_type="application/json")
 
 
@@ -70,7 +70,7 @@ def result(
 ) -> Response:
     """Give the answers so far, in the order of the files."""
     service, caller = service_of(request), caller_of(request, "predict")
-    job = get_job(service.store, id, reader=caller.sees)
+    job = get_job(service.store, id, owner=caller.sees)
     if format == "csv":
         headers = {"Content-Disposition": f'attachment; filename="batch-{id}.csv"'}
         rows = history_table(service.store, iter_job(service.store, id))
@@ -86,9 +86,9 @@ def _json(store: Store, job: Job) -> Iterator[str]:
     yield "]}"
 
 
-def _new_job(service: Service, received: list[answering.Received], *, reader: str) -> NewJob:
+def _new_job(service: Service, received: list[answering.Received], *, owner: str) -> NewJob:
     refuse_if_none_is_usable(received)
-    job = NewJob(reader, waiting=[], failed=[])
+    job = NewJob(owner, waiting=[], failed=[])
     waiting = [
         JobScan(item.index, item.scan, item.sha256) for item in received if item.scan is not None
     ]
@@ -97,7 +97,7 @@ def _new_job(service: Service, received: list[answering.Received], *, reader: st
             answering.unusable(service, item),
             input_sha256=item.sha256,
             bundle_sha256=service.predictor.bundle.sha256,
-            reader=reader,
+            owner=owner,
             source="batch",
             job=job.id,
             position=item.index,
@@ -105,4 +105,4 @@ def _new_job(service: Service, received: list[answering.Received], *, reader: st
         for item in received
         if item.error is not None
     ]
-    return NewJob(reader, waiting, failed, id=job.id)
+    return NewJob(owner, waiting, failed, id=job.id)

@@ -45,7 +45,7 @@ def history(request: Request, asked: Annotated[HistoryQuery, Query()]) -> Respon
     """List answers, newest first: one's own, or all with the scope read."""
     service, caller = service_of(request), caller_of_history(request)
     selection = Selection(
-        reader=caller.sees, decision=asked.decision, modality=asked.modality, bundle=asked.bundle,
+        owner=caller.sees, decision=asked.decision, modality=asked.modality, bundle=asked.bundle,
         source=asked.source, input_sha256=asked.input_sha256, since=_text(asked.since),
         until=_text(asked.until),
     )  # fmt: skip
@@ -71,7 +71,7 @@ def _next_page(request: Request, before: int) -> str:
 def one(request: Request, id: PredictionId) -> Response:
     """Give one answer with its reviews."""
     service, caller = service_of(request), caller_of_history(request)
-    stored = get_prediction(service.store, id, reader=caller.sees)
+    stored = get_prediction(service.store, id, owner=caller.sees)
     reviews = reviews_by_prediction(service.store, [id]).get(id, [])
     return Response(json.dumps(stored_document(stored, reviews)), media_type="application/json")
 
@@ -84,7 +84,7 @@ def one(request: Request, id: PredictionId) -> Response:
 def heatmap(request: Request, id: PredictionId) -> Response:
     """Draw the heatmap; on black, unless the service keeps prepared images."""
     service, caller = service_of(request), caller_of_history(request)
-    stored = get_prediction(service.store, id, reader=caller.sees)
+    stored = get_prediction(service.store, id, owner=caller.sees)
     return Response(heatmap_png(stored_heatmap(stored)), media_type="image/png")
 
 
@@ -96,7 +96,7 @@ def heatmap(request: Request, id: PredictionId) -> Response:
 def report(request: Request, id: PredictionId, format: ReportFormat = "html") -> Response:
     """Write the report of an answer that the bundle in use has given."""
     service, caller = service_of(request), caller_of_history(request)
-    stored = get_prediction(service.store, id, reader=caller.sees)
+    stored = get_prediction(service.store, id, owner=caller.sees)
     data = stored_report(stored, service.predictor.bundle, format=format)
     return Response(data, media_type=REPORT_TYPES[format])
 

@@ -48,7 +48,7 @@ async def predict(
         received = answering.receive(service, form.files)
         refuse_if_none_is_usable(received)
         usable = [item for item in received if item.scan is not None]
-        new = [answering.answer(service, item, reader=caller.id, source="http") for item in usable]
+        new = [answering.answer(service, item, owner=caller.id, source="http") for item in usable]
         return received, new, answering.promise(service, new)
 
     def write() -> bytes:

@@ -105,7 +105,7 @@ async def infer(request: Request, name: str, version: str | None = None) -> Resp
         for item in received:
             if item.error is not None:
                 raise item.error
-        new = [answering.answer(service, item, reader=caller.id, source="v2") for item in received]
+        new = [answering.answer(service, item, owner=caller.id, source="v2") for item in received]
         return new, answering.promise(service, new)
 
     with service.pool.place():

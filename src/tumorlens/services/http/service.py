@@ -1,4 +1,4 @@
-"""What lives as long as the service: predictor, store, ledger, threads, and the way up and down."""
+"""What lives as long as the service: predictor, store, threads, and the way up and down."""
 
 import time
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from tumorlens.services.http.log import log
 from tumorlens.services.http.metrics import Metrics
 from tumorlens.services.http.problems import Refusal
 from tumorlens.services.http.work_pool import WorkPool
-from tumorlens.services.store.commit_queue import Ledger
+from tumorlens.services.store.commit_queue import CommitQueue
 from tumorlens.services.store.database import Store, open_store
 from tumorlens.settings import Settings
 
@@ -25,7 +25,7 @@ class Service:
     settings: Settings
     predictor: Predictor
     store: Store
-    ledger: Ledger
+    commits: CommitQueue
     pool: WorkPool
     gate: Gate
     runner: BatchRunner
@@ -43,7 +43,7 @@ def start_service(settings: Settings, metrics: Metrics, *, needs_keys: bool) -> 
     pool = WorkPool(workers=settings.worker_count, queue=settings.queue)
     gate = Gate(store, needs_keys=needs_keys, per_minute=settings.requests_per_minute)
     runner = BatchRunner(predictor, store, pool, settings=settings)
-    ledger = Ledger(store, in_work=lambda: pool.taken, on_commit=metrics.committed)
+    commits = CommitQueue(store, in_work=lambda: pool.taken, on_commit=metrics.committed)
     metrics.watch(pool)
     log(
         "started",
@@ -54,7 +54,7 @@ def start_service(settings: Settings, metrics: Metrics, *, needs_keys: bool) -> 
         self_test=self_test,
         seconds=round(time.perf_counter() - started, 2),
     )
-    return Service(settings, predictor, store, ledger, pool, gate, runner, metrics, self_test)
+    return Service(settings, predictor, store, commits, pool, gate, runner, metrics, self_test)
 
 
 def stop_service(service: Service) -> None:
@@ -62,7 +62,7 @@ def stop_service(service: Service) -> None:
     service.is_open = False
     service.runner.close()
     service.pool.close()
-    service.ledger.close()
+    service.commits.close()
     service.store.close()
     log("stopped")
 

@@ -2,7 +2,7 @@
 
     store = open_store()                      # SQLite in the user's data folder, or a URL
     ids = save_predictions(store, [NewPrediction(prediction, input_sha256=..., ...)])
-    page = find_predictions(store, Selection(reader="session-7"), limit=50)
+    page = find_predictions(store, Selection(owner="session-7"), limit=50)
     save_review(store, Review(ids[0], reader="session-7", verdict="agree"))
 
 It knows nothing of HTTP, and other services use it alike.

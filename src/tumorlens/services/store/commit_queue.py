@@ -21,7 +21,7 @@ PAUSE_SECONDS = (0.05, 1.0)  # between tries, doubled up to the second
 _Waiting = tuple[NewPrediction, Future[str]]
 
 
-class Ledger:
+class CommitQueue:
     """Writes predictions for many threads; one thread of its own holds the pen."""
 
     def __init__(
@@ -35,7 +35,7 @@ class Ledger:
         self._store, self._patience = store, patience_seconds
         self._in_work, self._on_commit = in_work, on_commit
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="ledger", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="commits", daemon=True)
         self._thread.start()
 
     def submit(self, new: NewPrediction) -> Future[str]:

@@ -40,7 +40,7 @@ def _row(
     return row | {
         "created_at": stored.created_at,
         "id": stored.id,
-        "owner": stored.reader,
+        "owner": stored.owner,
         "source": stored.source,
         "path": names.get(stored.input_sha256, row["path"]),
         "input_sha256": stored.input_sha256,

@@ -9,6 +9,7 @@ import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import Any
 
 import cv2
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Select, delete, insert, select
 
 from tumorlens.errors import NotStoredError
+from tumorlens.images.raster import SUFFIXES
 from tumorlens.predictions.document import from_json, to_json
 from tumorlens.records import Heatmap, Prediction
 from tumorlens.services.store.audit_log import EXPIRED, PREDICTED, Event, append, document_hash, now
@@ -31,7 +33,7 @@ class NewPrediction:
     prediction: Prediction
     input_sha256: str  # of the bytes that were given
     bundle_sha256: str
-    reader: str  # whose history it belongs to: a key's id, a dashboard session
+    owner: str  # whose history it belongs to: a key's id, a dashboard session
     source: str  # the door: http, v2, batch, dashboard, ...
     timings: Mapping[str, float] = field(default_factory=dict)  # milliseconds by step
     keep: bool = False  # the prepared image too
@@ -47,7 +49,7 @@ class StoredPrediction:
     number: int  # order of arrival; the page after a row starts behind its number
     id: str
     created_at: str
-    reader: str
+    owner: str
     source: str
     job: str | None
     position: int | None
@@ -63,7 +65,7 @@ class StoredPrediction:
 class Selection:
     """Which predictions are meant; None is no condition."""
 
-    reader: str | None = None
+    owner: str | None = None
     decision: str | None = None
     modality: str | None = None
     bundle: str | None = None
@@ -96,11 +98,11 @@ def insert_predictions(connection: Connection, new: Sequence[NewPrediction]) -> 
         connection.execute(insert(PredictionRow), rows)
 
 
-def get_prediction(store: Store, id: str, *, reader: str | None = None) -> StoredPrediction:
-    """Give one answer; with `reader`, only if it is theirs. Raises NotStoredError."""
+def get_prediction(store: Store, id: str, *, owner: str | None = None) -> StoredPrediction:
+    """Give one answer; with `owner`, only if it is theirs. Raises NotStoredError."""
     query = select(PredictionRow.__table__).where(PredictionRow.id == id)
-    if reader is not None:
-        query = query.where(PredictionRow.reader == reader)
+    if owner is not None:
+        query = query.where(PredictionRow.owner == owner)
     with store.reading() as connection:
         row = connection.execute(query).one_or_none()
     if row is None:
@@ -171,10 +173,20 @@ def heatmap_of(stored: StoredPrediction) -> Heatmap | None:
     return Heatmap(stored.evidence, empty if stored.prepared is None else stored.prepared)
 
 
+def anonymous_name(sha256: str, name: str) -> str:
+    """Return a name made of a scan's hash: the sender can find it, and it names nobody.
+
+    >>> anonymous_name("0123456789abcdef" * 4, "Doe_Jane.PNG")
+    'scan-0123456789ab.png'
+    """
+    suffix = PurePosixPath(name).suffix.lower()
+    return f"scan-{sha256[:12]}{suffix if suffix in SUFFIXES else ''}"
+
+
 def _selected(selection: Selection) -> Select[Any]:
     row = PredictionRow
     query = select(row.__table__)
-    for name in ("reader", "decision", "modality", "bundle", "source", "job", "input_sha256"):
+    for name in ("owner", "decision", "modality", "bundle", "source", "job", "input_sha256"):
         wanted = getattr(selection, name)
         if wanted is not None:
             query = query.where(getattr(row, name) == wanted)
@@ -190,7 +202,7 @@ def _row(new: NewPrediction, at: str) -> dict[str, Any]:
     return {
         "id": new.id,
         "created_at": at,
-        "reader": new.reader,
+        "owner": new.owner,
         "source": new.source,
         "job": new.job,
         "position": new.position,
@@ -215,7 +227,7 @@ def _event(row: Mapping[str, Any]) -> Event:
         "bundle_sha256": row["bundle_sha256"],
         "source": row["source"],
     }
-    return Event(row["reader"], PREDICTED, row["id"], details)
+    return Event(row["owner"], PREDICTED, row["id"], details)
 
 
 def _stored(row: Any) -> StoredPrediction:
@@ -223,7 +235,7 @@ def _stored(row: Any) -> StoredPrediction:
         number=row.number,
         id=row.id,
         created_at=row.created_at,
-        reader=row.reader,
+        owner=row.owner,
         source=row.source,
         job=row.job,
         position=row.position,

@@ -30,7 +30,7 @@ class Job:
     """A batch and how far it is."""
 
     id: str
-    reader: str
+    owner: str
     created_at: str
     total: int
     answered: int  # with those that could not be read
@@ -50,14 +50,14 @@ class JobScan:
     scan: PreparedScan
     input_sha256: str
     job: str = ""
-    reader: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True)
 class NewJob:
     """A batch on its way into the store."""
 
-    reader: str
+    owner: str
     waiting: Sequence[JobScan]
     failed: Sequence[NewPrediction]  # those that could not be read
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -67,9 +67,9 @@ def save_job(store: Store, new: NewJob) -> None:
     """Write a batch with all its waiting images, in one transaction."""
     at, total = now(), len(new.waiting) + len(new.failed)
     with store.writing() as connection:
-        row = {"id": new.id, "created_at": at, "reader": new.reader, "total": total}
+        row = {"id": new.id, "created_at": at, "owner": new.owner, "total": total}
         connection.execute(insert(JobRow), [row])
-        append(connection, [Event(new.reader, "job submitted", new.id, {"total": total})], at=at)
+        append(connection, [Event(new.owner, "job submitted", new.id, {"total": total})], at=at)
         if new.waiting:
             connection.execute(insert(JobScanRow), [_row(new.id, item) for item in new.waiting])
         insert_predictions(connection, new.failed)
@@ -78,7 +78,7 @@ def save_job(store: Store, new: NewJob) -> None:
 def waiting_scans(store: Store, *, limit: int = 16) -> list[JobScan]:
     """Give scans that wait, those of the oldest job first."""
     query = (
-        select(JobScanRow.__table__, JobRow.reader)
+        select(JobScanRow.__table__, JobRow.owner.label("owner"))
         .join(JobRow, JobRow.id == JobScanRow.job)
         .order_by(JobRow.created_at, JobScanRow.job, JobScanRow.position)
         .limit(limit)
@@ -93,18 +93,18 @@ def save_answers(store: Store, answers: Sequence[NewPrediction]) -> None:
         insert_predictions(connection, [item for item in answers if _taken(connection, item)])
 
 
-def get_job(store: Store, id: str, *, reader: str | None = None) -> Job:
-    """Give a batch; with `reader`, only if it is theirs. Raises NotStoredError."""
+def get_job(store: Store, id: str, *, owner: str | None = None) -> Job:
+    """Give a batch; with `owner`, only if it is theirs. Raises NotStoredError."""
     query = select(JobRow.__table__).where(JobRow.id == id)
-    if reader is not None:
-        query = query.where(JobRow.reader == reader)
+    if owner is not None:
+        query = query.where(JobRow.owner == owner)
     with store.reading() as connection:
         row = connection.execute(query).one_or_none()
         if row is None:
             raise NotStoredError("job", "is not in the store", "Submit it again.")
         answered = connection.scalar(_count(id)) or 0
         failed = connection.scalar(_count(id).where(PredictionRow.decision == "")) or 0
-    return Job(row.id, row.reader, row.created_at, row.total, answered, failed)
+    return Job(row.id, row.owner, row.created_at, row.total, answered, failed)
 
 
 def _count(job: str) -> Select[Any]:
@@ -132,4 +132,4 @@ def _row(job: str, item: JobScan) -> dict[str, Any]:
 
 def _waiting(row: Any) -> JobScan:
     scan = PreparedScan(row.path, decode_prepared(row.pixels), tuple(json.loads(row.notes)))
-    return JobScan(row.position, scan, row.input_sha256, row.job, row.reader)
+    return JobScan(row.position, scan, row.input_sha256, row.job, row.owner)

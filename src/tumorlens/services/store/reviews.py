@@ -36,10 +36,10 @@ class Review:
 def save_review(store: Store, review: Review, *, owner: str | None = None) -> Review:
     """Write a review and its trail entry; gives it with what the store filled in.
 
-    With `owner`, only a prediction of that reader's history may be reviewed. Raises ReviewError
+    With `owner`, only a prediction of that owner's history may be reviewed. Raises ReviewError
     and NotStoredError.
     """
-    answer = get_prediction(store, review.prediction_id, reader=owner).prediction
+    answer = get_prediction(store, review.prediction_id, owner=owner).prediction
     decision, tumor_type = review.decision, review.type
     if review.verdict == "agree":
         decision, tumor_type = decision or answer.decision, tumor_type or answer.type

@@ -26,14 +26,15 @@ class PredictionRow(Table):
 
     __tablename__ = "predictions"
     __table_args__ = (
-        Index("ix_predictions_reader_number", "reader", "number"),
+        Index("ix_predictions_reader_number", "owner", "number"),
         {"sqlite_autoincrement": True},  # a number is never given twice
     )
 
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)  # order of arrival
     id: Mapped[str] = mapped_column(String(32), unique=True)
     created_at: Mapped[str] = mapped_column(String(32), index=True)
-    reader: Mapped[str] = mapped_column(String(64))  # whose history: a key's id, a session
+    # Whose history: a key's id, a session. The column keeps its first name.
+    owner: Mapped[str] = mapped_column("reader", String(64), key="owner")
     source: Mapped[str] = mapped_column(String(16))  # the door it came through
     job: Mapped[str | None] = mapped_column(String(32), index=True)
     position: Mapped[int | None]  # in the job
@@ -114,7 +115,7 @@ class JobRow(Table):
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     created_at: Mapped[str] = mapped_column(String(32), index=True)
-    reader: Mapped[str] = mapped_column(String(64))
+    owner: Mapped[str] = mapped_column("reader", String(64), key="owner")
     total: Mapped[int]
 
 
