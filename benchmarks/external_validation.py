@@ -78,7 +78,7 @@ def ask_scope(bundle: Any, bench: Any, folders: list[Path]) -> dict[str, Any]:
     from studies.external_validation.left_out import SETS
     from studies.external_validation.scope import distances, scope_figures
 
-    from tumorlens.images.files import find_scans
+    from tumorlens.images.readers import find_scans
 
     if not folders:
         return {}

@@ -24,7 +24,7 @@ import numpy as np
 from scipy import stats
 from skimage.feature import graycomatrix, graycoprops
 
-from tumorlens.images.files import find_scans
+from tumorlens.images.readers import find_scans
 from tumorlens.inputs.cache import prepare_files
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.settings import load_settings

@@ -20,8 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tumorlens.images.files import find_scans
-from tumorlens.images.raster import read_scan
+from tumorlens.images.readers import find_scans, read_scan
 from tumorlens.inputs.prepare import prepare
 from tumorlens.predictions.predictor import load_predictor
 from tumorlens.study.training.backend import load_backend

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tumorlens.files import write_table
-from tumorlens.images.raster import read_scan
+from tumorlens.images.readers import read_scan
 from tumorlens.inputs.prepare import prepare
 from tumorlens.records import Scan
 from tumorlens.study.evaluation.planes import (

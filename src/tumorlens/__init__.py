@@ -19,7 +19,7 @@ _PUBLIC = {
     "load_bundle": "tumorlens.models.bundle",
     "load_predictor": "tumorlens.predictions.predictor",
     "prepare": "tumorlens.inputs.prepare",
-    "read_scan": "tumorlens.images.raster",
+    "read_scan": "tumorlens.images.readers",
 }
 __all__ = sorted(_PUBLIC)  # noqa: PLE0605 (one table, not two)
 

@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.errors import ImageError
+
 Modality = Literal["ct", "mri"]
 Plane = Literal["axial", "coronal", "sagittal", "oblique"]
 Decision = Literal["tumor", "no tumor", "uncertain", "out of scope"]
@@ -49,6 +51,34 @@ class Scan:
     position: float | None = None  # mm along the normal of the series
     frame: int | None = None  # of a file that holds several, from 0
     series: str = ""  # which slices belong together
+
+
+@dataclass(frozen=True)
+class PreparedScan:
+    """A scan on its way to the network: it can wait here, where nothing but the head is left."""
+
+    path: str
+    pixels: NDArray[np.uint8]  # [side, side]; 0 outside the head
+    notes: tuple[str, ...] = ()
+    frame: int | None = None
+    matrix: NDArray[np.float64] | None = None  # [2, 3], scan pixels (x, y) to prepared pixels
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """A scan that cannot be used, and why."""
+
+    error: ImageError
+
+    @property
+    def path(self) -> str:
+        """The file, or a name for bytes."""
+        return self.error.subject
+
+    @property
+    def reason(self) -> str:
+        """What is wrong and what to do, as `Prediction.error` holds it."""
+        return f"{self.error.fact}. {self.error.fix}"
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,14 @@ _YES_NO = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no
 
 
 @dataclass(frozen=True)
+class ReadLimits:
+    """What a file may have at most before it is refused."""
+
+    max_bytes: int = 64 * 2**20  # of one file
+    max_pixels: int = 40_000_000  # of one image, checked before decoding
+
+
+@dataclass(frozen=True)
 class Settings:
     """Limits and places; each can be set as TUMORLENS_<NAME>, and most by a flag."""
 
@@ -32,8 +40,8 @@ class Settings:
     cache: str = ""  # prepared images; empty: the user's cache folder
     workers: int = 0  # prediction threads; 0: one per core
     batch: int = 32  # scans per network call
-    max_bytes: int = 64 * 2**20  # of one image file
-    max_pixels: int = 40_000_000  # of one picture, checked before decoding
+    max_bytes: int = ReadLimits.max_bytes
+    max_pixels: int = ReadLimits.max_pixels
     # Of services:
     store: str = ""  # a file or postgresql:// URL; empty: a file in the user's data folder
     keep_images: bool = False  # the prepared image with each answer; the scan never
@@ -54,6 +62,11 @@ class Settings:
             if getattr(self, name) < least:
                 fix = f"Give a whole number of at least {least}."
                 raise SettingsError(name, f"{getattr(self, name)} is below {least}", fix)
+
+    @property
+    def read_limits(self) -> ReadLimits:
+        """What files may have at most."""
+        return ReadLimits(self.max_bytes, self.max_pixels)
 
     @property
     def cache_folder(self) -> Path:

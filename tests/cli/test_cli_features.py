@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from tumorlens.cli.explore import register
 from tumorlens.errors import CasesError, SplitError
-from tumorlens.images.raster import read_scan
+from tumorlens.images.readers import read_scan
 from tumorlens.inputs.prepare import InputSpec, prepare
 from tumorlens.study.audit.duplicates.groups import Groups
 from tumorlens.study.data import splits

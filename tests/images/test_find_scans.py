@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tumorlens.images.files import BESIDE, find_scans
-from tumorlens.images.raster import SUFFIXES
+from tumorlens.images.readers import BESIDE, READERS, SYSTEM_FILES, find_scans
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -26,7 +25,9 @@ def test_scans_are_found_at_every_depth_in_order(tmp_path):
         "b.png", "a/z.jpg", "a/c/d.tif", "a b.webp"))  # fmt: skip
 
 
-@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
+@pytest.mark.parametrize(
+    "suffix", sorted(suffix for reader in READERS for suffix in reader.suffixes)
+)
 def test_every_suffix_of_an_image_is_listed_in_either_case(tmp_path, suffix):
     touch(tmp_path, f"a{suffix}", f"b{suffix.upper()}")
     assert names(tmp_path) == [f"a{suffix}", f"b{suffix.upper()}"]
@@ -38,7 +39,16 @@ def test_what_lies_beside_scans_is_passed_over(tmp_path, suffix):
     assert names(tmp_path) == ["a.png"]
 
 
-@pytest.mark.parametrize("name", ["scan.dcm", "scan", "scan.png.bak", "scan.xyz"])
+@pytest.mark.parametrize("name", ["Thumbs.db", "desktop.ini", "._a.png", *SYSTEM_FILES])
+def test_what_systems_put_into_folders_is_passed_over(tmp_path, name):
+    touch(tmp_path, name, "a.png")
+    assert names(tmp_path) == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["scan.dcm", "volume.nii.gz", "VOLUME.NII.GZ", "a.hdr", "scan", "scan.png.bak", "scan.xyz"],
+)
 def test_a_file_of_another_kind_is_not_dropped_in_silence(tmp_path, name):
     touch(tmp_path, name)
     assert names(tmp_path) == [name]

@@ -23,11 +23,10 @@ CHILD = """
 import json, resource, sys
 from pathlib import Path
 from tumorlens import errors
-from tumorlens.images.files import find_scans
-from tumorlens.images.raster import read_scan
-from tumorlens.inputs.prepare import prepare
+from tumorlens.images.readers import find_scans
+from tumorlens.inputs import prepare as module
 from tumorlens.models.bundle import load_bundle
-from tumorlens.predictions import predictor as module
+from tumorlens.predictions.predictor import Predictor
 from tumorlens.settings import Settings
 
 def peak_kb():
@@ -48,9 +47,9 @@ def seen(call):
             raise
     return run
 
-module.read_scan, module.prepare = seen(read_scan), seen(prepare)
+module.open_images, module.prepare = seen(module.open_images), seen(module.prepare)
 bundle = load_bundle(sys.argv[1])
-predictor = module.Predictor(bundle, Settings(workers=2, batch=8))
+predictor = Predictor(bundle, Settings(workers=2, batch=8))
 before = peak_kb()
 paths = find_scans([sys.argv[2]])
 rows = predictor.predict(paths, heatmaps=True)

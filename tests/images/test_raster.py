@@ -20,7 +20,9 @@ from tumorlens.errors import (
     ImageTooSmallError,
     UnreadableImageError,
 )
-from tumorlens.images.raster import MIN_SIDE, read_scan, read_scan_bytes
+from tumorlens.images.raster import MIN_SIDE
+from tumorlens.images.readers import read_scan, read_scan_bytes
+from tumorlens.settings import ReadLimits
 
 SETTINGS = settings(max_examples=50, deadline=None)
 GREY = HEAD.astype(np.float32)
@@ -165,7 +167,7 @@ def test_a_png_named_jpg_is_read_and_noted(write_image):
     assert scan.source == str(path)
 
 
-@pytest.mark.parametrize("name", ["scan", "scan.dcm", "SCAN.PNG"])
+@pytest.mark.parametrize("name", ["scan", "scan.xyz", "SCAN.PNG"])
 def test_a_name_that_promises_no_other_format_is_not_noted(write_image, name):
     assert read_scan(write_image(HEAD, name, format="PNG")).notes == ()
 
@@ -304,16 +306,20 @@ def test_the_cap_on_bytes_is_checked_before_a_byte_is_read(tmp_path, monkeypatch
 
 def test_a_file_of_exactly_the_cap_is_read():
     data = WHOLE["png"]
-    assert read_scan_bytes(data, source="x", max_bytes=len(data)).pixels.shape == HEAD.shape
+    assert (
+        read_scan_bytes(data, source="x", limits=ReadLimits(max_bytes=len(data))).pixels.shape
+        == HEAD.shape
+    )
     with pytest.raises(ImageTooLargeError, match="cap"):
-        read_scan_bytes(data, source="x", max_bytes=len(data) - 1)
+        read_scan_bytes(data, source="x", limits=ReadLimits(max_bytes=len(data) - 1))
 
 
 @pytest.mark.parametrize("name", sorted(WHOLE))
 def test_the_cap_on_pixels_holds_for_every_format(name):
-    assert read_scan_bytes(WHOLE[name], source="x", max_pixels=96 * 96).pixels.shape == (96, 96)
+    limits = ReadLimits(max_pixels=96 * 96)
+    assert read_scan_bytes(WHOLE[name], source="x", limits=limits).pixels.shape == (96, 96)
     with pytest.raises(ImageTooLargeError, match="96 x 96"):
-        read_scan_bytes(WHOLE[name], source="x", max_pixels=96 * 96 - 1)
+        read_scan_bytes(WHOLE[name], source="x", limits=ReadLimits(max_pixels=96 * 96 - 1))
 
 
 def test_a_picture_above_the_cap_takes_no_memory(tmp_path):
@@ -325,7 +331,8 @@ def test_a_picture_above_the_cap_takes_no_memory(tmp_path):
 import resource, sys
 from pathlib import Path
 from tumorlens.errors import ImageError
-from tumorlens.images.raster import read_scan
+from tumorlens.images.readers import read_scan
+from tumorlens.settings import ReadLimits
 
 def peak_kb():
     # ru_maxrss starts at the parent's; VmHWM is this process's own.
@@ -338,7 +345,7 @@ def peak_kb():
 before, refused = peak_kb(), 0
 for path in sorted(Path(sys.argv[1]).iterdir()):
     try:
-        read_scan(path, max_pixels=1_000_000)
+        read_scan(path, limits=ReadLimits(max_pixels=1_000_000))
     except ImageError:
         refused += 1
 print(refused, peak_kb() - before)
@@ -354,7 +361,7 @@ print(refused, peak_kb() - before)
 
 def check_scan_or_error(data: bytes) -> None:
     try:
-        scan = read_scan_bytes(data, source="some.png", max_pixels=4_000_000)
+        scan = read_scan_bytes(data, source="some.png", limits=ReadLimits(max_pixels=4_000_000))
     except ImageError as refusal:
         error = refusal
     else:

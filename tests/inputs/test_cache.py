@@ -1,16 +1,19 @@
 """Facts about prepared images on disk."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tumorlens.errors import UnreadableImageError
-from tumorlens.images.raster import read_scan
+from tumorlens.images import readers
+from tumorlens.images.raster import decode_raster
+from tumorlens.images.readers import Reader, read_scan
 from tumorlens.inputs import cache as module
 from tumorlens.inputs import row_store as chunks
 from tumorlens.inputs.cache import prepare_files
-from tumorlens.inputs.prepare import InputSpec, prepare
+from tumorlens.inputs.prepare import InputSpec, prepare, prepare_file
 from tumorlens.study.phantom import draw_phantom
 
 SPEC = InputSpec(side=32)
@@ -29,11 +32,11 @@ def reads(monkeypatch):
     """The paths that were decoded, in some order."""
     seen: list[Path] = []
 
-    def reading(path):
+    def reading(path, spec, **options):
         seen.append(path)
-        return read_scan(path)
+        return prepare_file(path, spec, **options)
 
-    monkeypatch.setattr(module, "read_scan", reading)
+    monkeypatch.setattr(module, "prepare_file", reading)
     return seen
 
 
@@ -111,6 +114,24 @@ def test_an_unreadable_file_lends_its_place_to_no_other(scans, tmp_path, monkeyp
     found = prepare_files([tmp_path / "missing.png"], SPEC, cache=tmp_path / "cache")
     assert list(found.errors) == [0]
     assert not found.pixels.any()
+
+
+def test_frames_of_one_file_are_kept_apart(scans, tmp_path, monkeypatch, reads):
+    def stack(data, source, limits):
+        found = decode_raster(scans[0].read_bytes(), source, limits)[0]
+        return tuple(replace(found, pixels=np.rot90(found.pixels, k), frame=k) for k in range(3))
+
+    row = Reader("STACK", (".stack",), read=stack)
+    monkeypatch.setattr(readers, "READERS", (*readers.READERS, row))
+    path = tmp_path / "a.stack"
+    path.write_bytes(b"three slices")
+    for _ in range(2):  # also from a cache that is filled
+        found = prepare_files([path] * 3, SPEC, cache=tmp_path / "cache", frames=[2, 0, 1])
+        assert len(set(found.hashes)) == 1
+        assert len({square.tobytes() for square in found.pixels}) == 3
+    assert len(reads) == 3
+    expected = prepare_file(path, SPEC, frame=2)
+    np.testing.assert_array_equal(found.pixels[0], expected.pixels)
 
 
 def test_another_spec_shares_nothing(scans, tmp_path, reads):

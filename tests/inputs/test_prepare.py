@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.broken_files import encoded
 
 from tumorlens.errors import BlankImageError, BundleError, ImageError
-from tumorlens.images.raster import read_scan_bytes
+from tumorlens.images.readers import read_scan_bytes
 from tumorlens.inputs import prepare as module
 from tumorlens.inputs.prepare import InputSpec, carry_mask, find_head, load_spec, prepare
 from tumorlens.records import Scan

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tumorlens.errors import BundleError
-from tumorlens.images.raster import read_scan
+from tumorlens.images.readers import read_scan
 from tumorlens.labels import ATOMS, TYPES
 from tumorlens.models.bundle import Abstention
 from tumorlens.predictions.predictor import Predictor, load_predictor, summarize

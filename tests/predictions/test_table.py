@@ -1,11 +1,10 @@
 """Facts about predictions.csv."""
 
-import csv
 import os
-from pathlib import Path
 
 import pytest
 
+from tumorlens.files import read_table
 from tumorlens.predictions.table import COLUMNS, table_row, write_predictions
 from tumorlens.records import Prediction
 
@@ -21,11 +20,6 @@ MRI = Prediction(
     bundle="tiny@0123456789ab",
 )
 FAILED = Prediction("b.png", bundle="tiny@0123456789ab", error="is empty. Export it again.")
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return list(csv.DictReader(file))
 
 
 def test_the_columns_are_the_contract():
@@ -70,7 +64,7 @@ def test_a_probability_of_zero_is_not_empty():
 
 def test_rows_stand_in_the_order_of_the_predictions(tmp_path):
     write_predictions([FAILED, MRI, FAILED], tmp_path / "new" / "predictions.csv")
-    assert [r["path"] for r in read(tmp_path / "new" / "predictions.csv")] == [
+    assert [r["path"] for r in read_table(tmp_path / "new" / "predictions.csv")] == [
         "b.png", "a.png", "b.png"]  # fmt: skip
 
 
@@ -82,8 +76,8 @@ def test_rows_stand_in_the_order_of_the_predictions(tmp_path):
 def test_every_path_comes_back_from_the_file(tmp_path, path):
     out = tmp_path / "predictions.csv"
     write_predictions([Prediction(path, error="two\nlines, too"), MRI], out)
-    assert [row["path"] for row in read(out)] == [path, "a.png"]
-    assert read(out)[0]["error"] == "two\nlines, too"
+    assert [row["path"] for row in read_table(out)] == [path, "a.png"]
+    assert read_table(out)[0]["error"] == "two\nlines, too"
 
 
 def test_a_table_that_fails_half_way_leaves_what_stood_there(tmp_path):

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.inputs.cache import prepare_files
-from tumorlens.predictions.predictor import Predictor, PreparedScan
-from tumorlens.records import Case
+from tumorlens.predictions.predictor import Predictor
+from tumorlens.records import Case, PreparedScan
 from tumorlens.study.data.masks import prepared_masks
 from tumorlens.study.stats.intervals import bootstrap
 from tumorlens.study.stats.rates import areas

@@ -52,7 +52,7 @@ def predict(
     `tumorlens predict scans/ --out predictions.csv --report scans.pdf`
     """
     from tumorlens.errors import CasesError
-    from tumorlens.images.files import find_scans
+    from tumorlens.images.readers import find_scans
     from tumorlens.predictions.predictor import load_predictor
     from tumorlens.predictions.table import write_predictions
     from tumorlens.reports.scan.report import check_report
@@ -112,12 +112,14 @@ def _write_report(
 ) -> None:
     from datetime import UTC, datetime
 
-    from tumorlens.images.raster import read_scan
+    from tumorlens.images.readers import read_scan
     from tumorlens.reports.scan.report import Examined, write_scan_report
 
-    limits = {"max_bytes": settings.max_bytes, "max_pixels": settings.max_pixels}
+    limits = settings.read_limits
     examined = [
-        Examined(found, read_scan(found.path, **limits) if show_scan and not found.error else None)
+        Examined(
+            found, read_scan(found.path, limits=limits) if show_scan and not found.error else None
+        )
         for found in predictions
     ]
     for path in write_scan_report(examined, bundle, out=report, made=datetime.now(UTC)):

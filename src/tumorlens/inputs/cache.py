@@ -6,7 +6,7 @@ One folder per input spec, with chunks of uint8 squares in it.
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import ImageError, UnreadableImageError
-from tumorlens.images.raster import read_scan
-from tumorlens.inputs.prepare import InputSpec, prepare
-from tumorlens.inputs.row_store import Rows, hash_files, in_chunks, load_index, write_chunk
+from tumorlens.inputs.prepare import InputSpec, prepare_file
+from tumorlens.inputs.row_store import (
+    Place,
+    Rows,
+    hash_files,
+    in_chunks,
+    load_index,
+    row_key,
+    write_chunk,
+)
 from tumorlens.progress import Progress
+from tumorlens.records import PreparedScan, Unusable
 
 
 @dataclass(frozen=True)
@@ -42,40 +50,54 @@ def prepare_files(
     spec: InputSpec,
     *,
     cache: Path,
+    frames: Sequence[int | None] | None = None,
     progress: Progress | None = None,
 ) -> PreparedSet:
-    """Prepare files, each distinct content once; keep the results under `cache`."""
+    """Prepare one slice of each file, each distinct one once; keep the results under `cache`.
+
+    `frames` names the slice of each file where files hold several.
+    """
     folder = _folder(cache, spec)
     hashes = hash_files(paths)
+    wanted = [None] * len(paths) if frames is None else frames
+    keys = [row_key(content, frame) for content, frame in zip(hashes, wanted, strict=True)]
     stored = load_index(folder)
     first_of: dict[str, int] = {}
-    for position, key in enumerate(hashes):
+    for position, key in enumerate(keys):
         if key not in stored:
             first_of.setdefault(key or f"unreadable {position}", position)
-    errors, done = {}, len(paths) - len(first_of)
+    errors: dict[int, ImageError] = {}
+    done = len(paths) - len(first_of)
     for positions in in_chunks(list(first_of.values())):
-        made = _prepare_chunk([paths[p] for p in positions], spec)
-        good = [(p, m) for p, m in zip(positions, made, strict=True) if isinstance(m, np.ndarray)]
-        errors |= {p: _unhashed(paths[p]) for p, _ in good if not hashes[p]}
-        good = [(p, m) for p, m in good if hashes[p]]
-        errors |= {p: m for p, m in zip(positions, made, strict=True) if isinstance(m, ImageError)}
-        if good:
-            write_chunk(folder, [hashes[p] for p, _ in good], np.stack([m for _, m in good]))
+        made = _prepare_chunk([(paths[p], wanted[p]) for p in positions], spec)
+        squares = {}
+        for position, item in zip(positions, made, strict=True):
+            if isinstance(item, Unusable):
+                errors[position] = item.error
+            elif not keys[position]:
+                errors[position] = _unhashed(paths[position])
+            else:
+                squares[keys[position]] = item.pixels
+        if squares:
+            write_chunk(folder, list(squares), np.stack(list(squares.values())))
         done += len(positions)
         if progress:
             progress(done, len(paths))
-    return _gather(paths, hashes, folder, spec, errors)
+    index = load_index(folder)
+    pixels = np.zeros((len(paths), spec.side, spec.side), np.uint8)
+    Rows([index.get(key) for key in keys]).take(np.arange(len(paths)), pixels)
+    return PreparedSet(pixels, errors | _errors_of_twins(paths, keys, index, errors), hashes)
 
 
 def keep_prepared(
-    hashes: Sequence[str], pixels: NDArray[np.uint8], spec: InputSpec, *, cache: Path
+    keys: Sequence[str], pixels: NDArray[np.uint8], spec: InputSpec, *, cache: Path
 ) -> None:
-    """Keep squares, [n, side, side], that were prepared elsewhere, by the hash of their files."""
+    """Keep squares, [n, side, side], that were prepared elsewhere, by their `row_key`."""
     folder = _folder(cache, spec)
     stored = load_index(folder)
-    new = [row for row, key in enumerate(hashes) if key not in stored]
+    new = [row for row, key in enumerate(keys) if key not in stored]
     if new:
-        write_chunk(folder, [hashes[row] for row in new], pixels[new])
+        write_chunk(folder, [keys[row] for row in new], pixels[new])
 
 
 def _folder(cache: Path, spec: InputSpec) -> Path:
@@ -89,35 +111,24 @@ def _spec_key(spec: InputSpec) -> str:
     return f"{spec.side}px-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def _prepare_chunk(paths: Sequence[Path], spec: InputSpec) -> list[NDArray[np.uint8] | ImageError]:
+def _prepare_chunk(
+    named: Sequence[tuple[Path, int | None]], spec: InputSpec
+) -> list[PreparedScan | Unusable]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(lambda path: _prepare_file(path, spec), paths))
-
-
-def _prepare_file(path: Path, spec: InputSpec) -> NDArray[np.uint8] | ImageError:
-    try:
-        return prepare(read_scan(path), spec).pixels
-    except ImageError as error:
-        return error
+        return list(pool.map(lambda one: prepare_file(one[0], spec, frame=one[1]), named))
 
 
 def _unhashed(path: Path) -> ImageError:
     return UnreadableImageError(path, "could not be read at first", "Try again.")
 
 
-def _gather(
+def _errors_of_twins(
     paths: Sequence[Path],
-    hashes: tuple[str, ...],
-    folder: Path,
-    spec: InputSpec,
-    errors: dict[int, ImageError],
-) -> PreparedSet:
-    stored = load_index(folder)
-    by_hash = {hashes[p]: error for p, error in errors.items() if hashes[p]}
-    pixels = np.zeros((len(paths), spec.side, spec.side), np.uint8)
-    Rows([stored.get(key) for key in hashes]).take(np.arange(len(paths)), pixels)
-    for position, key in enumerate(hashes):
-        if key not in stored and position not in errors:
-            twin = by_hash[key]
-            errors[position] = type(twin)(paths[position], twin.fact, twin.fix)
-    return PreparedSet(pixels, errors, hashes)
+    keys: Sequence[str],
+    index: Mapping[str, Place],
+    errors: Mapping[int, ImageError],
+) -> dict[int, ImageError]:
+    """Return the errors of files whose content failed under another name, with their own."""
+    by_key = {keys[p]: error for p, error in errors.items() if keys[p]}
+    twins = {p: by_key[key] for p, key in enumerate(keys) if key not in index and p not in errors}
+    return {p: type(twin)(paths[p], twin.fact, twin.fix) for p, twin in twins.items()}

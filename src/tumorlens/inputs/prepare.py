@@ -6,6 +6,7 @@ any look at the brain. Size and position are normalised by the crop for the same
 """
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -13,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import BlankImageError, BundleError
-from tumorlens.records import Scan
+from tumorlens.images.readers import attempt, open_images, read_scan, read_scan_bytes
+from tumorlens.records import PreparedScan, Scan, Unusable
+from tumorlens.settings import ReadLimits
 
 
 @dataclass(frozen=True)
@@ -43,14 +46,6 @@ def load_spec(stored: dict[str, Any]) -> InputSpec:
     return spec
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A prepared scan and where it came from."""
-
-    pixels: NDArray[np.uint8]  # [side, side]; 0 outside the head
-    matrix: NDArray[np.float64]  # [2, 3] affine map from scan pixels (x, y) to prepared pixels
-
-
 _STROKE_SIDE = 256  # text is thinned away at this size: its strokes are 1 or 2 pixels here
 _WORK_SIDE = 160  # the head is looked for at this size
 _LEAST_CONTRAST = 1e-6  # of the largest absolute value: below it a picture is blank
@@ -65,7 +60,7 @@ _LEAST_AREA = 0.004  # of the picture
 
 def prepare(
     scan: Scan, spec: InputSpec = InputSpec(), *, head: NDArray[np.bool_] | None = None
-) -> Prepared:
+) -> PreparedScan:
     """Find the head, blank the rest, crop, square, clip intensity and resize.
 
     `head` is what `find_head` gave, where it was asked before. Raises BlankImageError where no
@@ -83,11 +78,50 @@ def prepare(
     if high <= low:
         raise _blank(scan.source)
     scaled = np.clip((pixels - low) * (255.0 / (high - low)), 0, 255)
-    return Prepared((scaled * mask + 0.5).astype(np.uint8), matrix)
+    image = (scaled * mask + 0.5).astype(np.uint8)
+    return PreparedScan(scan.source, image, scan.notes, scan.frame, matrix)
 
 
-def carry_mask(mask: NDArray[np.bool_], prepared: Prepared) -> NDArray[np.bool_]:
+def prepare_scan(
+    scan: Scan, spec: InputSpec = InputSpec(), *, head: NDArray[np.bool_] | None = None
+) -> PreparedScan | Unusable:
+    """Prepare a scan as `prepare` does, or return why it cannot be used."""
+    return attempt(prepare, scan, spec, head=head)
+
+
+def prepare_bytes(
+    data: bytes, spec: InputSpec = InputSpec(), *, source: str, limits: ReadLimits = ReadLimits()
+) -> PreparedScan | Unusable:
+    """Read and prepare the first slice of a file in memory, which `source` names."""
+    scan = attempt(read_scan_bytes, data, source=source, limits=limits)
+    return scan if isinstance(scan, Unusable) else prepare_scan(scan, spec)
+
+
+def prepare_file(
+    path: str | Path,
+    spec: InputSpec = InputSpec(),
+    *,
+    frame: int | None = None,
+    limits: ReadLimits = ReadLimits(),
+) -> PreparedScan | Unusable:
+    """Read and prepare one slice of a file, the first where no `frame` is named."""
+    scan = attempt(read_scan, path, frame=frame, limits=limits)
+    return scan if isinstance(scan, Unusable) else prepare_scan(scan, spec)
+
+
+def prepare_frames(
+    path: str | Path, spec: InputSpec = InputSpec(), *, limits: ReadLimits = ReadLimits()
+) -> tuple[PreparedScan | Unusable, ...]:
+    """Read and prepare every slice of a file; one that cannot be read gives its one refusal."""
+    scans = attempt(open_images, path, limits=limits)
+    if isinstance(scans, Unusable):
+        return (scans,)
+    return tuple(prepare_scan(scan, spec) for scan in scans)
+
+
+def carry_mask(mask: NDArray[np.bool_], prepared: PreparedScan) -> NDArray[np.bool_]:
     """Bring a mask in the scan's pixel grid, [h, w], into the prepared frame, [side, side]."""
+    assert prepared.matrix is not None
     side = prepared.pixels.shape[0]
     return _shrink_and_warp(mask.astype(np.float32), prepared.matrix, (side, side)) > 0.5
 

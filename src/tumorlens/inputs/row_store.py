@@ -39,6 +39,14 @@ def _hash_file(path: Path) -> str:
         return ""
 
 
+def row_key(content: str, frame: int | None = None) -> str:
+    """Return the key of one slice of a file: its content's hash, and its frame where it has one.
+
+    An unreadable file has none.
+    """
+    return f"{content}#{frame}" if content and frame is not None else content
+
+
 def in_chunks(items: Sequence[int]) -> Iterator[Sequence[int]]:
     """Cut a list into pieces of at most CHUNK."""
     for start in range(0, len(items), CHUNK):

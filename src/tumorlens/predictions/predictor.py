@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -11,34 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens import labels
-from tumorlens.errors import ImageError
-from tumorlens.images.raster import read_scan, read_scan_bytes
-from tumorlens.inputs.prepare import prepare
+from tumorlens.inputs.prepare import prepare_bytes, prepare_frames, prepare_scan
 from tumorlens.models.bundle import Bundle, load_bundle
 from tumorlens.models.engine import Engine
 from tumorlens.predictions.abstention import decide, neighbor_distance
 from tumorlens.predictions.calibration import calibrated
 from tumorlens.predictions.heatmaps import tumor_evidence
-from tumorlens.records import Heatmap, Prediction, Scan
+from tumorlens.records import Heatmap, Prediction, PreparedScan, Scan, Unusable
 from tumorlens.settings import Settings
 
-LEAST_TYPE_PROBABILITY = 0.5  # given a tumor; below it the type is undetermined
-Reader = Callable[[], Scan]
-
-
-@dataclass(frozen=True)
-class PreparedScan:
-    """A scan on its way to the network: it can wait here, where nothing but the head is left."""
-
-    path: str
-    pixels: NDArray[np.uint8]  # [side, side]
-    notes: tuple[str, ...] = ()
+MIN_TYPE_PROBABILITY = 0.5  # given a tumor; below it the type is undetermined
 
 
 class Predictor:
     """Predicts with one bundle; safe to use from several threads."""
 
-    def __init__(self, bundle: Bundle, settings: Settings = Settings()) -> None:  # noqa: B008
+    def __init__(self, bundle: Bundle, settings: Settings = Settings()) -> None:
         self.bundle = bundle
         self._settings = settings
         self._engine = Engine(bundle)
@@ -50,7 +37,7 @@ class Predictor:
         heatmaps: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> list[Prediction]:
-        """Predict files, in order; a file that cannot be used has its `error` set."""
+        """Predict every slice of files, in order; one that cannot be used has its `error` set."""
         found = []
         for prediction in self.iter_predict(paths, heatmaps=heatmaps):
             found.append(prediction)
@@ -78,24 +65,31 @@ class Predictor:
 
     def predict_scans(self, scans: Sequence[Scan], *, heatmaps: bool = False) -> list[Prediction]:
         """Predict scans that are in memory already, as one batch."""
-        return self._predict_batch(
-            [(scan.source, lambda scan=scan: scan) for scan in scans], heatmaps
-        )
+        prepared = [prepare_scan(scan, self.bundle.spec) for scan in scans]
+        return self.predict_prepared(prepared, heatmaps=heatmaps)
 
-    def prepare_bytes(self, data: bytes, *, source: str) -> PreparedScan:
-        """Decode and prepare one scan that is in memory; raises an ImageError."""
-        limits = self._settings
-        scan = read_scan_bytes(
-            data, source=source, max_bytes=limits.max_bytes, max_pixels=limits.max_pixels
-        )
-        return PreparedScan(source, prepare(scan, self.bundle.spec).pixels, scan.notes)
+    def prepare_bytes(self, data: bytes, *, source: str) -> PreparedScan | Unusable:
+        """Read and prepare one scan that is in memory, as this predictor needs it."""
+        limits = self._settings.read_limits
+        return prepare_bytes(data, self.bundle.spec, source=source, limits=limits)
 
     def predict_prepared(
-        self, ready: Sequence[PreparedScan], *, heatmaps: bool = False
+        self, prepared: Sequence[PreparedScan | Unusable], *, heatmaps: bool = False
     ) -> list[Prediction]:
-        """Predict prepared scans, one or more, as one batch."""
+        """Predict prepared scans as one batch, in order; an unusable one has its `error` set."""
+        usable = [item for item in prepared if isinstance(item, PreparedScan)]
+        answers = iter(self._run(usable, heatmaps=heatmaps) if usable else ())
+        version = self.bundle.version
+        return [
+            Prediction(item.path, bundle=version, error=item.reason)
+            if isinstance(item, Unusable)
+            else next(answers)
+            for item in prepared
+        ]
+
+    def _run(self, usable: Sequence[PreparedScan], *, heatmaps: bool) -> list[Prediction]:
         bundle = self.bundle
-        raw = self._engine.run(np.stack([item.pixels for item in ready]))
+        raw = self._engine.run(np.stack([item.pixels for item in usable]))
         probabilities = calibrated(raw.logits, bundle.temperature)
         distances = neighbor_distance(raw.embedding, bundle.scope)
         evidence = tumor_evidence(raw.maps, probabilities, bundle.atoms) if heatmaps else None
@@ -108,34 +102,13 @@ class Predictor:
                 notes=item.notes,
                 heatmap=None if evidence is None else Heatmap(evidence[row], item.pixels),
             )
-            for row, item in enumerate(ready)
+            for row, item in enumerate(usable)
         ]
 
     def _predict_files(self, paths: Sequence[str | Path], heatmaps: bool) -> list[Prediction]:
-        return self._predict_batch([(str(path), self._reader(path)) for path in paths], heatmaps)
-
-    def _reader(self, path: str | Path) -> Reader:
-        limits = self._settings
-        return lambda: read_scan(path, max_bytes=limits.max_bytes, max_pixels=limits.max_pixels)
-
-    def _predict_batch(
-        self, named: Sequence[tuple[str, Reader]], heatmaps: bool
-    ) -> list[Prediction]:
-        ready: dict[int, PreparedScan] = {}
-        answers: dict[int, Prediction] = {}
-        for position, (path, read) in enumerate(named):
-            try:
-                scan = read()
-                pixels = prepare(scan, self.bundle.spec).pixels
-                ready[position] = PreparedScan(path, pixels, scan.notes)
-            except ImageError as error:
-                answers[position] = Prediction(
-                    path, bundle=self.bundle.version, error=f"{error.fact}. {error.fix}"
-                )
-        if ready:
-            found = self.predict_prepared(list(ready.values()), heatmaps=heatmaps)
-            answers |= dict(zip(ready, found, strict=True))
-        return [answers[position] for position in range(len(named))]
+        spec, limits = self.bundle.spec, self._settings.read_limits
+        prepared = [item for path in paths for item in prepare_frames(path, spec, limits=limits)]
+        return self.predict_prepared(prepared, heatmaps=heatmaps)
 
 
 def summarize(
@@ -178,9 +151,9 @@ def _type(types: dict[str, float], decision: str) -> str:
     if decision not in ("tumor", "uncertain"):
         return ""
     best = max(types, key=lambda name: types[name], default="")
-    return best if best and types[best] >= LEAST_TYPE_PROBABILITY else "undetermined"
+    return best if best and types[best] >= MIN_TYPE_PROBABILITY else "undetermined"
 
 
-def load_predictor(bundle: str | Path = "", settings: Settings = Settings()) -> Predictor:  # noqa: B008
+def load_predictor(bundle: str | Path = "", settings: Settings = Settings()) -> Predictor:
     """Load a bundle (the shipped one without a name) and make it ready to predict."""
     return Predictor(load_bundle(bundle or settings.bundle), settings)

@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from tumorlens.errors import ImageError, ImageTooLargeError
+from tumorlens.errors import ImageTooLargeError
 from tumorlens.predictions.document import to_json
 from tumorlens.predictions.predictor import Predictor, load_predictor
+from tumorlens.records import Unusable
 from tumorlens.settings import load_settings
 
 PROBLEM = "application/problem+json"
@@ -28,12 +29,12 @@ def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
         predictor = _predictor()
         name = f"scan-{hashlib.sha256(data).hexdigest()[:12]}"
         ready = predictor.prepare_bytes(data, source=name)
-        return _reply(200, to_json(predictor.predict_prepared([ready])[0]), "application/json")
     except (binascii.Error, ValueError):
         return _problem(400, "The body cannot be read", "Send an image file as the body.")
-    except ImageError as error:
-        status = 413 if isinstance(error, ImageTooLargeError) else 422
-        return _problem(status, "The scan cannot be used", f"{error.fact}. {error.fix}")
+    if isinstance(ready, Unusable):
+        status = 413 if isinstance(ready.error, ImageTooLargeError) else 422
+        return _problem(status, "The scan cannot be used", ready.reason)
+    return _reply(200, to_json(predictor.predict_prepared([ready])[0]), "application/json")
 
 
 @cache

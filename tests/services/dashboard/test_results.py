@@ -17,8 +17,9 @@ from tumorlens.services.dashboard.results import (
     read_examples,
     read_files,
 )
+from tumorlens.settings import ReadLimits
 
-LIMITS = (2**20, 2**22)
+LIMITS = ReadLimits(2**20, 2**22)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_files_that_cannot_be_used_keep_their_place_and_say_why(predictor, head)
         ("good.png", lambda: png(head)),
         ("empty.png", lambda: b""),
         ("blank.png", lambda: png(np.zeros((64, 64), np.uint8))),
-        ("large.png", lambda: b"x" * (LIMITS[0] + 1)),
+        ("large.png", lambda: b"x" * (LIMITS.max_bytes + 1)),
     ]
     found = list(read_files(files, predictor, limits=LIMITS))
     assert [r.name for r in found] == [name for name, _ in files]

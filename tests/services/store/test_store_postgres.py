@@ -14,8 +14,7 @@ from sqlalchemy import text
 from support.live_server import free_port
 
 from tumorlens.errors import StoreError
-from tumorlens.predictions.predictor import PreparedScan
-from tumorlens.records import Heatmap, Prediction
+from tumorlens.records import Heatmap, Prediction, PreparedScan
 from tumorlens.services.store import (
     NewPrediction,
     Review,

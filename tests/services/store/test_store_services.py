@@ -13,8 +13,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from tumorlens.errors import ApiKeyError, NotStoredError, StoreError, StoreFullError
-from tumorlens.predictions.predictor import PreparedScan
-from tumorlens.records import Prediction
+from tumorlens.records import Prediction, PreparedScan
 from tumorlens.services.store import (
     NewPrediction,
     Review,

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tumorlens.images.raster import read_scan
+from tumorlens.images.readers import read_scan
 from tumorlens.inputs.prepare import find_head
 from tumorlens.records import Scan
 from tumorlens.study.audit.text import Box, find_text

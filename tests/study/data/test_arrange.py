@@ -8,7 +8,7 @@ import pytest
 from support.public_sets import LAYOUTS, picture_bytes, write_archives, zip_bytes
 
 from tumorlens.errors import ArchiveError
-from tumorlens.images.raster import read_scan
+from tumorlens.images.readers import read_scan
 from tumorlens.study.data.datasets import arrange as arranging
 from tumorlens.study.data.datasets.arrange import arrange
 from tumorlens.study.data.datasets.registry import DATASETS, Rule

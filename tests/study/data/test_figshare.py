@@ -11,7 +11,7 @@ from PIL import Image
 from support.public_sets import mat_bytes, phantom, zip_bytes
 
 from tumorlens.errors import ArchiveError, ImageError, InvalidPixelsError, UnreadableImageError
-from tumorlens.images.raster import read_scan
+from tumorlens.images.readers import read_scan
 from tumorlens.study.data.datasets import figshare
 from tumorlens.study.data.datasets.figshare import read_slice, write_slices
 from tumorlens.study.data.index import read_cases, write_cases

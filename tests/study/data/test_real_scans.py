@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tumorlens.images.raster import read_scan
+from tumorlens.images.readers import read_scan
 from tumorlens.inputs.prepare import InputSpec, prepare
 from tumorlens.labels import is_tumor
 from tumorlens.models.bundle import SHIPPED, SHIPPED_DEFAULT, load_bundle

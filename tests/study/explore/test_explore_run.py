@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tumorlens.errors import CasesError
-from tumorlens.images.raster import read_scan
+from tumorlens.images.readers import read_scan
 from tumorlens.inputs.prepare import InputSpec, prepare
 from tumorlens.records import Case
 from tumorlens.study.audit.duplicates.groups import Groups

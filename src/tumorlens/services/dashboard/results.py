@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.errors import ImageError
-from tumorlens.images.raster import read_scan_bytes
+from tumorlens.images.readers import attempt, read_scan_bytes
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.progress import Progress
-from tumorlens.records import Prediction, Scan
+from tumorlens.records import Prediction, Scan, Unusable
+from tumorlens.settings import ReadLimits
 
 SIDE = 512  # pixels kept of the longer side
 MOST = 200  # readings in one queue
@@ -51,11 +51,11 @@ def read_files(
     files: Sequence[tuple[str, Fetch]],
     predictor: Predictor,
     *,
-    limits: tuple[int, int],
+    limits: ReadLimits,
     progress: Progress | None = None,
     is_example: bool = False,
 ) -> Iterator[Reading]:
-    """Read and answer files one batch after the other; `limits` are bytes and pixels.
+    """Read and answer files one batch after the other; a file above `limits` is refused.
 
     A file that cannot be used gives a reading whose prediction has its `error` set.
     """
@@ -78,7 +78,7 @@ def read_files(
 def read_examples(predictor: Predictor) -> tuple[Reading, ...]:
     """Read the phantoms that come with the dashboard, the likeliest tumor first."""
     files = [(path.name, path.read_bytes) for path in sorted(EXAMPLES.glob("*.png"))]
-    limits = (2**20, 2**20)
+    limits = ReadLimits(2**20, 2**20)
     found = read_files(files, predictor, limits=limits, is_example=True)
     return tuple(sorted(found, key=lambda r: -(r.prediction.tumor_probability or 0)))
 
@@ -100,16 +100,11 @@ def add_readings(
     return tuple(held.values()), lost
 
 
-def _open(name: str, data: bytes, limits: tuple[int, int]) -> tuple[str, Scan | str]:
+def _open(name: str, data: bytes, limits: ReadLimits) -> tuple[str, Scan | str]:
     """Give the digest of a file, and its scan or what is wrong with it."""
     digest = hashlib.sha256(data).hexdigest()
-    try:
-        max_bytes, max_pixels = limits
-        return digest, read_scan_bytes(
-            data, source=name, max_bytes=max_bytes, max_pixels=max_pixels
-        )
-    except ImageError as error:
-        return digest, f"{error.fact}. {error.fix}"
+    scan = attempt(read_scan_bytes, data, source=name, limits=limits)
+    return digest, scan.reason if isinstance(scan, Unusable) else scan
 
 
 def keep_pixels(pixels: NDArray[np.floating]) -> bytes:

@@ -8,8 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from tumorlens.errors import ImageError
-from tumorlens.predictions.predictor import PreparedScan
-from tumorlens.records import Prediction
+from tumorlens.records import Prediction, PreparedScan, Unusable
 from tumorlens.services.http.form import Upload
 from tumorlens.services.http.service import Service
 from tumorlens.services.store.history import NewPrediction, anonymous_name
@@ -40,11 +39,8 @@ def _receive(service: Service, index: int, upload: Upload) -> Received:
     digest = hashlib.sha256(upload.data).hexdigest()
     shown = clean_name(upload.name)
     stored = shown if service.settings.keep_names and shown else anonymous_name(digest, shown)
-    scan, error = None, None
-    try:
-        scan = service.predictor.prepare_bytes(upload.data, source=stored)
-    except ImageError as e:
-        error = e
+    found = service.predictor.prepare_bytes(upload.data, source=stored)
+    scan, error = (None, found.error) if isinstance(found, Unusable) else (found, None)
     spent = 1000 * (time.perf_counter() - started)
     return Received(index, shown, stored, digest, scan, error, spent)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Select, delete, insert, select
 
 from tumorlens.errors import NotStoredError
-from tumorlens.images.raster import SUFFIXES
+from tumorlens.images.readers import readable_suffixes
 from tumorlens.predictions.document import from_json, to_json
 from tumorlens.records import Heatmap, Prediction
 from tumorlens.services.store.audit_log import EXPIRED, PREDICTED, Event, append, document_hash, now
@@ -180,7 +180,7 @@ def anonymous_name(sha256: str, name: str) -> str:
     'scan-0123456789ab.png'
     """
     suffix = PurePosixPath(name).suffix.lower()
-    return f"scan-{sha256[:12]}{suffix if suffix in SUFFIXES else ''}"
+    return f"scan-{sha256[:12]}{suffix if suffix in readable_suffixes() else ''}"
 
 
 def _selected(selection: Selection) -> Select[Any]:

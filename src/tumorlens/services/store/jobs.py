@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, func, insert, select
 
 from tumorlens.errors import NotStoredError
-from tumorlens.predictions.predictor import PreparedScan
+from tumorlens.records import PreparedScan
 from tumorlens.services.store.audit_log import Event, append, now
 from tumorlens.services.store.database import Store
 from tumorlens.services.store.history import (

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import ImageError
 from tumorlens.files import replacing
-from tumorlens.images.raster import read_scan
+from tumorlens.images.readers import read_scan
 from tumorlens.inputs.prepare import InputSpec, prepare
 from tumorlens.study.audit.conflicts import Conflict
 from tumorlens.study.audit.run import Audit

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import ImageError
-from tumorlens.images.raster import read_scan_bytes
+from tumorlens.images.readers import read_scan_bytes
 from tumorlens.inputs.prepare import find_head, prepare
 from tumorlens.models.bundle import Bundle
 from tumorlens.models.engine import Engine

@@ -10,7 +10,7 @@ from pathlib import Path
 from tumorlens import labels
 from tumorlens.errors import CasesError, UnknownLabelError
 from tumorlens.files import read_table, write_table
-from tumorlens.images.files import find_scans
+from tumorlens.images.readers import find_scans
 from tumorlens.records import Case
 from tumorlens.study.data.datasets.registry import DATASETS
 

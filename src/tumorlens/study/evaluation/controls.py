@@ -17,7 +17,7 @@ from scipy.stats import rankdata
 
 from tumorlens import labels
 from tumorlens.errors import ImageError
-from tumorlens.images.raster import read_scan
+from tumorlens.images.readers import read_scan
 from tumorlens.inputs.prepare import prepare
 from tumorlens.models.bundle import Bundle
 from tumorlens.models.engine import Engine

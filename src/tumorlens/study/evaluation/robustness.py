@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import ImageError
-from tumorlens.images.raster import read_scan
+from tumorlens.images.readers import read_scan
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.progress import Progress
 from tumorlens.records import Case, Prediction, Scan

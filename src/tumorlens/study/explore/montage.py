@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import ImageError
-from tumorlens.images.raster import read_scan
+from tumorlens.images.readers import read_scan
 from tumorlens.inputs.prepare import find_head
 from tumorlens.study.audit.text import find_text
 from tumorlens.study.explore.pictures import ClassPictures

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tumorlens.images.raster import read_scan
+from tumorlens.images.readers import read_scan
 from tumorlens.inputs import row_store as chunks
 from tumorlens.study.audit.duplicates import copies as copies_module
 from tumorlens.study.audit.duplicates import fingerprints

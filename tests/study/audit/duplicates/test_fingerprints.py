@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tumorlens.images.raster import read_scan
+from tumorlens.images.readers import read_scan
 from tumorlens.inputs import row_store as chunks
 from tumorlens.inputs.cache import prepare_files
 from tumorlens.inputs.prepare import InputSpec

@@ -4,6 +4,7 @@ from collections import Counter
 
 import streamlit as st
 
+from tumorlens.images.readers import readable_suffixes
 from tumorlens.services.dashboard import history, session
 from tumorlens.services.dashboard.charts.colors import BADGES, ICONS
 from tumorlens.services.dashboard.charts.names import plain
@@ -11,7 +12,6 @@ from tumorlens.services.dashboard.pages import read_scan
 from tumorlens.services.dashboard.results import MOST, Reading, add_readings, read_files
 from tumorlens.services.dashboard.texts import Say
 
-FORMATS = ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "gif"]
 QUEUE_HEIGHT = 520
 
 
@@ -47,7 +47,7 @@ def _drop(say: Say) -> None:
     with box:
         files = st.file_uploader(
             say("read.drop"),
-            type=FORMATS,
+            type=list(readable_suffixes()),
             accept_multiple_files="directory" if is_folder else True,
             key=f"drop-{is_folder}-{turn}",
             help=say("read.drop_help", most=MOST),
@@ -68,7 +68,7 @@ def _take(files: list, say: Say) -> None:
         bar.progress(done / total, text=say("read.reading", done=done, total=total))
 
     room = files[:MOST]
-    limits = (shared.settings.max_bytes, shared.settings.max_pixels)
+    limits = shared.settings.read_limits
     added = list(read_files(
         [(file.name, file.getvalue) for file in room], shared.predictor,
         limits=limits, progress=report,

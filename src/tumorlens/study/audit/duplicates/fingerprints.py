@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import BlankImageError, ImageError
-from tumorlens.images.raster import read_scan
+from tumorlens.images.readers import read_scan
 from tumorlens.inputs.cache import keep_prepared
 from tumorlens.inputs.prepare import InputSpec, find_head, prepare
 from tumorlens.inputs.row_store import Place, Rows, hash_files, in_chunks, load_index, write_chunk

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from tumorlens.errors import ArchiveError
-from tumorlens.images.raster import SUFFIXES
+from tumorlens.images.readers import readable_suffixes
 from tumorlens.progress import Progress
 from tumorlens.records import Case
 from tumorlens.study.data.datasets.registry import DatasetRow, LabelTable, Rule
@@ -149,7 +149,7 @@ ARRANGERS = {"rules": _by_rules, "table": _by_table, "slices": _by_slices}
 def _is_picture(member: Member) -> bool:
     path = PurePosixPath(member.name)
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden
+    return path.suffix.lower() in readable_suffixes() and not hidden
 
 
 def _without_copies(places: Mapping[Member, Place]) -> dict[Member, Place]:

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import ArchiveError, InvalidPixelsError, UnreadableImageError
-from tumorlens.images.raster import MAX_PIXELS, MIN_SIDE
+from tumorlens.images.raster import MIN_SIDE
 from tumorlens.records import Case
+from tumorlens.settings import ReadLimits
 from tumorlens.study.data.datasets.unpack import Member, Opened, open_archive, read_member
 
 LABELS = {1: "mri_meningioma", 2: "mri_glioma", 3: "mri_pituitary"}
@@ -118,7 +119,7 @@ def _array(record: Any, name: str) -> NDArray[Any]:
     dataset = _inside(record, name)
     if dataset.external or dataset.is_virtual:
         raise ValueError(f"{name} lies in another file")
-    if dataset.size > MAX_PIXELS:
+    if dataset.size > ReadLimits.max_pixels:
         raise ValueError(f"{name} has {dataset.size:,} values")
     return np.asarray(dataset[()])
 

@@ -1,0 +1,228 @@
+"""Which files are scans, and how each format is read: one row a format."""
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from tumorlens.errors import (
+    ImageError,
+    ImageTooLargeError,
+    InvalidPixelsError,
+    MissingExtraError,
+    UnreadableImageError,
+)
+from tumorlens.images.raster import SAVE_AS_PNG, decode_raster, first_line
+from tumorlens.records import Scan, Unusable
+from tumorlens.settings import ReadLimits
+
+MAX_PIXEL_VALUE = 1e30  # sums of larger pixels overflow 32-bit floats
+P, T = ParamSpec("P"), TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One format: how its files are named, told by their bytes, and read.
+
+    `read` takes (data, source, limits) and returns every slice of the file. It raises an
+    ImageError, and ModuleNotFoundError where the libraries of `extra` are not installed.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]  # lower case
+    signatures: tuple[tuple[int, bytes], ...] = ()  # offset and bytes; one of them is enough
+    read: Callable[[bytes, str, ReadLimits], tuple[Scan, ...]] | None = None  # None: known only
+    extra: str = ""
+
+
+READERS = (
+    Reader("PNG", (".png",), ((0, b"\x89PNG\r\n\x1a\n"),), decode_raster),
+    Reader("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), ((0, b"\xff\xd8\xff"),), decode_raster),
+    Reader("BMP", (".bmp",), ((0, b"BM"),), decode_raster),
+    Reader("TIFF", (".tif", ".tiff"), ((0, b"II"), (0, b"MM")), decode_raster),
+    Reader("WEBP", (".webp",), ((8, b"WEBP"),), decode_raster),
+    Reader("GIF", (".gif",), ((0, b"GIF8"),), decode_raster),
+    Reader("DICOM", (".dcm",), ((128, b"DICM"),)),
+    Reader("NIfTI", (".nii", ".nii.gz", ".img", ".hdr"), ((344, b"n+1\0"), (344, b"ni1\0"))),
+)
+
+# Files that lie beside scans and are not meant as scans; anything else is tried.
+BESIDE = frozenset({".csv", ".json", ".txt", ".md", ".html", ".xml", ".yaml", ".yml", ".pdf",
+                    ".xlsx", ".zip", ".gz", ".py", ".ipynb", ".log"})  # fmt: skip
+# Files that systems put into every folder; "._" is the twin of a file on foreign disks of a Mac.
+SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini", ".ds_store"})
+SYSTEM_PREFIX = "._"
+
+
+def readable_suffixes() -> tuple[str, ...]:
+    """Return the endings of names of files that can be read here, sorted, such as ".png"."""
+    return tuple(sorted(s for reader in READERS if reader.read for s in reader.suffixes))
+
+
+def reader_of_name(name: str | Path) -> Reader | None:
+    """Return the format that a name promises; None where it promises none that is known."""
+    lower = os.path.basename(name).lower()
+    return next((reader for reader in READERS if lower.endswith(reader.suffixes)), None)
+
+
+def _reader_of_bytes(data: bytes) -> Reader | None:
+    for reader in READERS:
+        if any(data.startswith(mark, at) for at, mark in reader.signatures):
+            return reader
+    return None
+
+
+def open_images(path: str | Path, *, limits: ReadLimits = ReadLimits()) -> tuple[Scan, ...]:
+    """Read every slice of a file.
+
+    Raises an ImageError that names the file, the fact and the fix: UnreadableImageError (no
+    file, a folder, another format, damaged), ImageTooLargeError, ImageTooSmallError,
+    InvalidPixelsError (NaN or infinite). Raises MissingExtraError for a format whose libraries
+    are not installed.
+    """
+    return open_images_bytes(_bytes_of(Path(path), limits), source=str(path), limits=limits)
+
+
+def open_images_bytes(
+    data: bytes, *, source: str, limits: ReadLimits = ReadLimits()
+) -> tuple[Scan, ...]:
+    """Read every slice from memory; `source` names it in errors. Raises as `open_images`."""
+    _check_length(len(data), source, limits)
+    named, found = reader_of_name(source), _reader_of_bytes(data)
+    reader = found or named
+    if reader is None:
+        raise UnreadableImageError(source, f"is not a {_listed_formats()} image", SAVE_AS_PNG)
+    if reader.read is None:
+        fact = f"is a {reader.name} file, which cannot be read yet"
+        raise UnreadableImageError(source, fact, SAVE_AS_PNG)
+    try:
+        scans = reader.read(data, source, limits)
+    except ModuleNotFoundError as e:
+        fix = f'Run: pip install "tumorlens[{reader.extra}]"'
+        raise MissingExtraError(source, f"is {reader.name}, which needs {e.name}", fix) from e
+    for scan in scans:
+        _check_values(scan)
+    if found and named and found is not named:
+        note = f"named {named.name}, is {found.name}"
+        scans = tuple(replace(scan, notes=(note, *scan.notes)) for scan in scans)
+    return scans
+
+
+def read_scan(
+    path: str | Path, *, frame: int | None = None, limits: ReadLimits = ReadLimits()
+) -> Scan:
+    """Read one slice of a file, the first where no `frame` is named. Raises as `open_images`."""
+    return _one_of(open_images(path, limits=limits), frame)
+
+
+def read_scan_bytes(data: bytes, *, source: str, limits: ReadLimits = ReadLimits()) -> Scan:
+    """Read the first slice from memory. Raises as `open_images`."""
+    return _one_of(open_images_bytes(data, source=source, limits=limits), None)
+
+
+def attempt(step: Callable[P, T], *args: P.args, **options: P.kwargs) -> T | Unusable:
+    """Return what a step makes of a scan, or why that scan cannot be used.
+
+    The step is any function that raises an ImageError: reading, finding the head, preparing.
+    """
+    try:
+        return step(*args, **options)
+    except ImageError as error:
+        return Unusable(error)
+
+
+def _one_of(scans: tuple[Scan, ...], frame: int | None) -> Scan:
+    if frame is None:
+        return scans[0]
+    for scan in scans:
+        if (scan.frame or 0) == frame:
+            return scan
+    fact = f"has no frame {frame}, it holds {len(scans)}"
+    raise UnreadableImageError(scans[0].source, fact, "Frames count from 0.")
+
+
+def _listed_formats() -> str:
+    *names, last = [reader.name for reader in READERS if reader.read]
+    return f"{', '.join(names)} or {last}"
+
+
+def _check_values(scan: Scan) -> None:
+    # NaN goes through min and max, and compares false.
+    if not (scan.pixels.min() > -MAX_PIXEL_VALUE and scan.pixels.max() < MAX_PIXEL_VALUE):
+        fact = "holds pixels that are not numbers (NaN, infinite, or as good as infinite)"
+        fix = "Replace them before export, for example by 0."
+        raise InvalidPixelsError(scan.source, fact, fix)
+
+
+def _bytes_of(path: Path, limits: ReadLimits) -> bytes:
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise UnreadableImageError(path, "is a folder", "Name a file, or a folder of files.")
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableImageError(path, "is not a regular file", "Name an image file.")
+        _check_length(status.st_size, str(path), limits)
+        return path.read_bytes()
+    except (OSError, ValueError) as e:  # ValueError: a zero byte in the path
+        reason = getattr(e, "strerror", None) or first_line(e)
+        raise UnreadableImageError(
+            path, f"cannot be opened ({reason})", "Check the path and your right to read it."
+        ) from e
+
+
+def _check_length(length: int, source: str, limits: ReadLimits) -> None:
+    if length == 0:
+        raise UnreadableImageError(source, "is empty (0 bytes)", "Copy or export it again.")
+    if length > limits.max_bytes:
+        fact = f"has {length:,} bytes, above the cap of {limits.max_bytes:,}"
+        fix = "Export one slice per file, or raise TUMORLENS_MAX_BYTES."
+        raise ImageTooLargeError(source, fact, fix)
+
+
+def find_scans(paths: Iterable[str | Path]) -> list[Path]:
+    """List every scan under `paths`, sorted within each; nothing is dropped in silence.
+
+    A file named outright is always listed. In a folder, hidden files, SYSTEM_FILES and the kinds
+    in BESIDE are passed over; a folder named like an image, a broken link and a link that leads
+    back up are listed, so that reading them gives an error that can be shown, and so are files
+    of formats that are known and cannot be read.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        found.extend(sorted(_walk(path, frozenset())) if os.path.isdir(path) else [path])
+    return found
+
+
+def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+    real = os.path.realpath(folder)
+    if real in above:
+        yield folder
+        return
+    try:
+        entries = os.scandir(folder)
+    except OSError:
+        yield folder
+        return
+    with entries:
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.name.startswith(".") or is_system_file(entry.name):
+                continue
+            if _is_folder(entry) and path.suffix.lower() not in readable_suffixes():
+                yield from _walk(path, above | {real})
+            elif reader_of_name(entry.name) or path.suffix.lower() not in BESIDE:
+                yield path
+
+
+def is_system_file(name: str) -> bool:
+    """Tell whether a name is that of a file which an operating system put there."""
+    return name.lower() in SYSTEM_FILES or name.startswith(SYSTEM_PREFIX)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
