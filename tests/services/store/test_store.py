@@ -29,7 +29,7 @@ from tumorlens.services.store import (
     save_review,
     verify,
 )
-from tumorlens.services.store.tables import Table
+from tumorlens.services.store.database import Table
 
 ANSWER = Prediction(
     path="slice", modality="mri", tumor_probability=1 / 3, decision="tumor", type="glioma",

@@ -29,10 +29,9 @@ from tumorlens.services.store import (
     verify,
 )
 from tumorlens.services.store.audit_log import days_ago
-from tumorlens.services.store.database import is_writable
+from tumorlens.services.store.database import Table, is_writable
 from tumorlens.services.store.jobs import JobScan, NewJob, get_job, save_answers, save_job
 from tumorlens.services.store.keys import create_key, find_key
-from tumorlens.services.store.tables import Table
 
 PROGRAMS = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
 

@@ -29,6 +29,7 @@ from tumorlens.services.store import (
 )
 from tumorlens.services.store.audit_log import days_ago, entries
 from tumorlens.services.store.commit_queue import CommitQueue
+from tumorlens.services.store.database import KeyRow
 from tumorlens.services.store.export import HISTORY_COLUMNS, history_table
 from tumorlens.services.store.history import iter_job
 from tumorlens.services.store.jobs import (
@@ -40,7 +41,6 @@ from tumorlens.services.store.jobs import (
     waiting_scans,
 )
 from tumorlens.services.store.keys import create_key, find_key, list_keys, revoke_key
-from tumorlens.services.store.tables import KeyRow
 
 PIXELS = np.arange(64, dtype=np.uint8).reshape(8, 8)
 

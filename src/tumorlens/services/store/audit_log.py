@@ -15,8 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from tumorlens.services.store.database import Store
-from tumorlens.services.store.tables import PredictionRow, TrailHead, TrailRow
+from tumorlens.services.store.database import PredictionRow, Store, TrailHead, TrailRow
 
 START = "0" * 64  # what the first entry follows
 PREDICTED, REVIEWED, EXPIRED = "predicted", "reviewed", "expired"
@@ -29,7 +28,7 @@ class Event:
     actor: str  # a key's id, a session, "cli", "service"
     action: str  # predicted | reviewed | expired | key created | ...
     subject: str  # the id of a prediction, review, key or job
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,12 +52,12 @@ class Verdict:
 
 
 def now() -> str:
-    """Give the time as it is stored: ISO 8601, UTC, microseconds."""
+    """Return the time as it is stored: ISO 8601, UTC, microseconds."""
     return days_ago(0)
 
 
 def days_ago(days: float) -> str:
-    """Give a time in the past, or with negative days to come, as it is stored."""
+    """Return a time in the past, or with negative days to come, as it is stored."""
     at = datetime.now(UTC) - timedelta(days=days)
     return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
@@ -85,7 +84,7 @@ def length(store: Store) -> int:
 
 
 def entries(store: Store, *, after: int = 0) -> Iterator[Entry]:
-    """Give the trail in order, one page in memory at a time."""
+    """Return the trail in order, one page in memory at a time."""
     while True:
         query = select(TrailRow.__table__).where(TrailRow.number > after)
         with store.reading() as connection:
@@ -137,7 +136,7 @@ def _check_link(entry: Entry, place: int, previous: str) -> list[str]:
 
 
 def _check_answers(store: Store, page: Sequence[Entry]) -> tuple[list[str], list[Entry]]:
-    """Give what was altered, and the entries whose prediction is gone."""
+    """Return what was altered, and the entries whose prediction is gone."""
     made = [entry for entry in page if entry.event.action == PREDICTED]
     ids = [entry.event.subject for entry in made]
     query = select(PredictionRow.id, PredictionRow.document).where(PredictionRow.id.in_(ids))
@@ -158,15 +157,7 @@ def document_hash(document: str) -> str:
 
 def _row(number: int, at: str, event: Event, previous: str) -> dict[str, Any]:
     details = json.dumps(dict(event.details), sort_keys=True, separators=(",", ":"))
-    parts = [number, at, event.actor, event.action, event.subject, details, previous]
-    digest = hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()
-    return {
-        "number": number,
-        "created_at": at,
-        "actor": event.actor,
-        "action": event.action,
-        "subject": event.subject,
-        "details": details,
-        "previous": previous,
-        "hash": digest,
-    }
+    hashed = (number, at, event.actor, event.action, event.subject, details, previous)
+    digest = hashlib.sha256(json.dumps(hashed, separators=(",", ":")).encode()).hexdigest()
+    names = ("number", "created_at", "actor", "action", "subject", "details", "previous", "hash")
+    return dict(zip(names, (*hashed, digest), strict=True))

@@ -1,6 +1,6 @@
 """Group commits: what several threads write at one moment goes to the disk in one transaction.
 
-A promise is kept only when its transaction is on the disk, so an answer that was acknowledged is
+A future is resolved only when its transaction is on the disk, so an answer that was acknowledged is
 there after a kill; and because many answers share one wait for the disk, that costs little. An
 answer that comes alone is written at once; while others are in work it waits a moment for them.
 """
@@ -12,17 +12,17 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 from tumorlens.errors import StoreError, StoreFullError
-from tumorlens.services.store.database import Store, is_passing
+from tumorlens.services.store.database import Store, is_transient
 from tumorlens.services.store.history import NewPrediction, save_predictions
 
-MOST_IN_A_GROUP = 256
+MAX_GROUP = 256
 GATHER_SECONDS = 0.008  # that an answer waits for others: about what one more scan takes
 PAUSE_SECONDS = (0.05, 1.0)  # between tries, doubled up to the second
 _Waiting = tuple[NewPrediction, Future[str]]
 
 
 class CommitQueue:
-    """Writes predictions for many threads; one thread of its own holds the pen."""
+    """Writes predictions for many threads; in one thread of its own."""
 
     def __init__(
         self,
@@ -39,14 +39,14 @@ class CommitQueue:
         self._thread.start()
 
     def submit(self, new: NewPrediction) -> Future[str]:
-        """Promise to write; the future gives the id once it is on the disk, or a StoreError."""
+        """Queue a write; the future has the id once it is on the disk, or a StoreError."""
         future: Future[str] = Future()
         future.set_running_or_notify_cancel()  # a request that is broken off takes nothing back
         self._waiting.put((new, future))
         return future
 
     def close(self) -> None:
-        """Write what was promised, then stop."""
+        """Write what was submitted, then stop."""
         self._waiting.put(None)
         self._thread.join()
 
@@ -61,7 +61,7 @@ class CommitQueue:
         """Take what waits, and what comes within a moment while more is in work; None ends it."""
         group = [self._waiting.get()]
         end = time.monotonic() + GATHER_SECONDS
-        while group[-1] is not None and len(group) < MOST_IN_A_GROUP:
+        while group[-1] is not None and len(group) < MAX_GROUP:
             seconds = end - time.monotonic() if len(group) < self._in_work() else 0.0
             try:
                 group.append(self._waiting.get(timeout=max(0.0, seconds)))
@@ -75,8 +75,12 @@ class CommitQueue:
         started = time.monotonic()
         try:
             self._write([new for new, _ in group])
-        except Exception as error:  # noqa: BLE001 (whatever it is, those who wait must know)
-            if len(group) > 1 and not isinstance(error, StoreFullError) and not _passes(error):
+        except Exception as error:  # noqa: BLE001 (whatever it is, those who wait have to know)
+            if (
+                len(group) > 1
+                and not isinstance(error, StoreFullError)
+                and not is_transient(error.__cause__)
+            ):
                 for item in group:  # one bad row must not take the others with it
                     self._settle([item])
                 return
@@ -95,11 +99,7 @@ class CommitQueue:
                 save_predictions(self._store, new)
                 return
             except StoreError as error:
-                if not _passes(error) or time.monotonic() > end:
+                if not is_transient(error.__cause__) or time.monotonic() > end:
                     raise
             time.sleep(pause)
             pause = min(2 * pause, PAUSE_SECONDS[1])
-
-
-def _passes(error: Exception) -> bool:
-    return is_passing(error.__cause__)

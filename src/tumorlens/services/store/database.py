@@ -1,7 +1,10 @@
-"""Opening a store: SQLite in WAL mode by default, PostgreSQL by URL, migrated on the way.
+"""The database: its tables, and how it is opened.
 
-A write is one transaction; SQLite's takes the write lock at its start, so that two processes
-(a service and a dashboard, say) wait for one another instead of failing halfway.
+SQLite in WAL mode by default, PostgreSQL by URL; `migrations/` brings a database to the tables
+below. Times are text in ISO 8601, UTC: they sort as they are, mean the same in both databases, and
+are part of what the audit trail hashes. A write is one transaction; SQLite's takes the write lock
+at its start, so that two processes (a service and a dashboard) wait for one another instead of
+failing halfway.
 """
 
 import os
@@ -10,9 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from tumorlens.errors import MissingExtraError, StoreError, StoreFullError
 
@@ -21,11 +26,135 @@ LOCK_SECONDS = 15  # that a write waits for another process
 MIGRATION_LOCK = 0x7475_6D6F  # of PostgreSQL's advisory locks
 _FULL = ("database or disk is full", "No space left on device", "DiskFull", "disk I/O error")
 
+NAMES = {
+    "ix": "ix_%(column_0_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Table(DeclarativeBase):
+    """What all tables share: how constraints are named."""
+
+    metadata = sa.MetaData(naming_convention=NAMES)
+
+
+class PredictionRow(Table):
+    """One answer. `document` is the Prediction as JSON, byte for byte as the trail hashed it."""
+
+    __tablename__ = "predictions"
+    __table_args__ = (
+        sa.Index("ix_predictions_reader_number", "owner", "number"),
+        {"sqlite_autoincrement": True},  # a number is never given twice
+    )
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)  # order of arrival
+    id: Mapped[str] = mapped_column(sa.String(32), unique=True)
+    created_at: Mapped[str] = mapped_column(sa.String(32), index=True)
+    # Whose history: a key's id, a session. The column keeps its first name.
+    owner: Mapped[str] = mapped_column("reader", sa.String(64), key="owner")
+    source: Mapped[str] = mapped_column(sa.String(16))  # http, v2, batch, dashboard
+    job: Mapped[str | None] = mapped_column(sa.String(32), index=True)
+    position: Mapped[int | None]  # in the job
+    input_sha256: Mapped[str] = mapped_column(sa.String(64), index=True)
+    bundle: Mapped[str] = mapped_column(sa.String(200))
+    bundle_sha256: Mapped[str] = mapped_column(sa.String(64))
+    modality: Mapped[str] = mapped_column(sa.String(8))
+    decision: Mapped[str] = mapped_column(sa.String(16))
+    tumor_type: Mapped[str] = mapped_column(sa.String(16))
+    tumor_probability: Mapped[float | None] = mapped_column(sa.Float(53))
+    document: Mapped[str] = mapped_column(sa.Text)
+    timings: Mapped[str] = mapped_column(sa.Text)  # JSON, milliseconds by step
+    evidence: Mapped[bytes | None] = mapped_column(sa.LargeBinary)  # .npy, no scan in it
+    prepared: Mapped[bytes | None] = mapped_column(sa.LargeBinary)  # PNG, only where told to keep
+
+
+class ReviewRow(Table):
+    """What a reader said of one answer; a later review does not replace an earlier one."""
+
+    __tablename__ = "reviews"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(sa.String(32), unique=True)
+    prediction_id: Mapped[str] = mapped_column(
+        sa.ForeignKey("predictions.id", ondelete="CASCADE"), index=True
+    )
+    created_at: Mapped[str] = mapped_column(sa.String(32))
+    reader: Mapped[str] = mapped_column(sa.String(64))
+    verdict: Mapped[str] = mapped_column(sa.String(8))  # agree | correct
+    decision: Mapped[str] = mapped_column(sa.String(16))  # the reader's own
+    tumor_type: Mapped[str] = mapped_column(sa.String(16))
+    reason: Mapped[str] = mapped_column(sa.Text)
+
+
+class TrailRow(Table):
+    """One sa.event. The database itself refuses to change or remove a row."""
+
+    __tablename__ = "audit_trail"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)  # 1, 2, 3, ...
+    created_at: Mapped[str] = mapped_column(sa.String(32))
+    actor: Mapped[str] = mapped_column(sa.String(64))
+    action: Mapped[str] = mapped_column(sa.String(32))
+    subject: Mapped[str] = mapped_column(sa.String(64), index=True)
+    details: Mapped[str] = mapped_column(sa.Text)  # JSON
+    previous: Mapped[str] = mapped_column(sa.String(64))
+    hash: Mapped[str] = mapped_column(sa.String(64))
+
+
+class TrailHead(Table):
+    """The last link of the chain, in one row: writers lock it, and a cut-off tail shows."""
+
+    __tablename__ = "audit_head"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    number: Mapped[int]
+    hash: Mapped[str] = mapped_column(sa.String(64))
+
+
+class KeyRow(Table):
+    """An API key: only its hash is kept."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(100))
+    sha256: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    scopes: Mapped[str] = mapped_column(sa.String(100))  # space between
+    created_at: Mapped[str] = mapped_column(sa.String(32))
+    expires_at: Mapped[str | None] = mapped_column(sa.String(32))
+    revoked_at: Mapped[str | None] = mapped_column(sa.String(32))
+
+
+class JobRow(Table):
+    """A batch. What is answered is read off `predictions`, what waits off `job_scans`."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
+    created_at: Mapped[str] = mapped_column(sa.String(32), index=True)
+    owner: Mapped[str] = mapped_column("reader", sa.String(64), key="owner")
+    total: Mapped[int]
+
+
+class JobScanRow(Table):
+    """A prepared image that waits for its answer; the row goes in the answer's transaction."""
+
+    __tablename__ = "job_scans"
+
+    job: Mapped[str] = mapped_column(sa.ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    path: Mapped[str] = mapped_column(sa.String(255))
+    notes: Mapped[str] = mapped_column(sa.Text)  # JSON
+    input_sha256: Mapped[str] = mapped_column(sa.String(64))
+    pixels: Mapped[bytes] = mapped_column(sa.LargeBinary)  # PNG
+
 
 class Store:
     """An open database; safe to use from several threads."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
 
     @property
@@ -34,14 +163,14 @@ class Store:
         return self.engine.url.render_as_string(hide_password=True)
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """Give a connection that sees one moment of the database."""
+    def reading(self) -> Iterator[sa.Connection]:
+        """Yield a connection that sees one moment of the database."""
         with self._named_errors(), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """Give a connection whose changes are on the disk when the block ends well."""
+    def writing(self) -> Iterator[sa.Connection]:
+        """Yield a connection whose changes are on the disk when the block ends well."""
         with self._named_errors(), self.engine.connect() as connection:
             connection.execution_options(tumorlens_writes=True)
             with connection.begin():
@@ -73,42 +202,47 @@ def open_store(url: str = "") -> Store:
 
 
 def default_file() -> Path:
-    """Give the file that is used where no URL is given."""
+    """Return the file that is used where no URL is given."""
     home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(home) / "tumorlens" / "store.sqlite"
 
 
 def migrate(store: Store) -> None:
     """Bring a database to the tables of this version; nothing happens where it has them."""
-    from alembic import command
-    from alembic.config import Config
-    from alembic.util import CommandError
+    from alembic.operations import Operations
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+    from alembic.script.revision import RevisionError
 
+    script = ScriptDirectory(str(MIGRATIONS), version_locations=[str(MIGRATIONS)])
     with store.writing() as connection:
         if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": MIGRATION_LOCK})
-        config = Config()
-        config.set_main_option("script_location", str(MIGRATIONS))
-        config.attributes["connection"] = connection
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:n)"), {"n": MIGRATION_LOCK})
+        context = MigrationContext.configure(connection)
         try:
-            command.upgrade(config, "head")
-        except CommandError as e:
+            missing = list(script.iterate_revisions("head", context.get_current_revision()))
+        except RevisionError as e:
             fact = f"is not a store this version knows ({e})"
             raise StoreError(store.name, fact, "Update tumorlens, or name another store.") from e
+        with Operations.context(context):
+            for revision in reversed(missing):
+                revision.module.upgrade()
+        if missing:
+            context.stamp(script, "head")
 
 
 def is_writable(store: Store) -> bool:
-    """Tell whether a write succeeds now, by one that changes nothing but reaches the disk."""
+    """Return whether a write succeeds now, by one that changes nothing but reaches the disk."""
     try:
         with store.writing() as connection:
-            connection.execute(text("UPDATE audit_head SET number = number"))
+            connection.execute(sa.text("UPDATE audit_head SET number = number"))
     except StoreError:
         return False
     return True
 
 
 def named_error(error: DBAPIError, name: str) -> StoreError:
-    """Say what a driver's error means; its own text may hold rows and is left out."""
+    """Return what a driver's error means; its own text may hold rows and is left out."""
     cause = error.orig
     said = f"{type(cause).__name__} {cause}"
     if any(sign in said for sign in _FULL):
@@ -118,26 +252,22 @@ def named_error(error: DBAPIError, name: str) -> StoreError:
     return StoreError(name, fact, "Check that it runs, is reachable and may be written to.")
 
 
-def is_passing(error: BaseException | None) -> bool:
-    """Tell whether an error goes away by itself: a server that restarts, a lock held long."""
+def is_transient(error: BaseException | None) -> bool:
+    """Return whether an error goes away by itself: a server that restarts, a lock held long."""
     if not isinstance(error, DBAPIError):
         return False
-    state = getattr(error.orig, "sqlstate", None) or ""
-    locked = "database is locked" in str(error.orig)
-    return error.connection_invalidated or locked or state[:2] in ("08", "57") or _no_server(error)
-
-
-def _no_server(error: DBAPIError) -> bool:
-    """Tell whether connecting failed: such an error has no state."""
-    name = type(error.orig).__name__
-    return name == "OperationalError" and getattr(error.orig, "sqlstate", "") is None
+    state = getattr(error.orig, "sqlstate", "")
+    is_unreachable = type(error.orig).__name__ == "OperationalError" and state is None
+    is_locked = "database is locked" in str(error.orig)
+    is_restarting = error.connection_invalidated or (state or "")[:2] in ("08", "57")
+    return is_unreachable or is_locked or is_restarting
 
 
 def _parse(url: str) -> URL:
     if "://" not in url:
         return URL.create("sqlite", database=url)
     try:
-        parsed = make_url(url)
+        parsed = sa.make_url(url)
     except ArgumentError as e:
         fix = "Give a file, sqlite:///FILE, or postgresql://USER:PASSWORD@HOST/NAME."
         raise StoreError("store", "is not a URL of a database", fix) from e
@@ -149,13 +279,13 @@ def _parse(url: str) -> URL:
     return parsed
 
 
-def _sqlite(url: URL) -> Engine:
+def _sqlite(url: URL) -> sa.Engine:
     if url.database and url.database != ":memory:":
         file = Path(url.database)
         file.parent.mkdir(parents=True, exist_ok=True)
         if not file.exists():
             file.touch(mode=0o600)
-    engine = create_engine(url, connect_args={"timeout": LOCK_SECONDS})
+    engine = sa.create_engine(url, connect_args={"timeout": LOCK_SECONDS})
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
@@ -171,16 +301,16 @@ def _sqlite(url: URL) -> Engine:
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
+    def begin(connection: sa.Connection) -> None:
         writes = connection.get_execution_options().get("tumorlens_writes")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 
 
-def _server(url: URL) -> Engine:
+def _server(url: URL) -> sa.Engine:
     try:
-        return create_engine(url, pool_pre_ping=True, pool_size=4, max_overflow=4)
+        return sa.create_engine(url, pool_pre_ping=True, pool_size=4, max_overflow=4)
     except ModuleNotFoundError as e:
         fix = 'Install it: pip install "tumorlens[postgres]".'
         raise MissingExtraError(e.name or "psycopg", "is not installed", fix) from e

@@ -22,8 +22,7 @@ from tumorlens.images.readers import readable_suffixes
 from tumorlens.predictions.document import from_json, to_json
 from tumorlens.records import Heatmap, Prediction
 from tumorlens.services.store.audit_log import EXPIRED, PREDICTED, Event, append, document_hash, now
-from tumorlens.services.store.database import Store
-from tumorlens.services.store.tables import JobRow, PredictionRow
+from tumorlens.services.store.database import JobRow, PredictionRow, Store
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class NewPrediction:
     input_sha256: str  # of the bytes that were given
     bundle_sha256: str
     owner: str  # whose history it belongs to: a key's id, a dashboard session
-    source: str  # the door: http, v2, batch, dashboard, ...
+    source: str  # what asked: http, v2, batch, dashboard, ...
     timings: Mapping[str, float] = field(default_factory=dict)  # milliseconds by step
     keep: bool = False  # the prepared image too
     job: str | None = None
@@ -99,7 +98,7 @@ def insert_predictions(connection: Connection, new: Sequence[NewPrediction]) -> 
 
 
 def get_prediction(store: Store, id: str, *, owner: str | None = None) -> StoredPrediction:
-    """Give one answer; with `owner`, only if it is theirs. Raises NotStoredError."""
+    """Return one answer; with `owner`, only if it is theirs. Raises NotStoredError."""
     query = select(PredictionRow.__table__).where(PredictionRow.id == id)
     if owner is not None:
         query = query.where(PredictionRow.owner == owner)
@@ -129,7 +128,7 @@ def iter_predictions(
     store: Store,
     selection: Selection = Selection(),
 ) -> Iterator[StoredPrediction]:
-    """Give every answer meant, newest first, a page in memory at a time."""
+    """Return every answer meant, newest first, a page in memory at a time."""
     before = None
     while page := find_predictions(store, selection, limit=500, before=before):
         yield from page
@@ -137,7 +136,7 @@ def iter_predictions(
 
 
 def iter_job(store: Store, job: str) -> Iterator[StoredPrediction]:
-    """Give the answers of a batch in the order of its files."""
+    """Return the answers of a batch in the order of its files."""
     after = -1
     while True:
         query = _selected(Selection(job=job)).where(PredictionRow.position > after)
@@ -152,7 +151,7 @@ def iter_job(store: Store, job: str) -> Iterator[StoredPrediction]:
 def expire_predictions(store: Store, *, before: str, actor: str = "service") -> int:
     """Remove answers and batches older than a time (ISO 8601, UTC); gives the count of answers.
 
-    Reviews go with their answers. The trail keeps its entries, which hold hashes and no picture,
+    Reviews go with their answers. The trail keeps its entries, which hold hashes and no image,
     and gets one about this.
     """
     with store.writing() as connection:
@@ -165,7 +164,7 @@ def expire_predictions(store: Store, *, before: str, actor: str = "service") -> 
 
 
 def heatmap_of(stored: StoredPrediction) -> Heatmap | None:
-    """Give the heatmap to draw; on black where the prepared image was not kept."""
+    """Return the heatmap to draw; on black where the prepared image was not kept."""
     if stored.evidence is None:
         return None
     side = 256 if stored.prepared is None else stored.prepared.shape[0]

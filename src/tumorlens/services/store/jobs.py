@@ -15,14 +15,13 @@ from sqlalchemy import Connection, Select, delete, func, insert, select
 from tumorlens.errors import NotStoredError
 from tumorlens.records import PreparedScan
 from tumorlens.services.store.audit_log import Event, append, now
-from tumorlens.services.store.database import Store
+from tumorlens.services.store.database import JobRow, JobScanRow, PredictionRow, Store
 from tumorlens.services.store.history import (
     NewPrediction,
     decode_prepared,
     encode_prepared,
     insert_predictions,
 )
-from tumorlens.services.store.tables import JobRow, JobScanRow, PredictionRow
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Job:
 
     @property
     def state(self) -> str:
-        """Say "running" or "done"."""
+        """Return "running" or "done"."""
         return "done" if self.answered >= self.total else "running"
 
 
@@ -76,7 +75,7 @@ def save_job(store: Store, new: NewJob) -> None:
 
 
 def waiting_scans(store: Store, *, limit: int = 16) -> list[JobScan]:
-    """Give scans that wait, those of the oldest job first."""
+    """Return scans that wait, those of the oldest job first."""
     query = (
         select(JobScanRow.__table__, JobRow.owner.label("owner"))
         .join(JobRow, JobRow.id == JobScanRow.job)
@@ -94,7 +93,7 @@ def save_answers(store: Store, answers: Sequence[NewPrediction]) -> None:
 
 
 def get_job(store: Store, id: str, *, owner: str | None = None) -> Job:
-    """Give a batch; with `owner`, only if it is theirs. Raises NotStoredError."""
+    """Return a batch; with `owner`, only if it is theirs. Raises NotStoredError."""
     query = select(JobRow.__table__).where(JobRow.id == id)
     if owner is not None:
         query = query.where(JobRow.owner == owner)
@@ -119,7 +118,7 @@ def _taken(connection: Connection, answer: NewPrediction) -> bool:
     return found.rowcount == 1
 
 
-def _row(job: str, item: JobScan) -> dict[str, Any]:
+def _row(job: str, item: JobScan) -> dict[str, object]:
     return {
         "job": job,
         "position": item.position,

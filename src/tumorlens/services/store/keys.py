@@ -13,8 +13,7 @@ from sqlalchemy import insert, select, update
 
 from tumorlens.errors import ApiKeyError
 from tumorlens.services.store.audit_log import Event, append, days_ago, now
-from tumorlens.services.store.database import Store
-from tumorlens.services.store.tables import KeyRow
+from tumorlens.services.store.database import KeyRow, Store
 
 SCOPES = {
     "predict": "send scans, and see one's own answers",
@@ -36,7 +35,7 @@ class Key:
     revoked_at: str | None
 
     def is_valid(self, at: str) -> bool:
-        """Tell whether it opens anything at a time."""
+        """Return whether it opens anything at a time."""
         return self.revoked_at is None and (self.expires_at is None or at < self.expires_at)
 
 
@@ -85,14 +84,14 @@ def revoke_key(store: Store, id: str, *, actor: str = "cli") -> None:
 
 
 def list_keys(store: Store) -> list[Key]:
-    """Give every key there was, oldest first."""
+    """Return every key there was, oldest first."""
     with store.reading() as connection:
         rows = connection.execute(select(KeyRow.__table__).order_by(KeyRow.created_at)).mappings()
         return [_key(row) for row in rows]
 
 
 def find_key(store: Store, secret: str) -> Key | None:
-    """Give the valid key that a secret belongs to."""
+    """Return the valid key that a secret belongs to."""
     parts = secret.split("_", 2)
     if len(parts) != 3 or parts[0] != PREFIX or len(secret) > 200:
         return None
@@ -110,11 +109,6 @@ def _digest(secret: str) -> str:
 
 
 def _key(row: Any) -> Key:
-    return Key(
-        id=row["id"],
-        name=row["name"],
-        scopes=frozenset(row["scopes"].split()),
-        created_at=row["created_at"],
-        expires_at=row["expires_at"],
-        revoked_at=row["revoked_at"],
-    )
+    scopes = frozenset(row["scopes"].split())
+    times = (row["created_at"], row["expires_at"], row["revoked_at"])
+    return Key(row["id"], row["name"], scopes, *times)

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import insert, select
@@ -10,9 +10,8 @@ from sqlalchemy import insert, select
 from tumorlens.errors import ReviewError
 from tumorlens.labels import TYPES
 from tumorlens.services.store.audit_log import REVIEWED, Event, append, now
-from tumorlens.services.store.database import Store
+from tumorlens.services.store.database import ReviewRow, Store
 from tumorlens.services.store.history import get_prediction
-from tumorlens.services.store.tables import ReviewRow
 
 VERDICTS = ("agree", "correct")
 DECISIONS = ("tumor", "no tumor", "uncertain", "out of scope")
@@ -21,7 +20,7 @@ MAX_REASON = 2000  # characters
 
 @dataclass(frozen=True)
 class Review:
-    """A reader's word; `decision` and `type` are the reader's own, filled in for "agree"."""
+    """A reader's judgment; `decision` and `type` are the reader's own, filled in for "agree"."""
 
     prediction_id: str
     reader: str
@@ -40,29 +39,21 @@ def save_review(store: Store, review: Review, *, owner: str | None = None) -> Re
     and NotStoredError.
     """
     answer = get_prediction(store, review.prediction_id, owner=owner).prediction
-    decision, tumor_type = review.decision, review.type
+    given = (review.decision, review.type)
     if review.verdict == "agree":
-        decision, tumor_type = decision or answer.decision, tumor_type or answer.type
-        if (decision, tumor_type) != (answer.decision, answer.type):
-            raise ReviewError("review", "agrees, and says something else", 'Use "correct".')
-    _check(review, decision, tumor_type)
-    row = {
-        "id": review.id,
-        "prediction_id": review.prediction_id,
-        "created_at": now(),
-        "reader": review.reader,
-        "verdict": review.verdict,
-        "decision": decision,
-        "tumor_type": tumor_type,
-        "reason": review.reason.replace("\x00", "").strip(),  # PostgreSQL keeps no such text
-    }
+        given = (review.decision or answer.decision, review.type or answer.type)
+        if given != (answer.decision, answer.type):
+            raise ReviewError("review", "agrees, and names something else", 'Use "correct".')
+    _check(review, *given)
+    reason = review.reason.replace("\x00", "").strip()  # PostgreSQL keeps no such text
+    saved = replace(review, decision=given[0], type=given[1], reason=reason, created_at=now())
+    row = {"tumor_type" if name == "type" else name: value for name, value in vars(saved).items()}
+    details = {name: row[name] for name in ("prediction_id", "verdict", "decision", "tumor_type")}
     with store.writing() as connection:
         connection.execute(insert(ReviewRow), [row])
-        details = {name: row[name] for name in ("prediction_id", "verdict", "decision")}
-        details |= {"tumor_type": tumor_type}
-        event = Event(review.reader, REVIEWED, review.id, details)
-        append(connection, [event], at=row["created_at"])
-    return _review(row)
+        event = Event(saved.reader, REVIEWED, saved.id, details)
+        append(connection, [event], at=saved.created_at)
+    return saved
 
 
 def reviews_of(store: Store, prediction_id: str) -> list[Review]:
@@ -74,15 +65,15 @@ def reviews_by_prediction(store: Store, prediction_ids: Sequence[str]) -> dict[s
     """List the reviews of each answer that has some, oldest first, by the answer's id."""
     query = select(ReviewRow.__table__).where(ReviewRow.prediction_id.in_(prediction_ids))
     with store.reading() as connection:
-        rows = connection.execute(query.order_by(ReviewRow.number)).mappings().all()
+        rows = connection.execute(query.order_by(ReviewRow.number)).all()
     found: dict[str, list[Review]] = {}
     for row in rows:
-        found.setdefault(row["prediction_id"], []).append(_review(row))
+        found.setdefault(row.prediction_id, []).append(_review(row))
     return found
 
 
 def latest_reviews(store: Store, prediction_ids: Sequence[str]) -> dict[str, Review]:
-    """Give the last review of each answer that has one, by the answer's id."""
+    """Return the last review of each answer that has one, by the answer's id."""
     found = reviews_by_prediction(store, prediction_ids)
     return {id: reviews[-1] for id, reviews in found.items()}
 
@@ -107,12 +98,6 @@ def _check(review: Review, decision: str, tumor_type: str) -> None:
 
 def _review(row: Any) -> Review:
     return Review(
-        prediction_id=row["prediction_id"],
-        reader=row["reader"],
-        verdict=row["verdict"],
-        decision=row["decision"],
-        type=row["tumor_type"],
-        reason=row["reason"],
-        created_at=row["created_at"],
-        id=row["id"],
-    )
+        row.prediction_id, row.reader, row.verdict, row.decision, row.tumor_type, row.reason,
+        created_at=row.created_at, id=row.id,
+    )  # fmt: skip

@@ -1,1 +1,0 @@
-"""How a database becomes what `tables` says, step by step."""
