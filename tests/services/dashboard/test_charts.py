@@ -15,7 +15,7 @@ from tumorlens.models.performance import Measured, ReliabilityBin
 from tumorlens.predictions.predictor import summarize
 from tumorlens.records import Estimate, Heatmap, Prediction
 from tumorlens.services.dashboard import charts as views
-from tumorlens.services.dashboard.charts.answers import in_words, similar_scans
+from tumorlens.services.dashboard.charts.answers import in_words
 from tumorlens.services.dashboard.charts.colors import DECISIONS, LABELS
 from tumorlens.services.dashboard.charts.comparison import pair_rows, same_scans
 from tumorlens.services.dashboard.charts.confusion import class_matrix, detection_matrix
@@ -102,13 +102,6 @@ def measured(*edges: tuple[float, float]) -> Measured:
     rate = Estimate(0.9, 0.8, 0.95, 10)
     bins = tuple(ReliabilityBin(143, 31, (a + b) / 2, a, b, 0.16, 0.29) for a, b in edges)
     return Measured(300, 150, 250, rate, rate, rate, bins)
-
-
-@pytest.mark.parametrize(("p", "expected"), [(0.05, 0), (0.25, 1), (0.19, 1), (0.999, 2)])
-def test_similar_scans_are_those_of_the_nearest_bin(tiny_bundle, p, expected):
-    found = measured((0.0, 0.1), (0.2, 0.4), (0.5, 0.9))
-    bundle = replace(tiny_bundle, measured={"mri": found})
-    assert similar_scans(answer(bundle, 0, 0, 1 - p, p, 0, 0), bundle) == found.bins[expected]
 
 
 def test_similar_scans_are_told_with_interval_and_n(tiny_bundle):

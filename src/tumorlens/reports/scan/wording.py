@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from tumorlens.models.bundle import Bundle
-from tumorlens.models.performance import Measured, ReliabilityBin
+from tumorlens.models.performance import Measured
+from tumorlens.predictions.interpretation import similar_scans, type_status
 from tumorlens.records import Prediction
 
 NOT_RECORDED = "not recorded in this bundle"
@@ -13,6 +14,10 @@ HEADLINES = {
     "uncertain": "No answer: uncertain",
     "out of scope": "No answer: out of scope",
     "": "Could not be read",
+}
+UNTYPED = {
+    "not asked": "Not asked: a type is named only where there may be a tumor.",
+    "not typed on CT": "Undetermined: CT slices are not typed.",
 }
 MODALITIES = {"ct": "CT", "mri": "MRI"}
 
@@ -41,7 +46,7 @@ def describe(prediction: Prediction, bundle: Bundle) -> Wording:
         answer=_answer(prediction.tumor_probability, bundle),
         warning=_warning(prediction, bundle),
         operating_point=_operating_point(prediction, bundle, measured),
-        similar=_similar(prediction.tumor_probability, prediction.modality, measured),
+        similar=_similar(prediction, bundle),
         type=_type(prediction),
         modality=_modality(prediction),
     )
@@ -89,18 +94,18 @@ def _operating_point(prediction: Prediction, bundle: Bundle, measured: Measured 
     )
 
 
-def _similar(probability: float, modality: str, measured: Measured | None) -> str:
-    if measured is None:
+def _similar(prediction: Prediction, bundle: Bundle) -> str:
+    similar = similar_scans(prediction, bundle)
+    if similar is None:
         return f"How often such a probability was a tumor: {NOT_RECORDED}."
-    found = _bin_of(probability, measured.bins)
-    if found is None:
-        return "No validation scan had a probability like this one."
+    found, modality = similar.bin, MODALITIES[prediction.modality]
+    start = f"Of {found.n} {modality} validation scans with a probability of "
+    if not similar.is_inside:
+        start = f"No validation scan had a probability like this one. Of the nearest {found.n}, at "
     return (
-        f"Of {found.n} {MODALITIES[modality]} validation scans with a probability of "
-        f"{found.least:.3f} to {found.most:.3f}, {found.tumors} had a tumor "
+        f"{start}{found.least:.3f} to {found.most:.3f}, {found.tumors} had a tumor "
         f"({_percent(found.tumors / found.n)}, 95 % interval {_percent(found.low)} to "
-        f"{_percent(found.high)}; "
-        "in those collections, not in any clinic)."
+        f"{_percent(found.high)}; in those collections, not in any clinic)."
     )
 
 
@@ -108,27 +113,13 @@ def _percent(share: float, digits: int = 0) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
-def _bin_of(probability: float, bins: tuple[ReliabilityBin, ...]) -> ReliabilityBin | None:
-    """Give the bin around a probability, or the nearer one where it lies between two."""
-    inside = [b for b in bins if b.least <= probability <= b.most]
-    if inside:
-        return inside[0]
-    below = [b for b in bins if b.most < probability]
-    above = [b for b in bins if b.least > probability]
-    if not below or not above:
-        return None
-    gap_below, gap_above = probability - below[-1].most, above[0].least - probability
-    return below[-1] if gap_below <= gap_above else above[0]
-
-
 def _type(prediction: Prediction) -> str:
-    if not prediction.type:
-        return "Not asked: a type is named only where there may be a tumor."
-    if not prediction.type_probabilities:
-        return "Undetermined: CT slices are not typed."
+    status = type_status(prediction)
+    if status in UNTYPED:
+        return UNTYPED[status]
     listed = ", ".join(f"{name} {p:.2f}" for name, p in prediction.type_probabilities.items())
     name = prediction.type.capitalize()
-    why = " (none reaches one half)" if prediction.type == "undetermined" else ""
+    why = " (none reaches one half)" if status == "undetermined" else ""
     return f"{name}{why}; given a tumor: {listed}."
 
 

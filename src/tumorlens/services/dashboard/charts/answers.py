@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from tumorlens.models.bundle import Bundle
-from tumorlens.models.performance import ReliabilityBin
+from tumorlens.predictions.interpretation import similar_scans, type_status
 from tumorlens.records import Prediction
 from tumorlens.services.dashboard.texts import Say
 
@@ -42,28 +42,19 @@ def _decision(prediction: Prediction, bundle: Bundle, say: Say) -> str:
 
 
 def _type(prediction: Prediction, say: Say) -> str:
-    if prediction.modality == "ct" and prediction.decision in ("tumor", "uncertain"):
-        return say("words.type_ct")
-    if not prediction.type:
-        return say("words.type_none")
+    status = type_status(prediction)
+    if status in ("not asked", "not typed on CT"):
+        return say("words.type_none" if status == "not asked" else "words.type_ct")
     return say(f"type.{prediction.type}")
 
 
-def similar_scans(prediction: Prediction, bundle: Bundle) -> ReliabilityBin | None:
-    """Give the validation scans of this modality whose probability was nearest to this one's."""
-    measured = bundle.measured.get(prediction.modality)
-    p = prediction.tumor_probability
-    if measured is None or p is None or not measured.bins:
-        return None
-    return min(measured.bins, key=lambda b: max(b.least - p, p - b.most, 0.0))
-
-
 def _similar(prediction: Prediction, bundle: Bundle, say: Say) -> str:
-    found = similar_scans(prediction, bundle)
-    if found is None:
+    similar = similar_scans(prediction, bundle)
+    if similar is None:
         return say("words.not_recorded")
+    found = similar.bin
     return say(
-        "words.similar",
+        "words.similar" if similar.is_inside else "words.nearest",
         n=found.n,
         modality=prediction.modality.upper(),
         least=f"{found.least:.3f}",
