@@ -82,7 +82,7 @@ def ask_scope(bundle: Any, bench: Any, folders: list[Path]) -> dict[str, Any]:
 
     if not folders:
         return {}
-    pictures = bench.joint.pictures
+    pictures = bench.joint.image_ids
     once = {pictures[case.key]: case.path for case in read_test_part(bench, SETS)}
     inside = distances(list(once.values()), bundle, cache=bench.cache)
     found = {}

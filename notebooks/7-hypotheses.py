@@ -29,7 +29,7 @@
 from IPython.display import Markdown, display
 from workspace import in_this_process, open_workplace, table, trials_of
 
-from tumorlens.study.data import splits
+from tumorlens.study.audit.duplicates.groups import group_cases
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.experiments.hypothesis_runs import choose_sets, run_trials
 from tumorlens.study.explore.hypotheses import HYPOTHESES
@@ -49,7 +49,7 @@ table(map(vars, HYPOTHESES), "id", "statement", "test", "rule")
 # %%
 place = open_workplace()
 cases = read_cases(place.sets)
-groups = splits.group_cases(cases, cache=place.cache)
+groups = group_cases(cases, cache=place.cache)
 trials = trials_of(place)
 sets = choose_sets(cases, groups, trials)
 run_trials(sets, trials, at_most=place.most_trials, call=in_this_process)

@@ -19,8 +19,9 @@ from tumorlens.inputs.prepare import InputSpec
 from tumorlens.models.bundle import Bundle
 from tumorlens.records import Case
 from tumorlens.settings import load_settings
-from tumorlens.study.audit.duplicates.groups import Groups
+from tumorlens.study.audit.duplicates.groups import group_cases
 from tumorlens.study.data import splits
+from tumorlens.study.data.groups import Groups
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.evaluation.context import Context, read_context
 from tumorlens.study.experiments.hypothesis_runs import Trials, trial_recipe
@@ -88,7 +89,7 @@ def _phantoms(folder: Path, seed: int) -> Path:
 def open_set(place: Workplace) -> GroupedSet:
     """Read the first set and split it by whole groups; a split that stands there is kept."""
     cases = read_cases(place.sets[0])
-    groups = splits.group_cases(cases, cache=place.cache, spec=InputSpec())
+    groups = group_cases(cases, cache=place.cache, spec=InputSpec())
     file = place.out / "split.csv"
     if not file.exists():
         splits.write_split(file, cases, splits.split_cases(cases, groups), groups=groups)

@@ -49,7 +49,7 @@ def test_an_honest_protocol_keeps_what_it_knows_of_copies(name: str):
 @pytest.mark.parametrize("name", [name for name, row in PROTOCOLS.items() if not row.is_honest])
 def test_a_faulty_one_takes_every_file_for_itself(name: str):
     known = divide(CASES, GROUPS, protocol=name)[1]
-    assert len(np.unique(known.pictures)) == len(CASES)
+    assert len(np.unique(known.image_ids)) == len(CASES)
 
 
 def test_grouped_parts_share_no_group():

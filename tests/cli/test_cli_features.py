@@ -14,8 +14,8 @@ from tumorlens.cli.explore import register
 from tumorlens.errors import CasesError, SplitError
 from tumorlens.images.readers import read_scan
 from tumorlens.inputs.prepare import InputSpec, prepare
-from tumorlens.study.audit.duplicates.groups import Groups
 from tumorlens.study.data import splits
+from tumorlens.study.data.groups import Groups
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.explore import separation
 from tumorlens.study.features.picture import head_of, measure

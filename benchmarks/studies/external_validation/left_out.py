@@ -90,7 +90,7 @@ def run_trial(trial: Trial, bench: Bench, *, callback: TrainingCallback) -> Path
         learned = [case for case in cases if case.dataset not in held]
         train_into(learned, split, trial.recipe, out, bench, callback=callback, steps=STEPS)
         inside = np.flatnonzero([case.dataset in held for case in cases])
-        asked = inside[np.unique(groups.pictures[inside], return_index=True)[1]]
+        asked = inside[np.unique(groups.image_ids[inside], return_index=True)[1]]
         write_answers(ask(load_bundle(out / "bundle"), cases, groups, asked), out / ANSWERS_FILE)
     return out
 

@@ -59,6 +59,7 @@ def split(
     Copies (also flipped, rotated, brightened ones), neighboring slices, recorded patients and
     given groups stay together. Example: `tumorlens split scans/ --out split.csv`
     """
+    from tumorlens.study.audit.duplicates.groups import group_cases
     from tumorlens.study.audit.tables import read_groups
     from tumorlens.study.data import splits
     from tumorlens.study.data.index import read_cases
@@ -69,7 +70,7 @@ def split(
         groups = read_groups(audit, cases)
     else:
         with counting("looking for copies") as report:
-            groups = splits.group_cases(cases, progress=report)
+            groups = group_cases(cases, progress=report)
     if not published:
         parts = splits.split_cases(cases, groups, test=test, val=val, seed=seed)
     made = splits.write_split(out, cases, parts, groups=groups)
@@ -82,7 +83,7 @@ def split(
 
 
 def _print_groups(cases: list[Any], groups: Any) -> None:
-    pictures, together = len(set(groups.pictures.tolist())), len(set(groups.groups.tolist()))
+    pictures, together = len(set(groups.image_ids.tolist())), len(set(groups.groups.tolist()))
     console.print(f"{len(cases)} scans, {pictures} distinct pictures, {together} groups")
 
 

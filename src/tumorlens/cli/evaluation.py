@@ -6,6 +6,7 @@ from typing import Any
 from tumorlens.cli.progress import console, counting
 from tumorlens.errors import SplitError
 from tumorlens.reports.page import figure
+from tumorlens.study.audit.duplicates.groups import group_cases
 from tumorlens.study.data import splits
 from tumorlens.study.evaluation.context import Context, read_context
 
@@ -16,7 +17,7 @@ def part_of(
     """Give the cases of a part with their groups, and what is known of the split and by it."""
     if split_file is None:
         with counting("looking for copies") as report:
-            groups = splits.group_cases(cases, progress=report)
+            groups = group_cases(cases, progress=report)
         nothing = {"fingerprint": None, "n": 0, "share": None}
         return splits.with_groups(cases, groups), nothing, Context()
     made = splits.read_split(split_file)

@@ -76,13 +76,13 @@ def explore(
 
 def found_groups(cases: list[Any], audit: Path | None, cache: Path, spec: Any) -> Any:
     """Read the groups of an audit, or look for copies and prepare scans by `spec` on the way."""
+    from tumorlens.study.audit.duplicates.groups import group_cases
     from tumorlens.study.audit.tables import read_groups
-    from tumorlens.study.data import splits
 
     if audit:
         return read_groups(audit, cases)
     with counting("looking for copies") as report:
-        return splits.group_cases(cases, cache=cache, spec=spec, progress=report)
+        return group_cases(cases, cache=cache, spec=spec, progress=report)
 
 
 def _unseen(cases: list[Any], split_file: Path | None, bundle: str) -> Any:

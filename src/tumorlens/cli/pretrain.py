@@ -60,6 +60,7 @@ def pretrain(
 
 
 def _split_for(cases: list[Any], split_file: Path | None, out: Path) -> Any:
+    from tumorlens.study.audit.duplicates.groups import group_cases
     from tumorlens.study.data import splits
 
     kept = out / "split.csv"
@@ -67,7 +68,7 @@ def _split_for(cases: list[Any], split_file: Path | None, out: Path) -> Any:
         splits.copy_split(split_file, kept)
     if not kept.exists():
         with counting("looking for copies") as report:
-            groups = splits.group_cases(cases, progress=report)
+            groups = group_cases(cases, progress=report)
         parts = splits.split_with_unlabeled(cases, groups)
         return splits.write_split(kept, cases, parts, groups=groups)
     return splits.read_split(split_file or kept)

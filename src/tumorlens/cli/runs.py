@@ -62,6 +62,7 @@ def chosen_recipe(
 def split_for(cases: list[Any], split_file: Path | None, out: Path) -> Any:
     """Read the given split, or the run's own, or make one; the run keeps it as split.csv."""
     from tumorlens.errors import SplitError
+    from tumorlens.study.audit.duplicates.groups import group_cases
     from tumorlens.study.data import splits
 
     kept = out / "split.csv"
@@ -78,7 +79,7 @@ def split_for(cases: list[Any], split_file: Path | None, out: Path) -> Any:
             raise SplitError(kept, fact, "Train into another folder, or name a split.")
         return made
     with counting("looking for copies") as report:
-        groups = splits.group_cases(cases, progress=report)
+        groups = group_cases(cases, progress=report)
     return splits.write_split(kept, cases, splits.split_cases(cases, groups), groups=groups)
 
 
@@ -90,6 +91,7 @@ def grouped_for(
     With a split these are its train and val cases: its test part stays unread. Without one, all
     of them, in groups that are found, or that the split file `kept` of a fold knows already.
     """
+    from tumorlens.study.audit.duplicates.groups import group_cases
     from tumorlens.study.data import splits
     from tumorlens.study.experiments.folds import groups_of
 
@@ -103,7 +105,7 @@ def grouped_for(
         if all(case.key in made.parts for case in cases):
             return cases, groups_of(made, cases)
     with counting("looking for copies") as report:
-        return cases, splits.group_cases(cases, progress=report)
+        return cases, group_cases(cases, progress=report)
 
 
 def check_init(run: Path | None, groups: Mapping[str, str], held: list[str]) -> None:

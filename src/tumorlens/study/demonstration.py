@@ -16,6 +16,7 @@ from tumorlens.predictions.predictor import Predictor
 from tumorlens.progress import Progress, TrainingCallback
 from tumorlens.records import Case, Evaluation
 from tumorlens.reports.page import render_page
+from tumorlens.study.audit.duplicates.groups import group_cases
 from tumorlens.study.audit.page import write_audit
 from tumorlens.study.audit.run import audit_cases
 from tumorlens.study.data import splits
@@ -54,7 +55,7 @@ def demonstrate(
     data = _phantoms(data, out=out, per_class=per_class, progress=progress, say=say)
     cases = read_cases(data)
     say(f"2/7 splitting {len(cases)} scans by patient and picture")
-    groups = splits.group_cases(cases, progress=progress)
+    groups = group_cases(cases, progress=progress)
     parts = splits.split_cases(cases, groups)
     split = splits.write_split(out / SPLIT, cases, parts, groups=groups)
     cases = splits.apply_split(cases, split)

@@ -134,7 +134,7 @@ def test_most_of_navoneel_is_found_in_br35h(tmp_path):
     bundle = load_bundle(load_settings().bundle)
     found = audit_cases(cases, bundle, cache=tmp_path)
     by_set: dict[str, set[int]] = {}
-    for case, picture in zip(cases, found.groups.pictures.tolist(), strict=True):
+    for case, picture in zip(cases, found.groups.image_ids.tolist(), strict=True):
         by_set.setdefault(case.dataset, set()).add(picture)
     shared = by_set["navoneel"] & by_set["br35h"]
     assert len(by_set["navoneel"]) < 215, "the set itself holds copies"

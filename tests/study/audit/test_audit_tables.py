@@ -127,7 +127,7 @@ def test_groups_read_back_are_those_of_the_audit(out, audit):
     found = read_groups(out, audit.cases)
     assert found.audit == audit.groups.audit
     assert found.groups.tolist() == audit.groups.groups.tolist()
-    assert found.pictures.tolist() == audit.groups.pictures.tolist()
+    assert found.image_ids.tolist() == audit.groups.image_ids.tolist()
 
 
 def test_a_part_of_the_cases_keeps_what_the_rest_told_of_them(out, audit):

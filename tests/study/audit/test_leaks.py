@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tumorlens.records import Case
-from tumorlens.study.audit.duplicates.groups import Groups
 from tumorlens.study.audit.leaks import (
     find_leaks,
     leak_figures,
@@ -14,6 +13,7 @@ from tumorlens.study.audit.leaks import (
     traced_tumors,
 )
 from tumorlens.study.audit.patients import Patients
+from tumorlens.study.data.groups import Groups
 
 
 def cases_of(*labels: str) -> list[Case]:
@@ -76,7 +76,7 @@ def test_what_is_no_known_tumor_is_not_traced(label):
 
 def test_leaks_by_copies_alone_are_told_apart_from_those_by_groups():
     cases = cases_of("mri_glioma", "mri_glioma", "mri_healthy", "mri_healthy")
-    groups = Groups(groups=np.array([0, 0, 1, 0]), pictures=np.array([0, 1, 2, 0]))
+    groups = Groups(groups=np.array([0, 0, 1, 0]), image_ids=np.array([0, 1, 2, 0]))
     parts = ["train", "test", "test", "test"]
     found = leak_figures(cases, parts, groups, patients_of("", "", "", ""))
     assert found["copies"][0] == {

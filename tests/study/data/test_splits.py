@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tumorlens.errors import LeakError, SplitError
 from tumorlens.records import Case
+from tumorlens.study.audit.duplicates.groups import group_cases, group_links
 from tumorlens.study.data import splits
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.data.splits import COLUMNS, PARTS, Groups
@@ -178,20 +179,20 @@ def numbers_of(cases: list[Case], found: np.ndarray, *names: str) -> list[int]:
 
 def test_copies_share_a_group_and_a_picture(folder):
     cases = read_cases(folder)
-    found = splits.group_cases(cases)
+    found = group_cases(cases)
     for pair in (("00mri_healthy", "00_copymri_healthy"), ("02mri_healthy", "02_copymri_healthy")):
         assert len(set(numbers_of(cases, found.groups, *pair))) == 1
-        assert len(set(numbers_of(cases, found.pictures, *pair))) == 1
-    assert len(set(found.pictures.tolist())) == len(cases) - 3
+        assert len(set(numbers_of(cases, found.image_ids, *pair))) == 1
+    assert len(set(found.image_ids.tolist())) == len(cases) - 3
 
 
 def test_slices_of_one_patient_share_a_group_but_no_picture(folder):
     cases = read_cases(folder)
     cases = [replace(c, patient="p7") if c.path.stem in ("05", "06") else c for c in cases]
-    found = splits.group_cases(cases)
+    found = group_cases(cases)
     four = ["05mri_healthy", "06mri_healthy", "05mri_glioma", "06mri_glioma"]
     assert len(set(numbers_of(cases, found.groups, *four))) == 1
-    assert len(set(numbers_of(cases, found.pictures, *four))) == 4
+    assert len(set(numbers_of(cases, found.image_ids, *four))) == 4
 
 
 def test_given_groups_patients_and_copies_chain_together(folder):
@@ -201,7 +202,7 @@ def test_given_groups_patients_and_copies_chain_together(folder):
         "08mri_glioma": {"group": "g"},
     }
     cases = [replace(c, **changes.get(c.path.stem + c.label, {})) for c in read_cases(folder)]
-    found = splits.group_cases(cases)
+    found = group_cases(cases)
     assert len(set(numbers_of(cases, found.groups, "00mri_healthy", *changes))) == 1
     assert len(set(numbers_of(cases, found.groups, "08mri_glioma", "09mri_glioma"))) == 2
 
@@ -213,14 +214,14 @@ def test_a_patient_and_a_group_of_the_same_name_are_different_things(folder):
         else replace(c, group="7") if c.path.stem == "06" and c.label == "mri_glioma" else c
         for c in cases
     ]  # fmt: skip
-    found = splits.group_cases(cases)
+    found = group_cases(cases)
     assert len(set(numbers_of(cases, found.groups, "05mri_glioma", "06mri_glioma"))) == 2
 
 
 def test_the_same_patient_number_in_two_sets_is_two_patients(folder):
     cases = [replace(c, patient="1") for c in read_cases(folder)[-2:]]
     cases[1] = replace(cases[1], dataset="another")
-    assert len(set(splits.group_cases(cases).groups.tolist())) == 2
+    assert len(set(group_cases(cases).groups.tolist())) == 2
 
 
 @pytest.fixture
@@ -238,7 +239,9 @@ def test_a_split_file_gives_back_parts_groups_and_pictures(made):
     found = splits.read_split(out)
     assert found.parts == {c.key: part for c, part in zip(cases, parts, strict=True)}
     assert found.groups == {c.key: f"g{g:05d}" for c, g in zip(cases, groups.groups, strict=True)}
-    assert found.pictures == {c.key: f"p{g:05d}" for c, g in zip(cases, groups.groups, strict=True)}
+    assert found.image_ids == {
+        c.key: f"p{g:05d}" for c, g in zip(cases, groups.groups, strict=True)
+    }
     assert len(found.fingerprint) == 16
 
 
@@ -255,7 +258,7 @@ def test_the_order_of_the_cases_does_not_change_the_fingerprint(made, tmp_path):
     cases, parts, groups, out = made
     turned = splits.write_split(
         tmp_path / "turned.csv", cases[::-1], parts[::-1],
-        groups=Groups(groups.groups[::-1], groups.pictures[::-1]),
+        groups=Groups(groups.groups[::-1], groups.image_ids[::-1]),
     )  # fmt: skip
     assert turned.fingerprint == splits.read_split(out).fingerprint
 
@@ -303,7 +306,7 @@ def test_a_file_that_cannot_be_read_as_a_table_is_refused(tmp_path, data):
 
 def test_a_split_finds_its_cases_wherever_the_folder_is_mounted(folder, tmp_path, monkeypatch):
     cases = read_cases(folder)
-    groups = splits.group_cases(cases)
+    groups = group_cases(cases)
     parts = splits.split_cases(cases, groups)
     splits.write_split(tmp_path / "split.csv", cases, parts, groups=groups)
     shutil.copytree(folder, tmp_path / "elsewhere" / "heads")
@@ -418,7 +421,7 @@ def test_with_groups_writes_the_number_of_the_group():
 
 def audit_in(path: Path, cases: list[Case]) -> str:
     """Write a split of cases by their own groups, and give its column `audit`."""
-    groups = splits.group_links(cases, [])
+    groups = group_links(cases, [])
     parts = ["train"] * len(cases)
     return splits.write_split(path, cases, parts, groups=groups).audit
 

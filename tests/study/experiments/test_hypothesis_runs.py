@@ -10,7 +10,7 @@ import pytest
 
 from tumorlens.errors import CasesError, TrainingError
 from tumorlens.records import Case
-from tumorlens.study.audit.duplicates.groups import Groups
+from tumorlens.study.data.groups import Groups
 from tumorlens.study.experiments import hypothesis_runs as trials
 from tumorlens.study.experiments.hypothesis_figures import Score, experiments_of
 from tumorlens.study.experiments.hypothesis_runs import (

@@ -14,12 +14,12 @@ from tumorlens.errors import CasesError
 from tumorlens.images.readers import read_scan
 from tumorlens.inputs.prepare import InputSpec, prepare
 from tumorlens.records import Case
-from tumorlens.study.audit.duplicates.groups import Groups
+from tumorlens.study.data.groups import Groups
 from tumorlens.study.explore import montage, separation
 from tumorlens.study.explore.drawing import draw_difference, draw_pictures, file_name
 from tumorlens.study.explore.file_facts import file_columns
 from tumorlens.study.explore.hypothesis_tests import Evidence, judge
-from tumorlens.study.explore.montage import may_be_shown, show_sample
+from tumorlens.study.explore.montage import show_sample
 from tumorlens.study.explore.permutation import Significance
 from tumorlens.study.explore.pictures import (
     MONTAGE,
@@ -209,7 +209,6 @@ def with_text_over_head() -> np.ndarray:
 
 def test_a_scan_with_text_over_the_head_is_not_shown(write_image):
     path = write_image(with_text_over_head(), "named.png")
-    assert not may_be_shown(path)
     kept = ClassPictures(64)
     kept.add(Batch(prepare(read_scan(path), InputSpec(side=64)).pixels[None], ["ct_healthy"],
                    ["g"], [str(path)]))  # fmt: skip
@@ -225,10 +224,6 @@ def test_shown_scans_are_small(head, write_image):
     found = show_sample(kept)
     assert [picture.shape for picture in found.pictures] == [(montage.SIDE, montage.SIDE)]
     assert found.withheld == 0
-
-
-def test_a_file_that_vanished_is_not_shown(tmp_path):
-    assert not may_be_shown(tmp_path / "gone.png")
 
 
 def test_columns_hold_nothing_of_a_file_that_cannot_be_read(tmp_path, head, write_image, cache):

@@ -12,9 +12,9 @@ import pytest
 from tumorlens.errors import CasesError
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Case
-from tumorlens.study.audit.duplicates.groups import Groups
 from tumorlens.study.audit.shortcuts import Shortcut
 from tumorlens.study.data import splits
+from tumorlens.study.data.groups import Groups
 from tumorlens.study.explore.experiments import read_experiments
 from tumorlens.study.explore.held_out_performance import Unseen, measure_unseen
 from tumorlens.study.explore.hypotheses import (

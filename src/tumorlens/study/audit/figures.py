@@ -23,7 +23,7 @@ SERIOUS = 0.75  # AUC of a shortcut whose interval lies above
 def audit_figures(audit: Audit, *, folders: Sequence[str], now: datetime) -> dict[str, Any]:
     """Give everything that audit.json holds; `now` dates it."""
     cases, groups = audit.cases, audit.groups
-    pictures = groups.pictures.tolist()
+    pictures = groups.image_ids.tolist()
     sets = [case.dataset for case in cases]
     has_split = any(audit.parts)
     leaks = leak_figures(cases, audit.parts, groups, audit.patients) if has_split else None
@@ -63,7 +63,7 @@ def _by(audit: Audit, names: Sequence[str]) -> dict[str, dict[str, int]]:
     """Count files, pictures, groups and known patients of each name."""
     found: dict[str, dict[str, set[Any]]] = {}
     counts = Counter(names)
-    columns = (audit.groups.pictures.tolist(), audit.groups.groups.tolist(), audit.patients.names)
+    columns = (audit.groups.image_ids.tolist(), audit.groups.groups.tolist(), audit.patients.names)
     for name, picture, group, patient in zip(names, *columns, strict=True):
         held = found.setdefault(name, {"pictures": set(), "groups": set(), "patients": set()})
         held["pictures"].add(picture)
@@ -81,8 +81,9 @@ def _conflicts(audit: Audit) -> dict[str, Any]:
         a, b = sorted(audit.cases[i].label for i in (conflict.link.a, conflict.link.b))
         by_labels[conflict.kind, a, b] += 1
     kinds = Counter(conflict.kind for conflict in audit.conflicts)
+    of = audit.groups.image_ids.tolist()
     pictures = {
-        kind: len({int(audit.groups.pictures[c.link.a]) for c in audit.conflicts if c.kind == kind})
+        kind: len({of[c.link.a] for c in audit.conflicts if c.kind == kind})
         for kind in ("contradictory", "refining")
     }
     return {

@@ -15,6 +15,7 @@ from tumorlens.images.readers import read_scan
 from tumorlens.inputs.prepare import InputSpec, prepare
 from tumorlens.study.audit.conflicts import Conflict
 from tumorlens.study.audit.run import Audit
+from tumorlens.study.audit.text import why_hidden
 
 FOLDER = "pictures"  # beside audit.json
 WORST_GROUPS = 6
@@ -102,7 +103,7 @@ def _named(gallery: Gallery) -> Iterator[tuple[str, Shown]]:
 
 def _worst_groups(audit: Audit) -> list[ShownGroup]:
     """Choose pictures that stand on both sides of a split or a label, then the largest."""
-    pictures = audit.groups.pictures
+    pictures = audit.groups.image_ids
     order = np.argsort(pictures, kind="stable")
     starts = np.flatnonzero(np.diff(pictures[order], prepend=-1))
     held = [files for files in np.split(order, starts[1:]) if len(files) > 1]
@@ -133,28 +134,27 @@ def _shown_group(audit: Audit, files: NDArray[np.int64]) -> ShownGroup:
 def _one_of_each_picture(audit: Audit) -> list[Conflict]:
     found: dict[int, Conflict] = {}
     for conflict in audit.conflicts:
-        found.setdefault(int(audit.groups.pictures[conflict.link.a]), conflict)
+        found.setdefault(int(audit.groups.image_ids[conflict.link.a]), conflict)
     return list(found.values())[:WORST_CONFLICTS]
 
 
 def _shown(audit: Audit, position: int) -> Shown:
     case = audit.cases[position]
     return Shown(
-        picture=_small(audit, position),
+        picture=small_image(audit, position),
         name=f"{case.dataset}: {case.path.name}",
         label=case.label,
         part=audit.parts[position],
     )
 
 
-def _small(audit: Audit, position: int) -> NDArray[np.uint8]:
-    """Prepare a scan for show; a grey square where it cannot, or text may lie over the head."""
-    hidden = np.full((SIDE, SIDE), 200, np.uint8)
-    if any(box.over_head for box in audit.survey.text[position]):
+def small_image(audit: Audit, position: int) -> NDArray[np.uint8]:
+    """Prepare a scan for show; a gray square where it must not be shown or cannot be prepared."""
+    hidden, path = np.full((SIDE, SIDE), 200, np.uint8), audit.cases[position].path
+    if why_hidden(path, boxes=audit.survey.text[position]):
         return hidden
     try:
-        scan = read_scan(audit.cases[position].path)
-        pixels = prepare(scan, InputSpec(side=SIDE)).pixels
+        pixels = prepare(read_scan(path), InputSpec(side=SIDE)).pixels
     except ImageError:
         return hidden
     return np.asarray(cv2.GaussianBlur(pixels, (0, 0), 0.5), np.uint8)

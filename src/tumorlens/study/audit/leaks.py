@@ -2,51 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
-
-from numpy.typing import NDArray
 
 from tumorlens.labels import LABELS, UNLABELED, is_tumor
 from tumorlens.records import Case
-from tumorlens.study.audit.duplicates.groups import Groups
 from tumorlens.study.audit.patients import Patients
-
-
-@dataclass(frozen=True)
-class Leak:
-    """How much of the test part is known from training, for one label or for all."""
-
-    label: str
-    n: int
-    in_train: int
-    in_train_or_val: int
-
-    @property
-    def share(self) -> float:
-        """The share of test cases with a copy or a slice of the same patient outside test."""
-        return self.in_train_or_val / self.n if self.n else 0.0
-
-
-def find_leaks(
-    labels: Sequence[str], parts: Sequence[str], groups: NDArray | Sequence[Any]
-) -> list[Leak]:
-    """Count, for all labels and for each, the test cases whose group also trains."""
-    held = defaultdict(set)
-    for part, group in zip(parts, groups, strict=True):
-        held[part].add(group)
-    rows = [(n, g) for n, p, g in zip(labels, parts, groups, strict=True) if p == "test"]
-    names = ["all", *sorted({name for name, _ in rows})]
-    outside = held["train"] | held["val"]
-    return [
-        Leak(
-            name,
-            sum(name in ("all", n) for n, _ in rows),
-            sum(name in ("all", n) and g in held["train"] for n, g in rows),
-            sum(name in ("all", n) and g in outside for n, g in rows),
-        )
-        for name in names
-    ]
+from tumorlens.study.data.groups import Groups, find_leaks
 
 
 def shared_pictures(places: Sequence[str], pictures: Sequence[int]) -> dict[str, dict[str, int]]:
@@ -98,7 +59,7 @@ def leak_figures(
         ]  # fmt: skip
 
     return {
-        "copies": rows(groups.pictures.tolist()),
+        "copies": rows(groups.image_ids.tolist()),
         "groups": rows(groups.groups.tolist()),
         "test_tumors": traced_tumors(cases, parts, patients),
     }

@@ -72,7 +72,7 @@ def audit_cases(
         links = link_copies(prints)
     groups = group_links(cases, links)
     with steps("measuring files") as report:
-        survey = survey_files(paths, bundle, pictures=groups.pictures, progress=report)
+        survey = survey_files(paths, bundle, pictures=groups.image_ids, progress=report)
     labels, sets = [case.label for case in cases], [case.dataset for case in cases]
     with steps("shortcuts"):
         shortcuts = measure_shortcuts(
@@ -88,7 +88,7 @@ def audit_cases(
         split=split,
         links=tuple(links),
         groups=groups,
-        patients=trace_patients(cases, groups.pictures),
+        patients=trace_patients(cases, groups.image_ids),
         conflicts=tuple(find_conflicts(labels, links)),
         survey=survey,
         shortcuts=tuple(shortcuts),

@@ -11,8 +11,8 @@ import numpy as np
 from tumorlens.errors import SplitError
 from tumorlens.files import read_table, replacing, write_table
 from tumorlens.records import Case
-from tumorlens.study.audit.duplicates.groups import Groups
 from tumorlens.study.audit.run import Audit
+from tumorlens.study.data.groups import Groups
 
 GROUPS = ("path", "group", "patient")
 PAIRS = ("a", "b", "kind", "orientation", "score")
@@ -75,7 +75,7 @@ def _files(audit: Audit, paths: Sequence[str]) -> Iterable[Sequence[Any]]:
         distance = survey.distance[i]
         yield (
             paths[i], case.key, case.label, audit.parts[i], f"g{groups.groups[i]:05d}",
-            f"p{groups.pictures[i]:05d}", patients.names[i], int(patients.inherited[i]),
+            f"p{groups.image_ids[i]:05d}", patients.names[i], int(patients.inherited[i]),
             *(size or [""] * 5), len(survey.text[i]), "; ".join(facts.exif if facts else ()),
             "" if np.isnan(distance) else f"{distance:.4f}", "; ".join(remarks), survey.errors[i],
         )  # fmt: skip

@@ -6,7 +6,9 @@ text. Over the head anatomy makes rows too, so only even, aligned ones count the
 over the head is missed: no row found is no proof that there is none.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,6 +17,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from tumorlens.errors import ImageError
+from tumorlens.images.readers import read_scan
+from tumorlens.inputs.prepare import find_head
 from tumorlens.study.audit.facts import eight_bits
 
 LONGEST = 512  # pixels of the longer side at which text is looked for
@@ -94,6 +99,21 @@ def find_text(pixels: NDArray[Any], head: NDArray[np.bool_]) -> list[Box]:
         if _is_text(page, letters, row, limits=OVER_HEAD if over_head else OUTSIDE):
             found.append(_box(letters.boxes[row], scale, over_head=over_head))
     return found
+
+
+def why_hidden(path: Path, *, boxes: Sequence[Box] | None = None) -> str | None:
+    """Return why the prepared image of a file must not be shown, None where it may be.
+
+    This is the one rule for every page and folder that shows single scans. `boxes` are the rows
+    of text that a survey found already. Fields of the file that name people do not count: a
+    prepared image is drawn anew and carries none.
+    """
+    try:
+        scan = read_scan(path)
+        found = find_text(scan.pixels, find_head(scan)) if boxes is None else boxes
+    except ImageError as error:
+        return error.fact
+    return "text may lie over the head" if any(box.over_head for box in found) else None
 
 
 def _page(

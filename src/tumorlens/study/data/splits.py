@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,12 +22,9 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from tumorlens.errors import LeakError, SplitError
 from tumorlens.files import read_table, write_table
-from tumorlens.inputs.prepare import InputSpec
 from tumorlens.labels import UNLABELED
 from tumorlens.records import Case
-from tumorlens.study.audit.duplicates.copies import find_copies
-from tumorlens.study.audit.duplicates.groups import Groups, group_links
-from tumorlens.study.audit.leaks import Leak, find_leaks
+from tumorlens.study.data.groups import Groups, Leak, find_leaks
 from tumorlens.study.data.index import SPLIT_NAMES
 
 PARTS = ("train", "val", "test")
@@ -41,24 +38,9 @@ class Split:
 
     parts: Mapping[str, str]  # case key -> train | val | test
     groups: Mapping[str, str]  # case key -> group
-    pictures: Mapping[str, str]  # case key -> picture
+    image_ids: Mapping[str, str]  # case key -> the same name for copies of one image
     audit: str  # of the search that found the groups, 16 hex digits
     fingerprint: str  # 16 hex digits
-
-
-def group_cases(
-    cases: Sequence[Case],
-    *,
-    cache: Path | None = None,
-    spec: InputSpec | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Groups:
-    """Group cases by verified copies, neighboring slices, patient and given group.
-
-    With `spec` scans are prepared on the way, where they will be asked for next.
-    """
-    paths = [case.path for case in cases]
-    return group_links(cases, find_copies(paths, cache=cache, spec=spec, progress=progress))
 
 
 def split_cases(
@@ -91,8 +73,7 @@ def split_with_unlabeled(cases: Sequence[Case], groups: Groups) -> list[str]:
     parts = np.full(len(cases), "train", object)
     if labeled.any():
         own = np.flatnonzero(labeled)
-        inside = Groups(groups.groups[own], groups.pictures[own], groups.audit)
-        parts[own] = split_cases([cases[i] for i in own.tolist()], inside)
+        parts[own] = split_cases([cases[i] for i in own.tolist()], groups.take(own))
     part_of = dict(zip(groups.groups[labeled].tolist(), parts[labeled].tolist(), strict=True))
     for i in np.flatnonzero(~labeled).tolist():
         parts[i] = part_of.get(int(groups.groups[i]), "train")
@@ -180,7 +161,7 @@ def write_split(out: Path, cases: Sequence[Case], parts: Sequence[str], *, group
     """Write the split file whole, or not at all."""
     rows = [
         [str(c.path), part, c.label, f"g{g:05d}", f"p{p:05d}", c.patient or "", c.key, groups.audit]
-        for c, part, g, p in zip(cases, parts, groups.groups, groups.pictures, strict=True)
+        for c, part, g, p in zip(cases, parts, groups.groups, groups.image_ids, strict=True)
     ]
     fingerprint = _fingerprint(rows)
     write_table(out, COLUMNS, ([*row, fingerprint] for row in rows))
@@ -202,7 +183,7 @@ def read_split(path: Path) -> Split:
     return Split(
         parts={row["case"]: row["split"] for row in rows},
         groups={row["case"]: row["group"] for row in rows},
-        pictures={row["case"]: row["picture"] for row in rows},
+        image_ids={row["case"]: row["picture"] for row in rows},
         audit=rows[0]["audit"],
         fingerprint=fingerprint,
     )

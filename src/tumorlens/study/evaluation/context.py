@@ -29,17 +29,19 @@ def read_context(cases: Sequence[Case], split: Split, *, part: str) -> Context:
 
 def _copies(split: Split) -> dict[str, bool]:
     """Tell of each test case whether training or validation holds a file of its picture."""
-    seen = {split.pictures[key] for key, part in split.parts.items() if part != "test"}
-    return {key: split.pictures[key] in seen for key, part in split.parts.items() if part == "test"}
+    seen = {split.image_ids[key] for key, part in split.parts.items() if part != "test"}
+    return {
+        key: split.image_ids[key] in seen for key, part in split.parts.items() if part == "test"
+    }
 
 
 def _conflicts(cases: Sequence[Case], split: Split) -> dict[str, tuple[str, ...]]:
     labels: dict[str, set[str]] = defaultdict(set)
     for case in cases:
-        labels[split.pictures[case.key]].add(case.label)
+        labels[split.image_ids[case.key]].add(case.label)
     found = {}
     for case in cases:
-        others = labels[split.pictures[case.key]] - {case.label}
+        others = labels[split.image_ids[case.key]] - {case.label}
         if others:
             found[case.key] = tuple(sorted(others))
     return found

@@ -8,13 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.errors import ImageError
-from tumorlens.images.readers import read_scan
-from tumorlens.inputs.prepare import find_head
 from tumorlens.predictions.heatmaps import overlay
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Case, Heatmap, Prediction
-from tumorlens.study.audit.text import find_text
+from tumorlens.study.audit.text import why_hidden
 from tumorlens.study.evaluation.labeled_predictions import Answers
 
 WORST = 20
@@ -63,7 +60,7 @@ def _row(
     *,
     conflicts: Mapping[str, tuple[str, ...]],
 ) -> dict[str, Any]:
-    hidden = why_hidden(case)
+    hidden = why_hidden(case.path) or ""
     return {
         "position": position,
         "case": case.key,
@@ -74,16 +71,6 @@ def _row(
         "hidden": hidden,
         "picture": None if hidden else f"{FOLDER}/{position:06d}.png",
     }
-
-
-def why_hidden(case: Case) -> str:
-    """Say why a scan's prepared picture is not to be shown; nothing where it may be."""
-    try:
-        scan = read_scan(case.path)
-        boxes = find_text(scan.pixels, find_head(scan))
-    except ImageError as error:
-        return error.fact
-    return "text may lie over the head" if any(box.over_head for box in boxes) else ""
 
 
 def with_heatmaps(

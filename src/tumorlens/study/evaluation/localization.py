@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.predictions.heatmaps import enlarged
 from tumorlens.records import Case, Prediction
+from tumorlens.study.audit.text import why_hidden
 from tumorlens.study.data.masks import prepared_mask
-from tumorlens.study.evaluation.failures import why_hidden
 from tumorlens.study.evaluation.figures import localisation_figures
 from tumorlens.study.evaluation.labeled_predictions import plain
 from tumorlens.study.stats.intervals import bootstrap
@@ -56,7 +56,7 @@ def _examples(
     shown = [(int(positions[i]), float(energies[i])) for i in np.sort(drawn).tolist()]
     return [
         {"position": at, "case": cases[at].key, "label": cases[at].label, "energy": energy,
-         "hidden": why_hidden(cases[at])}
+         "hidden": why_hidden(cases[at].path) or ""}
         for at, energy in shown
     ]  # fmt: skip
 

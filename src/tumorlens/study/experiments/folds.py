@@ -203,7 +203,7 @@ def _by_heads(
         if not seen:
             model = build_frozen(job.recipe, weights=job.weights, start=job.start)
             seen.append(
-                look(cases, model, job.recipe, pictures=split.pictures, cache=job.cache,
+                look(cases, model, job.recipe, pictures=split.image_ids, cache=job.cache,
                      out=job.out, progress=progress, extracting=extracting)
             )  # fmt: skip
         return predict_held_out(seen[0], split.parts, _of_repeat(job.recipe, repeat))
@@ -231,6 +231,6 @@ def groups_of(split: Split, cases: Sequence[Case]) -> splits.Groups:
     keys = [case.key for case in cases]
     numbers = [
         np.unique([column[key] for key in keys], return_inverse=True)[1].astype(np.int64)
-        for column in (split.groups, split.pictures)
+        for column in (split.groups, split.image_ids)
     ]
     return splits.Groups(numbers[0], numbers[1], split.audit)

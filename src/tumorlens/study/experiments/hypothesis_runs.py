@@ -101,7 +101,7 @@ def _sample(
 ) -> list[int]:
     """Draw pictures so that each label keeps its share, the same ones every time."""
     order = np.random.default_rng(0).permutation(own)
-    order = order[np.sort(np.unique(groups.pictures[order], return_index=True)[1])]
+    order = order[np.sort(np.unique(groups.image_ids[order], return_index=True)[1])]
     names = np.array([cases[i].label for i in order])
     kept: list[int] = []
     for name in np.unique(names):

@@ -150,7 +150,7 @@ def _train_and_judge(
 
 
 def _pictures(cases: Sequence[Case], job: SizeJob) -> int:
-    return len({job.split.pictures.get(case.key, case.key) for case in cases})
+    return len({job.split.image_ids.get(case.key, case.key) for case in cases})
 
 
 def errors_of(cases: Sequence[Case], predictions: Sequence[Prediction]) -> dict[str, Any]:

@@ -8,10 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.errors import ImageError
-from tumorlens.images.readers import read_scan
-from tumorlens.inputs.prepare import find_head
-from tumorlens.study.audit.text import find_text
+from tumorlens.study.audit.text import why_hidden
 from tumorlens.study.explore.pictures import ClassPictures
 
 SIDE = 72  # pixels: a name that were left in a head could not be read at this size
@@ -30,17 +27,8 @@ def show_sample(kept: ClassPictures) -> Montage:
 
     Most text over a head is not found by looking for it, hence the small size: see SIDE.
     """
-    shown = [_small(pixels) for _, path, pixels in kept.montage if may_be_shown(Path(path))]
+    shown = [_small(pixels) for _, path, pixels in kept.montage if not why_hidden(Path(path))]
     return Montage(shown, len(kept.montage) - len(shown))
-
-
-def may_be_shown(path: Path) -> bool:
-    """Tell whether no row of text was found over the head; False where that cannot be told."""
-    try:
-        scan = read_scan(path)
-        return not any(box.over_head for box in find_text(scan.pixels, find_head(scan)))
-    except ImageError:
-        return False
 
 
 def _small(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

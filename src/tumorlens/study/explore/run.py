@@ -13,8 +13,8 @@ from tumorlens.errors import CasesError
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.progress import Progress, Steps, silent_steps
 from tumorlens.records import Case
-from tumorlens.study.audit.duplicates.groups import Groups
 from tumorlens.study.audit.shortcuts import Shortcut, measure_shortcuts
+from tumorlens.study.data.groups import Groups
 from tumorlens.study.explore.file_facts import file_columns
 from tumorlens.study.explore.inventory import class_balance, picture_sizes
 from tumorlens.study.explore.montage import Montage, show_sample

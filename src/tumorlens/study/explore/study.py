@@ -9,7 +9,7 @@ from tumorlens.files import replacing
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.progress import Steps, silent_steps
 from tumorlens.records import Case
-from tumorlens.study.audit.duplicates.groups import Groups
+from tumorlens.study.data.groups import Groups
 from tumorlens.study.explore.experiments import Experiment, read_experiments
 from tumorlens.study.explore.held_out_performance import Unseen
 from tumorlens.study.explore.hypothesis_tests import Evidence, judge

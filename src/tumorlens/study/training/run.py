@@ -111,7 +111,7 @@ def prepare_parts(
     return {
         part: prepare_part(
             [case for case in cases if case.split == part], job.spec,
-            pictures=job.split.pictures, cache=job.cache,
+            pictures=job.split.image_ids, cache=job.cache,
             unreadable=job.out / f"unreadable_{part}.csv", progress=progress,
         )
         for part in ("train", "val")

@@ -28,13 +28,13 @@ def sets_of(numbers: np.ndarray) -> list[list[int]]:
 
 def test_cases_without_links_stand_alone():
     found = group_links(cases_of(3), [])
-    assert sets_of(found.groups) == sets_of(found.pictures) == [[0], [1], [2]]
+    assert sets_of(found.groups) == sets_of(found.image_ids) == [[0], [1], [2]]
 
 
 def test_neighbors_share_a_group_and_no_picture():
     found = group_links(cases_of(4), [link(0, 1), link(1, 2, "neighbour")])
     assert sets_of(found.groups) == [[0, 1, 2], [3]]
-    assert sets_of(found.pictures) == [[0, 1], [2], [3]]
+    assert sets_of(found.image_ids) == [[0, 1], [2], [3]]
 
 
 @pytest.mark.parametrize("column", ["patient", "group"])
@@ -42,7 +42,7 @@ def test_a_patient_or_a_given_group_joins_within_its_own_set_alone(column):
     named = [replace(case, **{column: "7"}) for case in (*cases_of(2), *cases_of(2, "t"))]
     found = group_links(named, [])
     assert sets_of(found.groups) == [[0, 1], [2, 3]]
-    assert sets_of(found.pictures) == [[0], [1], [2], [3]]
+    assert sets_of(found.image_ids) == [[0], [1], [2], [3]]
 
 
 def test_a_patient_and_a_group_of_one_name_are_two_things():
@@ -95,4 +95,4 @@ def test_a_copy_and_a_neighbor_have_different_fingerprints():
 def test_no_cases_are_no_groups():
     found = group_links([], [])
     assert isinstance(found, Groups)
-    assert len(found.groups) == len(found.pictures) == 0
+    assert len(found.groups) == len(found.image_ids) == 0

@@ -1,49 +1,52 @@
 """Which cases must stay together: copies, neighboring slices, patients, given groups."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import DisjointSet
 
+from tumorlens.inputs.prepare import InputSpec
 from tumorlens.records import Case
-from tumorlens.study.audit.duplicates.copies import SAME, Link, connected
+from tumorlens.study.audit.duplicates.copies import SAME, Link, connected, find_copies
+from tumorlens.study.data.groups import Groups
 
 
-@dataclass(frozen=True)
-class Groups:
-    """What must stay together, of n cases."""
+def group_cases(
+    cases: Sequence[Case],
+    *,
+    cache: Path | None = None,
+    spec: InputSpec | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Groups:
+    """Group cases by verified copies, neighboring slices, patient and given group.
 
-    groups: NDArray[np.int64]  # [n] copies, neighboring slices, patients and given groups
-    pictures: NDArray[np.int64]  # [n] copies alone
-    audit: str = ""  # fingerprint of the search that found them, 16 hex digits
-
-    def take(self, rows: Sequence[int]) -> "Groups":
-        """Keep some cases, by position."""
-        chosen = np.array(rows, np.int64)
-        return Groups(self.groups[chosen], self.pictures[chosen], self.audit)
+    With `spec` scans are prepared on the way, where they will be asked for next.
+    """
+    paths = [case.path for case in cases]
+    return group_links(cases, find_copies(paths, cache=cache, spec=spec, progress=progress))
 
 
 def group_links(cases: Sequence[Case], links: Sequence[Link]) -> Groups:
     """Group cases by what links them, and by the patient and group of their own data set."""
     n = len(cases)
-    groups, pictures = _joined(connected(n, links), cases), connected(n, links, SAME)
-    return Groups(groups, pictures, _fingerprint(cases, groups, pictures))
+    groups, image_ids = _joined(connected(n, links), cases), connected(n, links, SAME)
+    return Groups(groups, image_ids, _fingerprint(cases, groups, image_ids))
 
 
 def _fingerprint(
-    cases: Sequence[Case], groups: NDArray[np.int64], pictures: NDArray[np.int64]
+    cases: Sequence[Case], groups: NDArray[np.int64], image_ids: NDArray[np.int64]
 ) -> str:
     """Hash what was found; neither the order of the files nor their place counts."""
-    rows = zip((case.key for case in cases), groups.tolist(), pictures.tolist(), strict=True)
+    rows = zip((case.key for case in cases), groups.tolist(), image_ids.tolist(), strict=True)
     numbers: dict[tuple[str, int], int] = {}
     text = []
-    for key, group, picture in sorted(rows):
+    for key, group, image_id in sorted(rows):
         named = [
             numbers.setdefault((kind, number), len(numbers))
-            for kind, number in (("group", group), ("picture", picture))
+            for kind, number in (("group", group), ("image", image_id))
         ]
         text.append(f"{key}\t{named[0]}\t{named[1]}")
     return hashlib.sha256("\n".join(text).encode(errors="surrogateescape")).hexdigest()[:16]

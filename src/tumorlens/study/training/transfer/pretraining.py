@@ -111,7 +111,7 @@ def _learned(
     return prepare_part(
         [case for case in cases if case.split == "train"],
         InputSpec(side=job.pretraining.recipe.side),
-        pictures=job.split.pictures, cache=job.cache,
+        pictures=job.split.image_ids, cache=job.cache,
         unreadable=job.out / "unreadable_train.csv", progress=progress,
     )  # fmt: skip
 
