@@ -137,6 +137,13 @@ def test_an_unknown_command_ends_with_status_2(run):
     assert run("zebra").status == 2
 
 
+def test_alone_it_shows_the_three_commands_that_a_newcomer_needs(run):
+    ended = run()
+    named = [word for word in ("demo", "predict", "dashboard") if f"tumorlens {word}" in ended.out]
+    assert (ended.status, named) == (0, ["demo", "predict", "dashboard"])
+    assert "Research use only" in ended.out
+
+
 def test_help_imports_nothing_heavy():
     code = (
         "import sys; sys.argv = ['tumorlens', '--help']\n"
@@ -466,7 +473,7 @@ def test_without_the_bench_a_command_of_it_names_the_extra(module, words, scans,
 
 
 def test_prediction_needs_nothing_of_the_bench(three, bundle, tmp_path):
-    blocked = [*cli.BENCH_LIBRARIES, "streamlit", "fastapi"]
+    blocked = [*cli.EXTRAS["train"].split(), "streamlit", "fastapi"]
     words = ["tumorlens", "predict", str(three / "a.png"), "--bundle", str(bundle),
              "--out", str(tmp_path / "p.csv")]  # fmt: skip
     code = (

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from tumorlens.cli.explore import register
+from tumorlens.cli import explore as commands
 from tumorlens.errors import CasesError, SplitError
 from tumorlens.images.readers import read_scan
 from tumorlens.inputs.prepare import InputSpec, prepare
@@ -29,7 +29,8 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setenv("TUMORLENS_CACHE", str(tmp_path / "cache"))
     app = typer.Typer()
     app.callback()(lambda: None)  # one command alone would lose its name
-    register(app)
+    app.command()(commands.explore)
+    app.command()(commands.features)
 
     def go(*words: str | Path, command: str = "features"):
         return CliRunner().invoke(app, [command, *map(str, words)])

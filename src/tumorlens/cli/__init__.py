@@ -2,76 +2,97 @@
 
 import os
 import sys
+from collections.abc import Callable
 
 import typer
 
 from tumorlens import __version__
 from tumorlens.cli import (
     audit,
-    bench,
     dashboard,
     data,
     demo,
+    evaluation,
     explore,
     hypotheses,
-    pretrain,
     serve,
     tabular,
+    training,
     tune,
     use,
 )
 from tumorlens.errors import MissingExtraError, TumorlensError
 
-BENCH_LIBRARIES = (
-    "keras",
-    "tensorflow",
-    "tf2onnx",
-    "onnx",
-    "sklearn",
-    "scipy",
-    "numba",
-    "matplotlib",
-    "pooch",
-    "requests",
-    "h5py",
-    "plotly",
-    "optuna",
-)
-SERVICE_LIBRARIES = (
-    "fastapi",
-    "uvicorn",
-    "sqlalchemy",
-    "alembic",
-    "prometheus_client",
-    "python_multipart",
-)
-EXTRAS: dict[str, str] = {
-    **dict.fromkeys(BENCH_LIBRARIES, "train"),
-    **dict.fromkeys(SERVICE_LIBRARIES, "service"),
+EXTRAS = {
+    "train": (
+        "keras tensorflow tf2onnx onnx sklearn scipy numba matplotlib pooch requests h5py plotly "
+        "optuna"
+    ),
+    "service": "fastapi uvicorn sqlalchemy alembic prometheus_client python_multipart",
+}  # what to install -> the libraries that it brings
+
+# What the help shows, panel by panel: use a bundle, look at data, make a bundle, serve it.
+COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
+    "Use": {
+        "demo": demo.demo,
+        "predict": use.predict,
+        "dashboard": dashboard.dashboard,
+        "doctor": use.doctor,
+    },
+    "Data": {
+        "data": data.data_app,
+        "audit": audit.audit,
+        "split": training.split,
+        "explore": explore.explore,
+        "features": explore.features,
+        "tabular": tabular.tabular,
+        "hypotheses": hypotheses.hypotheses,
+    },
+    "Bench": {
+        "train": training.train,
+        "evaluate": evaluation.evaluate,
+        "tune": tune.tune,
+        "size-curve": tune.size_curve,
+        "pretrain": training.pretrain,
+        "recipes": training.recipes_app,
+    },
+    "Service": {"serve": serve.serve, "keys": serve.keys_app, "audit-trail": serve.trail_app},
 }
+WELCOME = """\
+Brain tumors on CT and MRI slices. Research use only.
+
+  tumorlens demo                      everything once, on synthetic heads, in a few minutes
+  tumorlens predict scans/            probability, type and doubt of each slice, as a table
+  tumorlens dashboard                 the same on a screen, with the evidence marked
+
+  tumorlens --help                    all commands, in four panels
+"""
 
 app = typer.Typer(
     name="tumorlens",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Brain tumors on CT and MRI slices: probability, type, heatmap, and honest figures. "
     "**Research use only.**",
 )
-for module in (
-    demo, data, audit, explore, hypotheses, tabular, bench, pretrain, tune, use, serve, dashboard,
-):  # fmt: skip
-    module.register(app)
+for panel, commands in COMMANDS.items():
+    for name, command in commands.items():
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name, rich_help_panel=panel)
+        else:
+            app.command(name, rich_help_panel=panel)(command)
 
 
 @app.callback(invoke_without_command=True)
-def _version(
+def _welcome(
+    context: typer.Context,
     version: bool = typer.Option(False, "--version", help="Print the version and stop."),
 ) -> None:
     if version:
         typer.echo(f"tumorlens {__version__}")
-        raise typer.Exit
+    elif context.invoked_subcommand is None:
+        typer.echo(WELCOME, nl=False)
 
 
 def main() -> None:
@@ -86,7 +107,8 @@ def main() -> None:
         fact = f"cannot be read or written ({error.strerror or error})"
         _fail(TumorlensError(name, fact, "Check the path, your rights and the space left."))
     except ModuleNotFoundError as error:
-        extra = EXTRAS.get((error.name or "").split(".")[0])
+        library = (error.name or "").split(".")[0]
+        extra = next((name for name, held in EXTRAS.items() if library in held.split()), None)
         if extra is None:
             raise
         fix = f'Install it: pip install "tumorlens[{extra}]".'

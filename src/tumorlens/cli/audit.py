@@ -5,14 +5,9 @@ from typing import Annotated
 
 import typer
 
-from tumorlens.cli.bench import Folders
 from tumorlens.cli.progress import console, counting
+from tumorlens.cli.runs import Folders
 from tumorlens.settings import load_settings
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("audit")(audit)
 
 
 def audit(

@@ -14,11 +14,6 @@ from tumorlens.settings import ENVIRONMENT_PREFIX
 DEFAULT_STUDY = Path("demo")  # what `tumorlens demo` leaves behind
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("dashboard")(dashboard)
-
-
 def dashboard(
     study: Annotated[
         list[Path] | None,

@@ -15,11 +15,6 @@ if TYPE_CHECKING:
 data_app = typer.Typer(no_args_is_help=True, help="Public sets, labeled folders, phantoms.")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.add_typer(data_app, name="data")
-
-
 @data_app.command("list")
 def list_datasets() -> None:
     """List the public data sets that are known, with license and cautions.

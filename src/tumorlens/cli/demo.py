@@ -9,11 +9,6 @@ from tumorlens.cli.progress import TrainingBars, console, counting
 from tumorlens.settings import load_settings
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("demo")(demo)
-
-
 def demo(
     data: Annotated[
         Path | None, typer.Argument(metavar="DATA", help="A labeled folder; default: phantoms.")

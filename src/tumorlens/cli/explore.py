@@ -5,17 +5,11 @@ from typing import Annotated, Any
 
 import typer
 
-from tumorlens.cli.bench import Folders
 from tumorlens.cli.progress import console, counting
+from tumorlens.cli.runs import Folders
 from tumorlens.settings import load_settings
 
 FAILED_STATUS = 3  # some file could not be read; every other one was measured
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("explore")(explore)
-    app.command("features")(features)
 
 
 def explore(

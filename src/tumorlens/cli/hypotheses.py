@@ -11,11 +11,6 @@ from tumorlens.cli.runs import Cache, Epochs, Folders, chosen_recipe
 from tumorlens.settings import load_settings
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("hypotheses")(hypotheses)
-
-
 def hypotheses(
     folders: Folders,
     out: Annotated[Path, typer.Option(help="Folder for the table, the networks and the pages.")],

@@ -25,13 +25,6 @@ keys_app = typer.Typer(no_args_is_help=True, help="API keys of the service.")
 trail_app = typer.Typer(no_args_is_help=True, help="Who asked what, and whether it still stands.")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("serve")(serve)
-    app.add_typer(keys_app, name="keys")
-    app.add_typer(trail_app, name="audit-trail")
-
-
 def serve(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,

@@ -8,11 +8,6 @@ import typer
 from tumorlens.cli.progress import console, counting
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("tabular")(tabular)
-
-
 def tabular(
     table: Annotated[
         Path,

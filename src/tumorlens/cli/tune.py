@@ -24,12 +24,6 @@ from tumorlens.cli.runs import (
 from tumorlens.settings import load_settings
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("tune")(tune)
-    app.command("size-curve")(size_curve)
-
-
 def tune(
     folders: Folders,
     out: Annotated[Path, typer.Option(help="The folder of the search; best: RUN/recipe.json.")],

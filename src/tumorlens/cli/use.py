@@ -15,12 +15,6 @@ from tumorlens.settings import load_settings
 FAILED_STATUS = 3  # some file could not be read; every other one was answered
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("predict")(predict)
-    app.command("doctor")(doctor)
-
-
 def predict(
     paths: Annotated[
         list[Path], typer.Argument(metavar="PATH", help="Images, or folders of images.")

@@ -1,0 +1,321 @@
+"""The commands that make a bundle: split, train, pretrain, recipes."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tumorlens.cli.progress import TrainingBars, console, counting
+from tumorlens.cli.runs import (
+    AllowLeaks,
+    Cache,
+    Epochs,
+    Folders,
+    InitOption,
+    RecipeName,
+    Seed,
+    SplitFile,
+    WeightsOption,
+    check_init,
+    chosen_recipe,
+    grouped_for,
+    print_cross,
+    print_recipe,
+    split_for,
+)
+from tumorlens.settings import load_settings
+
+recipes_app = typer.Typer(no_args_is_help=True, help="What a training run decides.")
+
+
+SplitOut = Annotated[Path, typer.Option(help="The split file to write.")]
+Test = Annotated[float, typer.Option(help="Share of cases in test.")]
+Val = Annotated[float, typer.Option(help="Share of cases in validation.")]
+SplitSeed = Annotated[int, typer.Option(help="Another seed, another split.")]
+Published = Annotated[
+    bool, typer.Option("--published", help="Keep the folders' own split; print its leaks.")
+]
+AuditFolder = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Groups of `tumorlens audit`, instead of a new search; the audit may have seen "
+        "more folders, whose patients then count.",
+    ),
+]
+RunOut = Annotated[Path, typer.Option(help="The run folder; the bundle is RUN/bundle.")]
+Folds = Annotated[
+    int | None,
+    typer.Option(min=2, help="Cross-validate: train so many networks, by whole groups."),
+]
+Repeats = Annotated[int, typer.Option(min=1, help="Of the folds, each drawn anew.")]
+BundleName = Annotated[str, typer.Option(help="Name of the bundle.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where RUN left off.")]
+PretrainOut = Annotated[Path, typer.Option(help="The run folder, for `train --init RUN`.")]
+PretrainingName = Annotated[str, typer.Option(metavar="NAME", help="See `tumorlens recipes list`.")]
+
+
+def split(
+    folders: Folders,
+    out: SplitOut,
+    test: Test = 0.15,
+    val: Val = 0.15,
+    seed: SplitSeed = 0,
+    published: Published = False,
+    audit: AuditFolder = None,
+) -> None:
+    """Split into train, validation and test by whole patients and pictures.
+
+    Copies (also flipped, rotated, brightened ones), neighboring slices, recorded patients and
+    given groups stay together. Example: `tumorlens split scans/ --out split.csv`
+    """
+    from tumorlens.study.audit.duplicates.groups import group_cases
+    from tumorlens.study.audit.tables import read_groups
+    from tumorlens.study.data import splits
+    from tumorlens.study.data.index import read_cases
+
+    cases = read_cases(folders)
+    parts = splits.published_parts(cases) if published else []
+    if audit:
+        groups = read_groups(audit, cases)
+    else:
+        with counting("looking for copies") as report:
+            groups = group_cases(cases, progress=report)
+    if not published:
+        parts = splits.split_cases(cases, groups, test=test, val=val, seed=seed)
+    made = splits.write_split(out, cases, parts, groups=groups)
+    _print_groups(cases, groups)
+    _print_parts(cases, parts)
+    labels = [case.label for case in cases]
+    _print_leaks(splits.find_leaks(labels, parts, groups.groups))
+    console.print(f"fingerprint {made.fingerprint}")
+    typer.echo(out)
+
+
+def _print_groups(cases: list[Any], groups: Any) -> None:
+    pictures, together = len(set(groups.image_ids.tolist())), len(set(groups.groups.tolist()))
+    console.print(f"{len(cases)} scans, {pictures} distinct pictures, {together} groups")
+
+
+def _print_parts(cases: list[Any], parts: list[str]) -> None:
+    from collections import Counter
+
+    counts = Counter(zip((case.label for case in cases), parts, strict=True))
+    for label in sorted({case.label for case in cases}):
+        row = "  ".join(f"{part} {counts[label, part]:5}" for part in ("train", "val", "test"))
+        console.print(f"{label:15} {row}")
+
+
+def _print_leaks(leaks: list[Any]) -> None:
+    if not leaks or not leaks[0].in_train_or_val:
+        console.print("no test scan has a copy, a neighbor or its patient in train or val")
+        return
+    console.print("test scans with a copy, a neighbor or their patient in train (in train or val):")
+    for leak in leaks:
+        console.print(
+            f"{leak.label:15} {leak.in_train:5} ({leak.in_train_or_val}) of {leak.n}"
+            f"  = {leak.share:.1%}"
+        )
+
+
+def train(
+    folders: Folders,
+    out: RunOut,
+    recipe: RecipeName = "default",
+    split_file: SplitFile = None,
+    folds: Folds = None,
+    repeats: Repeats = 1,
+    epochs: Epochs = None,
+    seed: Seed = None,
+    weights: WeightsOption = None,
+    init: InitOption = None,
+    name: BundleName = "",
+    cache: Cache = None,
+    resume: Resume = False,
+    allow_leaks: AllowLeaks = False,
+) -> None:
+    """Train a recipe; goes on after a kill with --resume.
+
+    Without --split a grouped split is made first and kept in RUN/split.csv. With --folds every
+    scan is predicted once a repeat, by a network that saw nothing of its group. Example:
+    `tumorlens train scans/ --split split.csv --out runs/default`
+    """
+    from tumorlens.study.data.index import read_cases
+
+    if repeats > 1 and folds is None:
+        raise typer.BadParameter("needs --folds", param_hint="--repeats")
+    chosen, file = chosen_recipe(recipe, epochs=epochs, seed=seed, weights=weights)
+    folder = load_settings(cache=cache).cache_folder
+    asked = _Request(chosen, out, split_file, file, init, folder, resume, allow_leaks)
+    if folds is None:
+        _train_one(read_cases(folders), asked, name=name or out.resolve().name)
+    else:
+        _cross_validate(read_cases(folders), asked, folds=folds, repeats=repeats)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What `train` was asked for, whether for one network or for folds."""
+
+    recipe: Any
+    out: Path
+    split_file: Path | None
+    weights: str  # a file, or ""
+    init: Path | None
+    cache: Path
+    resume: bool
+    allow_leaks: bool
+
+
+def _train_one(cases: list[Any], asked: _Request, *, name: str) -> None:
+    from contextlib import nullcontext
+
+    from tumorlens.study.data import splits
+    from tumorlens.study.training.backend import load_backend
+
+    recipe, out = asked.recipe, asked.out
+    made = split_for(cases, asked.split_file, out)
+    parted = splits.apply_split(cases, made, allow_leaks=asked.allow_leaks)
+    print_recipe(recipe)
+    load_backend()
+    if not asked.allow_leaks:
+        held = [key for key, part in made.parts.items() if part != "train"]
+        check_init(asked.init, made.groups, held)
+    from tumorlens.study.training.run import Job
+    from tumorlens.study.training.run import train as run_training
+
+    job = Job(recipe, made, out, asked.cache, name, weights=asked.weights, start=asked.init)
+    features = counting("features of the frozen network") if recipe.head_epochs else nullcontext()
+    with (
+        counting("preparing scans") as report,
+        features as extracting,
+        TrainingBars(recipe.epochs) as bars,
+    ):
+        bundle = run_training(
+            parted, job, callback=bars, progress=report, extracting=extracting, resume=asked.resume
+        )
+    _print_threshold(bundle)
+    typer.echo(bundle.folder)
+
+
+def _print_threshold(bundle: Any) -> None:
+    choice = bundle.threshold_choice
+    console.print(
+        f"threshold {bundle.threshold:.4f} ({choice['aim']}): on validation sensitivity "
+        f"{choice['sensitivity']:.3f} (n={choice['n_tumor']}), specificity "
+        f"{choice['specificity']:.3f} (n={choice['n'] - choice['n_tumor']}); see threshold.svg"
+    )
+
+
+def _cross_validate(cases: list[Any], asked: _Request, *, folds: int, repeats: int) -> None:
+    from tumorlens.study.training.backend import load_backend
+
+    print_recipe(asked.recipe)
+    load_backend()
+    from tumorlens.study.experiments.folds import CrossJob, cross_validate
+
+    kept = asked.out / "fold-1" / "split.csv"
+    cases, groups = grouped_for(cases, asked.split_file, kept, allow_leaks=asked.allow_leaks)
+    if not asked.allow_leaks:
+        keys = [case.key for case in cases]
+        check_init(asked.init, dict(zip(keys, map(str, groups.groups), strict=True)), keys)
+    job = CrossJob(
+        asked.recipe, folds, repeats, asked.out, asked.cache, weights=asked.weights,
+        start=asked.init,
+    )  # fmt: skip
+    with counting("preparing scans") as report, TrainingBars(asked.recipe.epochs) as bars:
+        figures = cross_validate(
+            cases, groups, job, callback=bars, resume=asked.resume, progress=report,
+            begun=lambda number, total: console.print(f"fold {number} of {total}"),
+        )  # fmt: skip
+    print_cross(figures)
+    typer.echo(asked.out / "cross_validation.json")
+
+
+def pretrain(
+    folders: Folders,
+    out: PretrainOut,
+    recipe: PretrainingName = "vicreg",
+    split_file: SplitFile = None,
+    epochs: Epochs = None,
+    seed: Seed = None,
+    cache: Cache = None,
+    resume: Resume = False,
+    allow_leaks: AllowLeaks = False,
+) -> None:
+    """Pretrain the network on scans without looking at their labels; `train --init` goes on.
+
+    Only the train part of the split is seen. Without --split one is made first, as `train` makes
+    it, and what stands in folders named unlabeled is learned from too. Example:
+    `tumorlens pretrain scans/ --split split.csv --out runs/pretrained`
+    """
+    from tumorlens.study.data import splits
+    from tumorlens.study.data.index import read_cases
+    from tumorlens.study.recipes import find_pretraining
+
+    chosen = find_pretraining(recipe)
+    changes = {"epochs": epochs, "seed": seed}
+    set_instead = {key: value for key, value in changes.items() if value is not None}
+    chosen = replace(chosen, recipe=replace(chosen.recipe, **set_instead))
+    cases = read_cases(folders, unlabeled=True)
+    made = _split_with_unlabeled(cases, split_file, out)
+    parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
+    console.print(f"{recipe}: {chosen.recipe.summary} ({chosen.source})")
+    from tumorlens.study.training.backend import load_backend
+
+    load_backend()
+    from tumorlens.study.training.transfer.pretraining import PretrainJob
+    from tumorlens.study.training.transfer.pretraining import pretrain as run_pretraining
+
+    job = PretrainJob(chosen, made, out, load_settings(cache=cache).cache_folder)
+    with counting("preparing scans") as report, TrainingBars(chosen.recipe.epochs) as bars:
+        run_pretraining(parted, job, callback=bars, progress=report, resume=resume)
+    typer.echo(out)
+
+
+def _split_with_unlabeled(cases: list[Any], split_file: Path | None, out: Path) -> Any:
+    from tumorlens.study.audit.duplicates.groups import group_cases
+    from tumorlens.study.data import splits
+
+    kept = out / "split.csv"
+    if split_file is not None and not kept.exists():
+        splits.copy_split(split_file, kept)
+    if not kept.exists():
+        with counting("looking for copies") as report:
+            groups = group_cases(cases, progress=report)
+        parts = splits.split_with_unlabeled(cases, groups)
+        return splits.write_split(kept, cases, parts, groups=groups)
+    return splits.read_split(split_file or kept)
+
+
+@recipes_app.command("list")
+def list_recipes() -> None:
+    """List the recipes, those of pretraining last. Example: `tumorlens recipes list`."""
+    from tumorlens.study.recipes import PRETRAININGS, RECIPES
+
+    for recipe in (*RECIPES.values(), *(found.recipe for found in PRETRAININGS.values())):
+        typer.echo(f"{recipe.name:25} {recipe.epochs:3} epochs  {recipe.side} px  {recipe.summary}")
+
+
+@recipes_app.command("show")
+def show_recipe(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="See `tumorlens recipes list`.")],
+) -> None:
+    """Show everything a recipe decides, and what it reproduces.
+
+    Example: `tumorlens recipes show seed-mri-cnn`
+    """
+    from textwrap import fill
+
+    from tumorlens.study.recipes import PRETRAININGS, REPRODUCTIONS, describe, find_recipe
+
+    fields = find_recipe(name).to_json() if name not in PRETRAININGS else {
+        **PRETRAININGS[name].recipe.to_json(), **PRETRAININGS[name].to_json()
+    }  # fmt: skip
+    for key, value in fields.items():
+        typer.echo(f"{key:18} {value}")
+    if name in REPRODUCTIONS:
+        typer.echo()
+        for title, text in describe(REPRODUCTIONS[name]).items():
+            typer.echo(fill(text, 96, initial_indent=f"{title:18} ", subsequent_indent=" " * 19))
