@@ -12,7 +12,7 @@ import numpy as np
 
 from tumorlens.labels import ATOMS
 from tumorlens.study.evaluation.detection import detection_figures
-from tumorlens.study.evaluation.labeled_predictions import Answers
+from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions
 from tumorlens.study.stats.intervals import wilson
 
 TRUE = {"auc": 0.7602499389065233, "sensitivity": 0.8413447460685429}
@@ -34,7 +34,7 @@ def main() -> None:
         print(f"{name}, {kind}: {times / draws:.3f} ({low:.3f}-{high:.3f}, n={draws})")
 
 
-def drawn(seed: int) -> Answers:
+def drawn(seed: int) -> LabeledPredictions:
     rng = np.random.default_rng(seed)
     truth = np.repeat(np.arange(GROUPS) % 2 == 0, EACH)
     shared = np.repeat(rng.normal(0, 0.8, GROUPS), EACH)
@@ -45,7 +45,7 @@ def drawn(seed: int) -> Answers:
     table[:, ATOMS.index("mri_healthy")] = 1 - scores
     names = tuple("mri_glioma" if tumor else "mri_healthy" for tumor in truth)
     groups = np.repeat(np.arange(GROUPS), EACH).astype(str)
-    return Answers(names, groups, table, ("",) * len(names), threshold=0.5)
+    return LabeledPredictions(names, groups, table, ("",) * len(names), threshold=0.5)
 
 
 if __name__ == "__main__":

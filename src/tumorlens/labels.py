@@ -128,6 +128,23 @@ def modality_probability(
     return probabilities[..., [atom.startswith(f"{modality}_") for atom in atoms]].sum(-1)
 
 
+def modalities_of(names: Sequence[str], probabilities: NDArray[np.floating]) -> NDArray[np.str_]:
+    """Return the modality that each label records, or the likelier one where it records none, [n].
+
+    `probabilities` are over ATOMS, [n, atoms].
+    """
+    mri = modality_probability(probabilities, "mri") >= 0.5
+    known = [modality_of(name) for name in names]
+    predicted = np.where(mri, "mri", "ct").tolist()
+    return np.array([k or p for k, p in zip(known, predicted, strict=True)], np.str_)
+
+
+def modality_rows(modalities: NDArray[np.str_]) -> dict[str, NDArray[np.bool_]]:
+    """Return the rows of "all" and of each modality that is there, [n] each."""
+    present = {name: modalities == name for name in MODALITIES if (modalities == name).any()}
+    return {"all": np.ones(len(modalities), bool), **present}
+
+
 def type_probabilities(
     probabilities: NDArray[np.floating], atoms: Sequence[str] = ATOMS
 ) -> NDArray[np.floating]:

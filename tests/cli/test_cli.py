@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -19,10 +18,8 @@ from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.table import COLUMNS
 from tumorlens.study.data.datasets.registry import DATASETS
 from tumorlens.study.data.splits import read_split
-from tumorlens.study.evaluation import figures
 from tumorlens.study.phantom import write_phantoms
 from tumorlens.study.recipes import PRETRAININGS, RECIPES
-from tumorlens.study.stats.intervals import with_intervals
 
 COMMANDS = ("demo", "data list", "data fetch", "data index", "data phantoms", "audit", "explore",
             "features", "split", "train", "tune", "size-curve", "evaluate", "recipes list",
@@ -69,13 +66,6 @@ def run(monkeypatch, capsys, tmp_path) -> Run:
         return Ended(status, said.out, said.err)
 
     return go
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _few_resamples():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "with_intervals", partial(with_intervals, resamples=40))
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,8 @@ from support.made_answers import able_answers
 from tumorlens.errors import BundleError
 from tumorlens.models.bundle import load_bundle, write_bundle
 from tumorlens.records import Estimate
-from tumorlens.study.training.packaging.bundle_performance import (
-    measure_validation,
-    reliability_bins,
-)
+from tumorlens.study.stats.calibration import reliability_bins
+from tumorlens.study.training.packaging.bundle_performance import measure_validation
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +53,10 @@ def test_bins_hold_every_scan_once_and_rise(answers, measured):
 
 def test_few_scans_make_few_bins():
     scores = np.linspace(0, 1, 25)
-    assert [b.n for b in reliability_bins(scores, scores > 0.4)] == [13, 12]
+    assert [b.n for b in reliability_bins(scores, scores > 0.4, count=10, min_in_bin=10)] == [
+        13,
+        12,
+    ]
 
 
 def test_a_bundle_gives_back_what_was_measured(copied, measured):

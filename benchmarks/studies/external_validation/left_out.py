@@ -23,8 +23,8 @@ from tumorlens.models.bundle import load_bundle
 from tumorlens.progress import TrainingCallback
 from tumorlens.study.audit.tables import read_groups
 from tumorlens.study.recipes import Recipe, find_recipe
+from tumorlens.study.stats.discrimination import areas
 from tumorlens.study.stats.intervals import bootstrap
-from tumorlens.study.stats.rates import areas
 
 SETS = ("multimodal", "br35h", "navoneel", "bohaju", "figshare")
 # Nearly all of navoneel is also in br35h, so the two are one source.

@@ -17,8 +17,8 @@ from tumorlens.inputs.cache import prepare_files
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Case, PreparedScan
 from tumorlens.study.data.masks import prepared_masks
+from tumorlens.study.stats.discrimination import areas
 from tumorlens.study.stats.intervals import bootstrap
-from tumorlens.study.stats.rates import areas
 from tumorlens.study.training.data.counterfactuals import Marked, reflected_half
 from tumorlens.study.training.data.midline_symmetry import find_midline
 

@@ -11,8 +11,8 @@ from tumorlens.inputs.cache import prepare_files
 from tumorlens.models.bundle import Bundle
 from tumorlens.models.engine import Engine
 from tumorlens.predictions.abstention import neighbor_distance
+from tumorlens.study.stats.discrimination import areas
 from tumorlens.study.stats.intervals import wilson
-from tumorlens.study.stats.rates import areas
 from tumorlens.study.training.packaging.packaging import run_engine
 
 KEPT = 0.95  # share of heads at which false positives are counted

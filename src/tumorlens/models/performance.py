@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from tumorlens.records import Estimate
 
 
@@ -46,3 +49,22 @@ def load_measured(stored: Mapping[str, Any]) -> Measured:
     rates = {name: Estimate(**stored[name]) for name in ("auc", "sensitivity", "specificity")}
     bins = tuple(ReliabilityBin(**row) for row in stored["bins"])
     return Measured(**{**stored, **rates, "bins": bins})
+
+
+def predictive_values(
+    sensitivity: ArrayLike, specificity: ArrayLike, prevalence: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return positive and negative predictive value by Bayes' rule; NaN where they are open.
+
+    Takes numbers or arrays that broadcast; None counts as NaN.
+
+    >>> [float(value.round(4)) for value in predictive_values(0.9, 0.9, 0.01)]
+    [0.0833, 0.9989]
+    """
+    se, sp, p = (np.asarray(rate, np.float64) for rate in (sensitivity, specificity, prevalence))
+
+    def value(right: NDArray[np.float64], wrong: NDArray[np.float64]) -> NDArray[np.float64]:
+        total = right + wrong
+        return np.divide(right, total, out=np.full(total.shape, np.nan), where=total > 0)
+
+    return value(se * p, (1 - sp) * (1 - p)), value(sp * (1 - p), (1 - se) * p)

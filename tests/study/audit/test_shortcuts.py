@@ -2,9 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 
-from tumorlens.study.audit import shortcuts
 from tumorlens.study.audit.facts import PIXEL_FACTS
 from tumorlens.study.audit.shortcuts import FAMILIES, STAGES, TASKS, Shortcut, measure_shortcuts
 
@@ -192,15 +190,3 @@ def test_a_structured_array_is_taken_as_columns():
 def test_the_same_seed_gives_the_same_figures():
     labels = every(CT, 80)
     assert measure(labels) == measure(labels)
-
-
-def test_the_auc_from_counted_ranks_is_that_of_scikit_learn():
-    rng = np.random.default_rng(0)
-    truth, scores = rng.random(300) < 0.4, rng.integers(0, 12, 300) / 12
-    weights = rng.integers(0, 4, 300).astype(float)
-    expected = roc_auc_score(truth, scores, sample_weight=weights)
-    assert shortcuts._auc(truth, shortcuts._ranks(scores), weights) == pytest.approx(expected)
-
-
-def test_the_auc_of_one_class_is_not_a_number():
-    assert np.isnan(shortcuts._auc(np.ones(3, bool), np.arange(3), np.ones(3)))

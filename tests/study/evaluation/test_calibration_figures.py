@@ -10,7 +10,8 @@ from support.made_answers import able_answers, scored
 
 from tumorlens.labels import tumor_probability
 from tumorlens.predictions.calibration import calibrated
-from tumorlens.study.evaluation.calibration import calibration_figures, fit_line
+from tumorlens.study.evaluation.calibration import calibration_figures
+from tumorlens.study.stats.calibration import fit_line
 
 
 def drawn(seed: int, n: int = 4000, *, slope: float = 1.0, intercept: float = 0.0):

@@ -10,7 +10,7 @@ from support.made_answers import able_answers, scored
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.evaluation.controls import control_figures, deal, rim, shuffled_rows
-from tumorlens.study.evaluation.labeled_predictions import gather_answers
+from tumorlens.study.evaluation.labeled_predictions import label_predictions
 from tumorlens.study.phantom import write_phantoms
 
 
@@ -24,7 +24,7 @@ def measured(tiny_bundle, tmp_path_factory):
             pixels = cv2.imread(str(case.path), cv2.IMREAD_GRAYSCALE)
             pixels[:3] = 60
             cv2.imwrite(str(case.path), pixels)
-    answers = gather_answers(
+    answers = label_predictions(
         cases, Predictor(tiny_bundle).predict([c.path for c in cases]), tiny_bundle
     )
     return answers, control_figures(cases, answers, tiny_bundle)
@@ -110,7 +110,7 @@ def test_a_planted_border_is_seen_as_stored_and_gone_when_prepared(measured):
 
 def test_a_file_that_went_away_does_not_end_the_controls(tiny_bundle, tmp_path):
     cases = read_cases(write_phantoms(tmp_path / "set", per_class=2, seed=4, side=80))
-    answers = gather_answers(
+    answers = label_predictions(
         cases, Predictor(tiny_bundle).predict([c.path for c in cases]), tiny_bundle
     )
     gone = [replace(cases[0], path=tmp_path / "gone.png"), *cases[1:]]

@@ -4,37 +4,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
-from sklearn.metrics import average_precision_score, roc_auc_score
 from support.made_answers import able_answers, all_rows, scored
 
 from tumorlens.study.evaluation.curves import precision_recall_points, threshold_table
-from tumorlens.study.evaluation.detection import detection_figures
-from tumorlens.study.stats.intervals import bootstrap, wilson
-from tumorlens.study.stats.rates import PREVALENCES, areas
-
-
-@pytest.mark.parametrize(("hits", "n"), [(0, 10), (3, 10), (81, 263), (29, 29), (1, 1)])
-def test_wilson_agrees_with_scipy(hits, n):
-    wanted = binomtest(hits, n).proportion_ci(method="wilson")
-    assert wilson(hits, n) == pytest.approx((wanted.low, wanted.high), abs=1e-9)
-
-
-def test_wilson_of_nothing_is_not_a_number():
-    assert np.isnan(wilson(0, 0)).all()
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_weighted_areas_agree_with_scikit_learn(seed):
-    rng = np.random.default_rng(seed)
-    truth, scores = rng.random(90) < 0.4, rng.integers(0, 12, 90) / 12
-    weights = rng.integers(0, 4, (5, 90)).astype(float)
-    found = areas(truth, scores, weights)
-    for row in range(5):
-        auc = roc_auc_score(truth, scores, sample_weight=weights[row])
-        precision = average_precision_score(truth, scores, sample_weight=weights[row])
-        assert found["auc"][row] == pytest.approx(auc, abs=1e-9)
-        assert found["average_precision"][row] == pytest.approx(precision, abs=1e-9)
+from tumorlens.study.evaluation.detection import PREVALENCES, detection_figures
+from tumorlens.study.stats.intervals import bootstrap
 
 
 def test_predictive_values_follow_from_bayes_rule():

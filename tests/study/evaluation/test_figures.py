@@ -1,7 +1,6 @@
 """The figures of evaluation.json agree with scikit-learn and with counting by hand."""
 
 import json
-from functools import partial
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from sklearn.metrics import (
 from support.made_answers import all_rows, make_answers, one_atom, random_answers
 
 from tumorlens.labels import ATOMS, TYPES
-from tumorlens.study.evaluation import figures
 from tumorlens.study.evaluation.calibration import calibration_figures
 from tumorlens.study.evaluation.curves import roc_points
 from tumorlens.study.evaluation.detection import detection_figures
@@ -28,15 +26,8 @@ from tumorlens.study.evaluation.figures import (
     localisation_figures,
     type_figures,
 )
-from tumorlens.study.stats.intervals import with_intervals
 
 CLOSE = {"abs": 1e-9}
-
-
-@pytest.fixture(autouse=True)
-def _few_resamples(monkeypatch):
-    """Width of the intervals is a matter of test_intervals; a thousand resamples take seconds."""
-    monkeypatch.setattr(figures, "with_intervals", partial(with_intervals, resamples=60))
 
 
 @pytest.mark.parametrize("seed", range(4))

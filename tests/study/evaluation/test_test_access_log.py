@@ -73,14 +73,14 @@ def test_a_run_that_cannot_be_written_is_counted_with_the_results(bundle, tmp_pa
 def test_a_run_that_refuses_is_counted_with_the_results(bundle, tmp_path, monkeypatch):
     from tumorlens.study.evaluation import test_access_log as looks
 
-    real = looks.replacing_table
+    real = looks.write_table
 
-    def refuse(path):
+    def refuse(path, *rest):
         if "run" in path.parts:
             raise PermissionError(path)
-        return real(path)
+        return real(path, *rest)
 
-    monkeypatch.setattr(looks, "replacing_table", refuse)
+    monkeypatch.setattr(looks, "write_table", refuse)
     assert look(bundle, tmp_path / "out").folder == "results"
 
 

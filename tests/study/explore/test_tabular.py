@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -187,20 +185,6 @@ def test_rank_correlation_is_spearmans():
 def test_rows_that_grow_together_correlate_fully():
     values = np.exp(np.arange(20))[:, None] * np.ones(WIDTH)
     assert np.allclose(rank_correlation(values), 1)
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 6), st.integers(0, 3)), min_size=2))
-def test_the_fast_auc_is_that_of_scikit_learn(rows):
-    truth, scores, weights = (np.array(column) for column in zip(*rows, strict=True))
-    truth = truth.astype(bool)
-    found = separation.ranked(truth, scores.astype(float))(weights.astype(float))
-    used = weights > 0
-    if truth[used].all() or not truth[used].any():
-        assert np.isnan(found)
-    else:
-        known = roc_auc_score(truth[used], scores[used], sample_weight=weights[used])
-        assert found == pytest.approx(known)
 
 
 def test_a_feature_that_is_higher_in_healthy_says_so(table, truth):

@@ -2,13 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
-from tumorlens.study.stats.intervals import (
-    bootstrap,
-    not_collapsed,
-    wilson,
-    with_intervals,
-)
+from tumorlens.study.stats.intervals import bootstrap, not_collapsed, wilson
 
 
 def clustered(seed: int, *, groups: int = 40, each: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -19,10 +15,8 @@ def clustered(seed: int, *, groups: int = 40, each: int = 6) -> tuple[np.ndarray
 
 
 def mean_interval(values: np.ndarray, groups: np.ndarray, **options) -> tuple[float, float]:
-    found = with_intervals(
-        lambda w: {"mean": float((w * values).sum() / w.sum())}, groups, **options
-    )
-    return found["mean_low"], found["mean_high"]
+    found = bootstrap(lambda w: {"mean": w @ values / w.sum(1)}, groups, **options)
+    return float(found["mean_low"]), float(found["mean_high"])
 
 
 def test_the_group_interval_covers_the_truth_about_as_often_as_it_says():
@@ -50,7 +44,7 @@ def test_the_group_interval_is_wider_than_the_case_interval_on_clustered_data():
 
 
 def test_the_interval_encloses_the_figure_and_comes_with_it():
-    found = with_intervals(lambda w: {"a": w.sum(), "b": -w.sum()}, np.arange(30))
+    found = bootstrap(lambda w: {"a": w.sum(1), "b": -w.sum(1)}, np.arange(30))
     assert list(found) == ["a", "b", "a_low", "a_high", "b_low", "b_high"]
     assert found["a"] == found["a_low"] == found["a_high"] == 30, "equal groups: always 30 cases"
 
@@ -59,11 +53,11 @@ def test_a_group_is_drawn_whole():
     groups = np.array(["x", "x", "y", "y", "y", "z"])
     seen = []
 
-    def statistics(weights: np.ndarray) -> dict[str, float]:
-        seen.append(weights)
-        return {"n": weights.sum()}
+    def statistics(weights: np.ndarray) -> dict[str, np.ndarray]:
+        seen.extend(weights)
+        return {"n": weights.sum(1)}
 
-    with_intervals(statistics, groups, resamples=50)
+    bootstrap(statistics, groups, resamples=50)
     assert len(seen) == 51
     assert (seen[0] == 1).all()
     for weights in seen:
@@ -81,16 +75,16 @@ def test_the_same_seed_gives_the_same_interval():
 def test_resamples_that_cannot_show_a_figure_are_left_out():
     truth = np.array([1, 0, 0, 0, 0, 0])
 
-    def share_of_first(weights: np.ndarray) -> dict[str, float]:
-        return {"f": 0.5 if (weights * truth).sum() else np.nan}
+    def share_of_first(weights: np.ndarray) -> dict[str, np.ndarray]:
+        return {"f": np.where(weights @ truth, 0.5, np.nan)}
 
-    found = with_intervals(share_of_first, np.arange(6), resamples=100)
+    found = bootstrap(share_of_first, np.arange(6), resamples=100)
     assert found["f_low"] == found["f_high"] == 0.5
 
 
 @pytest.mark.parametrize("groups", [[], [4, 4, 4]])
 def test_one_group_or_none_has_no_interval(groups):
-    found = with_intervals(lambda w: {"n": float(w.sum())}, np.array(groups, int))
+    found = bootstrap(lambda w: {"n": w.sum(1)}, np.array(groups, int))
     assert found["n"] == len(groups)
     assert np.isnan([found["n_low"], found["n_high"]]).all()
 
@@ -106,3 +100,21 @@ def test_a_share_that_no_resample_moves_has_the_interval_of_its_groups():
 def test_a_share_that_moves_keeps_its_interval():
     found = bootstrap(lambda w: {"share": w[:, 0] / w.sum(1)}, np.arange(9))
     assert not_collapsed(found, {"share": 9})["share_high"] == found["share_high"]
+
+
+def test_each_of_many_shares_that_no_resample_moves_gets_its_own_interval():
+    still, moved = np.ones(8, bool), np.arange(8) < 4
+    found = bootstrap(lambda w: {"share": w @ np.stack([still, moved], 1) / 8}, np.arange(8))
+    widened = not_collapsed(found, {"share": np.array([6, 8])})
+    assert (widened["share_low"][0], widened["share_high"][0]) == wilson(6, 6)
+    assert widened["share_low"][1] == found["share_low"][1]
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 10), (3, 10), (81, 263), (29, 29), (1, 1)])
+def test_wilson_agrees_with_scipy(hits, n):
+    wanted = binomtest(hits, n).proportion_ci(method="wilson")
+    assert wilson(hits, n) == pytest.approx((wanted.low, wanted.high), abs=1e-9)
+
+
+def test_wilson_of_nothing_is_not_a_number():
+    assert np.isnan(wilson(0, 0)).all()

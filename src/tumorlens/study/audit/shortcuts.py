@@ -16,7 +16,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.tree import DecisionTreeClassifier
 
 from tumorlens import labels as algebra
-from tumorlens.study.stats.intervals import with_intervals
+from tumorlens.study.stats.discrimination import areas
+from tumorlens.study.stats.intervals import Weights, bootstrap, estimate_of
 
 FOLDS = 5  # also the fewest groups that a class needs
 RESAMPLES = 300  # of the intervals
@@ -163,19 +164,19 @@ def _answer(
     if question.reason:
         return Shortcut(task, family, stage, *counts, auc=None, reason=question.reason)
     table = np.column_stack([columns[name][question.rows] for name in FAMILIES[family]])
-    ranks = [_ranks(scores) for scores in _held_out_scores(table, question, seed=seed).T]
+    # Trees of one leaf may differ in the last bit between folds, which is no information.
+    scores = _held_out_scores(table, question, seed=seed).round(9).T
     truth = question.truth
     # Of two classes, one against the other is the same figure either way around.
-    asked = range(len(ranks))[1:] if len(ranks) == 2 else range(len(ranks))
+    asked = range(len(scores))[1:] if len(scores) == 2 else range(len(scores))
 
-    def statistics(weights: NDArray[np.float64]) -> dict[str, float]:
-        return {"auc": float(np.mean([_auc(truth == k, ranks[k], weights) for k in asked]))}
+    def statistics(weights: Weights) -> dict[str, NDArray[np.float64]]:
+        each = [areas(truth == k, scores[k], weights)["auc"] for k in asked]
+        return {"auc": np.mean(each, axis=0)}
 
-    found = with_intervals(statistics, question.groups, resamples=RESAMPLES, seed=seed)
-    return Shortcut(
-        task, family, stage, *counts,
-        auc=found["auc"], auc_low=found["auc_low"], auc_high=found["auc_high"],
-    )  # fmt: skip
+    found = bootstrap(statistics, question.groups, resamples=RESAMPLES, seed=seed)
+    auc = estimate_of(found, "auc", counts[0])
+    return Shortcut(task, family, stage, *counts, auc.value, auc.low, auc.high)
 
 
 def _held_out_scores(
@@ -193,22 +194,3 @@ def _held_out_scores(
         tree.fit(table[train], question.truth[train])
         scores[np.ix_(held, tree.classes_)] = tree.predict_proba(table[held])
     return scores
-
-
-def _ranks(scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    # Trees of one leaf may differ in the last bit between folds, which is no information.
-    return np.unique(scores.round(9), return_inverse=True)[1]
-
-
-def _auc(
-    positive: NDArray[np.bool_], ranks: NDArray[np.int64], weights: NDArray[np.float64]
-) -> float:
-    """Give the weighted AUC, ties counting half; NaN where a class has no weight.
-
-    The leaves of a few trees make few ranks, so counting by rank is far faster than sorting.
-    """
-    own = np.bincount(ranks, weights * positive)
-    other = np.bincount(ranks, weights * ~positive, minlength=len(own))
-    pairs = own.sum() * other.sum()
-    below = np.cumsum(other) - other / 2
-    return float((own * below).sum() / pairs) if pairs else np.nan

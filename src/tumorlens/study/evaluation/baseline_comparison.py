@@ -6,15 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from tumorlens.study.evaluation.labeled_predictions import Answers, plain
-from tumorlens.study.stats.delong import delong
-from tumorlens.study.stats.intervals import bootstrap
-from tumorlens.study.stats.rates import areas, rates
+from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions
+from tumorlens.study.stats.discrimination import areas, delong, rates
+from tumorlens.study.stats.intervals import bootstrap, nan_to_none
 
 COMPARED = ("auc", "sensitivity", "specificity", "accuracy", "f1")
 
 
-def compare(answers: Answers, other: Answers) -> dict[str, Any]:
+def compare(answers: LabeledPredictions, other: LabeledPredictions) -> dict[str, Any]:
     """Compare the answers of two bundles to the same n cases, in the same order.
 
     Each is taken at its own threshold. Gives figures by `all`, `ct` and `mri`, as the first
@@ -23,7 +22,9 @@ def compare(answers: Answers, other: Answers) -> dict[str, Any]:
     return {name: _compare(answers, other, rows) for name, rows in answers.rows().items()}
 
 
-def _compare(a: Answers, b: Answers, rows: NDArray[np.bool_]) -> dict[str, Any]:
+def _compare(
+    a: LabeledPredictions, b: LabeledPredictions, rows: NDArray[np.bool_]
+) -> dict[str, Any]:
     truth, groups = a.truth[rows], a.groups[rows]
     scores = [answers.scores[rows] for answers in (a, b)]
     flagged = [s >= answers.threshold for s, answers in zip(scores, (a, b), strict=True)]
@@ -41,8 +42,8 @@ def _compare(a: Answers, b: Answers, rows: NDArray[np.bool_]) -> dict[str, Any]:
     return {
         "n": len(truth),
         "n_groups": len(np.unique(groups)),
-        **plain(found),
-        "delong": plain(dict(zip(("difference", "low", "high", "p"), gap, strict=True))),
+        **nan_to_none(found),
+        "delong": nan_to_none(dict(zip(("difference", "low", "high", "p"), gap, strict=True))),
         "mcnemar": {
             name: mcnemar(flagged[0][some] == truth[some], flagged[1][some] == truth[some])
             for name, some in (("all", truth | ~truth), ("tumor", truth), ("healthy", ~truth))

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens import labels
-from tumorlens.study.evaluation.labeled_predictions import Answers, plain
-from tumorlens.study.stats.intervals import bootstrap, not_collapsed, wilson
-from tumorlens.study.stats.rates import share
+from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions
+from tumorlens.study.stats.discrimination import share
+from tumorlens.study.stats.intervals import bootstrap, nan_to_none, not_collapsed, wilson
 
 ERRORS = (0.05, 0.1)
 FINDINGS = ("healthy", "tumor")
@@ -37,7 +37,9 @@ def class_limits(
     return limits
 
 
-def conformal_figures(answers: Answers, validation: Answers | None) -> dict[str, Any] | None:
+def conformal_figures(
+    answers: LabeledPredictions, validation: LabeledPredictions | None
+) -> dict[str, Any] | None:
     """Give measured coverage and size of the sets for detection and type; None without validation.
 
     Each row holds its n, the coverage with intervals, and how many sets name one class, several
@@ -60,12 +62,12 @@ def conformal_figures(answers: Answers, validation: Answers | None) -> dict[str,
 _Task = tuple[NDArray[np.float64], NDArray[np.int64], NDArray]  # probabilities, truth, groups
 
 
-def _detection(answers: Answers) -> _Task:
+def _detection(answers: LabeledPredictions) -> _Task:
     scores = answers.scores
     return np.column_stack([1 - scores, scores]), answers.truth.astype(np.int64), answers.groups
 
 
-def _types(answers: Answers) -> _Task:
+def _types(answers: LabeledPredictions) -> _Task:
     rows = answers.types >= 0
     given = np.asarray(labels.type_probabilities(answers.probabilities[rows]), np.float64)
     return given, answers.types[rows], answers.groups[rows]
@@ -84,7 +86,7 @@ def _measure(
         "promised": 1 - error,
         "n": len(truth),
         "limits": dict(zip(names, limits.tolist(), strict=True)),
-        **plain(found),
+        **nan_to_none(found),
         "empty": int((sizes == 0).sum()),
         "single": int((sizes == 1).sum()),
         "several": int((sizes > 1).sum()),
@@ -101,4 +103,4 @@ def _coverage(inside: NDArray[np.bool_], groups: NDArray) -> dict[str, Any]:
     found = not_collapsed(found, {"coverage": len(np.unique(groups))})
     low, high = wilson(inside.sum(), len(inside))
     wide = {"coverage_wilson_low": low, "coverage_wilson_high": high}
-    return {"n": len(inside), **plain(found), **plain(wide)}
+    return {"n": len(inside), **nan_to_none(found), **nan_to_none(wide)}

@@ -26,9 +26,9 @@ from tumorlens.progress import Progress
 from tumorlens.records import Case
 from tumorlens.study.audit.shortcuts import measure_shortcuts
 from tumorlens.study.audit.survey import survey_files
-from tumorlens.study.evaluation.labeled_predictions import Answers, plain
-from tumorlens.study.stats.intervals import TAILS, bootstrap
-from tumorlens.study.stats.rates import areas, ratio, share
+from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions
+from tumorlens.study.stats.discrimination import areas, share
+from tumorlens.study.stats.intervals import TAILS, bootstrap, nan_to_none
 
 DEALS = 200  # of the labels
 RIM = 0.08  # width of the rim that is left of a head, of the side
@@ -39,7 +39,7 @@ TASKS = {"CT detection": "ct", "MRI detection": "mri", "type": "type"}
 
 def control_figures(
     cases: Sequence[Case],
-    answers: Answers,
+    answers: LabeledPredictions,
     bundle: Bundle,
     *,
     seed: int = 0,
@@ -57,7 +57,7 @@ def control_figures(
     return [row | {"model": model.get(row["task"])} for row in rows]
 
 
-def _model_areas(answers: Answers) -> dict[str, dict[str, Any]]:
+def _model_areas(answers: LabeledPredictions) -> dict[str, dict[str, Any]]:
     found = {
         name: _area(answers, answers.scores, rows)
         for name, rows in answers.rows().items()
@@ -69,13 +69,19 @@ def _model_areas(answers: Answers) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _area(answers: Answers, scores: NDArray[np.float64], rows: NDArray[np.bool_]) -> dict[str, Any]:
+def _area(
+    answers: LabeledPredictions, scores: NDArray[np.float64], rows: NDArray[np.bool_]
+) -> dict[str, Any]:
     truth = answers.truth[rows]
     found = bootstrap(lambda w: {"auc": areas(truth, scores[rows], w)["auc"]}, answers.groups[rows])
-    return {"n": int(rows.sum()), "n_groups": len(np.unique(answers.groups[rows])), **plain(found)}
+    return {
+        "n": int(rows.sum()),
+        "n_groups": len(np.unique(answers.groups[rows])),
+        **nan_to_none(found),
+    }
 
 
-def _type_area(answers: Answers, rows: NDArray[np.bool_]) -> dict[str, Any]:
+def _type_area(answers: LabeledPredictions, rows: NDArray[np.bool_]) -> dict[str, Any]:
     """Give the mean area of each type against the others, of the types that are there."""
     truth = answers.types[rows]
     given = np.asarray(labels.type_probabilities(answers.probabilities[rows]), np.float64)
@@ -86,10 +92,16 @@ def _type_area(answers: Answers, rows: NDArray[np.bool_]) -> dict[str, Any]:
         return {"auc": np.mean(each, axis=0)}
 
     found = bootstrap(statistics, answers.groups[rows])
-    return {"n": int(rows.sum()), "n_groups": len(np.unique(answers.groups[rows])), **plain(found)}
+    return {
+        "n": int(rows.sum()),
+        "n_groups": len(np.unique(answers.groups[rows])),
+        **nan_to_none(found),
+    }
 
 
-def shuffled_rows(answers: Answers, *, deals: int = DEALS, seed: int = 0) -> list[dict[str, Any]]:
+def shuffled_rows(
+    answers: LabeledPredictions, *, deals: int = DEALS, seed: int = 0
+) -> list[dict[str, Any]]:
     """Measure the answers against labels dealt anew within each modality; chance is 0.5.
 
     Runs of labels that belong to one group go together, so that the spread is that of groups.
@@ -111,9 +123,10 @@ def shuffled_rows(answers: Answers, *, deals: int = DEALS, seed: int = 0) -> lis
             "control": "labels shuffled", "detail": f"{deals} deals to whole groups",
             "task": name, "n": len(truth), "n_groups": len(np.unique(groups)),
             "reason": "" if np.isfinite(own) else "only one class",
-            **plain({"auc": float(chance.mean()), "auc_low": float(low), "auc_high": float(high),
-                     "p": ratio(1 + int((chance >= own).sum()), 1 + deals)
-                     if np.isfinite(own) else np.nan}),
+            **nan_to_none({
+                "auc": float(chance.mean()), "auc_low": float(low), "auc_high": float(high),
+                "p": (1 + int((chance >= own).sum())) / (1 + deals) + 0 * own,
+            }),
         })  # fmt: skip
     return found
 
@@ -149,7 +162,11 @@ def rim(prepared: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def rim_rows(
-    paths: Sequence[Path], answers: Answers, bundle: Bundle, *, progress: Progress | None = None
+    paths: Sequence[Path],
+    answers: LabeledPredictions,
+    bundle: Bundle,
+    *,
+    progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Ask the same network about the rims alone."""
     engine = Engine(bundle)
@@ -188,7 +205,7 @@ def _rim_of(path: Path, bundle: Bundle) -> NDArray[np.uint8] | None:
 
 
 def shortcut_rows(
-    cases: Sequence[Case], answers: Answers, bundle: Bundle, *, seed: int = 0
+    cases: Sequence[Case], answers: LabeledPredictions, bundle: Bundle, *, seed: int = 0
 ) -> list[dict[str, Any]]:
     """Let the audit's trees tell the labels of these scans from facts of their files."""
     survey = survey_files(
@@ -207,7 +224,7 @@ def shortcut_rows(
         {
             "control": f"tree on {NAMED.get(row.family, row.family)}", "detail": row.stage,
             "task": TASKS[row.task], "n": row.n, "n_groups": row.n_groups, "reason": row.reason,
-            **plain({"auc": row.auc, "auc_low": row.auc_low, "auc_high": row.auc_high}),
+            **nan_to_none({"auc": row.auc, "auc_low": row.auc_low, "auc_high": row.auc_high}),
         }
         for row in found
     ]  # fmt: skip

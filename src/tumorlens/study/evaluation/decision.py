@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 from scipy.special import logit
 
 from tumorlens.study.evaluation.curves import spread
-from tumorlens.study.evaluation.labeled_predictions import Answers, plain
-from tumorlens.study.stats.intervals import bootstrap, not_collapsed, wilson
-from tumorlens.study.stats.rates import share
+from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions
+from tumorlens.study.stats.discrimination import share
+from tumorlens.study.stats.intervals import bootstrap, nan_to_none, not_collapsed, wilson
 
 ODDS = np.arange(1, 100) / 100  # probabilities at which somebody would act
 _NEVER = 1e-12
 ANSWERED = ("tumor", "no tumor")
 
 
-def decision_figures(answers: Answers) -> dict[str, Any]:
+def decision_figures(answers: LabeledPredictions) -> dict[str, Any]:
     """Give net benefit, risk against coverage, and how often the predictor abstained."""
     return {
         "net_benefit": net_benefit(answers),
@@ -26,7 +26,7 @@ def decision_figures(answers: Answers) -> dict[str, Any]:
     }
 
 
-def net_benefit(answers: Answers) -> dict[str, Any] | None:
+def net_benefit(answers: LabeledPredictions) -> dict[str, Any] | None:
     """Give the net benefit by threshold probability (Vickers and Elkin, 2006), with intervals.
 
     Of a scan, in true positives: TP/n - FP/n t/(1 - t), where t says how many needless alarms
@@ -52,13 +52,13 @@ def net_benefit(answers: Answers) -> dict[str, Any] | None:
         "n": len(truth),
         "prevalence": float(truth.mean()),
         "threshold": ODDS.tolist(),
-        **plain({name: found[name] for name in ("model", "model_low", "model_high")}),
+        **nan_to_none({name: found[name] for name in ("model", "model_low", "model_high")}),
         "all": worth_of_all.mean(0).tolist(),
         "better_than_both": ODDS[useful].tolist(),
     }
 
 
-def risk_coverage(answers: Answers) -> dict[str, Any]:
+def risk_coverage(answers: LabeledPredictions) -> dict[str, Any]:
     """Give the error among the scans answered, from the surest alone to all of them.
 
     Sure is far from the threshold in log odds. `aurc` is the mean error over all coverages
@@ -83,7 +83,7 @@ def risk_coverage(answers: Answers) -> dict[str, Any]:
     }
 
 
-def abstention_figures(answers: Answers) -> dict[str, Any]:
+def abstention_figures(answers: LabeledPredictions) -> dict[str, Any]:
     """Count the answers of tumors and of healthy scans, and the errors among those given."""
     decisions = np.array(answers.decisions, np.str_)
     given = np.isin(decisions, ANSWERED)
@@ -102,8 +102,8 @@ def abstention_figures(answers: Answers) -> dict[str, Any]:
     return {
         "n": len(given),
         "answered": int(given.sum()),
-        **plain(not_collapsed(bootstrap(statistics, answers.groups), independent)),
-        **plain({"abstained_wilson_low": low, "abstained_wilson_high": high}),
+        **nan_to_none(not_collapsed(bootstrap(statistics, answers.groups), independent)),
+        **nan_to_none({"abstained_wilson_low": low, "abstained_wilson_high": high}),
         "by_truth": {
             name: dict(Counter(decisions[rows].tolist()))
             for name, rows in (("tumor", answers.truth), ("healthy", ~answers.truth))

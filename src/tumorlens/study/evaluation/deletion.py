@@ -20,8 +20,7 @@ from tumorlens.models.engine import Engine
 from tumorlens.predictions.calibration import calibrated
 from tumorlens.predictions.heatmaps import enlarged
 from tumorlens.records import Heatmap
-from tumorlens.study.evaluation.labeled_predictions import plain
-from tumorlens.study.stats.intervals import bootstrap
+from tumorlens.study.stats.intervals import bootstrap, nan_to_none
 
 DELETED = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75)  # of the head's pixels
 REACH = 0.08  # deviation of the fill, of the side
@@ -84,7 +83,7 @@ def deletion_figures(
         "n": len(heatmaps),
         "n_groups": len(np.unique(groups)),
         "deleted": list(DELETED),
-        **plain(bootstrap(statistics, groups)),
+        **nan_to_none(bootstrap(statistics, groups)),
     }
 
 

@@ -6,22 +6,24 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
-from tumorlens.study.evaluation.labeled_predictions import Answers, plain
-from tumorlens.study.stats.delong import delong
-from tumorlens.study.stats.intervals import wilson
-from tumorlens.study.stats.rates import PREVALENCES, rates_with_intervals
+from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions
+from tumorlens.study.stats.discrimination import delong, detection_statistics
+from tumorlens.study.stats.intervals import nan_to_none, wilson
+
+PREVALENCES = (0.01, 0.05, 0.25, 0.5)
 
 
-def detection_figures(answers: Answers, rows: NDArray[np.bool_]) -> dict[str, Any]:
-    """Give AUC, rates at the threshold and predictive values with intervals, of some rows.
+def detection_figures(answers: LabeledPredictions, rows: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return AUC, rates at the threshold and predictive values with intervals, of some rows.
 
     Figures that need both classes are None where one is missing. `_low` and `_high` are of the
     bootstrap over groups, `_delong_` and `_wilson_` of formulas that take cases as independent.
     """
     truth, scores = answers.truth[rows], answers.scores[rows]
     flagged, groups = scores >= answers.threshold, answers.groups[rows]
-
-    found = plain(rates_with_intervals(truth, scores, threshold=answers.threshold, groups=groups))
+    found = nan_to_none(detection_statistics(
+        truth, scores, thresholds=answers.threshold, groups=groups, prevalences=PREVALENCES
+    ))  # fmt: skip
     counts = {
         "n": int(rows.sum()),
         "n_tumor": int(truth.sum()),
@@ -52,5 +54,5 @@ def _formulas(
     bounds = {"auc_delong": delong(truth, scores).interval()} | {
         f"{name}_wilson": wilson(right[rows].sum(), rows.sum()) for name, rows in asked.items()
     }
-    return plain({f"{n}_{side}": v for n, pair in bounds.items()
+    return nan_to_none({f"{n}_{side}": v for n, pair in bounds.items()
                   for side, v in zip(("low", "high"), pair, strict=True)})  # fmt: skip

@@ -9,7 +9,7 @@ from tumorlens.models.engine import Engine
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Case
 from tumorlens.study.evaluation.deletion import deletion_figures
-from tumorlens.study.evaluation.labeled_predictions import Answers
+from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions
 from tumorlens.study.evaluation.randomization import randomization_figures
 from tumorlens.study.evaluation.sampling import draw_sample
 
@@ -18,7 +18,7 @@ MOST = 60  # flagged tumors
 
 def explanation_figures(
     cases: Sequence[Case],
-    answers: Answers,
+    answers: LabeledPredictions,
     predictor: Predictor,
     *,
     most: int = MOST,

@@ -12,7 +12,7 @@ from tumorlens.predictions.heatmaps import overlay
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Case, Heatmap, Prediction
 from tumorlens.study.audit.text import why_hidden
-from tumorlens.study.evaluation.labeled_predictions import Answers
+from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions
 
 WORST = 20
 FOLDER = "failures"  # of the pictures, beside evaluation.json
@@ -21,7 +21,7 @@ SIDE = 112  # pixels shown: a name that were left in a head could not be read at
 
 def failure_figures(
     cases: Sequence[Case],
-    answers: Answers,
+    answers: LabeledPredictions,
     positions: Sequence[int],
     *,
     conflicts: Mapping[str, tuple[str, ...]],
@@ -54,7 +54,7 @@ def failure_figures(
 
 def _row(
     case: Case,
-    answers: Answers,
+    answers: LabeledPredictions,
     row: int,
     position: int,
     *,

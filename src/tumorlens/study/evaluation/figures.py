@@ -8,17 +8,14 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from tumorlens import labels
-from tumorlens.study.evaluation.labeled_predictions import Answers, plain
-from tumorlens.study.stats.intervals import (
-    bootstrap,
-    not_collapsed,
-    wilson,
-    with_intervals,
-)
-from tumorlens.study.stats.rates import ratio, share
+from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions
+from tumorlens.study.stats.discrimination import share
+from tumorlens.study.stats.intervals import bootstrap, nan_to_none, not_collapsed, wilson
 
 
-def type_figures(answers: Answers, rows: NDArray[np.bool_] | None = None) -> dict[str, Any] | None:
+def type_figures(
+    answers: LabeledPredictions, rows: NDArray[np.bool_] | None = None
+) -> dict[str, Any] | None:
     """Give accuracy, macro F1 and each type's recall, of MRI tumors whose type is recorded.
 
     The type is the likeliest one given a tumor, whether or not the tumor was flagged. None
@@ -40,8 +37,8 @@ def type_figures(answers: Answers, rows: NDArray[np.bool_] | None = None) -> dic
         "n_groups": count,
         "names": list(labels.TYPES),
         "confusion": matrix.tolist(),
-        **plain(found),
-        **plain({"accuracy_wilson_low": low, "accuracy_wilson_high": high}),
+        **nan_to_none(found),
+        **nan_to_none({"accuracy_wilson_low": low, "accuracy_wilson_high": high}),
     }
 
 
@@ -61,7 +58,7 @@ def _type_statistics(
     }
 
 
-def class_figures(answers: Answers) -> dict[str, Any]:
+def class_figures(answers: LabeledPredictions) -> dict[str, Any]:
     """Count, for each label, the likeliest atom; right is any atom of the label's set."""
     best = answers.probabilities.argmax(-1)
     names = sorted(set(answers.labels))
@@ -80,7 +77,7 @@ def class_figures(answers: Answers) -> dict[str, Any]:
         "labels": names,
         "atoms": list(labels.ATOMS),
         "confusion": table,
-        **plain(found),
+        **nan_to_none(found),
     }
 
 
@@ -94,7 +91,9 @@ def localisation_figures(
     if not len(hits):
         return None
     columns = {"pointing": np.array(hits, float), "centre_prior": np.array(prior_hits, float)}
-    found = with_intervals(
-        lambda w: {name: ratio((w * c).sum(), w.sum()) for name, c in columns.items()}, groups
+    count = len(np.unique(groups))
+    found = bootstrap(
+        lambda w: {name: share(w @ column, w.sum(1)) for name, column in columns.items()}, groups
     )
-    return {"n": len(hits), "n_groups": len(np.unique(groups)), **plain(found)}
+    found = not_collapsed(found, dict.fromkeys(columns, count))
+    return {"n": len(hits), "n_groups": count, **nan_to_none(found)}

@@ -8,7 +8,7 @@ import numpy as np
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.progress import Steps
 from tumorlens.records import Case, Prediction
-from tumorlens.study.evaluation.labeled_predictions import Answers, gather_answers
+from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions, label_predictions
 from tumorlens.study.evaluation.planes import FEATURES, estimate_planes, plane_features
 
 
@@ -46,8 +46,8 @@ def answers_at(
     cases: Sequence[Case],
     predictions: Sequence[Prediction],
     predictor: Predictor,
-) -> Answers:
+) -> LabeledPredictions:
     """Put the predictions at some positions beside their cases."""
-    return gather_answers(
+    return label_predictions(
         [cases[i] for i in rows], [predictions[i] for i in rows], predictor.bundle
     )

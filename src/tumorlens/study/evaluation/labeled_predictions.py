@@ -1,8 +1,7 @@
 """What a bundle answered, beside what is known: everything that figures are made from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from tumorlens.records import Case, Prediction
 
 
 @dataclass(frozen=True)
-class Answers:
+class LabeledPredictions:
     """Predictions beside what is known, of the n cases that could be read."""
 
     labels: tuple[str, ...]
@@ -51,26 +50,18 @@ class Answers:
     @property
     def modalities(self) -> NDArray[np.str_]:
         """The recorded modality, or the predicted one where none is recorded, [n]."""
-        mri = labels.modality_probability(self.probabilities, "mri") >= 0.5
-        predicted = np.where(mri, "mri", "ct")
-        known = [labels.modality_of(label) for label in self.labels]
-        return np.array([k or p for k, p in zip(known, predicted, strict=True)])
+        return labels.modalities_of(self.labels, self.probabilities)
 
     def rows(self) -> dict[str, NDArray[np.bool_]]:
-        """Give the rows of all cases and of each modality that is there, [n] each."""
-        modalities = self.modalities
-        return {"all": np.ones(len(modalities), bool)} | {
-            modality: modalities == modality
-            for modality in labels.MODALITIES
-            if (modalities == modality).any()
-        }
+        """Return the rows of all cases and of each modality that is there, [n] each."""
+        return labels.modality_rows(self.modalities)
 
 
-def gather_answers(
+def label_predictions(
     cases: Sequence[Case], predictions: Sequence[Prediction], bundle: Bundle
-) -> Answers:
+) -> LabeledPredictions:
     """Put readable predictions beside their cases."""
-    return Answers(
+    return LabeledPredictions(
         labels=tuple(case.label for case in cases),
         groups=np.array([case.group or case.key for case in cases]),
         probabilities=np.array(
@@ -80,16 +71,3 @@ def gather_answers(
         threshold=bundle.threshold,
         temperature=bundle.temperature,
     )
-
-
-def plain(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Write numbers and arrays as JSON knows them: what is not a number is null."""
-    return {key: _plain(value) for key, value in found.items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray) and value.ndim:
-        return [_plain(item) for item in value]
-    if isinstance(value, float | np.floating | np.ndarray):
-        return float(value) if np.isfinite(value) else None
-    return value

@@ -12,8 +12,7 @@ from tumorlens.records import Case, Prediction
 from tumorlens.study.audit.text import why_hidden
 from tumorlens.study.data.masks import prepared_mask
 from tumorlens.study.evaluation.figures import localisation_figures
-from tumorlens.study.evaluation.labeled_predictions import plain
-from tumorlens.study.stats.intervals import bootstrap
+from tumorlens.study.stats.intervals import bootstrap, nan_to_none
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)  # of the strongest evidence
 EXAMPLES = 8  # shown of hits and of misses
@@ -95,4 +94,4 @@ def overlap_figures(overlaps: NDArray[np.float64], groups: NDArray) -> dict[str,
             "iou_prior": means[:, count + 1 :],
         }
 
-    return {"iou_at": list(SHARES), **plain(bootstrap(statistics, groups))}
+    return {"iou_at": list(SHARES), **nan_to_none(bootstrap(statistics, groups))}

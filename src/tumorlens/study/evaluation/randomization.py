@@ -21,8 +21,7 @@ from tumorlens.models.bundle import GRAPH, Bundle
 from tumorlens.models.engine import Engine
 from tumorlens.predictions.calibration import calibrated
 from tumorlens.predictions.heatmaps import tumor_evidence
-from tumorlens.study.evaluation.labeled_predictions import plain
-from tumorlens.study.stats.intervals import bootstrap
+from tumorlens.study.stats.intervals import bootstrap, nan_to_none
 
 STAGES = ("last layer", "last half of the layers", "all layers")
 BATCH = 32
@@ -50,7 +49,7 @@ def randomization_figures(
     def statistics(sampled: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         return {name: sampled @ column / sampled.sum(1) for name, column in alike.items()}
 
-    found = plain(bootstrap(statistics, groups))
+    found = nan_to_none(bootstrap(statistics, groups))
     rows = [
         {"stage": name, "n": len(prepared), "correlation": found[name],
          "correlation_low": found[f"{name}_low"], "correlation_high": found[f"{name}_high"]}

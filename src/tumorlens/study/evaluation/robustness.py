@@ -13,11 +13,11 @@ from tumorlens.images.readers import read_scan
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.progress import Progress
 from tumorlens.records import Case, Prediction, Scan
-from tumorlens.study.evaluation.labeled_predictions import Answers, gather_answers, plain
+from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions, label_predictions
 from tumorlens.study.evaluation.perturbations import PERTURBATIONS, perturbed
 from tumorlens.study.evaluation.sampling import draw_sample
-from tumorlens.study.stats.intervals import bootstrap, not_collapsed
-from tumorlens.study.stats.rates import areas, rates, share
+from tumorlens.study.stats.discrimination import detection_statistics, share
+from tumorlens.study.stats.intervals import ENDS, bootstrap, nan_to_none, not_collapsed
 
 MOST = 200  # scans: enough for intervals of a few points
 BATCH = 16
@@ -83,7 +83,7 @@ def _rows(
 ) -> list[dict[str, Any]]:
     """Give a row for each modality."""
     seen = [i for i, found in enumerate(predictions) if not found.error]
-    answers = gather_answers(
+    answers = label_predictions(
         [cases[i] for i in seen], [predictions[i] for i in seen], predictor.bundle
     )
     name, strength = damage
@@ -96,20 +96,12 @@ def _rows(
     ]  # fmt: skip
 
 
-def _measure(answers: Answers, rows: NDArray[np.bool_]) -> dict[str, Any]:
-    truth, scores = answers.truth[rows], answers.scores[rows]
-    flagged = scores >= answers.threshold
-    outside = np.array(answers.decisions)[rows] == "out of scope"
-
-    def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        found = areas(truth, scores, weights) | rates(truth, flagged, weights)
-        found["out_of_scope"] = share(weights @ outside, weights.sum(1))
-        return {key: found[key] for key in SHOWN}
-
+def _measure(answers: LabeledPredictions, rows: NDArray[np.bool_]) -> dict[str, Any]:
     groups = answers.groups[rows]
-    independent = {"sensitivity": groups[truth], "specificity": groups[~truth],
-                   "out_of_scope": groups}  # fmt: skip
-    return plain(not_collapsed(
-        bootstrap(statistics, groups),
-        {name: len(np.unique(own)) for name, own in independent.items()},
-    ))  # fmt: skip
+    outside = np.array(answers.decisions)[rows] == "out of scope"
+    found = detection_statistics(
+        answers.truth[rows], answers.scores[rows], thresholds=answers.threshold, groups=groups
+    )
+    refused = bootstrap(lambda w: {"out_of_scope": share(w @ outside, w.sum(1))}, groups)
+    found |= not_collapsed(refused, {"out_of_scope": len(np.unique(groups))})
+    return nan_to_none({name + end: found[name + end] for end in ENDS for name in SHOWN})

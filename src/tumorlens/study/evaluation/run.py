@@ -41,7 +41,7 @@ from tumorlens.study.evaluation.failures import (
 )
 from tumorlens.study.evaluation.figures import class_figures, type_figures
 from tumorlens.study.evaluation.inference import answers_at, ask, ask_with_planes, readable
-from tumorlens.study.evaluation.labeled_predictions import Answers
+from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions
 from tumorlens.study.evaluation.localization import localise
 from tumorlens.study.evaluation.mask_gallery import mask_gallery
 from tumorlens.study.evaluation.plot_data import write_plot_data
@@ -123,7 +123,7 @@ def _facts(
     }
 
 
-def _answer_figures(answers: Answers) -> dict[str, Any]:
+def _answer_figures(answers: LabeledPredictions) -> dict[str, Any]:
     """Give all figures that follow from the answers alone."""
     rows = answers.rows()
 
@@ -144,7 +144,7 @@ def _answer_figures(answers: Answers) -> dict[str, Any]:
     }
 
 
-def _validation(context: Context, predictor: Predictor, steps: Steps) -> Answers | None:
+def _validation(context: Context, predictor: Predictor, steps: Steps) -> LabeledPredictions | None:
     """Answer the validation scans; None where there are none that can be read."""
     cases = context.validation
     if not cases:
@@ -180,7 +180,7 @@ def _compare(
 
 
 def _controls(
-    cases: Sequence[Case], answers: Answers, predictor: Predictor, steps: Steps
+    cases: Sequence[Case], answers: LabeledPredictions, predictor: Predictor, steps: Steps
 ) -> list[dict[str, Any]]:
     with steps("negative controls") as report:
         return control_figures(cases, answers, predictor.bundle, progress=report)
@@ -192,7 +192,7 @@ def _robustness(cases: Sequence[Case], predictor: Predictor, steps: Steps) -> di
 
 
 def _explanation(
-    cases: Sequence[Case], answers: Answers, predictor: Predictor, steps: Steps
+    cases: Sequence[Case], answers: LabeledPredictions, predictor: Predictor, steps: Steps
 ) -> dict[str, Any]:
     with steps("testing heatmaps") as report:
         found = explanation_figures(cases, answers, predictor)

@@ -12,7 +12,7 @@ from tumorlens.records import Case
 from tumorlens.study.audit.facts import read_file_facts
 from tumorlens.study.evaluation.detection import detection_figures
 from tumorlens.study.evaluation.figures import type_figures
-from tumorlens.study.evaluation.labeled_predictions import Answers
+from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions
 
 SIZE_BANDS = ((200, "up to 200 px"), (256, "201 to 256 px"), (512, "257 to 512 px"))
 LARGEST_BAND, NO_SIZE = "above 512 px", "size not known"
@@ -21,7 +21,7 @@ Rows = Mapping[str, NDArray[np.bool_]]
 
 def subgroup_figures(
     cases: Sequence[Case],
-    answers: Answers,
+    answers: LabeledPredictions,
     *,
     copies: Mapping[str, bool] | None = None,
     planes: Sequence[str] | None = None,
@@ -47,7 +47,7 @@ def subgroup_figures(
 
 def find_subgroups(
     cases: Sequence[Case],
-    answers: Answers,
+    answers: LabeledPredictions,
     *,
     copies: Mapping[str, bool] | None = None,
     planes: Sequence[str] | None = None,
@@ -79,7 +79,7 @@ def _order(name: str) -> tuple[int, str]:
     return (bands.index(name) if name in bands else 0), name
 
 
-def _label_rows(answers: Answers) -> Rows:
+def _label_rows(answers: LabeledPredictions) -> Rows:
     own = np.array(answers.labels, np.str_)
     truth, modalities = answers.truth, answers.modalities
     found = {}

@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 
 from tumorlens import labels
 from tumorlens.errors import TrainingError
-from tumorlens.study.stats.intervals import bootstrap
-from tumorlens.study.stats.rates import areas, rates, share
+from tumorlens.study.stats.discrimination import areas, rates, share
+from tumorlens.study.stats.intervals import Weights, bootstrap, nan_to_none
 
 DETECTION = ("auc", "sensitivity", "specificity", "accuracy", "f1")
 Row = Mapping[str, str]  # of predictions.csv
-Weights = NDArray[np.float64]  # [r, n]: how often each case counts, in r resamples
 Statistics = Callable[[Weights], dict[str, NDArray[np.float64]]]  # to [r] each
 INTERVALS = "95 %, bootstrap over groups, 1000 resamples, seed 0; within a repeat, then the mean"
 
@@ -86,7 +85,7 @@ def _summary(
         "n": len(cases),
         "n_tumor": sum(cases.values()),
         "n_groups": len(np.unique(groups)),
-        **{key: _plain(float(value)) for key, value in bootstrap(over_repeats, groups).items()},
+        **nan_to_none(bootstrap(over_repeats, groups)),
         "folds": {name: _spread([float(row[name][0]) for row in folds]) for name in folds[0]},
     }
 
@@ -107,13 +106,8 @@ def _spread(values: Sequence[float]) -> dict[str, Any]:
         "n": len(finite),
         "mean": float(np.mean(finite)),
         "deviation": float(np.std(finite, ddof=1)) if len(finite) > 1 else None,
-        "values": [_plain(value) for value in values],
+        "values": [nan_to_none(value) for value in values],
     }
-
-
-def _plain(value: float) -> float | None:
-    """Write what is not a number as null, which JSON knows."""
-    return float(value) if np.isfinite(value) else None
 
 
 def _detection(rows: Sequence[Row]) -> Statistics:

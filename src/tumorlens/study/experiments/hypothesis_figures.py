@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 from tumorlens.study.explore.experiments import AUGMENTATION, TRANSFER
-from tumorlens.study.explore.separation import plain, ranked
-from tumorlens.study.stats.intervals import with_intervals
+from tumorlens.study.stats.discrimination import areas
+from tumorlens.study.stats.intervals import Weights, bootstrap, nan_to_none
 
 RESAMPLES = 300
 UNSEEN, OTHERS = "unseen groups of the same set", "other sets"
@@ -59,22 +61,20 @@ def _cell(rows: Sequence[Score]) -> dict[str, Any] | None:
     folds = np.array([row.fold for row in rows])
     parts = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
     # A fold with one class alone has no AUC.
-    measures = [
-        (part, ranked(truth[part], scores[part])) for part in parts
-        if 0 < truth[part].sum() < len(part)
-    ]  # fmt: skip
-    if not measures:
+    parts = [part for part in parts if 0 < truth[part].sum() < len(part)]
+    if not parts:
         return None
-    found = with_intervals(
-        lambda weights: {"auc": float(np.mean([auc(weights[part]) for part, auc in measures]))},
-        np.array([row.group for row in rows]),
-        resamples=RESAMPLES,
-    )
+
+    def statistics(weights: Weights) -> dict[str, NDArray[np.float64]]:
+        each = [areas(truth[at], scores[at], weights[:, at])["auc"] for at in parts]
+        return {"auc": np.mean(each, axis=0)}
+
+    found = bootstrap(statistics, np.array([row.group for row in rows]), resamples=RESAMPLES)
     return {
-        **{key: plain(value) for key, value in found.items()},
+        **nan_to_none(found),
         "n": len({row.case for row in rows}),
         "n_groups": len({row.group for row in rows}),
-        "networks": len(measures),
+        "networks": len(parts),
     }
 
 
@@ -86,8 +86,8 @@ def _pairs(scores: Sequence[Score]) -> list[dict[str, Any]]:
         for (_, _, augmented), own in _by(rows, "trained_on", "tested_on", "augmented"):
             truth = np.array([row.is_tumor for row in own])
             if 0 < truth.sum() < len(own):
-                auc = ranked(truth, np.array([row.score for row in own]))
-                aucs[augmented].append(auc(np.ones(len(own))))
+                found_scores = np.array([row.score for row in own])
+                aucs[augmented].append(float(roc_auc_score(truth, found_scores)))
         if aucs[True] and len(aucs[True]) == len(aucs[False]):
             means = {key: float(np.mean(values)) for key, values in aucs.items()}
             found.append({"seed": fold, "without": means[False], "with": means[True]})

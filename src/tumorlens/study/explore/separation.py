@@ -18,7 +18,8 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from tumorlens.study.features.picture import FEATURES
-from tumorlens.study.stats.intervals import RESAMPLES, with_intervals
+from tumorlens.study.stats.discrimination import areas
+from tumorlens.study.stats.intervals import RESAMPLES, Weights, bootstrap, nan_to_none
 
 FOLDS = 5
 SHUFFLES = 2  # of each feature in each held-out fold
@@ -59,9 +60,9 @@ def single_features(
         if healthy:
             auc, low, high = 1 - auc, 1 - high, 1 - low
         found[name] = {
-            "auc": plain(auc),
-            "auc_low": plain(low),
-            "auc_high": plain(high),
+            "auc": nan_to_none(auc),
+            "auc_low": nan_to_none(low),
+            "auc_high": nan_to_none(high),
             "higher_in": "healthy" if healthy else "tumor",
             "n": len(truth),
             "n_groups": len(np.unique(groups)),
@@ -82,33 +83,17 @@ def score_auc(
     """
     found = _aucs({"auc": scores}, truth, groups, resamples)
     counts = {"n": len(truth), "n_groups": len(np.unique(groups))}
-    return counts | {f"auc{end}": plain(found[f"auc{end}"]) for end in ("", "_low", "_high")}
+    return counts | {f"auc{end}": nan_to_none(found[f"auc{end}"]) for end in ("", "_low", "_high")}
 
 
 def _aucs(
     scores: Mapping[str, NDArray], truth: NDArray, groups: NDArray, resamples: int
 ) -> dict[str, float]:
-    measures = {name: ranked(truth, column) for name, column in scores.items()}
-    return with_intervals(
-        lambda weights: {name: auc(weights) for name, auc in measures.items()},
-        groups,
-        resamples=resamples,
-    )
+    def statistics(weights: Weights) -> dict[str, NDArray[np.float64]]:
+        return {name: areas(truth, own, weights)["auc"] for name, own in scores.items()}
 
-
-def ranked(truth: NDArray, scores: NDArray) -> Callable[[NDArray[np.float64]], float]:
-    """Give the AUC as a function of weights, [n]; it sorts once for a thousand resamples."""
-    known = np.isfinite(scores)
-    place = np.unique(scores, return_inverse=True)[1]
-
-    def auc(weights: NDArray[np.float64]) -> float:
-        positive = np.bincount(place, weights * (truth & known))
-        negative = np.bincount(place, weights * (~truth & known))
-        pairs = positive.sum() * negative.sum()
-        won = (positive * (np.cumsum(negative) - negative / 2)).sum()
-        return float(won / pairs) if pairs else np.nan
-
-    return auc
+    found = bootstrap(statistics, groups, resamples=resamples)
+    return {name: float(value) for name, value in found.items()}
 
 
 def compare_models(
@@ -140,7 +125,7 @@ def compare_models(
     aucs = _aucs(scores, truth, groups, resamples)
     return {
         name: {
-            **{f"auc{end}": plain(aucs[name + end]) for end in ("", "_low", "_high")},
+            **{f"auc{end}": nan_to_none(aucs[name + end]) for end in ("", "_low", "_high")},
             "n": int(np.isfinite(scores[name]).sum()),
             "n_groups": len(np.unique(groups)),
             "folds": len(folds),
@@ -210,11 +195,6 @@ def _importance(losses: Sequence[NDArray[np.float64]]) -> dict[str, dict[str, An
         return None
     mean, deviation = np.mean(losses, axis=0), np.std(losses, axis=0)
     return {
-        feature: {"mean": plain(mean[i]), "sd": plain(deviation[i])}
+        feature: {"mean": nan_to_none(mean[i]), "sd": nan_to_none(deviation[i])}
         for i, feature in enumerate(FEATURES)
     }
-
-
-def plain(value: float) -> float | None:
-    """Write what is not a number as None, which JSON knows."""
-    return float(value) if np.isfinite(value) else None

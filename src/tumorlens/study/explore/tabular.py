@@ -16,10 +16,10 @@ from scipy import stats
 
 from tumorlens import labels
 from tumorlens.errors import CasesError, UnknownLabelError
-from tumorlens.study.explore.separation import compare_models, plain, single_features
+from tumorlens.study.explore.separation import compare_models, single_features
 from tumorlens.study.features.picture import FEATURES
 from tumorlens.study.features.table import FeatureTable
-from tumorlens.study.stats.intervals import RESAMPLES
+from tumorlens.study.stats.intervals import RESAMPLES, nan_to_none
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -104,8 +104,14 @@ def distributions(table: FeatureTable) -> dict[str, dict[str, dict[str, Any]]]:
 def _summary(values: NDArray[np.float64]) -> dict[str, Any]:
     known = values[np.isfinite(values)]
     found = np.quantile(known, QUANTILES) if len(known) else np.full(len(QUANTILES), np.nan)
-    quantiles = {f"q{round(100 * q):02d}": plain(v) for q, v in zip(QUANTILES, found, strict=True)}
-    return {"n": len(known), "mean": plain(known.mean() if len(known) else np.nan), **quantiles}
+    quantiles = {
+        f"q{round(100 * q):02d}": nan_to_none(v) for q, v in zip(QUANTILES, found, strict=True)
+    }
+    return {
+        "n": len(known),
+        "mean": nan_to_none(known.mean() if len(known) else np.nan),
+        **quantiles,
+    }
 
 
 def contrasts(table: FeatureTable, groups: NDArray) -> list[dict[str, Any]]:
@@ -161,9 +167,9 @@ def _effect(a: NDArray[np.float64], b: NDArray[np.float64]) -> dict[str, float |
     pooled = (a.var(ddof=1) * (len(a) - 1) + b.var(ddof=1) * (len(b) - 1)) / (len(a) + len(b) - 2)
     gap = float(b.mean() - a.mean())
     return {
-        "delta": plain(2 * test.statistic / (len(a) * len(b)) - 1),
-        "cohen_d": plain(gap / np.sqrt(pooled) if pooled > 0 else np.nan),
-        "p": plain(test.pvalue),
+        "delta": nan_to_none(2 * test.statistic / (len(a) * len(b)) - 1),
+        "cohen_d": nan_to_none(gap / np.sqrt(pooled) if pooled > 0 else np.nan),
+        "p": nan_to_none(test.pvalue),
     }
 
 
@@ -186,7 +192,7 @@ def rank_correlation(values: NDArray[np.float64]) -> list[list[float | None]]:
     ranks = stats.rankdata(known, axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):  # a constant feature
         found = np.corrcoef(ranks, rowvar=False)
-    return [[plain(v) for v in row] for row in found]
+    return [[nan_to_none(v) for v in row] for row in found]
 
 
 def compare_frames(

@@ -1,1 +1,1 @@
-"""Intervals and rates that every stage of the study shares."""
+"""The statistics of every stage of the study: intervals, rates, areas, calibration."""

@@ -1,48 +1,32 @@
-"""Intervals: bootstrap over groups, because slices of one patient are not independent; Wilson."""
+"""Intervals of figures: bootstrap over groups, because slices of one patient are alike; Wilson."""
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.records import Estimate
+
 RESAMPLES = 1000
 LEVEL = 0.95
+ENDS = ("", "_low", "_high")  # of the names of a figure and its bounds
 TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
-_Z = 1.959963984540054  # the normal quantile of the upper tail
+Z = 1.959963984540054  # the normal quantile of the upper tail
 _AT_ONCE = 200_000  # weights in memory at a time: what a cache holds
-Statistics = Callable[[NDArray[np.float64]], Mapping[str, float]]
-ManyStatistics = Callable[[NDArray[np.float64]], Mapping[str, NDArray[np.float64]]]
-
-
-def with_intervals(
-    statistics: Statistics, groups: NDArray, *, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, float]:
-    """Give each statistic with `_low` and `_high`, the central 95 % of the resamples.
-
-    `statistics` takes weights of the cases, [n]; whole groups, [n], are drawn with
-    replacement (Field and Welsh, 2007), so a case weighs as often as its group was drawn. A
-    resample that cannot show a statistic (NaN) is left out of its interval.
-    """
-    found = dict(statistics(np.ones(len(groups))))
-    drawn = [
-        statistics(weights)
-        for some in _weights(groups, resamples=resamples, seed=seed)
-        for weights in some
-    ]
-    for name in list(found):
-        column = np.array([row[name] for row in drawn], float)
-        low, high = _central(column[:, None])
-        found[f"{name}_low"], found[f"{name}_high"] = float(low[0]), float(high[0])
-    return found
+Weights = NDArray[np.float64]  # [r, n]: how often each case counts, in r resamples
+Statistics = Callable[[Weights], Mapping[str, NDArray[np.float64]]]
 
 
 def bootstrap(
-    statistics: ManyStatistics, groups: NDArray, *, resamples: int = RESAMPLES, seed: int = 0
+    statistics: Statistics, groups: NDArray, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, NDArray[np.float64]]:
-    """Do the same for statistics of many resamples at once, which is far faster.
+    """Return each statistic with `_low` and `_high`, the central 95 % of the resamples.
 
-    `statistics` takes weights, [r, n], and gives arrays [r] or [r, k]; the statistic and its
-    bounds come as arrays of no dimension or [k].
+    Whole groups, [n], are drawn with replacement (Field and Welsh, 2007), so a case weighs as
+    often as its group was drawn. `statistics` takes such weights of r resamples at once, [r, n],
+    and returns arrays [r] or [r, k]; the statistic and its bounds come as arrays of no dimension
+    or [k]. A resample that cannot show a statistic (NaN) is left out of its interval.
     """
     found = {key: v[0] for key, v in statistics(np.ones((1, len(groups)))).items()}
     drawn = [statistics(some) for some in _weights(groups, resamples=resamples, seed=seed)]
@@ -54,7 +38,7 @@ def bootstrap(
     return found
 
 
-def _weights(groups: NDArray, *, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
+def _weights(groups: NDArray, *, resamples: int, seed: int) -> Iterator[Weights]:
     """Draw weights, [r, n], some resamples at a time; none of fewer than two groups."""
     numbers = np.unique(groups, return_inverse=True)[1]
     count = int(numbers.max()) + 1 if len(numbers) else 0
@@ -70,7 +54,7 @@ def _weights(groups: NDArray, *, resamples: int, seed: int) -> Iterator[NDArray[
 
 
 def _central(columns: NDArray) -> tuple[NDArray, NDArray]:
-    """Give the central 95 % of each column of [resamples, k], without what is not finite."""
+    """Return the central 95 % of each column of [resamples, k], without what is not finite."""
     bounds = np.full((2, columns.shape[1]), np.nan)
     for k in range(columns.shape[1]):
         known = columns[np.isfinite(columns[:, k]), k]
@@ -80,16 +64,16 @@ def _central(columns: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def wilson(hits: float, n: float) -> tuple[float, float]:
-    """Give the 95 % score interval of a share (Wilson, 1927), which takes cases as independent.
+    """Return the 95 % score interval of a share (Wilson, 1927), which takes cases as independent.
 
     >>> tuple(round(x, 4) for x in wilson(81, 263))
     (0.2553, 0.3662)
     """
     if not n:
         return np.nan, np.nan
-    share, z2 = hits / n, _Z**2
+    share, z2 = hits / n, Z**2
     middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z / (1 + z2 / n) * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    half = Z / (1 + z2 / n) * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
     # At the ends the bound is exact, and not off by the last bit.
     return (
         float(middle - half) if hits > 0 else 0.0,
@@ -97,16 +81,41 @@ def wilson(hits: float, n: float) -> tuple[float, float]:
     )
 
 
-def not_collapsed(found: Mapping[str, NDArray], groups: Mapping[str, int]) -> dict[str, NDArray]:
-    """Give shares that no resample could move, such as 1.0, Wilson's interval instead.
+def not_collapsed(
+    found: Mapping[str, NDArray], groups: Mapping[str, int | NDArray[np.int64]]
+) -> dict[str, NDArray]:
+    """Return shares that no resample could move, such as 1.0, with Wilson's interval instead.
 
     `groups` tells of how many independent groups each share is; taking them for the number of
     cases makes the interval wide enough where cases of a group are alike.
     """
     widened = dict(found)
-    for name, n in groups.items():
-        low, high = found[f"{name}_low"], found[f"{name}_high"]
-        if n and not low < high and np.isfinite(found[name]):
-            bounds = wilson(float(found[name]) * n, n)
-            widened[f"{name}_low"], widened[f"{name}_high"] = map(np.array, bounds)
+    for name, count in groups.items():
+        value, low, high = (np.asarray(found[f"{name}{end}"], float) for end in ENDS)
+        low, high, counts = low.copy(), high.copy(), np.broadcast_to(count, value.shape)
+        stuck = ~(low < high) & np.isfinite(value) & (counts > 0)
+        for at in map(tuple, np.argwhere(stuck)):
+            low[at], high[at] = wilson(float(value[at]) * counts[at], float(counts[at]))
+        widened[f"{name}_low"], widened[f"{name}_high"] = low, high
     return widened
+
+
+def estimate_of(found: Mapping[str, Any], name: str, n: int) -> Estimate:
+    """Return a figure that stands with its bounds under `name`, `name_low` and `name_high`."""
+    value, low, high = (nan_to_none(found.get(f"{name}{end}")) for end in ENDS)
+    return Estimate(value, low, high, n)
+
+
+def nan_to_none(found: Any) -> Any:
+    """Return numbers, arrays and mappings of them as JSON knows them: what is not finite is None.
+
+    >>> nan_to_none({"auc": np.array([0.5, np.nan]), "n": 3})
+    {'auc': [0.5, None], 'n': 3}
+    """
+    if isinstance(found, Mapping):
+        return {key: nan_to_none(value) for key, value in found.items()}
+    if isinstance(found, np.ndarray) and found.ndim:
+        return [nan_to_none(value) for value in found]
+    if isinstance(found, float | np.floating | np.ndarray):
+        return float(found) if np.isfinite(found) else None
+    return found

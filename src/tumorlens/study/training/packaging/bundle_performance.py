@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens import labels
-from tumorlens.models.performance import Measured, ReliabilityBin
-from tumorlens.records import Estimate
-from tumorlens.study.stats.intervals import wilson
-from tumorlens.study.stats.rates import rates_with_intervals
+from tumorlens.models.performance import Measured
+from tumorlens.study.stats.calibration import reliability_bins
+from tumorlens.study.stats.discrimination import detection_statistics
+from tumorlens.study.stats.intervals import estimate_of
 
 BINS = 10
-LEAST_IN_BIN = 10  # scans: below it a share says nothing
+MIN_IN_BIN = 10  # scans: below it a share says nothing
 
 
 def measure_validation(
@@ -26,58 +26,26 @@ def measure_validation(
 
     `names` are labels, [n]; intervals are of a bootstrap over `groups`, [n].
     """
-    scores = np.asarray(labels.tumor_probability(probabilities), np.float64)
     truth = np.array([labels.is_tumor(name) for name in names], bool)
-    predicted = np.where(labels.modality_probability(probabilities, "mri") >= 0.5, "mri", "ct")
-    modalities = np.array(
-        [labels.modality_of(n) or p for n, p in zip(names, predicted, strict=True)]
-    )
-    rows = {"all": np.ones(len(names), bool)}
-    rows |= {m: modalities == m for m in labels.MODALITIES if m in modalities}
+    scores = np.asarray(labels.tumor_probability(probabilities), np.float64)
+    modalities = labels.modalities_of(names, probabilities)
     return {
-        name: _measure(truth[kept], scores[kept], groups=groups[kept], threshold=threshold)
-        for name, kept in rows.items()
+        name: _measure(truth[rows], scores[rows], threshold=threshold, groups=groups[rows])
+        for name, rows in labels.modality_rows(modalities).items()
     }
 
 
 def _measure(
-    truth: NDArray[np.bool_], scores: NDArray[np.float64], *, groups: NDArray, threshold: float
+    truth: NDArray[np.bool_], scores: NDArray[np.float64], *, threshold: float, groups: NDArray
 ) -> Measured:
-    found = rates_with_intervals(truth, scores, threshold=threshold, groups=groups)
-    n_of = {"auc": len(truth), "sensitivity": int(truth.sum()), "specificity": int((~truth).sum())}
-
-    def known(name: str) -> float | None:
-        return float(found[name]) if np.isfinite(found[name]) else None
-
+    n, n_tumor = len(truth), int(truth.sum())
+    found = detection_statistics(truth, scores, thresholds=threshold, groups=groups)
     return Measured(
-        n=len(truth),
-        n_tumor=n_of["sensitivity"],
+        n=n,
+        n_tumor=n_tumor,
         n_groups=len(np.unique(groups)),
-        bins=reliability_bins(scores, truth),
-        **{
-            name: Estimate(known(name), known(f"{name}_low"), known(f"{name}_high"), n)
-            for name, n in n_of.items()
-        },
-    )
-
-
-def reliability_bins(
-    scores: NDArray[np.float64], truth: NDArray[np.bool_]
-) -> tuple[ReliabilityBin, ...]:
-    """Count tumors among scans of similar probability, in at most BINS bins of equally many."""
-    order = np.argsort(scores, kind="stable")
-    count = max(1, min(BINS, len(order) // LEAST_IN_BIN))
-    return tuple(_bin(scores[b], truth[b]) for b in np.array_split(order, count) if len(b))
-
-
-def _bin(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> ReliabilityBin:
-    low, high = wilson(truth.sum(), len(truth))
-    return ReliabilityBin(
-        n=len(truth),
-        tumors=int(truth.sum()),
-        predicted=float(scores.mean()),
-        least=float(scores.min()),
-        most=float(scores.max()),
-        low=low,
-        high=high,
+        auc=estimate_of(found, "auc", n),
+        sensitivity=estimate_of(found, "sensitivity", n_tumor),
+        specificity=estimate_of(found, "specificity", n - n_tumor),
+        bins=reliability_bins(scores, truth, count=BINS, min_in_bin=MIN_IN_BIN),
     )

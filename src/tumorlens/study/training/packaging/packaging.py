@@ -18,6 +18,7 @@ from tumorlens.predictions.predictor import Predictor
 from tumorlens.predictions.self_test import golden_answer
 from tumorlens.reports.card import write_card
 from tumorlens.study.recipes import Recipe
+from tumorlens.study.stats.intervals import nan_to_none
 from tumorlens.study.training.data.subset import Part
 from tumorlens.study.training.data.training_set import draw_outsiders
 from tumorlens.study.training.loop import Trained
@@ -61,11 +62,7 @@ def make_bundle(
     reference = run_engine(engine, training.images)[1]
     unseen = draw_outsiders(OUTSIDERS, spec, first=OUTSIDER_SEED)
     outside = run_engine(engine, unseen)[1]
-    figures = {
-        # JSON knows no NaN: what validation could not show is null.
-        key: value if np.isfinite(value) else None
-        for key, value in validation_figures(logits, validation.names, validation.strata).items()
-    }
+    figures = nan_to_none(validation_figures(logits, validation.names, validation.strata))
     bundle = replace(
         with_choices(draft, recipe, validation=validation, logits=logits),
         scope=calibrate.choose_scope(

@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import TrainingError
 from tumorlens.files import replacing, write_table
-from tumorlens.study.stats.intervals import RESAMPLES, bootstrap
-from tumorlens.study.stats.rates import GRID, share
+from tumorlens.study.stats.discrimination import THRESHOLD_GRID, detection_statistics
+from tumorlens.study.stats.intervals import ENDS, RESAMPLES
 
 FIGURES = ("sensitivity", "specificity", "accuracy", "f1")
 TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
-ENDS = ("", "_low", "_high")
 COLORS = ("#b35806", "#2b6ca3", "#4d4d4d", "#7b3294")
 TABLE_FILE, PICTURE_FILE = "threshold.csv", "threshold.svg"
 
@@ -52,10 +51,9 @@ def sweep_thresholds(
     if not len(scores) or not np.isfinite(scores).all():
         fix = "Train again with a lower learning rate."
         raise TrainingError("threshold sweep", "has no scores, or some that are no numbers", fix)
-    thresholds = np.unique(np.append(GRID, chosen))
-    flagged = (scores[:, None] >= thresholds).astype(float)
-    found = bootstrap(
-        lambda weights: _figures(flagged, truth, weights), groups, resamples=resamples
+    thresholds = np.unique(np.append(THRESHOLD_GRID, chosen))
+    found = detection_statistics(
+        truth, scores, thresholds=thresholds, groups=groups, resamples=resamples
     )
     return Sweep(
         thresholds=thresholds,
@@ -67,21 +65,6 @@ def sweep_thresholds(
         n_healthy=int((~truth).sum()),
         n_groups=len(np.unique(groups)),
     )
-
-
-def _figures(
-    flagged: NDArray[np.float64], truth: NDArray[np.bool_], weights: NDArray[np.float64]
-) -> dict[str, NDArray[np.float64]]:
-    """Give each figure at each threshold, [r, T], of cases weighted [r, n]."""
-    sick, healthy = weights * truth, weights * ~truth
-    sick_n, healthy_n = sick.sum(1)[:, None], healthy.sum(1)[:, None]
-    hits, alarms = sick @ flagged, healthy @ flagged
-    return {
-        "sensitivity": share(hits, sick_n),
-        "specificity": share(healthy_n - alarms, healthy_n),
-        "accuracy": share(hits + healthy_n - alarms, sick_n + healthy_n),
-        "f1": share(2 * hits, hits + alarms + sick_n),
-    }
 
 
 def write_sweep(sweep: Sweep, folder: Path) -> None:

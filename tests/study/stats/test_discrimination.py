@@ -1,13 +1,14 @@
-"""DeLong's variance agrees with its definition, with the bootstrap and with coverage."""
+"""Areas and rates agree with scikit-learn, DeLong with its definition and the bootstrap."""
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, precision_score, recall_score, roc_auc_score
 from support.made_answers import scored
 
-from tumorlens.study.stats.delong import delong
+from tumorlens.study.stats.discrimination import areas, delong, detection_statistics, rates
 from tumorlens.study.stats.intervals import bootstrap
-from tumorlens.study.stats.rates import areas
 
 
 def two_classes(seed: int, n: int = 60, *, apart: float = 1.0, tied: bool = False):
@@ -94,3 +95,68 @@ def test_a_perfect_area_has_no_interval_of_this_kind_and_its_figures_say_null():
     assert found["auc"] == 1
     assert found["auc_delong_low"] is found["auc_delong_high"] is None
     assert 0 < found["sensitivity_low"] < 0.5, "two of two is not certainty"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_weighted_areas_agree_with_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    truth, scores = rng.random(90) < 0.4, rng.integers(0, 12, 90) / 12
+    weights = rng.integers(0, 4, (5, 90)).astype(float)
+    found = areas(truth, scores, weights)
+    for row in range(5):
+        auc = roc_auc_score(truth, scores, sample_weight=weights[row])
+        precision = average_precision_score(truth, scores, sample_weight=weights[row])
+        assert found["auc"][row] == pytest.approx(auc, abs=1e-9)
+        assert found["average_precision"][row] == pytest.approx(precision, abs=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 6), st.integers(0, 3)), min_size=2))
+def test_the_area_of_a_class_without_weight_is_not_a_number(rows):
+    truth, scores, weights = (np.array(column) for column in zip(*rows, strict=True))
+    truth, used = truth.astype(bool), weights > 0
+    found = areas(truth, scores.astype(float), weights[None].astype(float))["auc"][0]
+    if truth[used].all() or not truth[used].any():
+        assert np.isnan(found)
+    else:
+        known = roc_auc_score(truth[used], scores[used], sample_weight=weights[used])
+        assert found == pytest.approx(known)
+
+
+def test_scores_that_are_not_known_count_in_no_area():
+    truth, scores, _ = two_classes(0)
+    weights = np.random.default_rng(0).integers(0, 3, (2, 60)).astype(float)
+    holed = np.where(np.arange(60) % 7 == 0, np.nan, scores)
+    known = np.isfinite(holed)
+    wanted = areas(truth[known], scores[known], weights[:, known])
+    assert areas(truth, holed, weights)["auc"].tolist() == wanted["auc"].tolist()
+
+
+def test_rates_of_many_thresholds_are_those_of_each_alone():
+    truth, scores, _ = two_classes(1)
+    weights = np.random.default_rng(1).integers(0, 3, (4, 60)).astype(float)
+    at = np.array([-1.0, 0.2, 9.0])
+    many = rates(truth, scores[:, None] >= at, weights)
+    for k, threshold in enumerate(at):
+        flagged = scores >= threshold
+        for name, own in rates(truth, flagged, weights).items():
+            assert many[name][:, k] == pytest.approx(own, nan_ok=True)
+    sensitivity = recall_score(truth, scores >= 0.2, sample_weight=weights[0])
+    precision = precision_score(truth, scores >= 0.2, sample_weight=weights[0])
+    assert many["sensitivity"][0, 1] == pytest.approx(sensitivity)
+    assert many["precision"][0, 1] == pytest.approx(precision)
+
+
+def test_no_interval_of_a_perfect_answer_is_without_width():
+    truth = np.arange(20) % 2 == 0
+    found = detection_statistics(
+        truth,
+        truth * 0.8,
+        thresholds=np.array([0.5, 0.9]),
+        groups=np.arange(20),
+        prevalences=(0.1,),
+    )
+    for name in ("auc", "average_precision", "sensitivity", "specificity", "f1", "ppv", "npv"):
+        known = np.isfinite(found[name])
+        assert known.any()
+        assert (found[f"{name}_low"] < found[f"{name}_high"])[known].all(), name
