@@ -73,8 +73,9 @@ def _row(parameter: Any) -> tuple[str, str, str, str]:
     is_shown = parameter.default is not None and parameter.default != ""
     default = "required" if parameter.required else f"`{parameter.default}`" if is_shown else ""
     if kind == "flag":
-        default = ""
-    listed = ", ".join(f"`{opt}`" for opt in parameter.opts) if is_option else f"`{name}`"
+        default = "on" if parameter.default else ""
+    named = [*parameter.opts, *parameter.secondary_opts]
+    listed = " / ".join(f"`{opt}`" for opt in named) if is_option else f"`{name}`"
     return listed, kind, default, parameter.help or ""
 
 

@@ -2,7 +2,9 @@
 
 import csv
 import io
+import os
 import re
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +18,18 @@ _NEUTRALIZED = re.compile(r"'+[=+\-@\t\r]")
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path to write to, which takes the place of `path` when the block ends well.
 
-    A process that is killed in between leaves the old file, or none, and never half of one.
+    A process that is killed in between leaves the old file, or none, and never half of one. Each
+    call writes to a new file of its own: two runs do not mix, and no planted link is followed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    yield partial
-    partial.replace(path)
+    # File systems take names of 255 bytes.
+    partial = path.with_name(f"{path.name[:50]}.{secrets.token_hex(8)}.partial")
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
