@@ -16,7 +16,7 @@ from tumorlens.cli import app
 from tumorlens.services.http.app import create_app
 from tumorlens.services.http.problems import KINDS
 from tumorlens.settings import Settings
-from tumorlens.study.data.datasets.registry import DATASETS
+from tumorlens.study.data.registry import DATASETS
 from tumorlens.study.recipes import PRETRAININGS, RECIPES
 
 REFERENCE = Path(__file__).with_name("reference")

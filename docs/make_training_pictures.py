@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from tumorlens.inputs.prepare import InputSpec, carry_mask, prepare
 from tumorlens.records import Scan
 from tumorlens.study.phantom import draw_phantom
-from tumorlens.study.phantom.out_of_distribution import KINDS, draw_outsider
+from tumorlens.study.phantom.out_of_distribution import KINDS, draw_ood_image
 from tumorlens.study.training.data.counterfactuals import (
     PAINTED,
     Changed,
@@ -83,7 +83,7 @@ def _of_kind(kind: str, number: int) -> np.ndarray:
     """Draw the number-th outsider of a kind among the first seeds."""
     kinds = list(KINDS)
     seeds = [s for s in range(200) if str(np.random.default_rng(s).choice(kinds)) == kind]
-    return draw_outsider(seeds[number])
+    return draw_ood_image(seeds[number])
 
 
 def _marked(finding: str, *, seed: int) -> Marked:

@@ -16,7 +16,7 @@ import pytest
 from tumorlens import __version__, cli
 from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.table import COLUMNS
-from tumorlens.study.data.datasets.registry import DATASETS
+from tumorlens.study.data.registry import DATASETS
 from tumorlens.study.data.splits import read_split
 from tumorlens.study.phantom import write_phantoms
 from tumorlens.study.recipes import PRETRAININGS, RECIPES

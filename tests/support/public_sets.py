@@ -10,7 +10,7 @@ import cv2
 import h5py
 import numpy as np
 
-from tumorlens.study.data.datasets.registry import DATASETS
+from tumorlens.study.data.registry import DATASETS
 from tumorlens.study.phantom import draw_phantom
 
 CT, MRI = "Dataset/Brain Tumor CT scan Images", "Dataset/Brain Tumor MRI images"

@@ -10,7 +10,7 @@ from tumorlens.cli.progress import console, counting
 
 if TYPE_CHECKING:
     from tumorlens.study.data.datasets.fetch import Fetched
-    from tumorlens.study.data.datasets.registry import DatasetRow
+    from tumorlens.study.data.registry import DatasetRow
 
 data_app = typer.Typer(no_args_is_help=True, help="Public sets, labeled folders, phantoms.")
 
@@ -21,7 +21,7 @@ def list_datasets() -> None:
 
     Example: `tumorlens data list`
     """
-    from tumorlens.study.data.datasets.registry import DATASETS
+    from tumorlens.study.data.registry import DATASETS
 
     for row in DATASETS.values():
         console.print(f"[bold]{row.name}[/bold]  {row.title}")

@@ -11,7 +11,7 @@ from support.planted import ARTIST, BURNED, audit_of, head_of, plant, write
 
 from tumorlens.models.bundle import Bundle
 from tumorlens.study.audit import figures as module
-from tumorlens.study.audit.figures import audit_figures, serious_shortcuts
+from tumorlens.study.audit.figures import audit_figures, balance, serious_shortcuts
 from tumorlens.study.audit.run import Audit
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -172,3 +172,21 @@ def row(**changes) -> dict[str, Any]:
 )
 def test_a_shortcut_is_serious_where_one_family_is_surely_enough(changes, serious):
     assert bool(serious_shortcuts({"shortcuts": [row(**changes)]})) == serious
+
+
+def test_files_are_counted_by_set_part_and_label():
+    table = balance(
+        ["mri_tumor", "mri_healthy", "mri_tumor", "ct_tumor"],
+        ["train", "test", "train", None],
+        ["b", "b", "b", "a"],
+    )
+    assert table == {
+        "a": {"": {"ct_tumor": 1}},
+        "b": {"test": {"mri_healthy": 1}, "train": {"mri_tumor": 2}},
+    }
+    assert list(table) == ["a", "b"]
+
+
+def test_columns_of_different_length_are_refused():
+    with pytest.raises(ValueError, match="zip"):
+        balance(["mri_tumor"], [], ["a"])

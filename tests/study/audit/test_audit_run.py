@@ -73,8 +73,8 @@ def test_one_conflict_contradicts_and_one_refines(audit):
     ]
 
 
-def test_odd_unreadable_and_marked_files_are_pointed_out(audit):
-    assert keys_of(audit, *(odd.position for odd in audit.odd)) == [
+def test_outliers_unreadable_and_marked_files_are_pointed_out(audit):
+    assert keys_of(audit, *(found.position for found in audit.header_outliers)) == [
         "hospital/train/mri_healthy/artist.jpg", "hospital/train/mri_healthy/color.png",
     ]  # fmt: skip
     unusable = [case.key for case, why in zip(audit.cases, audit.survey.errors, strict=True) if why]

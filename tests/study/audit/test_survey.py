@@ -8,18 +8,28 @@ from support.planted import ARTIST, BURNED, head_of, with_artist, with_text, wri
 
 from tumorlens.models.bundle import Bundle
 from tumorlens.models.engine import Engine
+from tumorlens.progress import silent
 from tumorlens.study.audit import survey
-from tumorlens.study.audit.facts import PIXEL_FACTS
-from tumorlens.study.audit.survey import Survey, survey_files
+from tumorlens.study.audit.facts import PIXEL_FACTS, FileFacts
+from tumorlens.study.audit.survey import (
+    HeaderOutlier,
+    OodFile,
+    Survey,
+    header_outliers,
+    ood_files,
+    survey_files,
+)
 
 
 @pytest.fixture
 def look(tiny_bundle: Bundle):
-    """Survey files, each its own picture unless told."""
+    """Survey files, each its own image unless told."""
 
-    def go(*paths: Path, pictures: list[int] | None = None, progress=None) -> Survey:
-        numbers = np.array(range(len(paths)) if pictures is None else pictures)
-        return survey_files(paths, tiny_bundle, pictures=numbers, progress=progress)
+    def go(*paths: Path, image_ids: list[int] | None = None, progress=silent) -> Survey:
+        numbers = None if image_ids is None else np.array(image_ids)
+        return survey_files(
+            paths, tiny_bundle.spec, network=tiny_bundle, image_ids=numbers, progress=progress
+        )
 
     return go
 
@@ -99,7 +109,7 @@ def test_the_network_is_asked_once_for_each_picture(look, tmp_path, monkeypatch)
         Engine, "run", lambda self, batch: asked.append(len(batch)) or run(self, batch)
     )
     paths = [write(tmp_path / f"{i}.png", head_of(i // 2)) for i in range(4)]
-    found = look(*paths, pictures=[4, 4, 9, 9])
+    found = look(*paths, image_ids=[4, 4, 9, 9])
     assert sum(asked) == 2
     assert found.distance[0] == found.distance[1]
     assert found.distance[2] == found.distance[3]
@@ -119,3 +129,65 @@ def test_a_batch_of_unreadable_files_alone_is_no_stop(look, tmp_path):
     found = look(files["empty"], files["text"])
     assert len(found.errors) == 2
     assert np.isnan(found.distance).all()
+
+
+def fact(width=224, height=224, *, mode="L", kind="JPEG") -> FileFacts:
+    return FileFacts(width, height, mode, kind, bytes=9000, exif=())
+
+
+def test_files_that_are_all_alike_are_no_outliers():
+    assert header_outliers([fact()] * 50) == []
+
+
+@pytest.mark.parametrize(
+    ("other", "reasons"),
+    [
+        (fact(mode="RGBA"), ("mode RGBA, where 98 % are L",)),
+        (fact(kind="PNG"), ("format PNG, where 98 % are JPEG",)),
+        (fact(2048, 2048), ("size 2048 x 2048, far from the usual 224 x 224",)),
+        (fact(64, 64), ("size 64 x 64, far from the usual 224 x 224",)),
+        (fact(400, 125), ("shape 400 x 125, far from the usual 224 x 224",)),
+        (fact(900, 300, mode="P"), (
+            "mode P, where 98 % are L",
+            "size 900 x 300, far from the usual 224 x 224",
+            "shape 900 x 300, far from the usual 224 x 224",
+        )),
+    ],
+)  # fmt: skip
+def test_a_file_unlike_its_set_is_an_outlier_and_says_why(other, reasons):
+    assert header_outliers([*[fact()] * 30, other, *[fact()] * 19]) == [HeaderOutlier(30, reasons)]
+
+
+@pytest.mark.parametrize("other", [fact(225, 223), fact(256, 256), fact(300, 224)])
+def test_a_few_pixels_more_make_no_outlier(other):
+    assert header_outliers([*[fact()] * 49, other]) == []
+
+
+def test_a_mode_that_many_files_share_is_no_outlier():
+    assert header_outliers([fact()] * 90 + [fact(mode="RGB")] * 10) == []
+
+
+def test_sizes_of_a_set_that_varies_are_no_outliers():
+    sizes = [150 + 17 * i for i in range(40)]
+    assert header_outliers([fact(side, side) for side in sizes]) == []
+
+
+def test_each_data_set_has_its_own_usual():
+    facts = [fact()] * 40 + [fact(512, 512, mode="RGB", kind="PNG")] * 2
+    assert [found.position for found in header_outliers(facts)] == [40, 41]
+    assert header_outliers(facts, ["a"] * 40 + ["b"] * 2) == []
+
+
+def test_files_without_facts_keep_their_place_and_are_left_out():
+    facts = [None, *[fact()] * 40, None, fact(mode="CMYK")]
+    assert [found.position for found in header_outliers(facts)] == [42]
+    assert header_outliers([None, None]) == header_outliers([]) == []
+
+
+def test_the_farthest_file_comes_first():
+    found = ood_files([0.3, 0.1, float("nan"), 0.9, 0.2], limit=0.2)
+    assert found == [OodFile(3, 0.9), OodFile(0, 0.3)]
+
+
+def test_no_files_are_out_of_distribution():
+    assert ood_files([], limit=0.2) == []

@@ -11,9 +11,9 @@ from tumorlens.errors import ArchiveError
 from tumorlens.images.readers import read_scan
 from tumorlens.study.data.datasets import arrange as arranging
 from tumorlens.study.data.datasets.arrange import arrange
-from tumorlens.study.data.datasets.registry import DATASETS, Rule
 from tumorlens.study.data.datasets.unpack import open_archive
 from tumorlens.study.data.index import read_cases
+from tumorlens.study.data.registry import DATASETS, Rule
 
 every_set = pytest.mark.parametrize("name", DATASETS)
 

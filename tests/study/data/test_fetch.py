@@ -20,8 +20,8 @@ from tumorlens.study.data.datasets import download as downloading
 from tumorlens.study.data.datasets import fetch as fetching
 from tumorlens.study.data.datasets.download import download
 from tumorlens.study.data.datasets.fetch import Fetched, fetch, find_row
-from tumorlens.study.data.datasets.registry import DATASETS
 from tumorlens.study.data.index import read_cases
+from tumorlens.study.data.registry import DATASETS
 
 NAME = "navoneel"
 ARCHIVE = DATASETS[NAME].archives[0].name

@@ -6,8 +6,8 @@ import pytest
 
 from tumorlens.labels import LABELS, MODALITIES, canonical_label, modality_of
 from tumorlens.study.data.datasets.arrange import ARRANGERS, known_labels
-from tumorlens.study.data.datasets.registry import DATASETS
 from tumorlens.study.data.index import SPLIT_NAMES
+from tumorlens.study.data.registry import DATASETS
 
 LAYOUTS = {"class folders", "split/class folders", "cases.csv"}
 rows = pytest.mark.parametrize("row", DATASETS.values(), ids=DATASETS.keys())

@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from tumorlens.errors import TrainingError
-from tumorlens.study.data.datasets.registry import DATASETS
+from tumorlens.study.data.registry import DATASETS
 from tumorlens.study.networks.families import FAMILIES
 from tumorlens.study.networks.registry import NETWORKS
 from tumorlens.study.recipes import (

@@ -12,7 +12,6 @@ from tumorlens import __version__
 from tumorlens.labels import UNLABELED
 from tumorlens.study.audit.duplicates.copies import KINDS
 from tumorlens.study.audit.leaks import leak_figures, shared_pictures
-from tumorlens.study.audit.quality import balance
 from tumorlens.study.audit.run import Audit
 
 SCHEMA = 1
@@ -118,8 +117,8 @@ def _quality(audit: Audit) -> dict[str, Any]:
     path = [str(case.path) for case in audit.cases]
     return {
         "unreadable": len(unreadable),
-        "odd": len(audit.odd),
-        "unusual": len(audit.outliers),
+        "odd": len(audit.header_outliers),
+        "unusual": len(audit.ood),
         "scope_limit": audit.bundle.scope.limit,
         "unlabeled": sum(case.label == UNLABELED for case in audit.cases),
         "listed": {
@@ -128,14 +127,28 @@ def _quality(audit: Audit) -> dict[str, Any]:
             ],
             "odd": [
                 {"path": path[odd.position], "reason": "; ".join(odd.reasons)}
-                for odd in audit.odd[:MOST_NAMED]
+                for odd in audit.header_outliers[:MOST_NAMED]
             ],
             "unusual": [
                 {"path": path[far.position], "distance": round(far.distance, 4)}
-                for far in audit.outliers[:MOST_NAMED]
+                for far in audit.ood[:MOST_NAMED]
             ],
         },
     }
+
+
+def balance(
+    labels: Sequence[str], splits: Sequence[str | None], datasets: Sequence[str]
+) -> dict[str, dict[str, dict[str, int]]]:
+    """Count files by data set, part ("" where none is published) and label."""
+    counts = Counter(
+        (dataset, split or "", label)
+        for label, split, dataset in zip(labels, splits, datasets, strict=True)
+    )
+    table: dict[str, dict[str, dict[str, int]]] = {}
+    for (dataset, split, label), count in sorted(counts.items()):
+        table.setdefault(dataset, {}).setdefault(split, {})[label] = count
+    return table
 
 
 def serious_shortcuts(figures: Mapping[str, Any]) -> list[Mapping[str, Any]]:

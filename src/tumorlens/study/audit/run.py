@@ -12,9 +12,15 @@ from tumorlens.study.audit.duplicates.copies import Link, link_copies
 from tumorlens.study.audit.duplicates.fingerprints import fingerprint
 from tumorlens.study.audit.duplicates.groups import Groups, group_links
 from tumorlens.study.audit.patients import Patients, trace_patients
-from tumorlens.study.audit.quality import OddFile, Outlier, odd_files, outliers
 from tumorlens.study.audit.shortcuts import Shortcut, measure_shortcuts
-from tumorlens.study.audit.survey import Survey, survey_files
+from tumorlens.study.audit.survey import (
+    HeaderOutlier,
+    OodFile,
+    Survey,
+    header_outliers,
+    ood_files,
+    survey_files,
+)
 
 
 @dataclass(frozen=True)
@@ -30,8 +36,8 @@ class Audit:
     conflicts: tuple[Conflict, ...]
     survey: Survey
     shortcuts: tuple[Shortcut, ...]
-    odd: tuple[OddFile, ...]
-    outliers: tuple[Outlier, ...]
+    header_outliers: tuple[HeaderOutlier, ...]
+    ood: tuple[OodFile, ...]
     bundle: Bundle
 
     @property
@@ -72,7 +78,9 @@ def audit_cases(
         links = link_copies(prints)
     groups = group_links(cases, links)
     with steps("measuring files") as report:
-        survey = survey_files(paths, bundle, pictures=groups.image_ids, progress=report)
+        survey = survey_files(
+            paths, bundle.spec, network=bundle, image_ids=groups.image_ids, progress=report
+        )
     labels, sets = [case.label for case in cases], [case.dataset for case in cases]
     with steps("shortcuts"):
         shortcuts = measure_shortcuts(
@@ -92,7 +100,7 @@ def audit_cases(
         conflicts=tuple(find_conflicts(labels, links)),
         survey=survey,
         shortcuts=tuple(shortcuts),
-        odd=tuple(odd_files(survey.facts, sets)),
-        outliers=tuple(outliers(survey.distance, sets, limit=bundle.scope.limit)),
+        header_outliers=tuple(header_outliers(survey.facts, sets)),
+        ood=tuple(ood_files(survey.distance, limit=bundle.scope.limit)),
         bundle=bundle,
     )

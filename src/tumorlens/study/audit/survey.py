@@ -1,27 +1,32 @@
-"""What is measured of every file once, besides its fingerprint."""
+"""What is measured of every file once, besides its fingerprint, and which files stand out."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from tumorlens.errors import ImageError
-from tumorlens.images.readers import read_scan_bytes
-from tumorlens.inputs.prepare import find_head, prepare
+from tumorlens.images.readers import attempt, read_scan_bytes
+from tumorlens.inputs.prepare import InputSpec, find_head, prepare_scan
 from tumorlens.models.bundle import Bundle
 from tumorlens.models.engine import Engine
 from tumorlens.predictions.abstention import neighbor_distance
+from tumorlens.progress import Progress, silent
+from tumorlens.records import Unusable
 from tumorlens.study.audit.facts import PIXEL_FACTS, FileFacts, pixel_facts, read_file_facts
 from tumorlens.study.audit.text import Box, find_text
 
 BATCH = 64
 COLUMNS = np.dtype([(name, np.float32) for name in (*PIXEL_FACTS, "bytes")])
+_NOTHING = (np.nan,) * len(COLUMNS)
+RARE = 0.05  # of a data set: a mode or format that more files share is no outlier
+FENCE = 3.0  # interquartile ranges beyond the quartiles (Tukey's far out)
+MIN_FACTOR = 1.5  # nearer sizes and shapes are no outliers, however alike the others are
 
 
 @dataclass(frozen=True)
@@ -29,131 +34,191 @@ class Survey:
     """Of n files; numbers are NaN where a file could not be used."""
 
     facts: tuple[FileFacts | None, ...]
-    stored: NDArray[np.void]  # [n] COLUMNS of the picture as stored, `bytes` of its file
-    prepared: NDArray[np.void]  # [n] the same of the prepared picture, `bytes` as PNG
-    text: tuple[tuple[Box, ...], ...]
-    distance: NDArray[np.float32]  # [n] to the training scans of the bundle, cosine
+    stored: NDArray[np.void]  # [n] COLUMNS of the image as stored, `bytes` of its file
+    prepared: NDArray[np.void]  # [n] the same of the prepared image, `bytes` as PNG
+    text: tuple[tuple[Box, ...], ...]  # rows of likely text
+    distance: NDArray[np.float32]  # [n] to the training scans of a network, cosine
     errors: tuple[str, ...]  # why a file could not be used, "" where it could
     notes: tuple[tuple[str, ...], ...]  # what was tolerated
 
     def stored_columns(self) -> dict[str, NDArray]:
-        """Give what the stored files tell without a look at the brain, by name, [n] each."""
+        """Return what the stored files tell without a look at the brain, by name, [n] each."""
         columns: dict[str, NDArray] = {name: self.stored[name] for name in COLUMNS.names or ()}
-        for name in ("width", "height"):
-            columns[name] = np.array([getattr(f, name) if f else np.nan for f in self.facts])
-        for name in ("mode", "format"):
-            columns[name] = np.array([getattr(f, name) if f else "" for f in self.facts])
+        for name, missing in (("width", np.nan), ("height", np.nan), ("mode", ""), ("format", "")):
+            columns[name] = np.array([getattr(f, name) if f else missing for f in self.facts])
         return columns
 
 
-def _of_pictures(
-    distances: Sequence[float], pictures: NDArray[np.int64], first: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Give every file what was measured of the first of its picture."""
-    whole = np.array(distances, np.float32)
-    numbers = np.unique(pictures, return_inverse=True)[1]
-    return whole[first][numbers]
-
-
-@dataclass
+@dataclass(frozen=True)
 class _File:
-    """One row, filled step by step."""
+    """One row."""
 
     facts: FileFacts | None = None
-    stored: NDArray[np.float32] | None = None
-    prepared: NDArray[np.uint8] | None = None
+    notes: tuple[str, ...] = ()
+    stored: tuple[float, ...] = _NOTHING
+    prepared: tuple[float, ...] = _NOTHING
     text: tuple[Box, ...] = ()
     distance: float = np.nan
     error: str = ""
-    notes: tuple[str, ...] = ()
 
 
 def survey_files(
     paths: Sequence[Path],
-    bundle: Bundle,
+    spec: InputSpec,
     *,
-    pictures: NDArray[np.int64],
-    progress: Callable[[int, int], None] | None = None,
+    with_text: bool = True,
+    network: Bundle | None = None,
+    image_ids: NDArray[np.int64] | None = None,
+    progress: Progress = silent,
 ) -> Survey:
-    """Measure every file; the bundle prepares them and says how unusual each picture is to it.
+    """Measure every file, prepared by `spec`; text is looked for `with_text` only.
 
-    `pictures`, [n], numbers the copies: the network, the slowest part, sees one file of each.
+    A `network` says how far each file is from its training scans. `image_ids`, [n], are those
+    of copies: the network, the slowest part, sees one file of each.
     """
-    n, engine = len(paths), Engine(bundle)
-    first = np.unique(pictures, return_index=True)[1]
-    asked = np.zeros(n, bool)
-    asked[first] = True
-    stored, prepared = (np.full(n, np.nan, COLUMNS) for _ in range(2))
-    files: list[_File] = []
+    ids = np.arange(len(paths)) if image_ids is None else image_ids
+    _, first, numbers = np.unique(ids, return_index=True, return_inverse=True)
+    asked, engine = set(first.tolist()), Engine(network) if network else None
 
     def work(batch: Sequence[int]) -> list[_File]:
-        made = [_survey_file(paths[i], bundle) for i in batch]
-        _measure_distance([f for i, f in zip(batch, made, strict=True) if asked[i]], bundle, engine)
-        return made
+        made = [_measure(paths[i], spec, with_text) for i in batch]
+        if network and engine:
+            seen = [k for k, i in enumerate(batch) if i in asked and made[k][1] is not None]
+            pixels = [made[k][1] for k in seen]
+            for k, distance in zip(seen, _distances(pixels, network, engine), strict=True):
+                made[k] = (replace(made[k][0], distance=distance), None)
+        return [file for file, _ in made]
 
-    for batch in _in_order(work, range(n)):
-        for file in batch:
-            row = len(files)
-            if file.stored is not None and file.facts is not None:
-                stored[row] = (*file.stored.tolist(), file.facts.bytes)
-            if file.prepared is not None:
-                length = len(cv2.imencode(".png", file.prepared)[1])
-                prepared[row] = (*pixel_facts(file.prepared).tolist(), length)
-                file.prepared = None
-            files.append(file)
-        if progress:
-            progress(len(files), n)
+    files: list[_File] = []
+    for batch in _in_order(work, len(paths)):
+        files.extend(batch)
+        progress(len(files), len(paths))
     return Survey(
         facts=tuple(file.facts for file in files),
-        stored=stored,
-        prepared=prepared,
+        stored=np.array([file.stored for file in files], COLUMNS),
+        prepared=np.array([file.prepared for file in files], COLUMNS),
         text=tuple(file.text for file in files),
-        distance=_of_pictures([file.distance for file in files], pictures, first),
+        distance=np.array([file.distance for file in files], np.float32)[first][numbers],
         errors=tuple(file.error for file in files),
         notes=tuple(file.notes for file in files),
     )
 
 
-def _in_order(
-    work: Callable[[Sequence[int]], list[_File]], numbers: Iterable[int]
-) -> Iterator[list[_File]]:
-    """Work on batches in threads, a few ahead, and give them in order."""
+def _in_order(work: Callable[[Sequence[int]], list[_File]], n: int) -> Iterator[list[_File]]:
+    """Work on batches in threads, a few ahead, and yield them in order."""
     workers = os.cpu_count() or 1
     ahead: list[Future[list[_File]]] = []
-    remaining = iter(numbers)
     with ThreadPoolExecutor(workers) as pool:
-        while batch := list(islice(remaining, BATCH)):
-            ahead.append(pool.submit(work, batch))
+        for start in range(0, n, BATCH):
+            ahead.append(pool.submit(work, range(start, min(start + BATCH, n))))
             if len(ahead) > 2 * workers:
                 yield ahead.pop(0).result()
         while ahead:
             yield ahead.pop(0).result()
 
 
-def _measure_distance(files: Sequence[_File], bundle: Bundle, engine: Engine) -> None:
-    """Ask the network of a batch, in place."""
-    seen = [(file, file.prepared) for file in files if file.prepared is not None]
-    if not seen:
-        return
-    raw = engine.run(np.stack([pixels for _, pixels in seen]))
-    distances = neighbor_distance(raw.embedding, bundle.scope)
-    for (file, _), distance in zip(seen, distances.tolist(), strict=True):
-        file.distance = distance
-
-
-def _survey_file(path: Path, bundle: Bundle) -> _File:
-    file = _File()
+def _measure(
+    path: Path, spec: InputSpec, with_text: bool
+) -> tuple[_File, NDArray[np.uint8] | None]:
+    """Measure a file as far as it can be read; the prepared image is for the network."""
     try:
         data = path.read_bytes()
-        file.facts = read_file_facts(data)
-        scan = read_scan_bytes(data, source=str(path))
-        file.notes = scan.notes
-        file.stored = pixel_facts(scan.pixels)
-        head = find_head(scan)
-        file.text = tuple(find_text(scan.pixels, head))
-        file.prepared = prepare(scan, bundle.spec, head=head).pixels
-    except ImageError as error:
-        file.error = error.fact
     except OSError as error:
-        file.error = f"cannot be opened ({error.strerror})"
-    return file
+        return _File(error=f"cannot be opened ({error.strerror})"), None
+    file = _File(read_file_facts(data))
+    scan = attempt(read_scan_bytes, data, source=str(path))
+    if isinstance(scan, Unusable):
+        return replace(file, error=scan.error.fact), None
+    stored = _numbers(scan.pixels, len(data)) if file.facts else _NOTHING
+    file = replace(file, notes=scan.notes, stored=stored)
+    head = attempt(find_head, scan)
+    if isinstance(head, Unusable):
+        return replace(file, error=head.error.fact), None
+    file = replace(file, text=tuple(find_text(scan.pixels, head)) if with_text else ())
+    made = prepare_scan(scan, spec, head=head)
+    if isinstance(made, Unusable):
+        return replace(file, error=made.error.fact), None
+    length = len(cv2.imencode(".png", made.pixels)[1])
+    return replace(file, prepared=_numbers(made.pixels, length)), made.pixels
+
+
+def _numbers(pixels: NDArray, length: int) -> tuple[float, ...]:
+    return (*pixel_facts(pixels).tolist(), float(length))
+
+
+def _distances(images: Sequence[NDArray], network: Bundle, engine: Engine) -> list[float]:
+    if not images:
+        return []
+    return neighbor_distance(engine.run(np.stack(images)).embedding, network.scope).tolist()
+
+
+@dataclass(frozen=True)
+class HeaderOutlier:
+    """A file, by position, whose header differs from most of its data set."""
+
+    position: int
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OodFile:
+    """A file, by position, that the training scans of a network do not look like."""
+
+    position: int
+    distance: float  # cosine, 0 to 2
+
+
+def header_outliers(
+    facts: Sequence[FileFacts | None], datasets: Sequence[str] | None = None
+) -> list[HeaderOutlier]:
+    """List files of a rare mode, format, size or shape in their data set, in their order.
+
+    Without `datasets` all files are one set. Files without facts are left out.
+    """
+    members: dict[str, list[tuple[int, FileFacts]]] = defaultdict(list)
+    for i, fact in enumerate(facts):
+        if fact is not None:
+            members[datasets[i] if datasets else ""].append((i, fact))
+    reasons: dict[int, list[str]] = defaultdict(list)
+    for held in members.values():
+        own = [fact for _, fact in held]
+        for at, reason in (*_rare(own), *_far(own)):
+            reasons[held[at][0]].append(reason)
+    return [HeaderOutlier(i, tuple(reasons[i])) for i in sorted(reasons)]
+
+
+def _rare(facts: Sequence[FileFacts]) -> Iterator[tuple[int, str]]:
+    for name in ("mode", "format"):
+        values = [getattr(fact, name) for fact in facts]
+        counts = Counter(values)
+        usual, most = counts.most_common(1)[0]
+        for at, value in enumerate(values):
+            if counts[value] <= RARE * len(facts):
+                yield at, f"{name} {value}, where {100 * most / len(facts):.0f} % are {usual}"
+
+
+def _far(facts: Sequence[FileFacts]) -> Iterator[tuple[int, str]]:
+    width = np.array([fact.width for fact in facts], float)
+    height = np.array([fact.height for fact in facts], float)
+    usual = f"{np.median(width):.0f} x {np.median(height):.0f}"
+    for name, values in (("size", np.sqrt(width * height)), ("shape", width / height)):
+        for at in np.flatnonzero(_beyond(np.log(values))).tolist():
+            yield at, f"{name} {width[at]:.0f} x {height[at]:.0f}, far from the usual {usual}"
+
+
+def _beyond(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    reach = FENCE * (high - low)
+    far = (values < low - reach) | (values > high + reach)
+    return far & (np.abs(values - middle) > np.log(MIN_FACTOR))
+
+
+def ood_files(distances: ArrayLike, *, limit: float) -> list[OodFile]:
+    """List the files beyond a network's limit, the farthest first.
+
+    `distances`, [n], are to the k-th nearest training scan; NaN (unreadable) is left out.
+    """
+    far = np.asarray(distances, np.float64)
+    beyond = np.flatnonzero(far > limit)  # NaN compares false
+    order = beyond[np.argsort(-far[beyond], kind="stable")]
+    return [OodFile(i, float(far[i])) for i in map(int, order)]

@@ -65,8 +65,8 @@ def _text(audit: Audit, paths: Sequence[str]) -> Iterable[Sequence[Any]]:
 
 def _files(audit: Audit, paths: Sequence[str]) -> Iterable[Sequence[Any]]:
     survey, groups, patients = audit.survey, audit.groups, audit.patients
-    odd = {item.position: "; ".join(item.reasons) for item in audit.odd}
-    far = {item.position for item in audit.outliers}
+    odd = {item.position: "; ".join(item.reasons) for item in audit.header_outliers}
+    far = {item.position for item in audit.ood}
     for i, case in enumerate(audit.cases):
         facts = survey.facts[i]
         size = (facts.width, facts.height, facts.mode, facts.format, facts.bytes) if facts else ()

@@ -12,7 +12,7 @@ from tumorlens.errors import CasesError, UnknownLabelError
 from tumorlens.files import read_table, write_table
 from tumorlens.images.readers import find_scans
 from tumorlens.records import Case
-from tumorlens.study.data.datasets.registry import DATASETS
+from tumorlens.study.data.registry import DATASETS
 
 SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val",
                "validation": "val", "test": "test", "testing": "test"}  # fmt: skip

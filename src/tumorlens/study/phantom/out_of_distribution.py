@@ -17,7 +17,7 @@ SIDE = 192  # pixels of a picture
 Rng = np.random.Generator
 
 
-def draw_outsider(seed: int) -> NDArray[np.uint8]:
+def draw_ood_image(seed: int) -> NDArray[np.uint8]:
     """Draw one picture, uint8 [SIDE, SIDE]."""
     rng = np.random.default_rng(seed)
     kind = str(rng.choice(list(KINDS)))

@@ -19,7 +19,7 @@ class Reproduction:
     """An earlier system and the recipe that does it again."""
 
     recipe: Recipe
-    data_set: str  # a row of study.datasets.registry
+    data_set: str  # a row of study.data.registry
     original: str  # what the earlier system was
     split: str  # how it split
     published: str  # its figure

@@ -6,7 +6,7 @@ import pytest
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.labels import ATOMS, label_mask
 from tumorlens.study.phantom.drawing import draw_phantom
-from tumorlens.study.phantom.out_of_distribution import KINDS, SIDE, draw_outsider
+from tumorlens.study.phantom.out_of_distribution import KINDS, SIDE, draw_ood_image
 from tumorlens.study.training.data.batches import TrainingSet
 from tumorlens.study.training.data.lesion_masks import Places, find_places, show_changed
 from tumorlens.study.training.data.training_set import with_outsiders
@@ -99,5 +99,5 @@ def test_every_kind_of_outsider_shows_something(kind):
 
 
 def test_an_outsider_follows_from_its_seed():
-    np.testing.assert_array_equal(draw_outsider(5), draw_outsider(5))
-    assert (draw_outsider(5) != draw_outsider(6)).any()
+    np.testing.assert_array_equal(draw_ood_image(5), draw_ood_image(5))
+    assert (draw_ood_image(5) != draw_ood_image(6)).any()

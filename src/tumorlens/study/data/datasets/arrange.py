@@ -17,9 +17,9 @@ from tumorlens.errors import ArchiveError
 from tumorlens.images.readers import readable_suffixes
 from tumorlens.progress import Progress
 from tumorlens.records import Case
-from tumorlens.study.data.datasets.registry import DatasetRow, LabelTable, Rule
 from tumorlens.study.data.datasets.unpack import Member, Opened, open_archive, read_member, unpack
 from tumorlens.study.data.index import write_cases
+from tumorlens.study.data.registry import DatasetRow, LabelTable, Rule
 
 NOT_A_PICTURE = "files that are not pictures"
 NO_RULE = "pictures in places that are not known"

@@ -22,9 +22,9 @@ from tumorlens.files import replacing
 from tumorlens.progress import Progress, Steps
 from tumorlens.study.data.datasets.arrange import Arranged, arrange
 from tumorlens.study.data.datasets.download import download
-from tumorlens.study.data.datasets.registry import DATASETS, Archive, DatasetRow
 from tumorlens.study.data.datasets.unpack import built_aside
 from tumorlens.study.data.index import read_cases
+from tumorlens.study.data.registry import DATASETS, Archive, DatasetRow
 
 NOTE = "fetch.json"
 SCHEMA = 1

@@ -11,7 +11,7 @@ from tumorlens.errors import BlankImageError
 from tumorlens.inputs.prepare import InputSpec, prepare
 from tumorlens.records import Scan
 from tumorlens.study.data.masks import prepared_masks
-from tumorlens.study.phantom.out_of_distribution import draw_outsider
+from tumorlens.study.phantom.out_of_distribution import draw_ood_image
 from tumorlens.study.recipes import Recipe
 from tumorlens.study.training.data.batches import TrainingSet
 from tumorlens.study.training.data.lesion_masks import Places, find_places
@@ -69,7 +69,7 @@ def draw_outsiders(count: int, spec: InputSpec, *, first: int) -> NDArray[np.uin
     """Draw and prepare pictures of what is no head, [n, side, side], n <= count."""
     images = []
     for seed in range(first, first + count):
-        scan = Scan(draw_outsider(seed).astype(np.float32), f"outsider {seed}")
+        scan = Scan(draw_ood_image(seed).astype(np.float32), f"outsider {seed}")
         try:
             images.append(prepare(scan, spec).pixels)
         except BlankImageError:  # refused before it comes to a network
