@@ -38,9 +38,9 @@ def test_kinds_of_a_trial_differ_by_what_the_recipe_adds_alone():
     steps = list(itertools.pairwise(made.values()))
     different = [{key for key in a if a[key] != b[key]} - {"name"} for a, b in steps]
     assert different == [
-        {"photometric", "balance"}, {"changed", "evidence", "outsiders"}, {"painted"},
+        {"photometric", "balance"}, {"counterfactual_share", "localization_weight", "ood_images"}, {"synthetic_lesion_share"},
     ]  # fmt: skip
-    assert made[WHOLE]["painted"] == find_recipe("default").painted > 0
+    assert made[WHOLE]["synthetic_lesion_share"] == find_recipe("default").synthetic_lesion_share > 0
 
 
 def write_trial(runs, kind: str, seed: int, scores: np.ndarray) -> None:

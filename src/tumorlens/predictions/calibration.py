@@ -10,3 +10,9 @@ def calibrated(logits: NDArray[np.floating], temperature: float) -> NDArray[np.f
     scaled -= scaled.max(-1, keepdims=True)
     raised = np.exp(scaled)
     return raised / raised.sum(-1, keepdims=True)
+
+
+def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return log probabilities, [..., atoms], without overflow and in the type of the logits."""
+    shifted = logits - logits.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))

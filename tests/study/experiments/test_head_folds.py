@@ -96,7 +96,7 @@ def test_what_is_held_out_teaches_the_head_nothing(ground, tmp_path: Path):
 
 def test_a_network_that_flattens_has_no_features(ground, tmp_path: Path):
     cases, groups, _ = ground
-    recipe = replace(RECIPE, network="seed-cnn-small", options={})
+    recipe = replace(RECIPE, network="baseline-cnn-small", options={})
     job = CrossJob(recipe, folds=2, repeats=1, out=tmp_path / "run", cache=tmp_path / "cache")
     with pytest.raises(TrainingError, match="flattens"):
         cross_validate(cases, groups, job, callback=Nobody())

@@ -186,7 +186,7 @@ def test_another_space_in_the_same_folder_is_refused(searched):
 
 
 def test_a_search_in_which_nothing_can_be_trained_ends_with_the_reason(searched, tmp_path):
-    recipe = replace(RECIPE, network="seed-cnn-small", side=48, train_side=32, options={})
+    recipe = replace(RECIPE, network="baseline-cnn-small", side=48, train_side=32, options={})
     job = replace(searched.job, recipe=recipe, out=tmp_path / "run")
     space = {"learning_rate": Range(1e-4, 1e-2, log=True)}
     with pytest.raises(TrainingError, match=r"none of 3 trials.*cannot be trained at 32 px"):

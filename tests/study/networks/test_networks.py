@@ -51,9 +51,9 @@ def test_a_network_of_ours_is_small_enough_for_two_cores(name):
 @pytest.mark.parametrize(
     ("name", "side", "shape", "dense"),
     [
-        ("seed-cnn-grey", 224, (14, 14, 256), [64, 32, 6]),
-        ("seed-cnn-tuned", 240, (30, 30, 64), [128, 6]),
-        ("seed-cnn-small", 128, (8, 8, 64), [1000, 6]),
+        ("baseline-cnn-gray", 224, (14, 14, 256), [64, 32, 6]),
+        ("baseline-cnn-tuned", 240, (30, 30, 64), [128, 6]),
+        ("baseline-cnn-small", 128, (8, 8, 64), [1000, 6]),
     ],
 )
 def test_an_earlier_network_has_the_layers_it_was_described_with(name, side, shape, dense):
@@ -65,7 +65,7 @@ def test_an_earlier_network_has_the_layers_it_was_described_with(name, side, sha
 
 @pytest.mark.parametrize("width", [64, 512])
 def test_the_tuned_width_is_an_option(width):
-    model = NETWORKS["seed-cnn-tuned"].build(32, 3, dense=width)
+    model = NETWORKS["baseline-cnn-tuned"].build(32, 3, dense=width)
     assert [layer.units for layer in model.layers if isinstance(layer, layers.Dense)] == [width, 3]
 
 

@@ -30,7 +30,7 @@ MODULES = {
     "efficientnet-v2-b0": keras.applications.efficientnet_v2,
     "convnext-tiny": keras.applications.convnext,
 }
-LIGHT = ("mobilenet", "seed-cnn-grey", "seed-cnn-tuned", "seed-cnn-small")
+LIGHT = ("mobilenet", "baseline-cnn-gray", "baseline-cnn-tuned", "baseline-cnn-small")
 slow = pytest.mark.skipif(
     not os.environ.get("TUMORLENS_SLOW_TESTS"),
     reason="set TUMORLENS_SLOW_TESTS to export the large networks too (minutes)",
@@ -50,13 +50,13 @@ def build(name: str) -> keras.Model:
     if name not in models:
         keras.utils.set_random_seed(1)
         row = NETWORKS[name]
-        model = row.build(row.least_side, len(ATOMS))
+        model = row.build(row.min_side, len(ATOMS))
         if backbone := backbone_of(model):
             spread = [one for one in backbone.layers if isinstance(one, layers.BatchNormalization)]
             momenta = [one.momentum for one in spread]
             for one in spread:
                 one.momentum = 0.0  # the statistics of one batch of pictures are taken over
-            model(pixels(row.least_side, 32), training=True)
+            model(pixels(row.min_side, 32), training=True)
             for one, momentum in zip(spread, momenta, strict=True):
                 one.momentum = momentum
         for layer in model.layers:
@@ -75,7 +75,7 @@ def run(model: keras.Model, images: np.ndarray) -> list[np.ndarray]:
 
 @families
 def test_a_network_gives_logits_maps_that_add_up_to_them_and_an_embedding(name):
-    model, side = build(name), NETWORKS[name].least_side
+    model, side = build(name), NETWORKS[name].min_side
     logits, maps, embedding = run(serving_graph(model), pixels(side))
     features = model.get_layer("features").output.shape
     assert logits.shape == (4, len(ATOMS))
@@ -89,7 +89,7 @@ def test_a_network_gives_logits_maps_that_add_up_to_them_and_an_embedding(name):
 @families
 def test_the_graph_sees_what_the_family_was_trained_to_see(name):
     """The feature maps equal those of Keras Applications after its own preprocess_input."""
-    model, row, side = build(name), FAMILIES[name], NETWORKS[name].least_side
+    model, row, side = build(name), FAMILIES[name], NETWORKS[name].min_side
     options = {key: value for key, value in row.options.items() if key == "alpha"}
     reference = row.make(include_top=False, weights=None, input_shape=(side, side, 3), **options)
     values = [
@@ -106,7 +106,7 @@ def test_the_graph_sees_what_the_family_was_trained_to_see(name):
 
 
 def check_export(name: str, folder: Path) -> None:
-    model, side = build(name), NETWORKS[name].least_side
+    model, side = build(name), NETWORKS[name].min_side
     graph = export_graph(model, folder)
     session = ort.InferenceSession(str(graph), providers=["CPUExecutionProvider"])
     images = pixels(side, 5)

@@ -21,8 +21,8 @@ from tumorlens.study.recipes import (
 
 rows = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
 reproductions = pytest.mark.parametrize("found", REPRODUCTIONS.values(), ids=REPRODUCTIONS.keys())
-SEEDS = {"seed-multimodal-xception", "seed-mri-cnn", "seed-mri-inception", "seed-mri-tuned-cnn",
-         "seed-small-cnn"}  # fmt: skip
+SEEDS = {"baseline-multimodal-xception", "baseline-mri-cnn", "baseline-mri-inception", "baseline-mri-tuned-cnn",
+         "baseline-small-cnn"}  # fmt: skip
 
 
 @rows
@@ -53,7 +53,7 @@ def test_a_recipe_decides_within_what_can_work(recipe):
 @rows
 def test_a_recipe_has_sides_that_its_network_can_have(recipe):
     row = NETWORKS[recipe.network]
-    assert min(recipe.side, recipe.train_side) >= row.least_side
+    assert min(recipe.side, recipe.train_side) >= row.min_side
     assert not row.one_side or recipe.side == recipe.train_side
     if row.name.startswith("residual"):
         assert recipe.side % 16 == recipe.train_side % 16 == 0
@@ -74,7 +74,7 @@ def test_only_a_network_with_a_backbone_is_given_weights_and_stages(recipe):
 def test_a_recipe_gives_its_network_options_that_it_takes(recipe):
     row = NETWORKS[recipe.network]
     if recipe.options:
-        assert row.build(row.least_side, 3, **recipe.options).output.shape == (None, 3)
+        assert row.build(row.min_side, 3, **recipe.options).output.shape == (None, 3)
 
 
 def test_a_recipe_cannot_be_changed_in_place():

@@ -418,7 +418,7 @@ def test_a_run_from_before_a_recipe_had_a_field_can_be_resumed(trial, tmp_path):
 
 
 def test_a_network_that_flattens_cannot_change_its_side_after_training(trial, tmp_path):
-    recipe = replace(RECIPE, network="seed-cnn-tuned", side=64, train_side=32)
+    recipe = replace(RECIPE, network="baseline-cnn-tuned", side=64, train_side=32)
     with pytest.raises(TrainingError, match="flattens its maps"):
         train(trial.cases, replace(trial.job, recipe=recipe, out=tmp_path / "run"), callback=Ear())
 

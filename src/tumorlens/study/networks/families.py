@@ -13,11 +13,11 @@ class Family:
     """A network of Keras Applications and what it was trained to see."""
 
     make: Callable[..., keras.Model]
-    scale: float | Sequence[float]  # grey levels times scale plus offset is its input
+    scale: float | Sequence[float]  # gray levels times scale plus offset is its input
     offset: float | Sequence[float]
     starts: tuple[str, ...]  # layers after which its last block starts, its last two, ...
     options: Mapping[str, Any] = field(default_factory=dict)
-    least_side: int = 32
+    min_side: int = 32
     download_side: int = 224  # the weights fit any side; their file is named by one
 
 
@@ -28,7 +28,7 @@ _STANDARD: Mapping[str, Any] = {
     "offset": tuple(-mean / deviation for mean, deviation in zip(_MEAN, _DEVIATION, strict=True)),
 }
 # What a network may be shown instead of what its family was trained on, to do again what an
-# earlier system did wrong: factor and offset of grey levels.
+# earlier system did wrong: factor and offset of gray levels.
 SEEN_AS: Mapping[str, Mapping[str, Any]] = {
     "unit": {"scale": 1 / 255, "offset": 0.0},
     "undivided": {"scale": 1.0, "offset": 0.0},
@@ -42,14 +42,14 @@ FAMILIES: Mapping[str, Family] = {
         applications.Xception,
         **_TO_ONE,
         starts=("block13_pool", "block12_sepconv3_bn", "block11_sepconv3_bn"),
-        least_side=71,
+        min_side=71,
         download_side=299,
     ),
     "inception-v3": Family(
         applications.InceptionV3,
         **_TO_ONE,
         starts=("mixed9", "mixed8", "mixed7"),
-        least_side=75,
+        min_side=75,
     ),
     "mobilenet": Family(
         applications.MobileNet,

@@ -7,8 +7,7 @@ from functools import partial
 import keras
 
 from tumorlens.study.networks.families import FAMILIES
-from tumorlens.study.networks.plain import Convolution, build_plain
-from tumorlens.study.networks.residual import build_residual
+from tumorlens.study.networks.from_scratch import Convolution, build_plain, build_residual
 from tumorlens.study.networks.transfer import build_transfer
 
 
@@ -21,7 +20,7 @@ class NetworkRow:
     summary: str
     family: str = ""  # of Keras Applications, where it has a backbone
     one_side: bool = False  # flattened: its weights fit the side it was built for
-    least_side: int = 32
+    min_side: int = 32
 
 
 _FROM_SCRATCH = (
@@ -36,7 +35,7 @@ _FROM_SCRATCH = (
         "residual CNN from random initialization, about 0.2 M parameters, for demo and tests",
     ),
     NetworkRow(
-        "seed-cnn-grey",
+        "baseline-cnn-gray",
         partial(
             build_plain,
             convolutions=(
@@ -48,11 +47,11 @@ _FROM_SCRATCH = (
             dense=(64, 32),
             dropout=0.4,
         ),
-        "an earlier system's CNN for one grey channel, made for 224 px",
+        "an earlier system's CNN for one gray channel, made for 224 px",
         one_side=True,
     ),
     NetworkRow(
-        "seed-cnn-tuned",
+        "baseline-cnn-tuned",
         partial(
             build_plain,
             convolutions=(
@@ -68,7 +67,7 @@ _FROM_SCRATCH = (
         one_side=True,
     ),
     NetworkRow(
-        "seed-cnn-small",
+        "baseline-cnn-small",
         partial(
             build_plain,
             convolutions=(
@@ -92,7 +91,7 @@ _TRANSFERRED = tuple(
         + (f", width {row.options['alpha']:g}" if "alpha" in row.options else "")
         + ", with ImageNet weights or a file of weights",
         family=family,
-        least_side=row.least_side,
+        min_side=row.min_side,
     )
     for family, row in FAMILIES.items()
 )

@@ -13,7 +13,7 @@ from keras import layers, ops
 
 
 def serving_graph(model: keras.Model) -> keras.Model:
-    """Give the graph of a bundle: atoms [n, A], maps [n, h, w, A], embedding [n, D].
+    """Return the graph of a bundle: atoms [n, A], maps [n, h, w, A], embedding [n, D].
 
     The mean of the maps over positions is the logit itself, so evidence adds up to the answer.
     A network with a layer `texture` gets an embedding of both depths.
@@ -40,7 +40,7 @@ class TwoDepths(layers.Layer):
         super().__init__(name="two_depths", dtype="float32")
 
     def call(self, inputs):
-        """Give [n, D + 2 d] of an embedding [n, D] and maps [n, h, w, d]."""
+        """Return [n, D + 2 d] of an embedding [n, D] and maps [n, h, w, d]."""
         meaning, maps = inputs
         mean = ops.mean(maps, axis=(1, 2))
         deviation = ops.sqrt(ops.mean(ops.square(maps), axis=(1, 2)) - ops.square(mean) + 1e-6)
@@ -70,7 +70,7 @@ class Evidence(layers.Layer):
         self.is_flat = any(isinstance(layer, layers.Flatten) for layer in self.head)
 
     def call(self, features):
-        """Give logits [n, A], maps [n, h, w, A] and embedding [n, D] of maps [n, h, w, D]."""
+        """Return logits [n, A], maps [n, h, w, A] and embedding [n, D] of maps [n, h, w, D]."""
         _, height, width, depth = features.shape
         logits, slope = self._answer(features)
         atoms, places = logits.shape[-1], height * width
@@ -85,7 +85,7 @@ class Evidence(layers.Layer):
         return logits, maps, ops.mean(features, axis=(1, 2))
 
     def _answer(self, x):
-        """Give logits and their gradient by what enters the dense layers, [(n,) inputs, A]."""
+        """Return logits and their gradient by what enters the dense layers, [(n,) inputs, A]."""
         passed = []
         for layer in self.head:
             x = layer(x)

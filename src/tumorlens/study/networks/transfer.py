@@ -7,10 +7,9 @@ who runs it can feed it another family's preprocessing.
 from collections.abc import Sequence
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from tumorlens.errors import TrainingError
-from tumorlens.study.networks.exportable import exportable
 from tumorlens.study.networks.families import FAMILIES, SEEN_AS, Family
 
 ALL_BLOCKS = -1
@@ -47,10 +46,43 @@ def build_transfer(
 
 
 def application(family: Family, side: int, weights: str | None = None) -> keras.Model:
-    """Give the network of Keras Applications, [n, side, side, 3] -> feature maps."""
+    """Return the network of Keras Applications, [n, side, side, 3] -> feature maps."""
     return family.make(
         include_top=False, weights=weights, input_shape=(side, side, 3), **family.options
     )
+
+
+def exportable(model: keras.Model) -> keras.Model:
+    """Rewrite what TensorFlow cannot export to ONNX, with its weights in the same order.
+
+    On a CPU it compiles a convolution with a group per channel by XLA, which cannot be exported;
+    GELU becomes an operation (Erfc) that ONNX does not have. A depthwise convolution and GELU by
+    the error function are the same arithmetic.
+    """
+    if not any(_rewritten(layer) for layer in model.layers):
+        return model
+    return keras.models.clone_model(
+        model, clone_function=lambda layer: _rewritten(layer) or _copied(layer)
+    )
+
+
+def _rewritten(layer: keras.Layer) -> keras.Layer | None:
+    if isinstance(layer, layers.Conv2D) and layer.groups > 1:
+        return layers.DepthwiseConv2D(
+            layer.kernel_size, strides=layer.strides, padding=layer.padding, name=layer.name
+        )
+    if isinstance(layer, layers.Activation) and layer.activation is keras.activations.gelu:
+        return layers.Activation(gelu_by_erf, name=layer.name)
+    return None
+
+
+def _copied(layer: keras.Layer) -> keras.Layer:
+    return layer.__class__.from_config(layer.get_config())
+
+
+def gelu_by_erf(x):
+    """Return x times the normal distribution function of x."""
+    return 0.5 * x * (1.0 + ops.erf(x / 2**0.5))
 
 
 def fill_backbone(backbone: keras.Model, donor: keras.Model) -> None:
@@ -63,18 +95,18 @@ def fill_backbone(backbone: keras.Model, donor: keras.Model) -> None:
 
 
 def backbone_of(model: keras.Model) -> keras.Model | None:
-    """Give the network inside a network that transfers, None for one from scratch."""
+    """Return the network inside a network that transfers, None for one from scratch."""
     inside = [layer for layer in model.layers if isinstance(layer, keras.Model)]
     return inside[0] if inside else None
 
 
 def extractor(model: keras.Model) -> keras.Model:
-    """Give the part from prepared images to pooled features, [n, side, side, 1] -> [n, D]."""
+    """Return the part from prepared images to pooled features, [n, side, side, 1] -> [n, D]."""
     return keras.Model(model.input, _pooling(model).output, name="extractor")
 
 
 def head_of(model: keras.Model) -> keras.Model:
-    """Give the part from pooled features to logits, [n, D] -> [n, A]; it shares its layers."""
+    """Return the part from pooled features to logits, [n, D] -> [n, A]; it shares its layers."""
     pooled = _pooling(model)
     entry = x = keras.Input(pooled.output.shape[1:], name="pooled")
     for layer in model.layers[model.layers.index(pooled) + 1 :]:
@@ -94,7 +126,7 @@ def freeze(model: keras.Model, family: str, *, blocks: int, keep_statistics: boo
     """Let only the head and the last `blocks` of the backbone learn; ALL_BLOCKS for all.
 
     With `keep_statistics` batch normalization of the backbone runs as in use and keeps what
-    it came with: few scans in a batch, all grey, would spoil what many photographs taught it.
+    it came with: few scans in a batch, all gray, would spoil what many photographs taught it.
     """
     backbone = backbone_of(model)
     if backbone is None:

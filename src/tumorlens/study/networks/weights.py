@@ -53,7 +53,7 @@ def _read_file(name: str, path: Path) -> keras.Model:
     if not path.is_file():
         raise TrainingError(path, "is no file of weights", fix)
     family = FAMILIES[name]
-    donor = application(family, family.least_side)
+    donor = application(family, family.min_side)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what does not fit is an error below
@@ -70,7 +70,7 @@ def _one_line(error: Exception) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Give the sha256 of a file of weights; raises TrainingError where there is none."""
+    """Return the sha256 of a file of weights; raises TrainingError where there is none."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -80,7 +80,7 @@ def file_digest(path: Path) -> str:
 
 
 def weights_digest(model: keras.Model) -> str:
-    """Give the sha256 of a network's architecture and weights, as hex."""
+    """Return the sha256 of a network's architecture and weights, as hex."""
     digest = hashlib.sha256()
     for variable in model.variables:
         value = np.asarray(keras.ops.convert_to_numpy(variable))

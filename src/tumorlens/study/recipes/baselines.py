@@ -1,39 +1,116 @@
-"""The earlier systems, one recipe each: their networks and sets, without their faults."""
+"""Earlier systems, one recipe each: their networks and sets, without their faults."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from tumorlens.study.recipes.recipe import IMAGENET, Recipe
-from tumorlens.study.recipes.reproduction import Fault, Reproduction
 
+
+@dataclass(frozen=True)
+class Fault:
+    """Something the earlier system did, and what happens here instead."""
+
+    was: str
+    mended: str
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """An earlier system and the recipe that does it again."""
+
+    recipe: Recipe
+    data_set: str  # a row of study.data.registry
+    original: str  # what the earlier system was
+    split: str  # how it split
+    published: str  # its figure
+    source: str  # where that figure is from
+    faults: tuple[Fault, ...]
+
+
+GROUPED_SPLIT = (
+    "70/15/15 by whole patients and images (`tumorlens split`); threshold and epoch are "
+    "chosen on validation, test is read once, by `tumorlens evaluate`"
+)
 _COPIES = Fault(
-    "copies of one picture on both sides of the split",
+    "copies of one image on both sides of the split",
     "copies, also flipped, rotated and brightened ones, stay in one part",
 )
 _ACCURACY = Fault(
     "one accuracy without an interval",
     "AUC, sensitivity and specificity, each with its n and interval",
 )
-_BR35H_SPLIT = "random, 10 % for test; 3,060 images are about 576 distinct pictures"
+_SHUFFLED = Fault(
+    "a shuffled test set was scored against labels that were not shuffled",
+    "each row of predictions.csv carries the path and label it is scored by",
+)
+_BR35H_SPLIT = "random, 10 % for test; 3,060 images are about 576 distinct ones"
 _BR35H_SOURCE = "reported by the earlier system on its own random test part of Br35H"
 
-SEEDS = (
+_MRI_CNN = Recipe(
+    name="baseline-mri-cnn",
+    summary="Br35H: the plain CNN for one gray channel, from scratch",
+    network="baseline-cnn-gray",
+    side=224,
+    train_side=224,
+    epochs=40,
+    batch=32,
+    learning_rate=5e-4,
+    ema=0.99,
+    augmentation=0.5,
+    patience=10,
+)
+_XCEPTION = Recipe(
+    name="baseline-multimodal-xception",
+    summary="CT and MRI, all classes: Xception, head first, then its last two blocks",
+    network="xception",
+    side=299,
+    train_side=299,
+    epochs=6,
+    batch=32,
+    learning_rate=1e-4,
+    warmup_epochs=0.5,
+    ema=0.99,
+    augmentation=0.5,
+    patience=3,
+    weights=IMAGENET,
+    head_epochs=40,
+    head_views=2,
+    tuned_blocks=2,
+)
+_INCEPTION = replace(
+    _XCEPTION,
+    name="baseline-mri-inception",
+    summary="Br35H: InceptionV3, head first, then its last two blocks",
+    network="inception-v3",
+    side=224,
+    train_side=224,
+    epochs=8,
+)
+_TUNED_CNN = replace(
+    _MRI_CNN,
+    name="baseline-mri-tuned-cnn",
+    summary="slices of BraTS 2015: the plain CNN whose dense layer was tuned",
+    network="baseline-cnn-tuned",
+    side=240,
+    train_side=240,
+    options={"dense": 128},
+)
+_SMALL_CNN = replace(
+    _MRI_CNN,
+    name="baseline-small-cnn",
+    summary="253 MRI slices: the plain CNN for few images, from scratch",
+    network="baseline-cnn-small",
+    side=128,
+    train_side=128,
+    epochs=60,
+    batch=16,
+    ema=0.97,
+    patience=15,
+)
+
+BASELINES = (
     Reproduction(
-        Recipe(
-            name="seed-multimodal-xception",
-            summary="CT and MRI, all classes: Xception, head first, then its last two blocks",
-            network="xception",
-            side=299,
-            train_side=299,
-            epochs=6,
-            batch=32,
-            learning_rate=1e-4,
-            warmup_epochs=0.5,
-            ema=0.99,
-            augmentation=0.5,
-            patience=3,
-            weights=IMAGENET,
-            head_epochs=40,
-            head_views=2,
-            tuned_blocks=2,
-        ),
+        _XCEPTION,
         data_set="multimodal",
         original="Xception at 299 px, pooled, dense 256 and 100, dropout, softmax of seven classes",
         split="published train/val/test folders, drawn by image; 65.8 % of the test images have "
@@ -57,53 +134,17 @@ SEEDS = (
         ),
     ),
     Reproduction(
-        Recipe(
-            name="seed-mri-cnn",
-            summary="Br35H: the plain CNN for one grey channel, from scratch",
-            network="seed-cnn-grey",
-            side=224,
-            train_side=224,
-            epochs=40,
-            batch=32,
-            learning_rate=5e-4,
-            ema=0.99,
-            augmentation=0.5,
-            patience=10,
-        ),
+        _MRI_CNN,
         data_set="br35h",
-        original="CNN for one grey channel at 224 px: convolutions 64 (5 x 5, stride 2), 128, 128, "
+        original="CNN for one gray channel at 224 px: convolutions 64 (5 x 5, stride 2), 128, 128, "
         "256 (5 x 5, stride 2), dense 64 and 32, dropout .4",
         split=_BR35H_SPLIT,
         published="accuracy .88",
         source=_BR35H_SOURCE,
-        faults=(
-            Fault(
-                "a shuffled test set was scored against labels that were not shuffled",
-                "each row of predictions.csv carries the path and label it is scored by",
-            ),
-            _COPIES,
-            _ACCURACY,
-        ),
+        faults=(_SHUFFLED, _COPIES, _ACCURACY),
     ),
     Reproduction(
-        Recipe(
-            name="seed-mri-inception",
-            summary="Br35H: InceptionV3, head first, then its last two blocks",
-            network="inception-v3",
-            side=224,
-            train_side=224,
-            epochs=8,
-            batch=32,
-            learning_rate=1e-4,
-            warmup_epochs=0.5,
-            ema=0.99,
-            augmentation=0.5,
-            patience=3,
-            weights=IMAGENET,
-            head_epochs=40,
-            head_views=2,
-            tuned_blocks=2,
-        ),
+        _INCEPTION,
         data_set="br35h",
         original="InceptionV3 at 224 px with ImageNet weights",
         split=_BR35H_SPLIT,
@@ -114,28 +155,12 @@ SEEDS = (
                 "fed an Inception network the preprocessing of VGG",
                 "the family's own preprocessing is part of the graph",
             ),
-            Fault(
-                "a shuffled test set was scored against labels that were not shuffled",
-                "each row of predictions.csv carries the path and label it is scored by",
-            ),
+            _SHUFFLED,
             _COPIES,
         ),
     ),
     Reproduction(
-        Recipe(
-            name="seed-mri-tuned-cnn",
-            summary="slices of BraTS 2015: the plain CNN whose dense layer was tuned",
-            network="seed-cnn-tuned",
-            side=240,
-            train_side=240,
-            epochs=40,
-            batch=32,
-            learning_rate=5e-4,
-            ema=0.99,
-            augmentation=0.5,
-            patience=10,
-            options={"dense": 128},
-        ),
+        _TUNED_CNN,
         data_set="bohaju",
         original="CNN for three channels at 240 px: three times convolution and pooling (32, 64, "
         "64), a dense layer of 64 to 512, dropout",
@@ -159,19 +184,7 @@ SEEDS = (
         ),
     ),
     Reproduction(
-        Recipe(
-            name="seed-small-cnn",
-            summary="253 MRI slices: the plain CNN for few images, from scratch",
-            network="seed-cnn-small",
-            side=128,
-            train_side=128,
-            epochs=60,
-            batch=16,
-            learning_rate=5e-4,
-            ema=0.97,
-            augmentation=0.5,
-            patience=15,
-        ),
+        _SMALL_CNN,
         data_set="navoneel",
         original="CNN at 128 px: convolutions 256, 128, 64 (3 x 3, stride 2), pooling, dense "
         "1000, one sigmoid",
@@ -191,3 +204,43 @@ SEEDS = (
         ),
     ),
 )
+
+
+def describe(found: Reproduction) -> Mapping[str, str]:
+    """Return in words what the earlier system did and what this recipe does, by title."""
+    recipe = found.recipe
+    start = f"from {recipe.weights} weights" if recipe.head_epochs else "from random weights"
+    return {
+        "data set": f"{found.data_set} (`tumorlens data list`)",
+        "the original": found.original,
+        "its split": found.split,
+        "its figure": found.published,
+        "source": found.source,
+        "split here": GROUPED_SPLIT,
+        "network here": f"{recipe.network} at {recipe.side} px, {start}; its last "
+        "layer gives our atoms",
+        "preprocessing": "head found, all else blanked, cropped, squared, 8 bits; scaling to "
+        "what the network expects is inside the graph, in training and in use alike",
+        "augmentation": f"pose, tone, bias field, resolution, noise; strength "
+        f"{recipe.augmentation:g}",
+        "optimizer": f"AdamW, rate {recipe.learning_rate:g} falling as a cosine, weight decay "
+        f"{recipe.weight_decay:g}, averaged weights",
+        "epochs": _epochs(recipe),
+        "stopping": f"after {recipe.patience} epochs without a better validation loss; the best "
+        "epoch is kept",
+        "class weights": "none in the loss; every epoch shows one copy of each image, labels "
+        f"balanced by sampling ({recipe.balance:g} of the way to equal)",
+        **{
+            f"fault {number}": f"{fault.was}. Here: {fault.mended}"
+            for number, fault in enumerate(found.faults, start=1)
+        },
+    }
+
+
+def _epochs(recipe: Recipe) -> str:
+    if not recipe.head_epochs:
+        return f"at most {recipe.epochs}"
+    return (
+        f"{recipe.head_epochs} of the head on frozen features, then at most {recipe.epochs} with "
+        f"the last {recipe.tuned_blocks} blocks, batch normalization kept as it came"
+    )

@@ -1,34 +1,51 @@
-"""Recipes of our own, for any labeled folder."""
+"""Recipes of our own, for any labeled folder, and for scans without labels."""
 
-from tumorlens.study.recipes.recipe import IMAGENET, Recipe
+from collections.abc import Mapping
+from dataclasses import replace
 
+from tumorlens.study.recipes.recipe import IMAGENET, Pretraining, Recipe
+
+_DEFAULT = Recipe(
+    name="default",
+    summary="residual CNN from scratch, 144 px, with counterfactual images where masks exist",
+    network="residual-small",
+    side=144,
+    train_side=128,
+    epochs=90,
+    counterfactual_share=0.6,
+    synthetic_lesion_share=0.4,
+    localization_weight=0.3,
+    ood_images=500,
+    precision="auto",
+    eight_bit=True,
+)
+_MOBILENET = Recipe(
+    name="mobilenet-frozen",
+    summary="a small head on frozen MobileNet features, which are computed once",
+    network="mobilenet",
+    side=224,
+    train_side=224,
+    epochs=0,
+    weight_decay=0.2,
+    warmup_epochs=0.0,
+    augmentation=0.5,
+    options={"dense": [128], "dropout": 0.4},
+    weights=IMAGENET,
+    head_epochs=40,
+    head_views=3,
+    tuned_blocks=0,
+)
 EVERYDAY = (
-    Recipe(
-        name="default",
-        summary="residual CNN from scratch, 144 px, with counterfactual pictures where masks exist",
-        network="residual-small",
-        side=144,
-        train_side=128,
-        epochs=90,
-        changed=0.6,
-        painted=0.4,
-        evidence=0.3,
-        outsiders=500,
-        precision="auto",
-        eight_bit=True,
-    ),
-    Recipe(
+    _DEFAULT,
+    replace(
+        _DEFAULT,
         name="tiny",
         summary="as default, for phones and browsers: about 0.2 M parameters, 8 bits wide",
         network="residual-tiny",
         side=128,
         train_side=112,
         epochs=60,
-        changed=0.6,
-        evidence=0.3,
-        outsiders=500,
-        precision="auto",
-        eight_bit=True,
+        synthetic_lesion_share=0.0,
     ),
     Recipe(
         name="quick",
@@ -70,40 +87,38 @@ EVERYDAY = (
         head_epochs=60,
         head_views=8,
     ),
-    Recipe(
-        name="mobilenet-frozen",
-        summary="a small head on frozen MobileNet features, which are computed once",
-        network="mobilenet",
-        side=224,
-        train_side=224,
-        epochs=0,
-        weight_decay=0.2,
-        warmup_epochs=0.0,
-        augmentation=0.5,
-        options={"dense": [128], "dropout": 0.4},
-        weights=IMAGENET,
-        head_epochs=40,
-        head_views=3,
-        tuned_blocks=0,
-    ),
-    Recipe(
+    _MOBILENET,
+    replace(
+        _MOBILENET,
         name="mobilenet-tuned",
         summary="MobileNet: the head on frozen features, then its last three blocks",
-        network="mobilenet",
-        side=224,
-        train_side=224,
         epochs=10,
         batch=32,
         learning_rate=1e-4,
-        weight_decay=0.2,
         warmup_epochs=0.5,
         ema=0.99,
-        augmentation=0.5,
         patience=4,
-        options={"dense": [128], "dropout": 0.4},
-        weights=IMAGENET,
-        head_epochs=40,
-        head_views=3,
         tuned_blocks=3,
     ),
 )
+PRETRAININGS: Mapping[str, Pretraining] = {
+    "vicreg": Pretraining(
+        Recipe(
+            name="vicreg",
+            summary="two views of a scan agree: the default network, no labels",
+            network="residual-small",
+            side=112,
+            train_side=64,
+            epochs=10,
+            batch=128,
+            learning_rate=1.5e-3,
+            weight_decay=1e-3,
+            warmup_epochs=1.0,
+            balance=0.25,
+            precision="auto",
+        ),
+        projector=(512, 512),
+        min_area=0.35,
+        source="Bardes, Ponce and LeCun: VICReg, ICLR 2022",
+    ),
+}

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tumorlens.errors import TrainingError
-from tumorlens.study.recipes.recipe import NO_WEIGHTS, Recipe
-from tumorlens.study.recipes.stored import check_kind
+from tumorlens.study.recipes.recipe import NO_WEIGHTS, RENAMED_FIELDS, Recipe, check_kind
+
 
 # Neither what all trials share, nor what validation loss cannot tell.
 FIXED = {"name", "summary", "options", "side", "epochs", "weights", "sensitivity_aim"}
@@ -23,11 +23,11 @@ class Choices:
     values: tuple[Any, ...]
 
     def holds(self, value: Any) -> bool:
-        """Say whether a value is one of them."""
+        """Return whether a value is one of them."""
         return _frozen(value) in self.values
 
     def to_json(self) -> list[Any]:
-        """Give plain data."""
+        """Return plain data."""
         return list(self.values)
 
 
@@ -40,11 +40,11 @@ class Range:
     log: bool = False
 
     def holds(self, value: Any) -> bool:
-        """Say whether a value is inside."""
+        """Return whether a value is inside."""
         return _is_number(value) and self.low <= value <= self.high
 
     def to_json(self) -> dict[str, Any]:
-        """Give plain data."""
+        """Return plain data."""
         return {"low": self.low, "high": self.high, "log": self.log}
 
 
@@ -73,15 +73,15 @@ NETWORKS: Mapping[str, Space] = {
             ((24, 48, 96, 144), (32, 64, 128, 192), (40, 80, 160, 240)),
         )
     },
-    "seed-cnn-grey": DROPOUT,
+    "baseline-cnn-gray": DROPOUT,
     # The range in which its authors tuned it.
-    "seed-cnn-tuned": {**DROPOUT, "options.dense": Choices((64, 128, 256, 512))},
-    "seed-cnn-small": {**DROPOUT, "options.dense": Choices((250, 500, 1000))},
+    "baseline-cnn-tuned": {**DROPOUT, "options.dense": Choices((64, 128, 256, 512))},
+    "baseline-cnn-small": {**DROPOUT, "options.dense": Choices((250, 500, 1000))},
 }
 
 
 def space_of(recipe: Recipe) -> Space:
-    """Give the space stated for a recipe, by its network and by what of it learns."""
+    """Return the space stated for a recipe, by its network and by what of it learns."""
     if recipe.head_epochs:
         head = HEAD if recipe.network not in NETWORKS else HEAD_OF_OURS
         return {**head, **FINE} if recipe.epochs else head
@@ -100,7 +100,8 @@ def read_space(path: Path) -> Space:
         raise TrainingError(path, f"cannot be read as a space ({e})", "Give a JSON file.") from e
     if not isinstance(found, dict) or not found:
         raise TrainingError(path, "is no space", "It has to be a JSON object of fields.")
-    return {field: _read_row(path, field, row) for field, row in found.items()}
+    named = {RENAMED_FIELDS.get(field, field): row for field, row in found.items()}
+    return {field: _read_row(path, field, row) for field, row in named.items()}
 
 
 def _read_row(path: Path, field: str, row: Any) -> Choices | Range:

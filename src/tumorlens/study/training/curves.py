@@ -1,4 +1,4 @@
-"""The learning curves of a run, as a picture."""
+"""What a run found by epoch, and what each threshold does, as images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,39 +7,87 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+from numpy.typing import NDArray
+
+History = Sequence[Mapping[str, float]]
+TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
+COLORS = ("#b35806", "#2b6ca3", "#4d4d4d", "#7b3294")
+METRICS = {
+    "val_auc_ct": "CT detection AUC",
+    "val_auc_mri": "MRI detection AUC",
+    "val_type_accuracy": "type accuracy",
+}
 
 
-def draw_curves(history: Sequence[Mapping[str, float]], best_epoch: int, out: Path) -> None:
-    """Draw loss and validation figures by epoch, with the chosen epoch marked."""
-    epochs = [row["epoch"] for row in history]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    left.plot(epochs, [row["loss"] for row in history], label="training (augmented)")
-    left.plot(epochs, [row["val_loss"] for row in history], label="validation (averaged weights)")
-    left.set(xlabel="epoch", ylabel="set loss (nats)", yscale="log", title="Loss")
-    for key, name in (
-        ("val_auc_ct", "CT detection AUC"),
-        ("val_auc_mri", "MRI detection AUC"),
-        ("val_type_accuracy", "type accuracy"),
-    ):
-        right.plot(epochs, [row[key] for row in history], label=name)
-    right.set(xlabel="epoch", title="Validation figures")
+def draw_curves(history: History, best_epoch: int, out: Path) -> None:
+    """Draw loss and validation metrics by epoch, with the chosen epoch marked."""
+    figure, left, right = _two_panels()
+    _plot(left, history, {"loss": "training (augmented)", "val_loss": "validation (averaged weights)"})
+    _plot(right, history, METRICS)
+    left.set(ylabel="set loss (nats)", yscale="log", title="Loss")
+    right.set(title="Validation metrics")
     for axes in (left, right):
         axes.axvline(best_epoch, color="0.6", linestyle="--", label=f"chosen epoch {best_epoch}")
-        axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
-    figure.savefig(out, dpi=120)
-    plt.close(figure)
+    _save(figure, out)
 
 
-def draw_pretraining(history: Sequence[Mapping[str, float]], out: Path) -> None:
+def draw_pretraining(history: History, out: Path) -> None:
     """Draw the loss of pretraining, and how far the projections are from a collapse."""
-    epochs = [row["epoch"] for row in history]
+    figure, left, right = _two_panels()
+    _plot(left, history, {"loss": ""})
+    _plot(right, history, {"spread": ""})
+    left.set(ylabel="loss", title="Loss of pretraining")
+    right.set(ylim=(0, 1.1), title="Spread (0: collapsed, 1: isotropic)")
+    _save(figure, out)
+
+
+def _two_panels() -> tuple[Figure, Axes, Axes]:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    left.plot(epochs, [row["loss"] for row in history])
-    left.set(xlabel="epoch", ylabel="loss", title="Loss of pretraining")
-    right.plot(epochs, [row["spread"] for row in history])
-    right.set(xlabel="epoch", ylim=(0, 1.1), title="Spread (0: collapsed, 1: isotropic)")
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
+    return figure, left, right
+
+
+def _plot(axes: Axes, history: History, columns: Mapping[str, str]) -> None:
+    epochs = [row["epoch"] for row in history]
+    for key, label in columns.items():
+        axes.plot(epochs, [row[key] for row in history], label=label)
+    axes.set(xlabel="epoch")
+    axes.grid(alpha=0.3)
+
+
+def _save(figure: Figure, out: Path) -> None:
     figure.savefig(out, dpi=120)
     plt.close(figure)
+
+
+def draw_thresholds(
+    thresholds: NDArray[np.float64],
+    figures: Mapping[str, NDArray[np.float64]],
+    out: Path,
+    *,
+    chosen: int,
+    title: str,
+) -> None:
+    """Draw figures at T thresholds, [T, 3] of value, low and high, as SVG."""
+    drawing, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    for (name, rows), color in zip(figures.items(), COLORS, strict=True):
+        value, low, high = rows.T
+        label = f"{name} {value[chosen]:.3f}"
+        axes.plot(thresholds, value, color=color, label=label, drawstyle="steps-pre")
+        axes.fill_between(thresholds, low, high, color=color, alpha=0.12, step="pre", lw=0)
+    used = thresholds[chosen]
+    axes.axvline(used, color="0.3", linestyle="--", label=f"chosen threshold {used:.4f}")
+    axes.set(xscale="logit", ylim=(-0.02, 1.02), title=title)
+    axes.set_xlabel("threshold of the tumor probability (log odds)")
+    axes.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, loc="lower center")
+    # Fixed ids and no date: the same figures give the same image.
+    with mpl.rc_context({"svg.hashsalt": "tumorlens"}):
+        drawing.savefig(out, format="svg", metadata={"Date": None})
+    plt.close(drawing)

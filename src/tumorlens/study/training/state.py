@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import TrainingError
+from tumorlens.files import replacing
 
 Weights = list[NDArray]
 
@@ -55,10 +56,8 @@ def save_state(
     }
     for name, values in groups.items():
         arrays |= {f"{name}_{index:04d}": value for index, value in enumerate(values)}
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    with replacing(path) as partial, partial.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
-    partial.replace(path)
 
 
 def load_state(path: Path, *, model: keras.Model, optimizer: keras.Optimizer) -> RunState:

@@ -8,18 +8,13 @@ from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_auc_score
 
 from tumorlens import labels
-
-
-def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Give log probabilities, [..., atoms], without overflow."""
-    shifted = logits - logits.max(-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+from tumorlens.predictions.calibration import log_softmax
 
 
 def set_losses(
     logits: NDArray[np.floating], label_masks: NDArray[np.floating]
 ) -> NDArray[np.floating]:
-    """Give `-log(sum of p over the set)` of each row, [n]."""
+    """Return `-log(sum of p over the set)` of each row, [n]."""
     inside = np.where(label_masks > 0.5, log_softmax(logits), -np.inf)
     top = inside.max(-1, keepdims=True)
     return -(top[..., 0] + np.log(np.exp(inside - top).sum(-1)))
@@ -35,13 +30,13 @@ def best_temperature(logits: NDArray[np.floating], label_masks: NDArray[np.float
     return float(np.exp(found.x))
 
 
-def validation_figures(
+def validation_metrics(
     logits: NDArray[np.floating], names: Sequence[str], strata: NDArray[np.int64]
 ) -> dict[str, float]:
-    """Give loss and task figures.
+    """Return loss and task figures.
 
     The loss is the mean over strata, so that no large set drowns a small one, at the best
-    temperature: a network that ranks better but has grown too sure of itself is still better,
+    temperature: a network that ranks better but has grown overconfident is still better,
     because calibration comes last. A figure that the cases cannot show (one class only) is NaN.
     """
     masks = labels.label_mask(names)

@@ -11,7 +11,7 @@ from tumorlens.inputs.prepare import InputSpec
 from tumorlens.labels import ATOMS
 from tumorlens.models.bundle import GRAPH
 from tumorlens.models.engine import Engine
-from tumorlens.study.networks.residual import build_residual
+from tumorlens.study.networks.from_scratch import build_residual
 from tumorlens.study.phantom.drawing import draw_phantom
 from tumorlens.study.training.packaging.export import export_graph
 from tumorlens.study.training.packaging.packaging import draft_bundle

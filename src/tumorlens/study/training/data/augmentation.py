@@ -30,7 +30,7 @@ def augment(
 
 
 def augment_marked(
-    picture: NDArray[np.uint8],
+    channels: NDArray[np.uint8],
     rng: Rng,
     *,
     strength: float = 1.0,
@@ -42,52 +42,52 @@ def augment_marked(
     The marks, such as where a tumor lies, follow the pose and keep their values.
     `photometric` is the share of the strength that all but the pose has; 0: pose alone.
     """
-    length = side or int(picture.shape[0])
+    length = side or int(channels.shape[0])
     if strength <= 0:
-        return _resized(picture, length)
+        return _resized(channels, length)
     gray = strength * photometric
     if rng.random() < 0.2 * min(1.0, gray):
-        picture = _peeled(picture, rng)
-    picture = _warp(picture, rng, strength, length)
-    image = np.ascontiguousarray(picture[..., 0])
+        channels = _peeled(channels, rng)
+    channels = _warp(channels, rng, strength, length)
+    image = np.ascontiguousarray(channels[..., 0])
     for chance, change in ((0.8, _tone), (0.4, _bias_field), (0.3, _resolution), (0.15, _sharpen),
                            (0.3, _noise), (0.15, _cutout)):  # fmt: skip
         if rng.random() < chance * min(1.0, gray):
             image = change(image, rng, gray)
-    return np.concatenate([image[..., None], picture[..., 1:]], axis=-1)
+    return np.concatenate([image[..., None], channels[..., 1:]], axis=-1)
 
 
-def _resized(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    if picture.shape[0] == side:
-        return picture
-    small = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+def _resized(channels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    if channels.shape[0] == side:
+        return channels
+    small = cv2.resize(channels, (side, side), interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.uint8).reshape(side, side, -1)
 
 
-def _peeled(picture: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
+def _peeled(channels: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
     """Blank a rim of the head, as exports without the skull do, and crop to what is left.
 
-    The picture stays as it is where the rim holds much of what is marked. Without a mark the
+    The image stays as it is where the rim holds much of what is marked. Without a mark the
     rim is thin: a meningioma may lie in it.
     """
-    side, marked = len(picture), picture[..., 1:].any()
+    side, marked = len(channels), channels[..., 1:].any()
     depth = side * rng.uniform(0.02, 0.11 if marked else 0.07)
     head = cv2.morphologyEx(
-        (picture[..., 0] > 0).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8)
+        (channels[..., 0] > 0).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8)
     )
     inside = cv2.distanceTransform(np.pad(head, 1), cv2.DIST_L2, 3)[1:-1, 1:-1] > depth
-    left = picture * inside[..., None]
-    if inside.sum() < 0.1 * side**2 or left[..., 1:].sum() < 0.6 * picture[..., 1:].sum():
-        return picture
+    left = channels * inside[..., None]
+    if inside.sum() < 0.1 * side**2 or left[..., 1:].sum() < 0.6 * channels[..., 1:].sum():
+        return channels
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     length = int(max(np.ptp(rows), np.ptp(columns))) + 5
     matrix = np.eye(2) * side / length
     offset = (side - 1) / 2 - matrix @ [columns.mean(), rows.mean()]
     cropped = cv2.warpAffine(left, np.column_stack([matrix, offset]), (side, side))
-    return np.asarray(cropped, np.uint8).reshape(picture.shape)
+    return np.asarray(cropped, np.uint8).reshape(channels.shape)
 
 
-def _warp(picture: NDArray[np.uint8], rng: Rng, strength: float, side: int) -> NDArray[np.uint8]:
+def _warp(channels: NDArray[np.uint8], rng: Rng, strength: float, side: int) -> NDArray[np.uint8]:
     angle = np.deg2rad(rng.normal(0, 12 * strength))
     scale = np.exp(rng.normal(0, 0.08 * strength, 2))
     shear = rng.normal(0, 0.06 * strength)
@@ -99,11 +99,11 @@ def _warp(picture: NDArray[np.uint8], rng: Rng, strength: float, side: int) -> N
         matrix[:, 1] *= -1
     if rng.random() < 0.05 * min(1.0, strength):
         matrix = matrix[:, ::-1]
-    matrix *= side / picture.shape[0]
+    matrix *= side / channels.shape[0]
     shift = rng.normal(0, 0.04 * strength * side, 2)
-    offset = (side - 1) / 2 + shift - matrix @ np.full(2, (picture.shape[0] - 1) / 2)
+    offset = (side - 1) / 2 + shift - matrix @ np.full(2, (channels.shape[0] - 1) / 2)
     warped = cv2.warpAffine(
-        picture, np.column_stack([matrix, offset]), (side, side), flags=cv2.INTER_LINEAR,
+        channels, np.column_stack([matrix, offset]), (side, side), flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT, borderValue=0,
     )  # fmt: skip
     return np.asarray(warped, np.uint8).reshape(side, side, -1)

@@ -1,13 +1,13 @@
-"""The same scanner with and without the tumor: pictures that part the two.
+"""The same scanner with and without the tumor: images that tell the two apart.
 
 In public sets a scanner mostly shows one label, so a network can read the scanner instead of
-the tumor. Where the place of the tumor is known, another picture of the same patient and
+the tumor. Where the tumor is masked, another image of the same patient and
 scanner can be made whose label differs:
 
 - reflected: one half of the head, or a spot, takes the place of its mirror image;
 - cropped: a part of the head that holds no tumor, or all of it;
 - grafted: a tumor, fitted to its new surroundings, stands in a healthy head;
-- painted: a lesion of random gray values, see `painting`.
+- painted: a lesion of random gray values, see `synthetic_lesions`.
 
 Each change is also made without changing the label (a spot that held no tumor, a crop around
 it), so that the trace a change leaves says nothing. The label follows from what is left of the
@@ -31,13 +31,13 @@ from tumorlens.study.training.data.synthetic_lesions import (
 
 Rng = np.random.Generator
 _CHANCE_NO_MASS, _CHANCE_PAIR = 0.4, 0.4  # of what is painted; of what is no mass
-OWN, DONATED, PAINTED = "own", "donated", "painted"
+OWN, DONATED, SYNTHETIC = "own", "donated", "synthetic"
 _GONE, _KEPT = 0.02, 0.6  # shares of the tumor's area below, above which it is gone, still there
 
 
 @dataclass(frozen=True)
-class Marked:
-    """A prepared image with the place of its tumor."""
+class MaskedScan:
+    """A prepared image with the mask of its tumor."""
 
     image: NDArray[np.uint8]  # [s, s]
     mask: NDArray[np.bool_]  # [s, s]; empty where the slice is healthy
@@ -45,12 +45,12 @@ class Marked:
 
     @property
     def is_tumor(self) -> bool:
-        """Whether a tumor is marked."""
+        """Whether a tumor is masked."""
         return bool(self.mask.any())
 
 
 @dataclass(frozen=True)
-class Changed:
+class Counterfactual:
     """What a change made."""
 
     image: NDArray[np.uint8]  # [s, s]
@@ -58,18 +58,20 @@ class Changed:
     tumor: str = OWN  # whose it is, if there is one
 
 
-Way = Callable[[], Changed | None]
+Change = Callable[[], Counterfactual | None]
 
 
-def change(scan: Marked, donor: Marked | None, rng: Rng, *, painted: float = 0.0) -> Changed | None:
+def make_counterfactual(
+    scan: MaskedScan, donor: MaskedScan | None, rng: Rng, *, synthetic_share: float = 0.0
+) -> Counterfactual | None:
     """Change a scan in one random way; None where the outcome has no clear label.
 
     `donor` is a scan with a tumor: it gives that to a healthy head, and tissue to any.
-    `painted` is the share of the changes that are painted.
+    `synthetic_share` is the share of the changes that are synthetic lesions.
     """
-    if painted and rng.random() < painted:
+    if synthetic_share and rng.random() < synthetic_share:
         return paint_lesion(scan, donor, rng)
-    ways: list[tuple[float, Way]] = [(0.35, lambda: crop(scan, rng))]
+    ways: list[tuple[float, Change]] = [(0.35, lambda: crop(scan, rng))]
     if donor is not None:
         ways.append((0.4, lambda: graft(scan, donor, rng)))
     if scan.midline.is_plain:
@@ -79,18 +81,18 @@ def change(scan: Marked, donor: Marked | None, rng: Rng, *, painted: float = 0.0
     return ways[int(rng.choice(len(ways), p=chances / chances.sum()))][1]()
 
 
-def reflect_half(scan: Marked, rng: Rng) -> Changed | None:
+def reflect_half(scan: MaskedScan, rng: Rng) -> Counterfactual | None:
     """Put the mirror image of one half, drawn, in the place of the other."""
     return reflected_half(scan, left=rng.random() < 0.5)
 
 
-def reflected_half(scan: Marked, *, left: bool) -> Changed | None:
+def reflected_half(scan: MaskedScan, *, left: bool) -> Counterfactual | None:
     """Put the mirror image of the right half in the place of the left one, or the other way."""
     alpha = scan.midline.left_half(len(scan.image))
     return _blend_reflection(scan, alpha if left else 1 - alpha)
 
 
-def reflect_spot(scan: Marked, rng: Rng) -> Changed | None:
+def reflect_spot(scan: MaskedScan, rng: Rng) -> Counterfactual | None:
     """Put the mirror image of a spot in its place: over the tumor, onto it, or elsewhere."""
     choice = rng.random()
     if choice < 0.5 and scan.is_tumor:
@@ -102,15 +104,15 @@ def reflect_spot(scan: Marked, rng: Rng) -> Changed | None:
     return _blend_reflection(scan, _feathered(region))
 
 
-def _blend_reflection(scan: Marked, alpha: NDArray[np.float32]) -> Changed | None:
+def _blend_reflection(scan: MaskedScan, alpha: NDArray[np.float32]) -> Counterfactual | None:
     image = scan.image + alpha * (_warp(scan.image, scan.midline).astype(np.float32) - scan.image)
     mirrored = _warp(scan.mask, scan.midline)
     mask = np.where(alpha > 0.5, mirrored, scan.mask)
     # A seam through a tumor leaves a part of it: no clear label.
-    return _clear(scan, Changed(_to_uint8(image), mask))
+    return _clear(scan, Counterfactual(_to_uint8(image), mask))
 
 
-def crop(scan: Marked, rng: Rng) -> Changed | None:
+def crop(scan: MaskedScan, rng: Rng) -> Counterfactual | None:
     """Cut a square out of the head and enlarge it: without the tumor, or around all of it."""
     side = len(scan.image)
     length = int(side * rng.uniform(0.45, 0.85))
@@ -124,11 +126,11 @@ def crop(scan: Marked, rng: Rng) -> Changed | None:
         if (share > 0.9) if wants_tumor else (share == 0):
             size = (side, side)
             image = cv2.resize(scan.image[window], size, interpolation=cv2.INTER_LINEAR)
-            return Changed(np.asarray(image, np.uint8), _resized(scan.mask[window], size))
+            return Counterfactual(np.asarray(image, np.uint8), _resized(scan.mask[window], size))
     return None
 
 
-def graft(scan: Marked, donor: Marked, rng: Rng) -> Changed | None:
+def graft(scan: MaskedScan, donor: MaskedScan, rng: Rng) -> Counterfactual | None:
     """Set a piece of another head into this one, in the same place of the head.
 
     A healthy head gets the donor's tumor, or a spot of its healthy tissue. A head with a tumor
@@ -140,7 +142,7 @@ def graft(scan: Marked, donor: Marked, rng: Rng) -> Changed | None:
         if (region & donor.mask).any():
             return None
         image = _transplanted(scan, donor, region)
-        return image if image is None else _clear(scan, Changed(image, scan.mask & ~region))
+        return image if image is None else _clear(scan, Counterfactual(image, scan.mask & ~region))
     gives_tumor = rng.random() < 0.7
     region = _grown(donor.mask, rng) if gives_tumor else _spot(donor.image, rng)
     if not gives_tumor and (region & donor.mask).any():
@@ -148,10 +150,10 @@ def graft(scan: Marked, donor: Marked, rng: Rng) -> Changed | None:
     image = _transplanted(scan, donor, region)
     if image is None:
         return None
-    return Changed(image, donor.mask, tumor=DONATED) if gives_tumor else Changed(image, scan.mask)
+    return Counterfactual(image, donor.mask, tumor=DONATED) if gives_tumor else Counterfactual(image, scan.mask)
 
 
-def paint_lesion(scan: Marked, donor: Marked | None, rng: Rng) -> Changed | None:
+def paint_lesion(scan: MaskedScan, donor: MaskedScan | None, rng: Rng) -> Counterfactual | None:
     """Paint a mass over a scan's tumor or into a healthy head, or what is no mass into any."""
     if rng.random() < _CHANCE_NO_MASS:
         return paint_no_mass(scan, donor, rng)
@@ -162,10 +164,10 @@ def paint_lesion(scan: Marked, donor: Marked | None, rng: Rng) -> Changed | None
     else:
         return None
     made = paint(scan.image, region, rng)
-    return None if made is None else Changed(*made, tumor=PAINTED)
+    return None if made is None else Counterfactual(*made, tumor=SYNTHETIC)
 
 
-def paint_no_mass(scan: Marked, donor: Marked | None, rng: Rng) -> Changed | None:
+def paint_no_mass(scan: MaskedScan, donor: MaskedScan | None, rng: Rng) -> Counterfactual | None:
     """Paint small spots, or two regions that mirror each other; the label stays."""
     region = scattered_spots(scan.image, rng)
     if scan.midline.is_plain:
@@ -175,13 +177,13 @@ def paint_no_mass(scan: Marked, donor: Marked | None, rng: Rng) -> Changed | Non
                 return None  # one mass in the middle
         region |= _warp(region, scan.midline)
     made = paint(scan.image, region & ~dilated(scan.mask, 4), rng)
-    return None if made is None else Changed(made[0], scan.mask)
+    return None if made is None else Counterfactual(made[0], scan.mask)
 
 
 def _transplanted(
-    scan: Marked, donor: Marked, region: NDArray[np.bool_]
+    scan: MaskedScan, donor: MaskedScan, region: NDArray[np.bool_]
 ) -> NDArray[np.uint8] | None:
-    """Give the scan with the donor's region in it.
+    """Return the scan with the donor's region in it.
 
     None where the region would leave either head, or where what should be tissue like the rest
     stands out as a lesion would.
@@ -201,20 +203,20 @@ def _transplanted(
     return _to_uint8(scan.image + _feathered(region) * (piece - scan.image))
 
 
-def _clear(scan: Marked, changed: Changed) -> Changed | None:
-    """Give the change back if the tumor is whole or gone, not where a part of it is left."""
+def _clear(scan: MaskedScan, made: Counterfactual) -> Counterfactual | None:
+    """Return the change back if the tumor is whole or gone, not where a part of it is left."""
     before = max(1, int(scan.mask.sum()))
-    left = int(changed.mask.sum()) / before
+    left = int(made.mask.sum()) / before
     if left >= _KEPT or not scan.is_tumor:
-        return changed
-    return Changed(changed.image, np.zeros_like(scan.mask)) if left <= _GONE else None
+        return made
+    return Counterfactual(made.image, np.zeros_like(scan.mask)) if left <= _GONE else None
 
 
-def _warp(picture: NDArray, midline: Midline) -> NDArray:
-    side = len(picture)
-    pixels = picture.astype(np.uint8) * (255 if picture.dtype == np.bool_ else 1)
+def _warp(image: NDArray, midline: Midline) -> NDArray:
+    side = len(image)
+    pixels = image.astype(np.uint8) * (255 if image.dtype == np.bool_ else 1)
     warped = np.asarray(cv2.warpAffine(pixels, midline.reflection(side), (side, side)), np.uint8)
-    return warped > 127 if picture.dtype == np.bool_ else warped
+    return warped > 127 if image.dtype == np.bool_ else warped
 
 
 def _grown(mask: NDArray[np.bool_], rng: Rng) -> NDArray[np.bool_]:
@@ -229,8 +231,8 @@ def _spot(image: NDArray[np.uint8], rng: Rng) -> NDArray[np.bool_]:
     if len(rows):
         pick = int(rng.integers(len(rows)))
         axes = tuple((side * rng.uniform(0.04, 0.16, 2)).astype(int).tolist())
-        centre = (int(columns[pick]), int(rows[pick]))
-        cv2.ellipse(spot, centre, axes, float(rng.uniform(0, 180)), 0, 360, 1, -1)
+        center = (int(columns[pick]), int(rows[pick]))
+        cv2.ellipse(spot, center, axes, float(rng.uniform(0, 180)), 0, 360, 1, -1)
     return spot > 0
 
 

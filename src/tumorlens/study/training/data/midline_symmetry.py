@@ -1,4 +1,4 @@
-"""Where a head's midline lies, and what the picture looks like reflected in it.
+"""Where a head's midline lies, and how an image is reflected in it.
 
 Axial and coronal slices are nearly their own mirror image, so the other side of the same
 patient and scanner can stand in for a place. Sagittal slices have no such line.
@@ -12,32 +12,32 @@ from numpy.typing import NDArray
 
 _SIDE = 48  # pixels at which the midline is sought
 _ANGLES = np.arange(-16, 17, 4)  # degrees
-_SHIFTS = np.arange(-5, 6)  # pixels of the reflected picture; the line moves by half
-LEAST_SYMMETRY = 0.9  # correlation of a slice with its reflection; sagittal ones stay below
+_SHIFTS = np.arange(-5, 6)  # pixels of the reflected image; the line moves by half
+MIN_SYMMETRY = 0.9  # correlation of a slice with its reflection; sagittal ones stay below
 
 
 @dataclass(frozen=True)
 class Midline:
-    """The line in which a picture looks most like itself."""
+    """The line in which an image looks most like itself."""
 
     angle: float  # degrees from upright, counter-clockwise
-    offset: float  # of the line from the middle, in sides of the picture
-    symmetry: float  # correlation of the picture with its reflection, -1 to 1
+    offset: float  # of the line from the middle, in sides of the image
+    symmetry: float  # correlation of the image with its reflection, -1 to 1
 
     @property
     def is_plain(self) -> bool:
-        """Whether the picture is symmetric enough to be reflected."""
-        return self.symmetry >= LEAST_SYMMETRY
+        """Whether the image is symmetric enough to be reflected."""
+        return self.symmetry >= MIN_SYMMETRY
 
     def reflection(self, side: int) -> NDArray[np.float64]:
-        """Give the affine map [2, 3] that reflects pixels (x, y) of a square in the line."""
+        """Return the affine map [2, 3] that reflects pixels (x, y) of a square in the line."""
         middle = (side - 1) / 2
         turn, back = (_rotation(sign * self.angle, middle) for sign in (1, -1))
         flip = np.array([[-1.0, 0, 2 * (middle + self.offset * side)], [0, 1, 0], [0, 0, 1]])
         return (back @ flip @ turn)[:2]
 
     def left_half(self, side: int) -> NDArray[np.float32]:
-        """Give 1 left of the line and 0 right of it, [side, side], with a soft edge."""
+        """Return 1 left of the line and 0 right of it, [side, side], with a soft edge."""
         middle = (side - 1) / 2
         rows, columns = np.mgrid[:side, :side].astype(np.float32)
         turned = _rotation(self.angle, middle)

@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 
 Rng = np.random.Generator
 Field = NDArray[np.float32]
-_LEAST_CONTRAST = 0.5  # deviations of the head's gray, below which a lesion would not be seen
-_LEAST_AREA = 0.015  # of the head: a mass, not a spot
-_MOST_SPOTS = 14
+_MIN_CONTRAST = 0.5  # deviations of the head's gray, below which a lesion would not be seen
+_MIN_AREA = 0.015  # of the head: a mass, not a spot
+_MAX_SPOTS = 14
 _CHANCE_BRIGHT = 0.75  # edema on FLAIR and T2, and enhancement, are bright
 
 
 def paint(
     image: NDArray[np.uint8], region: NDArray[np.bool_], rng: Rng
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]] | None:
-    """Paint a lesion over about this region of a head, both [s, s]; give it and its mask.
+    """Paint a lesion over about this region of a head, both [s, s]; return it and its mask.
 
     None where too little of it lies in the head, or it would hardly be seen. Where it comes out
     brighter than white the whole head is darkened, as preparing such a scan would.
@@ -46,7 +46,7 @@ def paint(
         cover *= _one_tissue(gray, mask, spread, rng)
     painted = gray + cover * (_filling(gray, mask, depth, spread, rng) - gray)
     ring = dilated(mask, 5) & ~mask & head
-    if not ring.any() or abs(painted[mask].mean() - gray[ring].mean()) < _LEAST_CONTRAST * spread:
+    if not ring.any() or abs(painted[mask].mean() - gray[ring].mean()) < _MIN_CONTRAST * spread:
         return None
     top = float(np.percentile(painted[head], 99.5))
     painted *= 255.0 / max(255.0, top)
@@ -61,11 +61,11 @@ def moved_region(shape: NDArray[np.bool_], image: NDArray[np.uint8], rng: Rng) -
     """
     side = len(image)
     rows, columns = np.nonzero(shape)
-    deep = _deep_places(image)
+    deep = _deep_pixels(image)
     if not len(rows) or not len(deep):
         return np.zeros_like(shape)
     goal = deep[int(rng.integers(len(deep)))]
-    least = np.sqrt(_LEAST_AREA * (image > 0).sum() / len(rows))
+    least = np.sqrt(_MIN_AREA * (image > 0).sum() / len(rows))
     angle, scale = rng.uniform(0, 2 * np.pi), max(least, np.exp(rng.normal(0.1, 0.3)))
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     turn[:, 0] *= rng.choice([-1, 1])
@@ -76,22 +76,22 @@ def moved_region(shape: NDArray[np.bool_], image: NDArray[np.uint8], rng: Rng) -
 
 def scattered_spots(image: NDArray[np.uint8], rng: Rng) -> NDArray[np.bool_]:
     """Scatter small discs deep in a head, [s, s]."""
-    deep = _deep_places(image)
+    deep = _deep_pixels(image)
     spots = np.zeros(image.shape, np.uint8)
-    for _ in range(int(rng.integers(1, _MOST_SPOTS + 1)) if len(deep) else 0):
-        centre = tuple(deep[int(rng.integers(len(deep)))].tolist())
-        cv2.circle(spots, centre, max(1, round(len(image) * rng.uniform(0.006, 0.025))), 1, -1)
+    for _ in range(int(rng.integers(1, _MAX_SPOTS + 1)) if len(deep) else 0):
+        center = tuple(deep[int(rng.integers(len(deep)))].tolist())
+        cv2.circle(spots, center, max(1, round(len(image) * rng.uniform(0.006, 0.025))), 1, -1)
     return spots > 0
 
 
-def _deep_places(image: NDArray[np.uint8]) -> NDArray[np.int64]:
+def _deep_pixels(image: NDArray[np.uint8]) -> NDArray[np.int64]:
     """List the pixels (x, y) that lie deep in a head, [k, 2]."""
     inside = cv2.distanceTransform(np.pad((image > 0).astype(np.uint8), 1), cv2.DIST_L2, 3)
     return np.argwhere(inside[1:-1, 1:-1] > 0.1 * len(image))[:, ::-1]
 
 
 def _ragged_depth(region: NDArray[np.bool_], rng: Rng) -> Field:
-    """Give how deep in the region a pixel lies, negative outside, with a ragged border."""
+    """Return how deep in the region a pixel lies, negative outside, with a ragged border."""
     inside = cv2.distanceTransform(region.astype(np.uint8), cv2.DIST_L2, 3)
     outside = cv2.distanceTransform((~region).astype(np.uint8), cv2.DIST_L2, 3)
     size = len(region)
@@ -101,7 +101,7 @@ def _ragged_depth(region: NDArray[np.bool_], rng: Rng) -> Field:
 
 
 def _filling(gray: Field, mask: NDArray[np.bool_], depth: Field, spread: float, rng: Rng) -> Field:
-    """Give the gray values of the lesion, sometimes with a core of others, [s, s]."""
+    """Return the gray values of the lesion, sometimes with a core of others, [s, s]."""
     level = float(gray[mask].mean())
     filling = np.full_like(gray, level + spread * _contrast(rng))
     if rng.random() < 0.4:
@@ -118,7 +118,7 @@ def _contrast(rng: Rng) -> float:
 
 
 def _one_tissue(gray: Field, mask: NDArray[np.bool_], spread: float, rng: Rng) -> Field:
-    """Give how much of the lesion each pixel takes by its gray, [s, s]."""
+    """Return how much of the lesion each pixel takes by its gray, [s, s]."""
     sign = rng.choice([-1.0, 1.0])
     return _sigmoid(1 + 2 * sign * (gray - float(gray[mask].mean())) / max(1.0, spread))
 

@@ -1,89 +1,174 @@
-"""What a recipe trains on, beyond the scans of the split: places of tumors, and outsiders."""
+"""What a network learns from: the usable scans of a part, and what its recipe adds to them."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens import labels
-from tumorlens.errors import BlankImageError
+from tumorlens.errors import BlankImageError, TrainingError
+from tumorlens.files import write_table
+from tumorlens.inputs.cache import prepare_files
 from tumorlens.inputs.prepare import InputSpec, prepare
-from tumorlens.records import Scan
+from tumorlens.progress import Progress
+from tumorlens.records import Case, Scan
 from tumorlens.study.data.masks import prepared_masks
 from tumorlens.study.phantom.out_of_distribution import draw_ood_image
 from tumorlens.study.recipes import Recipe
-from tumorlens.study.training.data.batches import TrainingSet
-from tumorlens.study.training.data.lesion_masks import Places, find_places
-from tumorlens.study.training.data.subset import Part
+from tumorlens.study.training.data.lesion_masks import LesionMasks, find_lesion_masks
 
-LEAST_MARKED = 0.2  # of the MRI tumors, for counterfactual pictures and the loss on places
-OUTSIDER_SEED = 1_000_000  # the first of them; `data phantoms` draws no outsiders
+MIN_MASKED = 0.2  # of the MRI tumors, for counterfactual images and the loss on localization
+OOD_SEED = 1_000_000  # of the first image out of distribution
 
 
-def training_set(part: Part, recipe: Recipe, spec: InputSpec) -> TrainingSet:
-    """Give what the loop samples from: the part, with what else the recipe asks for."""
-    data = part.to_training_set()
-    if recipe.changed or recipe.evidence:
-        masks = prepared_masks(part.cases, spec)
-        part, masks = _marked_copies(part, masks)
-        if _are_enough(part, masks):
-            places = find_places(part.images, part.names, masks)
-            data = replace(part.to_training_set(), places=places)
-    return with_outsiders(data, recipe.outsiders, spec) if recipe.outsiders else data
+@dataclass(frozen=True)
+class TrainingSet:
+    """Prepared images with what the loss and the sampler need."""
+
+    images: NDArray[np.uint8]  # [n, side, side]
+    label_masks: NDArray[np.float32]  # [n, atoms]
+    image_ids: NDArray[np.int64]  # [n] copies of one image share a number
+    strata: NDArray[np.int64]  # [n] data set x label
+    lesions: LesionMasks | None = None  # where some are known
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def distinct_count(self) -> int:
+        """Distinct images: the length of an epoch."""
+        return len(np.unique(self.image_ids))
 
 
-def _are_enough(part: Part, masks: Mapping[int, NDArray[np.bool_]]) -> bool:
-    """Tell whether enough tumors are marked; else a changed picture would be a healthy one."""
-    tumors = [
-        name for name in part.names if labels.modality_of(name) != "ct" and labels.is_tumor(name)
-    ]
-    return len(masks) >= LEAST_MARKED * len(tumors) and len(masks) > 0
+@dataclass(frozen=True)
+class Subset:
+    """The usable cases of one part of a split, prepared."""
+
+    cases: tuple[Case, ...]
+    images: NDArray[np.uint8]  # [n, side, side]
+    image_ids: NDArray[np.int64]  # [n] copies of one image share a number
+
+    def take(self, rows: NDArray[np.int64] | Sequence[int]) -> "Subset":
+        """Return the subset of these rows."""
+        rows = np.asarray(rows, np.int64)
+        cases = tuple(self.cases[row] for row in rows.tolist())
+        return Subset(cases, self.images[rows], self.image_ids[rows])
+
+    def without_copies(self) -> "Subset":
+        """Keep one file of each image."""
+        return self.take(np.sort(one_of_each_image(self.image_ids, np.arange(len(self.cases)))))
+
+    @property
+    def names(self) -> list[str]:
+        """Labels, in order."""
+        return [case.label for case in self.cases]
+
+    @property
+    def truth(self) -> NDArray[np.bool_]:
+        """Whether each case has a tumor, [n]."""
+        return np.array([labels.is_tumor(name) for name in self.names], bool)
+
+    @property
+    def groups(self) -> NDArray[np.str_]:
+        """What may not be taken for independent has one name, [n]."""
+        return np.array([case.group or case.key for case in self.cases])
+
+    @property
+    def strata(self) -> NDArray[np.int64]:
+        """A number for each data set and label together, [n]."""
+        return numbered([f"{case.dataset}/{case.label}" for case in self.cases])
+
+    def to_training_set(self) -> TrainingSet:
+        """Return what the loop samples from."""
+        return TrainingSet(
+            self.images, labels.label_mask(self.names), self.image_ids, self.strata
+        )
 
 
-def _marked_copies(
-    part: Part, masks: Mapping[int, NDArray[np.bool_]]
-) -> tuple[Part, dict[int, NDArray[np.bool_]]]:
-    """Leave out copies without a mask of pictures that have one: they would always be tumors."""
-    marked = np.isin(part.pictures, part.pictures[list(masks)])
-    kept = [row for row in range(len(part.cases)) if row in masks or not marked[row]]
-    cases = tuple(part.cases[row] for row in kept)
-    left = Part(cases, part.images[kept], part.pictures[kept])
-    return left, {new: masks[old] for new, old in enumerate(kept) if old in masks}
+def one_of_each_image(image_ids: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Keep the first file of each image in the given order of positions."""
+    return order[np.unique(image_ids[order], return_index=True)[1]]
 
 
-def with_outsiders(data: TrainingSet, count: int, spec: InputSpec) -> TrainingSet:
-    """Add drawn pictures of what is no head, as one stratum; their label is the empty set."""
-    images = draw_outsiders(count, spec, first=OUTSIDER_SEED)
-    more = len(images)
+def numbered(names: Sequence[str]) -> NDArray[np.int64]:
+    """Return a number for each distinct name, [n]."""
+    return np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+
+def prepare_subset(
+    cases: Sequence[Case],
+    spec: InputSpec,
+    *,
+    image_ids: Mapping[str, str],
+    cache: Path,
+    unreadable: Path,
+    progress: Progress | None = None,
+) -> Subset:
+    """Prepare cases; those that cannot be read are listed in the table `unreadable`.
+
+    `image_ids` maps keys of cases to images. Raises TrainingError if nothing is left.
+    """
+    made = prepare_files([case.path for case in cases], spec, cache=cache, progress=progress)
+    if made.errors:
+        rows = [(str(cases[row].path), error) for row, error in sorted(made.errors.items())]
+        write_table(unreadable, ["path", "error"], rows)
+    rows = np.flatnonzero(made.usable)
+    if not len(rows):
+        fix = "Make a split with `tumorlens split`, with some readable scans in each part."
+        raise TrainingError("split", "leaves a part without scans", fix)
+    kept = tuple(cases[row] for row in rows.tolist())
+    ids = numbered([image_ids.get(case.key, case.key) for case in kept])
+    return Subset(kept, made.pixels[rows], ids)
+
+
+def training_set(subset: Subset, recipe: Recipe, spec: InputSpec) -> TrainingSet:
+    """Return what the loop samples from: the subset, with what else the recipe asks for."""
+    data = subset.to_training_set()
+    if recipe.counterfactual_share or recipe.localization_weight:
+        subset, masks = _without_unmasked_copies(subset, prepared_masks(subset.cases, spec))
+        if _are_enough(subset, masks):
+            lesions = find_lesion_masks(subset.images, subset.names, masks)
+            data = replace(subset.to_training_set(), lesions=lesions)
+    return with_ood_images(data, recipe.ood_images, spec) if recipe.ood_images else data
+
+
+def _are_enough(subset: Subset, masks: Mapping[int, NDArray[np.bool_]]) -> bool:
+    """Return whether enough tumors have masks; else counterfactuals would show which is healthy."""
+    tumors = [n for n in subset.names if labels.modality_of(n) != "ct" and labels.is_tumor(n)]
+    return len(masks) >= MIN_MASKED * len(tumors) and len(masks) > 0
+
+
+def _without_unmasked_copies(
+    subset: Subset, masks: Mapping[int, NDArray[np.bool_]]
+) -> tuple[Subset, dict[int, NDArray[np.bool_]]]:
+    """Leave out copies without a mask of images that have one: they would always be tumors."""
+    masked = np.isin(subset.image_ids, subset.image_ids[list(masks)])
+    kept = [row for row in range(len(subset.cases)) if row in masks or not masked[row]]
+    return subset.take(kept), {new: masks[old] for new, old in enumerate(kept) if old in masks}
+
+
+def with_ood_images(data: TrainingSet, count: int, spec: InputSpec) -> TrainingSet:
+    """Add drawn images of what is no head, as one stratum; their label is the empty set."""
+    images = draw_ood_images(count, spec, first=OOD_SEED)
+    n = len(images)
     return TrainingSet(
         np.concatenate([data.images, images]),
-        np.concatenate([data.label_masks, np.zeros((more, len(labels.ATOMS)), np.float32)]),
-        np.concatenate([data.pictures, data.pictures.max() + 1 + np.arange(more)]),
-        np.concatenate([data.strata, np.full(more, data.strata.max() + 1)]),
-        data.places and _unknown(data.places, more),
+        np.concatenate([data.label_masks, np.zeros((n, len(labels.ATOMS)), np.float32)]),
+        np.concatenate([data.image_ids, data.image_ids.max() + 1 + np.arange(n)]),
+        np.concatenate([data.strata, np.full(n, data.strata.max() + 1)]),
+        data.lesions and data.lesions.with_unknown(n),
     )
 
 
-def draw_outsiders(count: int, spec: InputSpec, *, first: int) -> NDArray[np.uint8]:
-    """Draw and prepare pictures of what is no head, [n, side, side], n <= count."""
+def draw_ood_images(count: int, spec: InputSpec, *, first: int) -> NDArray[np.uint8]:
+    """Draw and prepare images of what is no head, [n, side, side], n <= count."""
     images = []
     for seed in range(first, first + count):
-        scan = Scan(draw_ood_image(seed).astype(np.float32), f"outsider {seed}")
+        scan = Scan(draw_ood_image(seed).astype(np.float32), f"out of distribution {seed}")
         try:
             images.append(prepare(scan, spec).pixels)
         except BlankImageError:  # refused before it comes to a network
             continue
     return np.stack(images)
-
-
-def _unknown(places: Places, more: int) -> Places:
-    """Lengthen places by scans of which nothing is known, and which give nothing."""
-    return replace(
-        places,
-        rows=np.concatenate([places.rows, np.full(more, Places.UNKNOWN, np.int64)]),
-        midlines=[*places.midlines, *[places.midlines[0]] * more],
-        thumbnails=np.concatenate(
-            [places.thumbnails, np.zeros((more, places.thumbnails.shape[1]), np.float32)]
-        ),
-    )

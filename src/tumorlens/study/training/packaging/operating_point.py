@@ -69,13 +69,13 @@ def choose_scope(
     reference: NDArray[np.floating],
     validation: NDArray[np.floating],
     *,
-    outsiders: NDArray[np.floating],
+    ood: NDArray[np.floating],
     seed: int = 0,
 ) -> Scope:
     """Keep a sample of training embeddings, and the distance most validation scans are within.
 
-    How many drawn `outsiders` lie beyond it is measured, and chooses nothing: they are drawn,
-    and lie farther out than photographs or other parts of the body do.
+    How many `ood` images lie beyond it is measured, and chooses nothing: they are drawn, and
+    lie farther out than photographs or other parts of the body do.
     """
     rng = np.random.default_rng(seed)
     reference = reference[np.linalg.norm(reference, axis=1) > 0]  # the rest has no direction
@@ -85,7 +85,7 @@ def choose_scope(
     rows = np.rint(rows * REFERENCE_SCALE)
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     scope = Scope(rows, neighbors=min(NEIGHBORS, len(rows)), limit=2.0, kept=1.0)
-    inside, outside = (neighbor_distance(found, scope) for found in (validation, outsiders))
+    inside, outside = (neighbor_distance(embedding, scope) for embedding in (validation, ood))
     limit = float(np.quantile(inside, IN_SCOPE))
     return replace(
         scope,

@@ -19,16 +19,18 @@ from tumorlens.predictions.self_test import golden_answer
 from tumorlens.reports.card import write_card
 from tumorlens.study.recipes import Recipe
 from tumorlens.study.stats.intervals import nan_to_none
-from tumorlens.study.training.data.subset import Part
-from tumorlens.study.training.data.training_set import draw_outsiders
+from tumorlens.study.training.data.training_set import Subset, draw_ood_images
 from tumorlens.study.training.loop import Trained
-from tumorlens.study.training.packaging import operating_point as calibrate
 from tumorlens.study.training.packaging.bundle_performance import measure_validation
-from tumorlens.study.training.packaging.export import check_round_trip, export_graph
-from tumorlens.study.training.packaging.quantize import narrow_graph
-from tumorlens.study.training.validation_metrics import best_temperature, validation_figures
+from tumorlens.study.training.packaging.export import check_round_trip, export_graph, quantize_graph
+from tumorlens.study.training.packaging.operating_point import (
+    choose_band,
+    choose_scope,
+    choose_threshold,
+)
+from tumorlens.study.training.validation_metrics import best_temperature, validation_metrics
 
-OUTSIDERS, OUTSIDER_SEED = 200, 2_000_000  # drawn for the scope; training draws others
+OOD_IMAGES, OOD_SEED = 200, 2_000_000  # drawn for the scope; training draws others
 CHECKED = 64  # validation scans compared between Keras and ONNX Runtime
 
 
@@ -39,8 +41,8 @@ def make_bundle(
     out: Path,
     name: str,
     spec: InputSpec,
-    training: Part,
-    validation: Part,
+    training: Subset,
+    validation: Subset,
     details: Mapping[str, Any],
 ) -> Bundle:
     """Export a network and choose on validation all that the predictor needs beside it.
@@ -50,81 +52,68 @@ def make_bundle(
     """
     export_graph(trained.model, out)
     draft = draft_bundle(out, name, spec)
+    found = {"round_trip": _round_trip(trained, draft, validation.images[:CHECKED])}
+    if recipe.eight_bit:
+        found["eight_bit"] = quantize_graph(
+            out, training.images, lambda: _metrics(run_engine(Engine(draft), validation.images)[0], validation)
+        )
     engine = Engine(draft)
     logits, embedding = run_engine(engine, validation.images)
-    checked = slice(0, CHECKED)
-    difference = check_round_trip(trained.model, logits[checked], validation.images[checked])
-    narrow = {}
-    if recipe.eight_bit:
-        narrow = {"eight_bit": _narrow(draft, training, validation)}
-        engine = Engine(draft)
-        logits, embedding = run_engine(engine, validation.images)
-    reference = run_engine(engine, training.images)[1]
-    unseen = draw_outsiders(OUTSIDERS, spec, first=OUTSIDER_SEED)
-    outside = run_engine(engine, unseen)[1]
-    figures = nan_to_none(validation_figures(logits, validation.names, validation.strata))
+    ood = draw_ood_images(OOD_IMAGES, spec, first=OOD_SEED)
+    reference, outside = (run_engine(engine, images)[1] for images in (training.images, ood))
+    figures = nan_to_none(_metrics(logits, validation))
     bundle = replace(
         with_choices(draft, recipe, validation=validation, logits=logits),
-        scope=calibrate.choose_scope(
-            reference, embedding, outsiders=outside, seed=recipe.seed
-        ),
+        scope=choose_scope(reference, embedding, ood=outside, seed=recipe.seed),
         details={
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "recipe": recipe.to_json(),
             "validation": {"n": len(validation.cases), "epoch": trained.best_epoch, **figures},
             "parameters": int(trained.model.count_params()),
-            "round_trip": difference,
-            **narrow,
+            **found,
             **details,
         },
-    )  # fmt: skip
+    )
     golden = dict(golden_answer(Predictor(bundle)))
     bundle = replace(bundle, details={**bundle.details, "golden": golden})
     write_bundle(bundle, write_card(bundle))
     return load_bundle(out)
 
 
-def _narrow(draft: Bundle, training: Part, validation: Part) -> dict[str, Any]:
-    def judge() -> dict[str, float]:
-        logits = run_engine(Engine(draft), validation.images)[0]
-        return validation_figures(logits, validation.names, validation.strata)
-
-    return narrow_graph(draft.folder, training.images, judge)
-
-
 def with_choices(
-    draft: Bundle,
-    recipe: Recipe,
-    *,
-    validation: Part,
-    logits: NDArray[np.floating],
+    draft: Bundle, recipe: Recipe, *, validation: Subset, logits: NDArray[np.floating]
 ) -> Bundle:
-    """Give a bundle with what is chosen on validation: temperature, threshold and band.
+    """Return a bundle with what is chosen on validation: temperature, threshold and band.
 
     `logits` are of validation.
     """
     temperature = best_temperature(logits, labels.label_mask(validation.names))
     probabilities = calibrated(logits, temperature)
-    scores = labels.tumor_probability(probabilities)
-    truth = np.array([labels.is_tumor(label) for label in validation.names])
-    choice = calibrate.choose_threshold(scores, truth, sensitivity=recipe.sensitivity_aim)
-    threshold = choice["threshold"]
+    scores, truth = labels.tumor_probability(probabilities), validation.truth
+    choice = choose_threshold(scores, truth, sensitivity=recipe.sensitivity_aim)
+    threshold, error = choice["threshold"], 1 - recipe.sensitivity_aim
     return replace(
         draft,
         temperature=temperature,
         threshold=threshold,
         threshold_choice=choice,
-        abstention=calibrate.choose_band(
-            scores, truth, threshold=threshold, error=1 - recipe.sensitivity_aim
-        ),
+        abstention=choose_band(scores, truth, threshold=threshold, error=error),
         measured=measure_validation(
             validation.names, probabilities, groups=validation.groups, threshold=threshold
         ),
     )
 
 
+def _round_trip(trained: Trained, draft: Bundle, images: NDArray[np.uint8]) -> float:
+    return check_round_trip(trained.model, run_engine(Engine(draft), images)[0], images)
+
+
+def _metrics(logits: NDArray[np.floating], subset: Subset) -> dict[str, float]:
+    return validation_metrics(logits, subset.names, subset.strata)
+
+
 def draft_bundle(folder: Path, name: str, spec: InputSpec) -> Bundle:
-    """Give a bundle that can be run but has nothing chosen yet."""
+    """Return a bundle that can be run but has nothing chosen yet."""
     return Bundle(
         folder=folder,
         name=name,
@@ -143,12 +132,12 @@ def draft_bundle(folder: Path, name: str, spec: InputSpec) -> Bundle:
 def run_engine(
     engine: Engine, images: NDArray[np.uint8], *, batch: int = 64
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Give logits [n, atoms] and embedding [n, D] of prepared images."""
+    """Return logits [n, atoms] and embedding [n, D] of prepared images."""
     made = [engine.run(images[start : start + batch]) for start in range(0, len(images), batch)]
     return np.concatenate([m.logits for m in made]), np.concatenate([m.embedding for m in made])
 
 
 def tumor_scores(bundle: Bundle, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Give calibrated tumor probabilities of prepared images, [n], as the bundle in use would."""
+    """Return calibrated tumor probabilities of prepared images, [n], as the bundle in use does."""
     logits = run_engine(Engine(bundle), images)[0]
     return np.asarray(labels.tumor_probability(calibrated(logits, bundle.temperature)), float)

@@ -26,8 +26,8 @@ BATCH = 32
 
 
 @dataclass(frozen=True)
-class Views:
-    """As how many pictures each image goes through the backbone."""
+class AugmentedViews:
+    """In how many versions each image goes through the backbone."""
 
     count: int = 1  # the first is the image itself, the others are augmented
     strength: float = 1.0
@@ -37,8 +37,8 @@ class Views:
         """Name the folder of one view."""
         return f"view-{view}-strength-{self.strength:g}-seed-{self.seed}" if view else "plain"
 
-    def show(self, image: NDArray[np.uint8], digest: str, *, view: int) -> NDArray[np.uint8]:
-        """Give one view of an image; it follows from its pixels, wherever it stands."""
+    def view(self, image: NDArray[np.uint8], digest: str, *, view: int) -> NDArray[np.uint8]:
+        """Return one view of an image; it follows from its pixels, wherever it stands."""
         if not view:
             return image
         rng = np.random.default_rng((self.seed, view, int(digest[:16], 16)))
@@ -50,10 +50,10 @@ def frozen_features(
     images: NDArray[np.uint8],
     *,
     cache: Path,
-    views: Views = Views(),
+    views: AugmentedViews = AugmentedViews(),
     progress: Progress | None = None,
 ) -> NDArray[np.float16]:
-    """Give pooled features of prepared images, [n, s, s] -> [n, views, D].
+    """Return pooled features of prepared images, [n, s, s] -> [n, views, D].
 
     Each distinct image goes through the backbone once per view; what is under `cache` is
     read. Raises TrainingError where features are not numbers.
@@ -63,12 +63,12 @@ def frozen_features(
     folder = cache / "features" / f"{model.name}-{weights_digest(network)[:16]}"
     total, made = len(set(digests)), []
     for view in range(views.count):
-        place = folder / views.folder(view)
-        place.mkdir(parents=True, exist_ok=True)
-        for done in _compute_missing(network, images, digests, views=views, view=view, out=place):
+        out = folder / views.folder(view)
+        out.mkdir(parents=True, exist_ok=True)
+        for done in _compute_missing(network, images, digests, views=views, view=view, out=out):
             if progress:
                 progress(view * total + done, views.count * total)
-        made.append(_read(place, digests, depth=network.output.shape[-1]))
+        made.append(_read(out, digests, depth=network.output.shape[-1]))
     return np.stack(made, axis=1)
 
 
@@ -77,7 +77,7 @@ def _compute_missing(
     images: NDArray[np.uint8],
     digests: Sequence[str],
     *,
-    views: Views,
+    views: AugmentedViews,
     view: int,
     out: Path,
 ) -> Iterator[int]:
@@ -89,16 +89,16 @@ def _compute_missing(
     missing = [position for digest, position in first_of.items() if digest not in stored]
     for start in range(0, len(missing), CHUNK):
         taken = missing[start : start + CHUNK]
-        shown = [views.show(images[p], digests[p], view=view) for p in taken]
+        shown = [views.view(images[p], digests[p], view=view) for p in taken]
         write_chunk(out, [digests[p] for p in taken], _features(network, shown))
         yield len(first_of) - len(missing) + start + len(taken)
 
 
 def _features(network: keras.Model, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float16]:
-    # Compiling takes longer than looking at a few images without.
-    look = network.predict_on_batch if len(images) > 2 * BATCH else network
+    # Compiling takes longer than a few images do without.
+    extract = network.predict_on_batch if len(images) > 2 * BATCH else network
     made = [
-        keras.ops.convert_to_numpy(look(np.stack(images[start : start + BATCH])[..., None]))
+        keras.ops.convert_to_numpy(extract(np.stack(images[start : start + BATCH])[..., None]))
         for start in range(0, len(images), BATCH)
     ]
     values = np.concatenate(made)
@@ -109,10 +109,10 @@ def _features(network: keras.Model, images: Sequence[NDArray[np.uint8]]) -> NDAr
 
 
 def _read(folder: Path, digests: Sequence[str], *, depth: int) -> NDArray[np.float16]:
-    places = load_index(folder)
+    stored = load_index(folder)
     out = np.empty((len(digests), depth), np.float16)
     try:
-        return Rows([places[digest] for digest in digests]).take(np.arange(len(digests)), out)
+        return Rows([stored[digest] for digest in digests]).take(np.arange(len(digests)), out)
     except (OSError, ValueError, IndexError) as e:
         fix = "Delete that folder; its features are computed again."
         raise TrainingError(folder, f"holds a damaged part of the cache ({e})", fix) from e

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import TrainingError
+from tumorlens.study.recipes import Recipe
 from tumorlens.study.training.data.batches import epoch_positions
-from tumorlens.study.training.loss import SetLoss
+from tumorlens.study.training.learner import SetLoss
 from tumorlens.study.training.state import assign_weights, read_weights, to_array
 
-LEAST_DEVIATION = 1e-3  # a feature that hardly varies says nothing
+MIN_DEVIATION = 1e-3  # of a feature that hardly varies
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class FeatureSet:
 
     features: NDArray[np.float16]  # [n, views, D]
     label_masks: NDArray[np.float32]  # [n, atoms]
-    pictures: NDArray[np.int64]  # [n] files of one picture share a number
+    image_ids: NDArray[np.int64]  # [n] copies of one image share a number
     strata: NDArray[np.int64]  # [n] data set x label
 
 
@@ -35,6 +36,18 @@ class HeadPlan:
     weight_decay: float = 0.02
     balance: float = 0.5  # as in a recipe
     seed: int = 0
+
+
+def head_plan(recipe: Recipe) -> HeadPlan:
+    """Return the part of a recipe that its head is trained by."""
+    return HeadPlan(
+        epochs=recipe.head_epochs,
+        learning_rate=recipe.head_learning_rate,
+        batch=recipe.batch,
+        weight_decay=recipe.weight_decay,
+        balance=recipe.balance,
+        seed=recipe.seed,
+    )
 
 
 @dataclass(frozen=True)
@@ -52,18 +65,18 @@ def train_head(
     plan: HeadPlan,
     *,
     held: NDArray[np.float16],
-    judge: Callable[[NDArray[np.float32]], float],
+    validate: Callable[[NDArray[np.float32]], float],
 ) -> TrainedHead:
     """Train [n, D] -> logits in place, and keep the epoch that validates best.
 
-    `judge` gives the loss of the logits of `held`, the features of validation, [m, D]. The
+    `validate` gives the loss of the logits of `held`, the features of validation, [m, D]. The
     head learns from features of mean 0 and deviation 1; at the end that is written into its
     first dense layer, so it takes features as they are. Raises TrainingError where no epoch
     gives a number.
     """
     center, scale = _moments(data.features)
     held_ready = (held.astype(np.float32) - center) / scale
-    steps = max(1, len(np.unique(data.pictures)) // plan.batch)
+    steps = max(1, len(np.unique(data.image_ids)) // plan.batch)
     _compile(head, plan, steps=steps)
     best, kept = TrainedHead(0, float("nan"), float("inf")), read_weights(head.weights)
     for epoch in range(plan.epochs):
@@ -71,7 +84,7 @@ def train_head(
             float(head.train_on_batch((features - center) / scale, masks))
             for features, masks in _batches(data, plan, steps=steps, epoch=epoch)
         ]
-        val_loss = judge(to_array(head.predict_on_batch(held_ready)))
+        val_loss = validate(to_array(head.predict_on_batch(held_ready)))
         if val_loss < best.val_loss:
             best = TrainedHead(epoch + 1, float(np.mean(losses)), val_loss)
             kept = read_weights(head.weights)
@@ -86,7 +99,7 @@ def train_head(
 def _moments(features: NDArray[np.float16]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     flat = features.reshape(-1, features.shape[-1])
     deviation = flat.std(axis=0, dtype=np.float32)
-    return flat.mean(axis=0, dtype=np.float32), np.maximum(deviation, LEAST_DEVIATION)
+    return flat.mean(axis=0, dtype=np.float32), np.maximum(deviation, MIN_DEVIATION)
 
 
 def _compile(head: keras.Model, plan: HeadPlan, *, steps: int) -> None:
@@ -102,7 +115,9 @@ def _batches(
     data: FeatureSet, plan: HeadPlan, *, steps: int, epoch: int
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Yield (features [b, D], label masks [b, atoms]), each image as one view by chance."""
-    positions = epoch_positions(data, balance=plan.balance, seed=plan.seed, epoch=epoch)
+    positions = epoch_positions(
+        data.image_ids, data.strata, balance=plan.balance, seed=plan.seed, epoch=epoch
+    )
     positions = np.resize(positions, steps * plan.batch)
     rng = np.random.default_rng((plan.seed, epoch))
     views = rng.integers(0, data.features.shape[1], len(positions))

@@ -1,65 +1,133 @@
-"""What comes before the first epoch of a network that transfers: its weights, and its head."""
+"""What comes before the first epoch: weights of a file or of another run, and a head alone."""
 
-from collections.abc import Callable
+import hashlib
+import zipfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import keras
+import numpy as np
 
+from tumorlens.errors import LeakError, TrainingError
+from tumorlens.progress import Progress
+from tumorlens.study.data import splits
 from tumorlens.study.networks.registry import NETWORKS
 from tumorlens.study.networks.transfer import head_of
 from tumorlens.study.networks.weights import load_weights
 from tumorlens.study.recipes import Recipe
-from tumorlens.study.training.data.subset import Part
-from tumorlens.study.training.transfer.frozen_features import Views, frozen_features
-from tumorlens.study.training.transfer.head import FeatureSet, HeadPlan, train_head
-from tumorlens.study.training.transfer.warm_start import load_start
-from tumorlens.study.training.validation_metrics import validation_figures
+from tumorlens.study.training.data.training_set import Subset
+from tumorlens.study.training.learner import build_network
+from tumorlens.study.training.run_folder import NO_RUN, SPLIT_FILE, STATE_FILE, read_config
+from tumorlens.study.training.state import Weights, assign_weights
+from tumorlens.study.training.transfer.frozen_features import AugmentedViews, frozen_features
+from tumorlens.study.training.transfer.head import FeatureSet, head_plan, train_head
+from tumorlens.study.training.validation_metrics import validation_metrics
 
 
 def prepare_network(
     model: keras.Model,
     recipe: Recipe,
     *,
-    training: Part,
-    validation: Part,
+    training: Subset,
+    validation: Subset,
     cache: Path,
     weights: str,
     start: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> float | None:
     """Load `weights` into a fresh network and, if the recipe says so, train its head alone.
 
     `weights` is "imagenet", "none" or a file; `start` is another run, whose network is taken
-    instead. Gives the training loss of the head, or None.
+    instead. Returns the training loss of the head, or None.
     """
     if start:
-        load_start(model, start)
+        load_run(model, start)
     else:
         load_weights(model, NETWORKS[recipe.network].family, weights)
     if not recipe.head_epochs:
         return None
-    training = training.first_of_each_picture()  # augmented views say more than copies
-    views = Views(recipe.head_views, strength=recipe.augmentation, seed=recipe.seed)
+    training = training.without_copies()  # augmented views say more than copies
+    views = AugmentedViews(recipe.head_views, strength=recipe.augmentation, seed=recipe.seed)
     shown = frozen_features(model, training.images, cache=cache, views=views, progress=progress)
     held = frozen_features(model, validation.images, cache=cache, progress=progress)
     names, strata, data = validation.names, validation.strata, training.to_training_set()
     trained = train_head(
         head_of(model),
-        FeatureSet(shown, data.label_masks, data.pictures, data.strata),
+        FeatureSet(shown, data.label_masks, data.image_ids, data.strata),
         head_plan(recipe),
         held=held[:, 0],
-        judge=lambda logits: validation_figures(logits, names, strata)["val_loss"],
+        judge=lambda logits: validation_metrics(logits, names, strata)["val_loss"],
     )
     return trained.loss
 
 
-def head_plan(recipe: Recipe) -> HeadPlan:
-    """Give the part of a recipe that its head is trained by."""
-    return HeadPlan(
-        epochs=recipe.head_epochs,
-        learning_rate=recipe.head_learning_rate,
-        batch=recipe.batch,
-        weight_decay=recipe.weight_decay,
-        balance=recipe.balance,
-        seed=recipe.seed,
-    )
+def load_run(model: keras.Model, run: Path) -> None:
+    """Fill a fresh network from the best epoch of a run with the same layers.
+
+    All up to the layer `features` is taken; what follows it too, where it has learned and
+    fits. Raises TrainingError where the run is none, is damaged, or is of another network.
+    """
+    recipe, atoms, is_pretraining = read_config(run)
+    donor = build_network(recipe, side=recipe.side, atoms=atoms)
+    try:
+        assign_weights(donor.variables, _best(run))
+    except ValueError as e:
+        raise TrainingError(run, f"is damaged ({e})", NO_RUN) from e
+    ends = [net.layers.index(net.get_layer("features")) for net in (donor, model)]
+    theirs, ours = donor.layers[: ends[0]], model.layers[: ends[1]]
+    if _shapes(theirs) != _shapes(ours):
+        fix = "Start with the recipe that made the run, or with one of the same network."
+        raise TrainingError(run, f"is a run of {recipe.network}, which has other layers", fix)
+    _copy(theirs, ours)
+    theirs, ours = donor.layers[ends[0] :], model.layers[ends[1] :]
+    if not is_pretraining and _shapes(theirs) == _shapes(ours):
+        _copy(theirs, ours)
+
+
+def check_warm_start(run: Path, groups: Mapping[str, str], held: Iterable[str]) -> None:
+    """Raise LeakError where the run learned from a case of `held`, or of one of their groups.
+
+    `groups` maps keys of cases to groups: a copy in another set is known where it names that set.
+    """
+    learned = {
+        key for key, part in splits.read_split(run / SPLIT_FILE).parts.items() if part != "test"
+    }
+    kept_apart = {groups[key] for key in held}
+    seen = [key for key in learned if groups.get(key) in kept_apart]
+    if seen:
+        raise LeakError(
+            run,
+            f"learned from {len(seen)} scans that are held out here or share a group with one "
+            f"that is, first {min(seen)}",
+            "Make one split of all folders (`tumorlens split DIR... --out FILE`), use it for both "
+            "runs, or pass --allow-leaks.",
+        )
+
+
+def run_digest(run: Path) -> str:
+    """Return the sha256 of the state of a run; raises TrainingError where there is none."""
+    try:
+        with (run / STATE_FILE).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as e:
+        raise TrainingError(run, f"has no state to start from ({e.strerror})", NO_RUN) from e
+
+
+def _best(run: Path) -> Weights:
+    try:
+        with np.load(run / STATE_FILE, allow_pickle=False) as stored:
+            found = [stored[name] for name in sorted(stored.files) if name.startswith("best_")]
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as e:
+        raise TrainingError(run, f"has no state to start from ({e})", NO_RUN) from e
+    if not found:
+        raise TrainingError(run, "has not ended an epoch", NO_RUN)
+    return found
+
+
+def _shapes(layers: Iterable[keras.Layer]) -> list[tuple[int, ...]]:
+    return [tuple(weight.shape) for layer in layers for weight in layer.weights]
+
+
+def _copy(theirs: Iterable[keras.Layer], ours: Iterable[keras.Layer]) -> None:
+    values = [value for layer in theirs for value in layer.get_weights()]
+    assign_weights([weight for layer in ours for weight in layer.weights], values)

@@ -1,0 +1,130 @@
+"""A network as it learns: its losses, optimizer and schedule."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import ops
+
+from tumorlens.errors import TrainingError
+from tumorlens.labels import ATOMS
+from tumorlens.study.networks.registry import NETWORKS
+from tumorlens.study.networks.serving import serving_graph
+from tumorlens.study.networks.transfer import freeze
+from tumorlens.study.recipes import NO_WEIGHTS, Recipe
+from tumorlens.study.training.backend import precision
+
+
+@keras.saving.register_keras_serializable("tumorlens")
+class SetLoss(keras.losses.Loss):
+    """`-log(sum of p over the set)` from logits; a set of all atoms costs nothing.
+
+    `y_true` is the label mask [n, atoms] of 0 and 1, `y_pred` the logits [n, atoms]. The empty
+    set is the label of an image that shows no head: it costs how far the probabilities are
+    from uniform (Hendrycks et al., 2019).
+    """
+
+    def call(self, y_true, y_pred):
+        """Return the loss of each row, [n]."""
+        whole = ops.logsumexp(y_pred, axis=-1)
+        inside = ops.where(y_true > 0.5, y_pred, ops.full_like(y_pred, -1e9))
+        undecided = whole - ops.mean(y_pred, axis=-1) - np.log(y_pred.shape[-1])
+        is_empty = ops.max(y_true, axis=-1) < 0.5
+        return ops.where(is_empty, undecided, whole - ops.logsumexp(inside, axis=-1))
+
+
+@keras.saving.register_keras_serializable("tumorlens")
+class LocalizationLoss(keras.losses.Loss):
+    """Cross-entropy of where the tumor lies with where the activation maps see one.
+
+    `y_true` is the share of the tumor in each cell [n, h, w], summing to 1, or all 0 where no
+    mask is known, which costs nothing. `y_pred` are activation maps [n, h, w, atoms]; their
+    log odds of a tumor go through a softmax over cells. Only the location is judged, so the
+    loss does not depend on whether there is a tumor. `is_tumor` marks the atoms.
+    """
+
+    def __init__(self, is_tumor: Sequence[bool], **options):
+        super().__init__(**options)
+        self.is_tumor = list(is_tumor)
+
+    def call(self, y_true, y_pred):
+        """Return the loss of each row, [n]."""
+        tumor = [index for index, flag in enumerate(self.is_tumor) if flag]
+        healthy = [index for index, flag in enumerate(self.is_tumor) if not flag]
+        odds = ops.logsumexp(ops.take(y_pred, tumor, axis=-1), axis=-1)
+        odds = odds - ops.logsumexp(ops.take(y_pred, healthy, axis=-1), axis=-1)
+        cells = ops.shape(odds)[1] * ops.shape(odds)[2]
+        shares = ops.log_softmax(ops.reshape(odds, (-1, cells)), axis=-1)
+        return -ops.sum(ops.reshape(y_true, (-1, cells)) * shares, axis=-1)
+
+    def get_config(self):
+        """Return the options as plain data."""
+        return {**super().get_config(), "is_tumor": self.is_tumor}
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A network and the compiled graph that trains its weights."""
+
+    network: keras.Model  # logits of scans
+    graph: keras.Model  # the same, with activation maps where the recipe has a loss on them
+
+    @property
+    def grid(self) -> int:
+        """Side of the activation maps."""
+        return self.network.get_layer("features").output.shape[1]
+
+
+def compile_network(recipe: Recipe, *, atoms: int, steps: int) -> Learner:
+    """Build the recipe's network with its optimizer and schedule; `steps` is per epoch."""
+    keras.utils.set_random_seed(recipe.seed)
+    with precision(recipe.precision):
+        network = build_network(recipe, side=recipe.train_side, atoms=atoms)
+    family = NETWORKS[recipe.network].family
+    if family:
+        # Also where only the head has learned: it did so under these statistics.
+        keep = recipe.weights != NO_WEIGHTS or recipe.head_epochs > 0
+        freeze(network, family, blocks=recipe.tuned_blocks, keep_statistics=keep)
+    optimizer = optimizer_of(recipe, steps=steps)
+    if recipe.localization_weight:
+        graph = serving_graph(network)
+        localization = LocalizationLoss([not atom.endswith("_healthy") for atom in ATOMS])
+        losses, weights = [SetLoss(), localization, None], [1.0, recipe.localization_weight, 0.0]
+        graph.compile(optimizer, loss=losses, loss_weights=weights, jit_compile=False)
+    else:
+        graph = network
+        graph.compile(optimizer, loss=SetLoss(), jit_compile=False)
+    optimizer.build(graph.trainable_variables)
+    return Learner(network, graph)
+
+
+def optimizer_of(recipe: Recipe, *, steps: int) -> keras.Optimizer:
+    """Return AdamW with the recipe's schedule: warm-up, then a cosine; `steps` is per epoch."""
+    warmup = int(recipe.warmup_epochs * steps)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else recipe.learning_rate,
+        decay_steps=max(1, recipe.epochs * steps - warmup),
+        alpha=0.01,
+        warmup_target=recipe.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay, clipnorm=1.0)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def build_network(recipe: Recipe, *, side: int, atoms: int) -> keras.Model:
+    """Build the recipe's network for one side.
+
+    Raises TrainingError for a side it cannot have.
+    """
+    row = NETWORKS[recipe.network]
+    if row.one_side and recipe.train_side != recipe.side:
+        fact = f"flattens its maps, so it cannot be trained at {recipe.train_side} px and used"
+        fix = "Give the recipe one side for both."
+        raise TrainingError(recipe.network, f"{fact} at {recipe.side} px", fix)
+    if side < row.min_side:
+        fix = "Give the recipe a larger side."
+        raise TrainingError(recipe.network, f"needs at least {row.min_side} px", fix)
+    return row.build(side, atoms, **recipe.options)
