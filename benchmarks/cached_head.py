@@ -47,8 +47,7 @@ def measure(images: int, weights: str, folder: Path) -> dict[str, Any]:
     from tumorlens.study.networks.transfer import freeze, head_of
     from tumorlens.study.networks.weights import load_weights
     from tumorlens.study.recipes import find_recipe
-    from tumorlens.study.training.loop import build_network
-    from tumorlens.study.training.loss import SetLoss
+    from tumorlens.study.training.learner import SetLoss, build_network
     from tumorlens.study.training.transfer.frozen_features import frozen_features
 
     recipe = find_recipe("mobilenet-frozen")

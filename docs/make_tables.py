@@ -164,7 +164,7 @@ def pretraining() -> str:
             f"`{name}`", found.recipe.summary, found.recipe.network,
             f"{found.recipe.train_side} of {found.recipe.side}", str(found.recipe.epochs),
             str(found.recipe.batch), ", ".join(map(str, found.projector)),
-            f"{found.least_area:g}", found.source,
+            f"{found.min_area:g}", found.source,
         )
         for name, found in PRETRAININGS.items()
     ]  # fmt: skip

@@ -13,9 +13,9 @@ from tumorlens.records import Scan
 from tumorlens.study.phantom import draw_phantom
 from tumorlens.study.phantom.out_of_distribution import KINDS, draw_ood_image
 from tumorlens.study.training.data.counterfactuals import (
-    PAINTED,
-    Changed,
-    Marked,
+    SYNTHETIC,
+    Counterfactual,
+    MaskedScan,
     crop,
     graft,
     paint_lesion,
@@ -31,7 +31,7 @@ VISIBLE = 40  # of 255
 
 def main() -> None:
     """Draw all pictures."""
-    for name, draw in (("counterfactuals", draw_counterfactuals), ("outsiders", draw_outsiders)):
+    for name, draw in (("counterfactuals", draw_counterfactuals), ("outsiders", draw_ood_images)):
         figure = draw()
         figure.text(0.5, 0.004, NOTE, ha="center", va="bottom", fontsize=7, color="0.4")
         save(figure, PICTURES / f"{name}.png")
@@ -43,7 +43,7 @@ def draw_counterfactuals() -> Figure:
     tumor, other = _marked("meningioma", seed=7), _marked("glioma", seed=21)
     healthy = _marked("healthy", seed=33)
     rows = (
-        (("a tumor", Changed(tumor.image, tumor.mask)),
+        (("a tumor", Counterfactual(tumor.image, tumor.mask)),
          ("half reflected", _first(lambda rng: reflect_half(tumor, rng), gone=True)),
          ("spot reflected", _first(lambda rng: reflect_spot(tumor, rng), gone=True)),
          ("cropped", _first(lambda rng: crop(tumor, rng), gone=True)),
@@ -51,7 +51,7 @@ def draw_counterfactuals() -> Figure:
          ("changed, tumor stays", _first(lambda rng: reflect_spot(tumor, rng), gone=False)),
          ("painted over", _first(lambda rng: _mass(tumor, None, rng), gone=False)),
          ("no mass painted", _first(lambda rng: paint_no_mass(tumor, other, rng), gone=False))),
-        (("healthy", Changed(healthy.image, healthy.mask)),
+        (("healthy", Counterfactual(healthy.image, healthy.mask)),
          ("half reflected", _first(lambda rng: reflect_half(healthy, rng), gone=True)),
          ("spot reflected", _first(lambda rng: reflect_spot(healthy, rng), gone=True)),
          ("cropped", _first(lambda rng: crop(healthy, rng), gone=True)),
@@ -69,7 +69,7 @@ def draw_counterfactuals() -> Figure:
     return figure
 
 
-def draw_outsiders() -> Figure:
+def draw_ood_images() -> Figure:
     """Show two of each kind of what is no head."""
     figure, rows = open_grid(2, len(KINDS), size=(9.4, 3.1))
     for column, kind in enumerate(KINDS):
@@ -86,24 +86,26 @@ def _of_kind(kind: str, number: int) -> np.ndarray:
     return draw_ood_image(seeds[number])
 
 
-def _marked(finding: str, *, seed: int) -> Marked:
+def _marked(finding: str, *, seed: int) -> MaskedScan:
     phantom = draw_phantom("mri", finding, seed=seed, plane="axial", side=SIDE)
     prepared = prepare(Scan(phantom.pixels.astype(np.float32), "phantom"), InputSpec(side=SIDE))
     mask = carry_mask(phantom.mask, prepared)
-    return Marked(prepared.pixels, mask, find_midline(prepared.pixels))
+    return MaskedScan(prepared.pixels, mask, find_midline(prepared.pixels))
 
 
-def _mass(scan: Marked, donor: Marked | None, rng: np.random.Generator) -> Changed | None:
+def _mass(
+    scan: MaskedScan, donor: MaskedScan | None, rng: np.random.Generator
+) -> Counterfactual | None:
     """Paint a mass that shows at the size of the picture."""
     made = paint_lesion(scan, donor, rng)
-    if made is None or made.tumor != PAINTED:
+    if made is None or made.tumor != SYNTHETIC:
         return None
     contrast = float(made.image[made.mask].mean()) - float(scan.image[made.mask].mean())
     return made if abs(contrast) > VISIBLE else None
 
 
-def _first(make, *, gone: bool) -> Changed:
-    """Give the first change, by seed, that leaves a tumor or none and changes something."""
+def _first(make, *, gone: bool) -> Counterfactual:
+    """Return the first change, by seed, that leaves a tumor or none."""
     for seed in range(500):
         made = make(np.random.default_rng(seed))
         if made is not None and made.mask.any() != gone:

@@ -38,9 +38,13 @@ def test_kinds_of_a_trial_differ_by_what_the_recipe_adds_alone():
     steps = list(itertools.pairwise(made.values()))
     different = [{key for key in a if a[key] != b[key]} - {"name"} for a, b in steps]
     assert different == [
-        {"photometric", "balance"}, {"counterfactual_share", "localization_weight", "ood_images"}, {"synthetic_lesion_share"},
-    ]  # fmt: skip
-    assert made[WHOLE]["synthetic_lesion_share"] == find_recipe("default").synthetic_lesion_share > 0
+        {"photometric", "balance"},
+        {"counterfactual_share", "localization_weight", "ood_images"},
+        {"synthetic_lesion_share"},
+    ]
+    assert (
+        made[WHOLE]["synthetic_lesion_share"] == find_recipe("default").synthetic_lesion_share > 0
+    )
 
 
 def write_trial(runs, kind: str, seed: int, scores: np.ndarray) -> None:

@@ -67,7 +67,11 @@ SOURCES: Mapping[str, Source] = {
 }  # fmt: skip
 
 _NAVONEEL, _BOHAJU = "baseline-small-cnn", "baseline-mri-tuned-cnn"
-_BR35H, _INCEPTION, _XCEPTION = "baseline-mri-cnn", "baseline-mri-inception", "baseline-multimodal-xception"
+_BR35H, _INCEPTION, _XCEPTION = (
+    "baseline-mri-cnn",
+    "baseline-mri-inception",
+    "baseline-multimodal-xception",
+)
 _AS_IT_WAS = {"augmentation": 0.0, "balance": 0.0}
 _HEAD = {"options": {"dense": [256, 100], "dropout": 0.3}, "head_views": 1}
 _PLAIN_HEAD = {"options": {"dense": [], "dropout": 0.2}, "head_views": 1}
@@ -124,8 +128,8 @@ _MULTIMODAL_ARMS = (
     Arm("multimodal-xception-grouped", _XCEPTION, MENDED, "grouped", "mobilenet-frozen", _HEAD,
         stands_for="Xception"),
     Arm("multimodal-ours-published", _XCEPTION, OURS, "published", "default",
-        {"side": 128, "train_side": 112, "epochs": 60, "counterfactual_share": 0.0, "localization_weight": 0.0,
-         "ood_images": 0}),
+        {"side": 128, "train_side": 112, "epochs": 60, "counterfactual_share": 0.0,
+         "localization_weight": 0.0, "ood_images": 0}),
     Arm("multimodal-shipped", _XCEPTION, OURS, SHIPPED, "default"),
 )  # fmt: skip
 ARMS: tuple[Arm, ...] = (*_MULTIMODAL_ARMS, *_BR35H_ARMS, *_BOHAJU_ARMS, *_NAVONEEL_ARMS)

@@ -27,8 +27,8 @@ from tumorlens.study.audit.tables import read_groups
 from tumorlens.study.data.splits import Groups
 from tumorlens.study.experiments.folds import CrossJob, cross_validate
 from tumorlens.study.recipes import REPRODUCTIONS
-from tumorlens.study.training.history import HISTORY_FILE, Row, read_history
-from tumorlens.study.training.transfer.warm_start import check_start
+from tumorlens.study.training.run_folder import HISTORY_FILE, Row, read_history
+from tumorlens.study.training.transfer.initialize import check_warm_start
 
 
 def run_source(source: Source, bench: Bench, *, callback: TrainingCallback) -> Path:
@@ -124,5 +124,5 @@ def _start(arm: Arm, cases: Sequence[Case], bench: Bench) -> Path | None:
     together = [*cases, *read_sets(bench, SOURCES[arm.start].folders)]
     numbers = read_groups(bench.audit, together).groups
     groups = {case.key: str(number) for case, number in zip(together, numbers, strict=True)}
-    check_start(bench.runs / arm.start, groups, [case.key for case in cases])
+    check_warm_start(bench.runs / arm.start, groups, [case.key for case in cases])
     return bench.runs / arm.start

@@ -19,8 +19,8 @@ from tumorlens.study.audit.tables import read_groups
 from tumorlens.study.data import splits
 from tumorlens.study.experiments.learning_curve import SizeJob, measure_sizes
 from tumorlens.study.recipes import IMAGENET, find_pretraining
+from tumorlens.study.training.transfer.initialize import check_warm_start
 from tumorlens.study.training.transfer.pretraining import PretrainJob, pretrain
-from tumorlens.study.training.transfer.warm_start import check_start
 
 
 def run_pretraining(bench: Bench, *, callback: TrainingCallback) -> Path:
@@ -39,7 +39,7 @@ def run_start(name: str, bench: Bench) -> Mapping[str, Any]:
     split = splits.read_split(pretrained / "split.csv")
     if start.is_pretrained:
         held = [key for key, part in split.parts.items() if part == "test"]
-        check_start(pretrained, split.groups, held)
+        check_warm_start(pretrained, split.groups, held)
     job = SizeJob(
         start.made, split, bench.runs / name, bench.cache, shares=SHARES, seeds=SEEDS,
         weights=bench.weights if start.made.weights == IMAGENET else "",

@@ -125,7 +125,10 @@ SHORT = """## Where it falls short, and why
 
 def not_run_section() -> str:
     """Name what was not run here, and the command for it."""
-    systems = [("baseline-multimodal-xception", "Xception"), ("baseline-mri-inception", "InceptionV3")]
+    systems = [
+        ("baseline-multimodal-xception", "Xception"),
+        ("baseline-mri-inception", "InceptionV3"),
+    ]
     rows = [
         [name, f"ImageNet weights of {network} are not at hand",
          f"`tumorlens train sets/{REPRODUCTIONS[name].data_set} --recipe {name} --out runs/{name}`"]

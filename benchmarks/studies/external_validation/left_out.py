@@ -37,7 +37,12 @@ PLAIN, WIDE, CHANGED, WHOLE = "plain", "wide", "changed", "whole"
 _BUDGET = {"side": 112, "train_side": 96, "epochs": 12, "eight_bit": False}
 STEPS = 100  # of an epoch
 MOST_SEEDS = 100  # looked for
-_UNCHANGED = {"counterfactual_share": 0.0, "synthetic_lesion_share": 0.0, "localization_weight": 0.0, "ood_images": 0}
+_UNCHANGED = {
+    "counterfactual_share": 0.0,
+    "synthetic_lesion_share": 0.0,
+    "localization_weight": 0.0,
+    "ood_images": 0,
+}
 # Each adds something to the one before; the first has what is common practice.
 KINDS: Mapping[str, Mapping[str, Any]] = {
     PLAIN: {**_UNCHANGED, "photometric": 0.0, "balance": 0.0},

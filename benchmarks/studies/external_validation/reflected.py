@@ -19,7 +19,7 @@ from tumorlens.records import Case, PreparedScan
 from tumorlens.study.data.masks import prepared_masks
 from tumorlens.study.stats.discrimination import areas
 from tumorlens.study.stats.intervals import bootstrap
-from tumorlens.study.training.data.counterfactuals import Marked, reflected_half
+from tumorlens.study.training.data.counterfactuals import MaskedScan, reflected_half
 from tumorlens.study.training.data.midline_symmetry import find_midline
 
 AT_ONCE = 32
@@ -41,7 +41,7 @@ def reflect_cases(cases: Sequence[Case], predictor: Predictor, *, cache: Path) -
     made = prepare_files([cases[row].path for row in masks], spec, cache=cache)
     images, truth, patients = [], [], []
     for image, (row, mask) in zip(made.pixels, masks.items(), strict=True):
-        scan = Marked(image, mask, find_midline(image))
+        scan = MaskedScan(image, mask, find_midline(image))
         if not scan.midline.is_plain:
             continue
         halves = [reflected_half(scan, left=left) for left in (True, False)]

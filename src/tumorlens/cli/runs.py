@@ -110,10 +110,10 @@ def grouped_for(
 
 def check_init(run: Path | None, groups: Mapping[str, str], held: list[str]) -> None:
     """Refuse a run to start from that learned from what is held out here."""
-    from tumorlens.study.training.transfer.warm_start import check_start
+    from tumorlens.study.training.transfer.initialize import check_warm_start
 
     if run:
-        check_start(run, groups, held)
+        check_warm_start(run, groups, held)
 
 
 def print_recipe(recipe: Any) -> None:

@@ -266,7 +266,7 @@ def test_the_figures_are_those_of_the_table(crossed):
 
 
 def test_a_folder_that_holds_folds_is_not_taken_without_resume(crossed):
-    with pytest.raises(TrainingError, match="holds runs already"):
+    with pytest.raises(TrainingError, match="holds a run already"):
         cross_validate(crossed.cases, crossed.groups, crossed.job, callback=Ear())
 
 

@@ -14,7 +14,7 @@ from tumorlens.study.experiments import head_folds
 from tumorlens.study.experiments.folds import CrossJob, cross_validate
 from tumorlens.study.phantom import write_phantoms
 from tumorlens.study.recipes import find_recipe
-from tumorlens.study.training.loop import build_network
+from tumorlens.study.training.learner import build_network
 
 RECIPE = replace(
     find_recipe("adapted-head"), network="residual-tiny", side=40, train_side=40, batch=8,

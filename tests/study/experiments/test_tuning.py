@@ -31,7 +31,7 @@ from tumorlens.study.recipes import (
     space_of,
     write_recipe,
 )
-from tumorlens.study.training.loop import build_network
+from tumorlens.study.training.learner import build_network
 from tumorlens.study.training.run import Job
 
 RECIPE = replace(

@@ -21,8 +21,8 @@ from tumorlens.study.recipes import (
 
 rows = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
 reproductions = pytest.mark.parametrize("found", REPRODUCTIONS.values(), ids=REPRODUCTIONS.keys())
-SEEDS = {"baseline-multimodal-xception", "baseline-mri-cnn", "baseline-mri-inception", "baseline-mri-tuned-cnn",
-         "baseline-small-cnn"}  # fmt: skip
+BASELINES = {"baseline-multimodal-xception", "baseline-mri-cnn", "baseline-mri-inception",
+             "baseline-mri-tuned-cnn", "baseline-small-cnn"}  # fmt: skip
 
 
 @rows
@@ -90,8 +90,8 @@ def test_an_unknown_recipe_is_an_error_that_lists_the_known_ones(name):
 
 
 def test_every_earlier_system_has_a_recipe():
-    assert set(REPRODUCTIONS) == SEEDS
-    assert set(RECIPES) > SEEDS
+    assert set(REPRODUCTIONS) == BASELINES
+    assert set(RECIPES) > BASELINES
 
 
 @reproductions

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tumorlens.labels import ATOMS, LABELS, label_mask
-from tumorlens.study.training.loss import EvidenceLoss, SetLoss
+from tumorlens.study.training.learner import LocalizationLoss, SetLoss
 from tumorlens.study.training.validation_metrics import set_losses
 
 LOGITS = np.random.default_rng(0).normal(0, 3, (9, len(ATOMS))).astype(np.float32)
@@ -74,7 +74,7 @@ IS_TUMOR = [not atom.endswith("_healthy") for atom in ATOMS]
 
 
 def evidence_rows(places: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    loss = EvidenceLoss(IS_TUMOR, reduction=None)
+    loss = LocalizationLoss(IS_TUMOR, reduction=None)
     return keras.ops.convert_to_numpy(loss(places, maps))
 
 

@@ -29,7 +29,7 @@ from tumorlens.study.data.index import read_cases
 from tumorlens.study.phantom import write_phantoms
 from tumorlens.study.recipes import find_recipe
 from tumorlens.study.training import loop
-from tumorlens.study.training.data.batches import TrainingSet
+from tumorlens.study.training.data.training_set import TrainingSet
 from tumorlens.study.training.run import Job, train
 
 RECIPE = replace(

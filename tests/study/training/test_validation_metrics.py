@@ -12,7 +12,7 @@ from tumorlens.study.training.validation_metrics import (
     best_temperature,
     log_softmax,
     set_losses,
-    validation_figures,
+    validation_metrics,
 )
 
 logit_rows = hnp.arrays(np.float64, (5, len(ATOMS)), elements=st.floats(-30, 30))
@@ -61,20 +61,20 @@ RIGHT = ["ct_healthy", "ct_tumor", "ct_tumor", "mri_healthy", "mri_glioma", "mri
 
 
 def test_a_network_that_is_always_right_has_the_best_figures():
-    figures = validation_figures(logits_for(*RIGHT), NAMES, np.zeros(7, np.int64))
+    figures = validation_metrics(logits_for(*RIGHT), NAMES, np.zeros(7, np.int64))
     assert figures["val_auc_ct"] == figures["val_auc_mri"] == figures["val_type_accuracy"] == 1
     assert figures["val_loss"] < 0.01
 
 
 def test_only_recorded_types_count_for_the_type_accuracy():
     answers = [*RIGHT[:4], "mri_meningioma", "mri_meningioma", "mri_glioma"]
-    figures = validation_figures(logits_for(*answers), NAMES, np.zeros(7, np.int64))
+    figures = validation_metrics(logits_for(*answers), NAMES, np.zeros(7, np.int64))
     assert figures["val_type_accuracy"] == 0.5
 
 
 def test_an_auc_counts_its_own_modality_alone():
     answers = ["ct_tumor", "ct_healthy", "ct_healthy", *RIGHT[3:]]
-    figures = validation_figures(logits_for(*answers), NAMES, np.zeros(7, np.int64))
+    figures = validation_metrics(logits_for(*answers), NAMES, np.zeros(7, np.int64))
     assert (figures["val_auc_ct"], figures["val_auc_mri"]) == (0.0, 1.0)
 
 
@@ -84,18 +84,18 @@ def test_the_loss_is_the_mean_over_strata_so_that_a_large_set_does_not_drown_a_s
     strata = np.array([0] * 9 + [1])
     masks = label_mask(names)
     losses = set_losses(rows / best_temperature(rows, masks), masks)
-    figures = validation_figures(rows, names, strata)
+    figures = validation_metrics(rows, names, strata)
     assert figures["val_loss"] == pytest.approx((losses[0] + losses[9]) / 2)
 
 
 def test_what_the_cases_cannot_show_is_not_a_number():
-    figures = validation_figures(logits_for("ct_tumor"), ["ct_tumor"], np.zeros(1, np.int64))
+    figures = validation_metrics(logits_for("ct_tumor"), ["ct_tumor"], np.zeros(1, np.int64))
     assert all(np.isnan(figures[f"val_{name}"]) for name in ("auc_ct", "auc_mri", "type_accuracy"))
     assert np.isfinite(figures["val_loss"])
 
 
 def test_labels_open_in_modality_count_for_neither():
-    figures = validation_figures(
+    figures = validation_metrics(
         logits_for("ct_tumor", "mri_healthy"), ["tumor", "healthy"], np.zeros(2, np.int64)
     )
     assert np.isnan(figures["val_auc_ct"])
@@ -136,5 +136,5 @@ def test_a_temperature_stays_within_its_bounds_where_every_answer_is_right():
 def test_a_surer_network_of_the_same_ranking_has_the_same_validation_loss():
     logits, names = simulated(1.0, n=400)
     strata = np.zeros(400, int)
-    losses = [validation_figures(k * logits, names, strata)["val_loss"] for k in (1.0, 3.0)]
+    losses = [validation_metrics(k * logits, names, strata)["val_loss"] for k in (1.0, 3.0)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)

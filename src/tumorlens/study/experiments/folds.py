@@ -25,8 +25,8 @@ from tumorlens.study.experiments.fold_figures import cross_figures
 from tumorlens.study.experiments.head_folds import LookedAt, build_frozen, look, predict_held_out
 from tumorlens.study.recipes import Recipe
 from tumorlens.study.training.run import Job, train
-from tumorlens.study.training.run_folder import claim, write_json
-from tumorlens.study.training.transfer.warm_start import start_digest
+from tumorlens.study.training.run_folder import open_or_resume, write_json
+from tumorlens.study.training.transfer.initialize import run_digest
 
 INNER_PIECES = 6  # one of them is the validation part of a fold, about 17 % of its rest
 PLAN_FILE, TABLE_FILE, FIGURES_FILE = "folds.json", "predictions.csv", "cross_validation.json"
@@ -125,7 +125,7 @@ def cross_validate(
         fold_parts(cases, groups.groups, folds=job.folds, seed=repeat)
         for repeat in range(job.repeats)
     ]
-    claim(job.out / PLAN_FILE, _plan(job, groups), resume=resume)
+    open_or_resume(job.out / PLAN_FILE, _plan(job, groups), resume=resume)
     planned = [(repeat, fold) for repeat in range(1, job.repeats + 1)
                for fold in range(1, job.folds + 1)]  # fmt: skip
     named = splits.with_groups(cases, groups)
@@ -159,7 +159,7 @@ def _plan(job: CrossJob, groups: splits.Groups) -> dict[str, Any]:
         "cases": len(groups.groups),
         "groups": len(np.unique(groups.groups)),
         "audit": groups.audit,
-        **({"start": start_digest(job.start)} if job.start else {}),
+        **({"start": run_digest(job.start)} if job.start else {}),
     }
 
 

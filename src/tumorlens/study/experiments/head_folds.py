@@ -22,15 +22,14 @@ from tumorlens.study.networks.registry import NETWORKS
 from tumorlens.study.networks.transfer import head_of
 from tumorlens.study.networks.weights import load_weights
 from tumorlens.study.recipes import Recipe
-from tumorlens.study.training.data.subset import Part, prepare_part
-from tumorlens.study.training.loop import build_network
+from tumorlens.study.training.data.training_set import Subset, prepare_subset
+from tumorlens.study.training.learner import build_network
 from tumorlens.study.training.packaging.packaging import draft_bundle, with_choices
 from tumorlens.study.training.state import to_array
-from tumorlens.study.training.transfer.frozen_features import Views, frozen_features
+from tumorlens.study.training.transfer.frozen_features import AugmentedViews, frozen_features
 from tumorlens.study.training.transfer.head import FeatureSet, train_head
-from tumorlens.study.training.transfer.initialize import head_plan
-from tumorlens.study.training.transfer.warm_start import load_start
-from tumorlens.study.training.validation_metrics import validation_figures
+from tumorlens.study.training.transfer.initialize import head_plan, load_run
+from tumorlens.study.training.validation_metrics import validation_metrics
 
 IN_SCOPE = 0.0  # a distance: what belongs to a labeled set is not asked whether it is a brain
 
@@ -40,7 +39,7 @@ class LookedAt:
     """The usable scans of all folds and what a frozen network sees in them."""
 
     model: keras.Model
-    part: Part
+    part: Subset
     plain: NDArray[np.float16]  # [n, D] of every file
     first: NDArray[np.int64]  # [k] position of the first file of each picture
     views: NDArray[np.float16]  # [k, views, D] of those
@@ -51,7 +50,7 @@ def build_frozen(recipe: Recipe, *, weights: str, start: Path | None) -> keras.M
     keras.utils.set_random_seed(recipe.seed)
     model = build_network(recipe, side=recipe.side, atoms=len(labels.ATOMS))
     if start:
-        load_start(model, start)
+        load_run(model, start)
     else:
         load_weights(model, NETWORKS[recipe.network].family, weights or recipe.weights)
     return model
@@ -69,11 +68,11 @@ def look(
     extracting: Progress | None = None,
 ) -> LookedAt:
     """Let all scans through the network once; those that cannot be read are listed in `out`."""
-    part = prepare_part(cases, InputSpec(side=recipe.side), pictures=pictures, cache=cache,
+    part = prepare_subset(cases, InputSpec(side=recipe.side), image_ids=pictures, cache=cache,
                         unreadable=out / "unreadable.csv", progress=progress)  # fmt: skip
     plain = frozen_features(model, part.images, cache=cache, progress=extracting)[:, 0]
-    first = np.sort(np.unique(part.pictures, return_index=True)[1])
-    views = Views(recipe.head_views, strength=recipe.augmentation, seed=recipe.seed)
+    first = np.sort(np.unique(part.image_ids, return_index=True)[1])
+    views = AugmentedViews(recipe.head_views, strength=recipe.augmentation, seed=recipe.seed)
     shown = frozen_features(
         model, part.images[first], cache=cache, views=views, progress=extracting
     )
@@ -93,10 +92,10 @@ def predict_held_out(
     data = train.to_training_set()
     train_head(
         head,
-        FeatureSet(seen.views[learned], data.label_masks, data.pictures, data.strata),
+        FeatureSet(seen.views[learned], data.label_masks, data.image_ids, data.strata),
         head_plan(recipe),
         held=val_features,
-        judge=lambda z: validation_figures(z, val.names, val.strata)["val_loss"],
+        validate=lambda z: validation_metrics(z, val.names, val.strata)["val_loss"],
     )
     draft = draft_bundle(Path(), "head", InputSpec(side=recipe.side))
     bundle = with_choices(draft, recipe, validation=val, logits=_ask(head, val_features))
@@ -107,9 +106,9 @@ def predict_held_out(
     ]
 
 
-def _rows(part: Part, rows: NDArray[np.int64]) -> Part:
+def _rows(part: Subset, rows: NDArray[np.int64]) -> Subset:
     return replace(part, cases=tuple(part.cases[i] for i in rows.tolist()),
-                   images=part.images[rows], pictures=part.pictures[rows])  # fmt: skip
+                   images=part.images[rows], image_ids=part.image_ids[rows])  # fmt: skip
 
 
 def _fresh_head(model: keras.Model, *, seed: int) -> keras.Model:

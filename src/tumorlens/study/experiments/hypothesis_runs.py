@@ -25,7 +25,7 @@ from tumorlens.study.experiments.hypothesis_figures import Score, experiments_of
 from tumorlens.study.experiments.subprocess_runner import in_own_process
 from tumorlens.study.explore.experiments import SCHEMA, set_name
 from tumorlens.study.recipes import Recipe, find_recipe
-from tumorlens.study.training.run_folder import claim, read_json, write_json
+from tumorlens.study.training.run_folder import open_or_resume, read_json, write_json
 
 PLAN_FILE, SCORES_FILE, EXPERIMENTS_FILE = "plan.json", "scores.csv", "experiments.json"
 FOLDS, LARGEST, STEPS = 5, 2000, 60
@@ -131,7 +131,7 @@ def run_trials(
     off is done again. `ended` hears how many of how many are done. Raises TrainingError where the
     folder holds trials of other sets or another plan.
     """
-    claim(job.out / PLAN_FILE, {**job.to_json(), "audit": sets.groups.audit,
+    open_or_resume(job.out / PLAN_FILE, {**job.to_json(), "audit": sets.groups.audit,
                                 "sets": list(sets.trained), "cases": len(sets.cases)})  # fmt: skip
     planned = [(fold, name) for fold in range(job.folds) for name in sets.trained]
     for fold, name in planned:

@@ -21,7 +21,7 @@ from tumorlens.study.data.splits import Split
 from tumorlens.study.experiments.learning_curve_report import draw_curve, summarize, write_runs
 from tumorlens.study.experiments.subprocess_runner import in_own_process
 from tumorlens.study.recipes import Recipe
-from tumorlens.study.training.run_folder import claim, read_json, write_json
+from tumorlens.study.training.run_folder import open_or_resume, read_json, write_json
 
 PLAN_FILE, RUN_FILE = "plan.json", "result.json"
 JSON_FILE, TABLE_FILE, PICTURE_FILE = "size_curve.json", "size_curve.csv", "size_curve.png"
@@ -83,7 +83,7 @@ def measure_sizes(
     run that was finished is not done again. `progress` hears of prepared scans, `ended` which
     one of how many has ended. `call` runs a function, by default in its own process.
     """
-    claim(job.out / PLAN_FILE, _plan(cases, job))
+    open_or_resume(job.out / PLAN_FILE, _plan(cases, job))
     files = [case.path for case in cases if case.split in ("train", "val")]
     # All are prepared before, so that the first run is not charged for the others.
     prepare_files(files, InputSpec(side=job.recipe.side), cache=job.cache, progress=progress)

@@ -36,13 +36,12 @@ from tumorlens.study.experiments.tuning_values import (
     values_digest,
 )
 from tumorlens.study.recipes import Recipe, Space, write_recipe
-from tumorlens.study.training.data.subset import Part
-from tumorlens.study.training.history import HISTORY_FILE, read_history
-from tumorlens.study.training.loop import STATE_FILE, fit, predict_logits
-from tumorlens.study.training.run import Job, prepare_parts
-from tumorlens.study.training.run_folder import claim
+from tumorlens.study.training.data.training_set import Subset
+from tumorlens.study.training.loop import fit, predict_logits
+from tumorlens.study.training.run import Job, prepare_subsets
+from tumorlens.study.training.run_folder import HISTORY_FILE, open_or_resume, read_history
 from tumorlens.study.training.transfer.initialize import prepare_network
-from tumorlens.study.training.validation_metrics import validation_figures
+from tumorlens.study.training.validation_metrics import validation_metrics
 
 PLAN_FILE, JOURNAL_FILE, RECIPE_FILE = "tune.json", "trials.journal", "recipe.json"
 TABLE_FILE, PICTURE_FILE = "trials.csv", "trials.png"
@@ -114,9 +113,9 @@ def tune(
     Raises TrainingError where the folder holds another search, or no trial could be completed.
     """
     own = own_values(job.recipe, space)
-    claim(job.out / PLAN_FILE, _plan(job, space))
-    parts = prepare_parts(cases, job, progress=progress)
-    parts["val"] = parts["val"].first_of_each_picture()
+    open_or_resume(job.out / PLAN_FILE, _plan(job, space))
+    parts = prepare_subsets(cases, job, progress=progress)
+    parts["val"] = parts["val"].without_copies()
     study = _open(job)
     drawn = {name: distribution_of(row) for name, row in space.items()}
     if not study.get_trials(deepcopy=False):
@@ -180,7 +179,7 @@ def _take_up_again(study: optuna.Study) -> None:
 
 
 def _run(
-    study: optuna.Study, trial: optuna.Trial, job: Job, *, parts: Mapping[str, Part],
+    study: optuna.Study, trial: optuna.Trial, job: Job, *, parts: Mapping[str, Subset],
     callback: TrainingCallback,
 ) -> None:  # fmt: skip
     """Train one trial to its end, or to where it is behind, and tell the search."""
@@ -208,14 +207,19 @@ def _run(
 
 
 def _fit(
-    recipe: Recipe, job: Job, *, parts: Mapping[str, Part], folder: Path, callback: TrainingCallback
+    recipe: Recipe,
+    job: Job,
+    *,
+    parts: Mapping[str, Subset],
+    folder: Path,
+    callback: TrainingCallback,
 ) -> None:
     training, validation = parts["train"], parts["val"]
     keras.backend.clear_session()
     fit(
         recipe,
         training.to_training_set(),
-        validate=lambda model: validation_figures(
+        validate=lambda model: validation_metrics(
             predict_logits(model, validation.images), validation.names, validation.strata
         ),
         run=folder,

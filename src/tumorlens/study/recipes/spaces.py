@@ -10,7 +10,6 @@ from typing import Any
 from tumorlens.errors import TrainingError
 from tumorlens.study.recipes.recipe import NO_WEIGHTS, RENAMED_FIELDS, Recipe, check_kind
 
-
 # Neither what all trials share, nor what validation loss cannot tell.
 FIXED = {"name", "summary", "options", "side", "epochs", "weights", "sensitivity_aim"}
 OPTIONS = "options."  # "options.dropout" is an option of the network

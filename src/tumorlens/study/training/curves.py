@@ -26,7 +26,9 @@ METRICS = {
 def draw_curves(history: History, best_epoch: int, out: Path) -> None:
     """Draw loss and validation metrics by epoch, with the chosen epoch marked."""
     figure, left, right = _two_panels()
-    _plot(left, history, {"loss": "training (augmented)", "val_loss": "validation (averaged weights)"})
+    _plot(
+        left, history, {"loss": "training (augmented)", "val_loss": "validation (averaged weights)"}
+    )
     _plot(right, history, METRICS)
     left.set(ylabel="set loss (nats)", yscale="log", title="Loss")
     right.set(title="Validation metrics")

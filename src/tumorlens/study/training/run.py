@@ -74,9 +74,7 @@ def train(
     """
     config = _config(cases, job)
     has_begun = (job.out / STATE_FILE).exists()
-    open_or_resume(
-        job.out / CONFIG_FILE, config.to_json(), resume=resume, has_begun=has_begun
-    )
+    open_or_resume(job.out / CONFIG_FILE, config.to_json(), resume=resume, has_begun=has_begun)
     write_json(job.out / "environment.json", _environment())
     subsets = prepare_subsets(cases, job, progress=progress)
     training, validation = subsets["train"], subsets["val"].without_copies()

@@ -65,7 +65,9 @@ def open_or_resume(
             raise TrainingError(file.parent, "holds a run already", fix)
         if comparable_config(read_json(file)) != comparable_config(config):
             fix = "Repeat the command that started it, or name another folder."
-            raise TrainingError(file.parent, "holds a run of another recipe, data set or split", fix)
+            raise TrainingError(
+                file.parent, "holds a run of another recipe, data set or split", fix
+            )
     write_json(file, config)
 
 

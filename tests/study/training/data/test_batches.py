@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from tumorlens.labels import ATOMS, label_mask
 from tumorlens.study.training.data.batches import (
-    Look,
     TrainingSet,
+    ViewSpec,
     epoch_batches,
     epoch_positions,
-    one_of_each_picture,
+    one_of_each_image,
 )
-from tumorlens.study.training.data.lesion_masks import find_places
+from tumorlens.study.training.data.lesion_masks import find_lesion_masks
 
 
 def make_set(strata: list[int], copies: list[int] | None = None) -> TrainingSet:
@@ -27,6 +27,10 @@ def make_set(strata: list[int], copies: list[int] | None = None) -> TrainingSet:
     return TrainingSet(images, masks, pictures, np.repeat(strata, copies))
 
 
+def positions_of(data: TrainingSet, **options) -> np.ndarray:
+    return epoch_positions(data.image_ids, data.strata, **options)
+
+
 RARE = make_set([0] * 90 + [1] * 10)
 COPIED = make_set([0] * 8 + [1] * 8, copies=[5, 1, 2, 3] * 4)
 
@@ -38,25 +42,25 @@ pictures_lists = st.lists(st.integers(0, 9), min_size=1, max_size=40)
 def test_one_file_of_each_picture_is_the_first_in_the_order_given(pictures, seed):
     numbers = np.array(pictures)
     order = np.random.default_rng(seed).permutation(len(numbers))
-    taken = one_of_each_picture(numbers, order)
+    taken = one_of_each_image(numbers, order)
     wanted = {p: next(i for i in order.tolist() if pictures[i] == p) for p in set(pictures)}
     assert sorted(taken.tolist()) == sorted(wanted.values())
 
 
 def test_the_length_of_an_epoch_is_the_number_of_pictures():
     assert len(COPIED) == 44
-    assert COPIED.picture_count == 16
+    assert COPIED.distinct_count == 16
 
 
 @pytest.mark.parametrize("epoch", range(5))
 def test_without_balance_an_epoch_shows_one_file_of_each_picture(epoch):
-    positions = epoch_positions(COPIED, balance=0, seed=1, epoch=epoch)
-    assert sorted(COPIED.pictures[positions].tolist()) == list(range(16))
+    positions = positions_of(COPIED, balance=0, seed=1, epoch=epoch)
+    assert sorted(COPIED.image_ids[positions].tolist()) == list(range(16))
 
 
 def test_with_full_balance_every_stratum_is_shown_equally_often():
     for epoch in range(4):
-        positions = epoch_positions(RARE, balance=1, seed=0, epoch=epoch)
+        positions = positions_of(RARE, balance=1, seed=0, epoch=epoch)
         shown = np.bincount(RARE.strata[positions])
         assert shown.sum() == pytest.approx(100, abs=1)
         assert abs(int(shown[0]) - int(shown[1])) <= 4
@@ -64,44 +68,46 @@ def test_with_full_balance_every_stratum_is_shown_equally_often():
 
 def test_half_balance_shows_by_the_square_root_of_the_count():
     shown = sum(
-        np.bincount(RARE.strata[epoch_positions(RARE, balance=0.5, seed=0, epoch=e)])
+        np.bincount(RARE.strata[positions_of(RARE, balance=0.5, seed=0, epoch=e)])
         for e in range(20)
     )
     assert shown[0] / shown[1] == pytest.approx(3, rel=0.1)
 
 
 def test_frequent_pictures_take_turns_from_epoch_to_epoch():
-    shown = np.concatenate([epoch_positions(RARE, balance=1, seed=0, epoch=e) for e in range(12)])
+    shown = np.concatenate([positions_of(RARE, balance=1, seed=0, epoch=e) for e in range(12)])
     assert set(shown.tolist()) == set(range(100))
 
 
 def test_the_copies_of_a_picture_take_turns_from_epoch_to_epoch():
-    first = np.flatnonzero(COPIED.pictures == 0)
+    first = np.flatnonzero(COPIED.image_ids == 0)
     shown = {
         int(position)
         for epoch in range(40)
-        for position in epoch_positions(COPIED, balance=0, seed=0, epoch=epoch)
+        for position in epoch_positions(
+            COPIED.image_ids, COPIED.strata, balance=0, seed=0, epoch=epoch
+        )
         if position in first
     }
     assert shown == set(first.tolist())
 
 
 def test_the_same_seed_and_epoch_show_the_same_positions():
-    first, again = (epoch_positions(COPIED, balance=0.5, seed=3, epoch=2) for _ in range(2))
+    first, again = (positions_of(COPIED, balance=0.5, seed=3, epoch=2) for _ in range(2))
     np.testing.assert_array_equal(first, again)
 
 
 @pytest.mark.parametrize("other", [{"epoch": 1, "seed": 0}, {"epoch": 0, "seed": 1}])
 def test_another_seed_or_epoch_shows_another_order(other):
-    first = epoch_positions(RARE, balance=0, seed=0, epoch=0)
-    second = epoch_positions(RARE, balance=0, **other)
+    first = positions_of(RARE, balance=0, seed=0, epoch=0)
+    second = positions_of(RARE, balance=0, **other)
     assert sorted(first.tolist()) == sorted(second.tolist())
     assert first.tolist() != second.tolist()
 
 
 def all_batches(strength: float = 0.0, seed: tuple[int, ...] = (0, 0), batch: int = 8):
     positions = np.arange(40)
-    return list(epoch_batches(RARE, positions, look=Look(4, strength), batch=batch, seed=seed))
+    return list(epoch_batches(RARE, positions, view=ViewSpec(4, strength), batch=batch, seed=seed))
 
 
 def test_batches_show_the_positions_in_order_with_their_masks():
@@ -129,7 +135,7 @@ def test_the_same_seed_augments_the_same_and_another_epoch_augments_anew():
 
     def shown(seed: tuple[int, int]) -> np.ndarray:
         found = epoch_batches(
-            data, np.arange(24), look=Look(data.images.shape[1], 1.0), batch=8, seed=seed
+            data, np.arange(24), view=ViewSpec(data.images.shape[1], 1.0), batch=8, seed=seed
         )
         return np.concatenate([batch.images for batch in found])
 
@@ -144,7 +150,7 @@ def test_batches_of_one_epoch_are_augmented_differently():
     first, second = (
         batch.images
         for batch in epoch_batches(
-            data, twice, look=Look(data.images.shape[1], 1.0), batch=8, seed=(0, 0)
+            data, twice, view=ViewSpec(data.images.shape[1], 1.0), batch=8, seed=(0, 0)
         )
     )
     assert (first != second).any()
@@ -154,24 +160,24 @@ def test_shares_of_a_tumor_sum_to_one_and_stand_where_it_lies():
     image = np.full((1, 32, 32), 99, np.uint8)
     mask = np.zeros((32, 32), bool)
     mask[:8, 16:] = True
-    places = find_places(image, ["mri_glioma"], {0: mask})
+    places = find_lesion_masks(image, ["mri_glioma"], {0: mask})
     data = TrainingSet(
         image, label_mask(["mri_glioma"]), np.arange(1), np.zeros(1, np.int64), places
     )
-    look = Look(32, 0, grid=4)
-    found = epoch_batches(data, np.zeros(2, np.int64), look=look, batch=2, seed=(0,))
-    shares = next(found).places
+    look = ViewSpec(32, 0, grid=4)
+    found = epoch_batches(data, np.zeros(2, np.int64), view=look, batch=2, seed=(0,))
+    shares = next(found).lesion_shares
     assert shares.shape == (2, 4, 4)
     np.testing.assert_allclose(shares[0, 0, 2:], 0.5)
     np.testing.assert_allclose(shares.sum((1, 2)), 1)
 
 
 def test_a_set_without_known_places_has_empty_shares():
-    assert not any(batch.places.any() for batch in all_batches())
+    assert not any(batch.lesion_shares.any() for batch in all_batches())
 
 
 def test_a_reader_may_stop_in_the_middle_of_an_epoch():
-    found = epoch_batches(RARE, np.arange(40), look=Look(4, 0), batch=8, seed=(0, 0))
+    found = epoch_batches(RARE, np.arange(40), view=ViewSpec(4, 0), batch=8, seed=(0, 0))
     next(found)
     found.close()
     assert list(found) == []

@@ -6,11 +6,11 @@ import pytest
 from tumorlens.study.phantom.drawing import draw_phantom
 from tumorlens.study.training.data.counterfactuals import (
     DONATED,
-    Changed,
-    Marked,
-    change,
+    Counterfactual,
+    MaskedScan,
     crop,
     graft,
+    make_counterfactual,
     reflect_half,
     reflect_spot,
 )
@@ -20,7 +20,7 @@ SIDE = 64
 UPRIGHT = Midline(angle=0.0, offset=0.0, symmetry=1.0)
 
 
-def head(tumor: tuple[int, int] | None = None, gray: int = 100) -> Marked:
+def head(tumor: tuple[int, int] | None = None, gray: int = 100) -> MaskedScan:
     """A disc, with a bright square of 10 pixels at a corner (row, column)."""
     rows, columns = np.mgrid[:SIDE, :SIDE]
     image = ((rows - 31.5) ** 2 + (columns - 31.5) ** 2 < 30**2) * np.uint8(gray)
@@ -29,20 +29,20 @@ def head(tumor: tuple[int, int] | None = None, gray: int = 100) -> Marked:
     if tumor:
         mask[tumor[0] : tumor[0] + 10, tumor[1] : tumor[1] + 10] = True
         image = np.where(mask, 240, image).astype(np.uint8)
-    return Marked(image, mask, UPRIGHT)
+    return MaskedScan(image, mask, UPRIGHT)
 
 
 LEFT, MIDDLE = head((26, 10)), head((26, 27))
 
 
-def many(make, count: int = 200) -> list[Changed]:
+def many(make, count: int = 200) -> list[Counterfactual]:
     rng = np.random.default_rng(0)
     found = [made for made in (make(rng) for _ in range(count)) if made is not None]
     assert found
     return found
 
 
-def is_bright(changed: Changed) -> bool:
+def is_bright(changed: Counterfactual) -> bool:
     return bool((changed.image > 200).sum() > 20)
 
 
@@ -76,7 +76,7 @@ def test_a_healthy_head_stays_healthy_unless_it_gets_a_tumor():
     healthy = head()
     rng = np.random.default_rng(1)
     for _ in range(300):
-        made = change(healthy, LEFT, rng)
+        made = make_counterfactual(healthy, LEFT, rng)
         if made is not None:
             assert made.mask.any() == (made.tumor == DONATED) == is_bright(made)
 
@@ -98,21 +98,21 @@ def test_a_graft_over_a_tumor_takes_it_away_and_one_beside_leaves_it():
 
 
 def test_nothing_is_grafted_outside_the_head():
-    small = Marked(np.where(np.arange(SIDE) > 40, head().image, 0), head().mask, UPRIGHT)
+    small = MaskedScan(np.where(np.arange(SIDE) > 40, head().image, 0), head().mask, UPRIGHT)
     made = [graft(small, LEFT, np.random.default_rng(seed)) for seed in range(60)]
     assert not any(changed.tumor == DONATED for changed in made if changed)
 
 
 def test_an_empty_picture_is_not_changed():
-    nothing = Marked(np.zeros((SIDE, SIDE), np.uint8), np.zeros((SIDE, SIDE), bool), UPRIGHT)
+    nothing = MaskedScan(np.zeros((SIDE, SIDE), np.uint8), np.zeros((SIDE, SIDE), bool), UPRIGHT)
     rng = np.random.default_rng(0)
     for _ in range(40):
-        made = change(nothing, None, rng)
+        made = make_counterfactual(nothing, None, rng)
         assert made is None or not made.image.any()
 
 
 def test_the_same_seed_makes_the_same_change():
-    first, again = (change(LEFT, MIDDLE, np.random.default_rng(7)) for _ in range(2))
+    first, again = (make_counterfactual(LEFT, MIDDLE, np.random.default_rng(7)) for _ in range(2))
     assert first is not None
     assert again is not None
     np.testing.assert_array_equal(first.image, again.image)

@@ -1,4 +1,4 @@
-"""What is known of where tumors lie, and which labels follow from a change."""
+"""What is known of tumor masks, and which labels follow from a change."""
 
 import numpy as np
 import pytest
@@ -7,9 +7,12 @@ from tumorlens.inputs.prepare import InputSpec
 from tumorlens.labels import ATOMS, label_mask
 from tumorlens.study.phantom.drawing import draw_phantom
 from tumorlens.study.phantom.out_of_distribution import KINDS, SIDE, draw_ood_image
-from tumorlens.study.training.data.batches import TrainingSet
-from tumorlens.study.training.data.lesion_masks import Places, find_places, show_changed
-from tumorlens.study.training.data.training_set import with_outsiders
+from tumorlens.study.training.data.lesion_masks import (
+    LesionMasks,
+    counterfactual_view,
+    find_lesion_masks,
+)
+from tumorlens.study.training.data.training_set import TrainingSet, with_ood_images
 
 NAMES = ["mri_healthy", "mri_glioma", "mri_tumor", "ct_healthy", "ct_tumor", "mri_meningioma"]
 DRAWN = [
@@ -21,30 +24,30 @@ DRAWN = [
 ]  # fmt: skip
 IMAGES = np.stack([phantom.pixels for phantom in DRAWN])
 MASKS = {1: DRAWN[1].mask, 5: DRAWN[5].mask}
-PLACES = find_places(IMAGES, NAMES, MASKS)
+LESIONS = find_lesion_masks(IMAGES, NAMES, MASKS)
 LABELS = label_mask(NAMES)
 
 
 def test_a_healthy_mri_scan_is_known_to_have_no_tumor_and_a_tumor_without_mask_is_unknown():
-    none, unknown = Places.NONE, Places.UNKNOWN
-    assert PLACES.rows.tolist() == [none, 0, unknown, unknown, unknown, 1]
+    none, unknown = LesionMasks.NONE, LesionMasks.UNKNOWN
+    assert LESIONS.rows.tolist() == [none, 0, unknown, unknown, unknown, 1]
 
 
 @pytest.mark.parametrize("position", [1, 5])
 def test_masks_come_back_as_they_were(position):
-    np.testing.assert_array_equal(PLACES.mask(position, 64), DRAWN[position].mask)
+    np.testing.assert_array_equal(LESIONS.mask(position, 64), DRAWN[position].mask)
 
 
 def test_a_set_without_masks_has_no_donors():
-    assert not len(find_places(IMAGES, NAMES, {}).donors)
+    assert not len(find_lesion_masks(IMAGES, NAMES, {}).donors)
 
 
 def shown(position: int, count: int = 120) -> list[tuple[bool, str]]:
-    """Whether a tumor is marked, and the one atom of the label, of many changes."""
+    """Whether a tumor is masked, and the one atom of the label, of many changes."""
     found = []
     for seed in range(count):
         rng = np.random.default_rng(seed)
-        _, mask, label = show_changed(IMAGES, LABELS, PLACES, position, rng)
+        _, mask, label = counterfactual_view(IMAGES, LABELS, LESIONS, position, rng)
         assert label.sum() == 1
         found.append((bool(mask.any()), ATOMS[int(label.argmax())]))
     return found
@@ -66,8 +69,8 @@ def test_a_painted_mass_is_of_unknown_type_and_what_is_no_mass_keeps_the_label(p
     unknown, own = label_mask(["mri_tumor", NAMES[position]]).tolist()
     found = []
     for seed in range(80):
-        image, mask, label = show_changed(
-            IMAGES, LABELS, PLACES, position, np.random.default_rng(seed), painted=1.0
+        image, mask, label = counterfactual_view(
+            IMAGES, LABELS, LESIONS, position, np.random.default_rng(seed), synthetic_share=1.0
         )
         if (image != IMAGES[position]).any():
             assert mask.any() == (label.tolist() != label_mask(["mri_healthy"])[0].tolist())
@@ -77,17 +80,17 @@ def test_a_painted_mass_is_of_unknown_type_and_what_is_no_mass_keeps_the_label(p
     assert len(found) == found.count(unknown) + found.count(own)
 
 
-def test_outsiders_join_as_one_stratum_with_the_empty_label():
-    data = TrainingSet(IMAGES, LABELS, np.arange(6), np.zeros(6, np.int64), PLACES)
-    made = with_outsiders(data, 20, InputSpec(side=64))
+def test_ood_images_join_as_one_stratum_with_the_empty_label():
+    data = TrainingSet(IMAGES, LABELS, np.arange(6), np.zeros(6, np.int64), LESIONS)
+    made = with_ood_images(data, 20, InputSpec(side=64))
     more = len(made) - 6
     assert 0 < more <= 20
     assert not made.label_masks[6:].any()
     assert made.strata[6:].tolist() == [1] * more
-    assert len(np.unique(made.pictures)) == 6 + more
-    assert made.places is not None
-    assert (made.places.rows[6:] == Places.UNKNOWN).all()
-    assert len(made.places.midlines) == len(made.places.thumbnails) == len(made)
+    assert len(np.unique(made.image_ids)) == 6 + more
+    assert made.lesions is not None
+    assert (made.lesions.rows[6:] == LesionMasks.UNKNOWN).all()
+    assert len(made.lesions.midlines) == len(made.lesions.thumbnails) == len(made)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -13,7 +13,7 @@ from tumorlens.labels import ATOMS
 from tumorlens.records import Case
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.phantom import write_phantoms
-from tumorlens.study.training.data.subset import Part, prepare_part
+from tumorlens.study.training.data.training_set import Subset, prepare_subset
 
 SPEC = InputSpec(side=32)
 
@@ -27,9 +27,9 @@ def cases(tmp_path_factory) -> list[Case]:
     return found
 
 
-def prepared(cases: list[Case], folder: Path, pictures: dict[str, str] | None = None) -> Part:
-    return prepare_part(
-        cases, SPEC, pictures=pictures or {}, cache=folder / "cache", unreadable=folder / "u.csv"
+def prepared(cases: list[Case], folder: Path, image_ids: dict[str, str] | None = None) -> Subset:
+    return prepare_subset(
+        cases, SPEC, image_ids=image_ids or {}, cache=folder / "cache", unreadable=folder / "u.csv"
     )
 
 
@@ -48,24 +48,24 @@ def test_without_unreadable_scans_there_is_no_list(cases, tmp_path):
     assert not (tmp_path / "u.csv").exists()
 
 
-def test_files_of_one_picture_share_a_number_and_others_stand_alone(cases, tmp_path):
+def test_copies_of_one_image_share_a_number_and_others_stand_alone(cases, tmp_path):
     part = prepared(cases[2:6], tmp_path, {cases[2].key: "p", cases[5].key: "p"})
-    assert part.pictures[0] == part.pictures[3]
-    assert len(set(part.pictures.tolist())) == 3
+    assert part.image_ids[0] == part.image_ids[3]
+    assert len(set(part.image_ids.tolist())) == 3
 
 
-def test_the_first_of_each_picture_keeps_the_order_and_its_own_image(cases, tmp_path):
+def test_the_first_copy_of_each_image_keeps_the_order_and_its_own_image(cases, tmp_path):
     part = prepared(cases[2:6], tmp_path, {cases[2].key: "z", cases[5].key: "z"})
-    first = part.first_of_each_picture()
+    first = part.without_copies()
     assert first.cases == tuple(cases[2:5])
     np.testing.assert_array_equal(first.images, part.images[:3])
 
 
 def test_a_stratum_is_a_set_and_a_label_together(cases, tmp_path):
     part = prepared(cases[2:6], tmp_path)
-    other = Part(
+    other = Subset(
         tuple(replace(case, dataset="other") for case in part.cases[:2]) + part.cases[2:],
-        part.images, part.pictures,
+        part.images, part.image_ids,
     )  # fmt: skip
     assert len(set(part.strata.tolist())) == len({case.label for case in cases[2:6]})
     assert len(set(other.strata.tolist())) == len({(c.dataset, c.label) for c in other.cases})

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from tumorlens.study.training.data.counterfactuals import (
-    PAINTED,
-    Marked,
-    change,
+    SYNTHETIC,
+    MaskedScan,
+    make_counterfactual,
     paint_lesion,
     paint_no_mass,
 )
@@ -103,8 +103,8 @@ def test_spots_lie_in_the_head_and_none_is_a_mass():
 
 
 def test_what_is_no_mass_leaves_the_label():
-    healthy = Marked(head(), np.zeros((SIDE, SIDE), bool), UPRIGHT)
-    tumor = Marked(head(), square(40, 30), UPRIGHT)
+    healthy = MaskedScan(head(), np.zeros((SIDE, SIDE), bool), UPRIGHT)
+    tumor = MaskedScan(head(), square(40, 30), UPRIGHT)
     rng = np.random.default_rng(0)
     for scan in (healthy, tumor):
         made = [m for m in (paint_no_mass(scan, tumor, rng) for _ in range(60)) if m]
@@ -115,8 +115,8 @@ def test_what_is_no_mass_leaves_the_label():
 
 
 def test_a_pair_of_regions_mirrors_itself():
-    scan = Marked(head(), np.zeros((SIDE, SIDE), bool), UPRIGHT)
-    donor = Marked(head(), square(40, 30), UPRIGHT)
+    scan = MaskedScan(head(), np.zeros((SIDE, SIDE), bool), UPRIGHT)
+    donor = MaskedScan(head(), square(40, 30), UPRIGHT)
     rng = np.random.default_rng(0)
     made = [m for m in (paint_no_mass(scan, donor, rng) for _ in range(60)) if m]
     likeness = []
@@ -128,16 +128,16 @@ def test_a_pair_of_regions_mirrors_itself():
 
 def test_a_tumor_is_painted_over_in_its_own_place():
     rng = np.random.default_rng(1)
-    scan = Marked(head(), square(40, 30), UPRIGHT)
+    scan = MaskedScan(head(), square(40, 30), UPRIGHT)
     made = [m for m in (paint_lesion(scan, None, rng) for _ in range(80)) if m]
-    painted = [one for one in made if one.tumor == PAINTED]
+    painted = [one for one in made if one.tumor == SYNTHETIC]
     assert len(painted) > 20
     for one in painted:
         assert (one.mask & scan.mask).sum() > 0.3 * one.mask.sum()
 
 
 def test_a_healthy_head_without_a_donor_of_shapes_gets_no_mass():
-    scan = Marked(head(), np.zeros((SIDE, SIDE), bool), UPRIGHT)
+    scan = MaskedScan(head(), np.zeros((SIDE, SIDE), bool), UPRIGHT)
     for seed in range(20):
-        made = change(scan, None, np.random.default_rng(seed), painted=1.0)
+        made = make_counterfactual(scan, None, np.random.default_rng(seed), synthetic_share=1.0)
         assert made is None or not made.mask.any()

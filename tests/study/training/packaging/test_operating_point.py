@@ -121,21 +121,21 @@ FAR = embeddings(50, 4, at=9)
 
 def test_outsiders_are_counted_and_move_nothing():
     training, validation = embeddings(900, 0), embeddings(400, 1)
-    far, near = (calibrate.choose_scope(training, validation, outsiders=o) for o in (FAR, NEAR))
+    far, near = (calibrate.choose_scope(training, validation, ood=o) for o in (FAR, NEAR))
     assert far.limit == near.limit
     assert far.refused == 1
     assert near.refused == pytest.approx(0.01, abs=0.05)
 
 
 def test_the_scope_keeps_nearly_all_of_validation_and_refuses_what_is_far():
-    scope = calibrate.choose_scope(embeddings(900, 0), embeddings(400, 1), outsiders=NEAR)
+    scope = calibrate.choose_scope(embeddings(900, 0), embeddings(400, 1), ood=NEAR)
     assert scope.kept == pytest.approx(0.99, abs=0.005)
     assert (neighbor_distance(embeddings(400, 2), scope) <= scope.limit).mean() > 0.96
     assert (neighbor_distance(embeddings(50, 3, at=9), scope) > scope.limit).all()
 
 
 def test_the_scope_keeps_a_bounded_number_of_unit_rows():
-    scope = calibrate.choose_scope(embeddings(900, 0), embeddings(40, 1), outsiders=NEAR)
+    scope = calibrate.choose_scope(embeddings(900, 0), embeddings(40, 1), ood=NEAR)
     assert scope.references.shape == (calibrate.REFERENCES, 16)
     np.testing.assert_allclose(np.linalg.norm(scope.references, axis=1), 1, atol=1e-6)
 
@@ -143,8 +143,7 @@ def test_the_scope_keeps_a_bounded_number_of_unit_rows():
 def test_the_scope_is_the_same_for_the_same_seed():
     training, validation = embeddings(900, 0), embeddings(40, 1)
     scopes = [
-        calibrate.choose_scope(training, validation, outsiders=NEAR, seed=seed)
-        for seed in (0, 0, 1)
+        calibrate.choose_scope(training, validation, ood=NEAR, seed=seed) for seed in (0, 0, 1)
     ]
     chosen = [scope.references for scope in scopes]
     np.testing.assert_array_equal(chosen[0], chosen[1])
@@ -153,7 +152,7 @@ def test_the_scope_is_the_same_for_the_same_seed():
 
 @pytest.mark.parametrize("n", [1, 3])
 def test_fewer_training_scans_than_neighbors_still_give_a_scope(n):
-    scope = calibrate.choose_scope(embeddings(n, 0), embeddings(20, 1), outsiders=NEAR)
+    scope = calibrate.choose_scope(embeddings(n, 0), embeddings(20, 1), ood=NEAR)
     assert scope.neighbors == n
     assert np.isfinite(scope.limit)
 
@@ -161,6 +160,6 @@ def test_fewer_training_scans_than_neighbors_still_give_a_scope(n):
 def test_a_dead_embedding_does_not_spoil_the_scope():
     training = embeddings(50, 0)
     training[7] = 0
-    scope = calibrate.choose_scope(training, embeddings(20, 1), outsiders=NEAR)
+    scope = calibrate.choose_scope(training, embeddings(20, 1), ood=NEAR)
     assert np.isfinite(scope.references).all()
     assert np.isfinite(scope.limit)

@@ -13,9 +13,8 @@ from tumorlens.models.bundle import GRAPH
 from tumorlens.models.engine import Engine
 from tumorlens.study.networks.from_scratch import build_residual
 from tumorlens.study.phantom.drawing import draw_phantom
-from tumorlens.study.training.packaging.export import export_graph
+from tumorlens.study.training.packaging.export import AUCS, MAX_LOST, export_graph, quantize_graph
 from tumorlens.study.training.packaging.packaging import draft_bundle
-from tumorlens.study.training.packaging.quantize import AUCS, MOST_LOST, narrow_graph
 
 SAME = dict.fromkeys(AUCS, 0.9)
 SIDE = 64
@@ -52,7 +51,7 @@ def logits_of(folder: Path, images: np.ndarray) -> np.ndarray:
 def test_a_narrow_graph_is_a_third_of_the_size_and_answers_nearly_the_same(folder, images):
     wide = logits_of(folder, images)
     before = (folder / GRAPH).stat().st_size
-    found = narrow_graph(folder, images, lambda: SAME)
+    found = quantize_graph(folder, images, lambda: SAME)
     assert found["kept"]
     assert found["bytes"] == (folder / GRAPH).stat().st_size < 0.4 * before
     assert "QuantizeLinear" in operators(folder)
@@ -63,8 +62,8 @@ def test_a_narrow_graph_is_a_third_of_the_size_and_answers_nearly_the_same(folde
 @pytest.mark.parametrize("name", AUCS)
 def test_a_narrow_graph_that_ranks_worse_is_undone(folder, images, name):
     before = (folder / GRAPH).read_bytes()
-    answers = iter([SAME, {**SAME, name: 0.9 - 2 * MOST_LOST}])
-    found = narrow_graph(folder, images, lambda: next(answers))
+    answers = iter([SAME, {**SAME, name: 0.9 - 2 * MAX_LOST}])
+    found = quantize_graph(folder, images, lambda: next(answers))
     assert not found["kept"]
     assert (folder / GRAPH).read_bytes() == before
     assert sorted(p.name for p in folder.iterdir()) == [GRAPH]

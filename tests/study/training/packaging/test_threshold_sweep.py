@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from tumorlens.errors import TrainingError
-from tumorlens.study.training.packaging.threshold_sweep import (
+from tumorlens.study.training.packaging.bundle_performance import (
     FIGURES,
     Sweep,
     sweep_thresholds,

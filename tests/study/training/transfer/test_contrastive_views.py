@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from tumorlens.study.training.transfer.contrastive_views import view_batches, view_of
+from tumorlens.study.training.transfer.vicreg import contrastive_batches, view_of
 
 IMAGES = np.stack([np.full((40, 40), 20 * level, np.uint8) for level in range(1, 9)])
 
 
 def batches(seed: int = 0) -> list[np.ndarray]:
     return list(
-        view_batches(IMAGES, np.arange(8), batch=3, least_area=0.5, strength=0.0, side=24,
+        contrastive_batches(IMAGES, np.arange(8), batch=3, min_area=0.5, strength=0.0, side=24,
                      seed=(seed, 0))
     )  # fmt: skip
 
@@ -31,7 +31,7 @@ def test_a_view_shows_at_least_the_asked_area(least: float):
     ramp = np.broadcast_to(np.arange(100, dtype=np.uint8)[:, None], (100, 100)).copy()
     spans = []
     for seed in range(50):
-        view = view_of(ramp, np.random.default_rng(seed), least_area=least, strength=0.0, side=100)
+        view = view_of(ramp, np.random.default_rng(seed), min_area=least, strength=0.0, side=100)
         spans.append((int(view.max()) - int(view.min())) / 99)
     assert min(spans) >= np.sqrt(least) - 0.03
     assert max(spans) <= 1.0
@@ -39,5 +39,7 @@ def test_a_view_shows_at_least_the_asked_area(least: float):
 
 def test_fewer_scans_than_a_batch_make_no_batch():
     assert not list(
-        view_batches(IMAGES, np.arange(2), batch=3, least_area=1.0, strength=0.0, side=8, seed=(0,))
+        contrastive_batches(
+            IMAGES, np.arange(2), batch=3, min_area=1.0, strength=0.0, side=8, seed=(0,)
+        )
     )

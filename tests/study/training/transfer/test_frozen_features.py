@@ -11,7 +11,7 @@ from tumorlens.errors import TrainingError
 from tumorlens.study.networks.registry import NETWORKS
 from tumorlens.study.networks.transfer import backbone_of, extractor, head_of
 from tumorlens.study.training.transfer import frozen_features as frozen
-from tumorlens.study.training.transfer.frozen_features import Views, frozen_features
+from tumorlens.study.training.transfer.frozen_features import AugmentedViews, frozen_features
 from tumorlens.study.training.transfer.head import FeatureSet, HeadPlan, train_head
 from tumorlens.study.training.validation_metrics import set_losses
 
@@ -107,7 +107,7 @@ def test_a_run_broken_off_goes_on_with_the_chunk_it_was_at(model, tmp_path, coun
 
 
 def test_views_are_the_image_itself_and_others_that_always_come_out_alike(model, tmp_path):
-    views = Views(3, strength=1.0, seed=2)
+    views = AugmentedViews(3, strength=1.0, seed=2)
     found = frozen_features(model, pixels(4), cache=tmp_path / "a", views=views)
     again = frozen_features(model, pixels(4)[::-1], cache=tmp_path / "b", views=views)[::-1]
     assert found.shape == (4, 3, 768)
@@ -118,7 +118,12 @@ def test_views_are_the_image_itself_and_others_that_always_come_out_alike(model,
 
 
 def test_another_strength_or_seed_is_another_view(model, tmp_path, counted):
-    for views in (Views(2), Views(2, strength=0.5), Views(2, seed=1), Views(2)):
+    for views in (
+        AugmentedViews(2),
+        AugmentedViews(2, strength=0.5),
+        AugmentedViews(2, seed=1),
+        AugmentedViews(2),
+    ):
         frozen_features(model, pixels(2), cache=tmp_path, views=views)
     assert counted == [2, 2, 2, 2]
 
@@ -175,7 +180,7 @@ def test_a_head_learns_and_takes_features_as_they_are(hidden):
     head, (features, masks), (held, truth) = dense_head(hidden), blobs(240, 0), blobs(90, 1)
     found = train_head(
         head, as_set(features, masks), PLAN, held=held,
-        judge=lambda logits: float(set_losses(logits, truth).mean()),
+        validate=lambda logits: float(set_losses(logits, truth).mean()),
     )  # fmt: skip
     logits = keras.ops.convert_to_numpy(head(held.astype(np.float32)))
     assert (logits.argmax(1) == truth.argmax(1)).mean() > 0.9
@@ -190,7 +195,7 @@ def test_a_head_learns_from_labels_that_are_sets():
     head = dense_head()
     train_head(
         head, as_set(features, masks), PLAN, held=held,
-        judge=lambda logits: float(set_losses(logits, truth).mean()),
+        validate=lambda logits: float(set_losses(logits, truth).mean()),
     )  # fmt: skip
     logits = keras.ops.convert_to_numpy(head(held.astype(np.float32)))
     in_set = logits.argmax(1)[truth[:, 1] > 0]
@@ -207,7 +212,7 @@ def test_the_epoch_that_validates_best_is_kept():
         return next(losses)
 
     plan = replace(PLAN, epochs=3)
-    found = train_head(head, as_set(features, masks), plan, held=features, judge=judge)
+    found = train_head(head, as_set(features, masks), plan, held=features, validate=judge)
     assert (found.epoch, found.val_loss) == (2, 1.0)
     logits = keras.ops.convert_to_numpy(head(features.astype(np.float32)))
     np.testing.assert_allclose(logits, seen[1], atol=0.05)
@@ -218,7 +223,7 @@ def test_a_head_that_diverges_is_a_clear_error():
     with pytest.raises(TrainingError, match="diverged"):
         train_head(
             dense_head(), as_set(features, masks), replace(PLAN, epochs=2), held=features,
-            judge=lambda logits: float("nan"),
+            validate=lambda logits: float("nan"),
         )  # fmt: skip
 
 
@@ -229,7 +234,7 @@ def test_the_same_seed_trains_the_same_head():
         head = dense_head()
         train_head(
             head, as_set(features, masks), replace(PLAN, epochs=2), held=features,
-            judge=lambda logits: float(set_losses(logits, masks).mean()),
+            validate=lambda logits: float(set_losses(logits, masks).mean()),
         )  # fmt: skip
         made.append(head.get_weights()[0])
     np.testing.assert_allclose(made[0], made[1], rtol=1e-4)
@@ -244,7 +249,7 @@ def test_a_head_of_a_network_is_trained_in_place(model, tmp_path: Path):
     data = FeatureSet(features, masks, np.arange(24), np.zeros(24, np.int64))
     train_head(
         head_of(model), data, replace(PLAN, epochs=10), held=features[:, 0],
-        judge=lambda logits: float(set_losses(logits, masks).mean()),
+        validate=lambda logits: float(set_losses(logits, masks).mean()),
     )  # fmt: skip
     after = keras.ops.convert_to_numpy(model(images[..., None]))
     assert np.abs(after - before).max() > 0.1

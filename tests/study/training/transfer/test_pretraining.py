@@ -16,11 +16,10 @@ from tumorlens.records import Case
 from tumorlens.study.data import splits
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.phantom import write_phantoms
-from tumorlens.study.recipes import find_pretraining, find_recipe
-from tumorlens.study.recipes.pretraining import Pretraining
-from tumorlens.study.training.history import HISTORY_FILE, read_history
+from tumorlens.study.recipes import Pretraining, find_pretraining, find_recipe
 from tumorlens.study.training.loop import STATE_FILE
 from tumorlens.study.training.run import Job, train
+from tumorlens.study.training.run_folder import HISTORY_FILE, read_history
 from tumorlens.study.training.transfer.pretraining import PretrainJob, pretrain
 
 OPTIONS = {"widths": [8, 8, 8], "stem": 8}
@@ -116,7 +115,7 @@ def test_a_run_that_was_broken_off_ends_as_if_it_had_not_been(
 
 
 def test_a_folder_with_a_run_is_not_written_over(pretrained: Path, ground: Ground):
-    with pytest.raises(TrainingError, match="holds runs already"):
+    with pytest.raises(TrainingError, match="holds a run already"):
         run(ground, pretrained)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tumorlens.study.training.transfer.vicreg import AGREE, DECORRELATE, VARY, VicregLoss
+from tumorlens.study.training.transfer.vicreg import COVARIANCE, INVARIANCE, VARIANCE, VicregLoss
 
 RNG = np.random.default_rng(0)
 FIRST, SECOND = RNG.normal(size=(2, 12, 5)).astype(np.float32)
@@ -21,7 +21,7 @@ def by_definition(first: np.ndarray, second: np.ndarray) -> float:
         covariance = np.cov(values, rowvar=False)
         decorrelate += (covariance**2).sum() - (np.diag(covariance) ** 2).sum()
     agree = ((first - second) ** 2).mean()
-    return AGREE * agree + VARY * vary + DECORRELATE * decorrelate / first.shape[1]
+    return INVARIANCE * agree + VARIANCE * vary + COVARIANCE * decorrelate / first.shape[1]
 
 
 def test_it_agrees_with_the_definition():

@@ -13,14 +13,12 @@ from tumorlens.records import Case
 from tumorlens.study.data import splits
 from tumorlens.study.recipes import Recipe, find_recipe
 from tumorlens.study.training.loop import STATE_FILE, build_network
-from tumorlens.study.training.run_folder import write_json
+from tumorlens.study.training.run_folder import CONFIG_FILE, write_json
 from tumorlens.study.training.state import RunState, read_weights, save_state
-from tumorlens.study.training.transfer.warm_start import (
-    CONFIG_FILE,
-    PRETRAINING,
-    check_start,
-    load_start,
-    start_digest,
+from tumorlens.study.training.transfer.initialize import (
+    check_warm_start,
+    load_run,
+    run_digest,
 )
 
 RECIPE = replace(
@@ -59,16 +57,16 @@ def kernels(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_run_gives_its_layers_and_its_head(run: Path):
     model = network()
-    load_start(model, run)
+    load_run(model, run)
     assert all((kernel == 0.5).all() for kernel in kernels(model))
 
 
 def test_pretraining_gives_no_head(run: Path, tmp_path: Path):
     (tmp_path / STATE_FILE).write_bytes((run / STATE_FILE).read_bytes())
-    config = {"recipe": RECIPE.to_json(), "atoms": list(labels.ATOMS), PRETRAINING: {}}
+    config = {"recipe": RECIPE.to_json(), "atoms": list(labels.ATOMS), "pretraining": {}}
     write_json(tmp_path / CONFIG_FILE, config)
     model = network()
-    load_start(model, tmp_path)
+    load_run(model, tmp_path)
     first, head = kernels(model)
     assert (first == 0.5).all()
     assert (head != 0.5).any()
@@ -76,14 +74,14 @@ def test_pretraining_gives_no_head(run: Path, tmp_path: Path):
 
 def test_another_side_may_start_from_it(run: Path):
     model = network(replace(RECIPE, side=48, train_side=48))
-    load_start(model, run)
+    load_run(model, run)
     assert (kernels(model)[0] == 0.5).all()
 
 
 def test_another_network_may_not(run: Path):
     model = network(replace(RECIPE, options={"widths": [8, 8, 16], "stem": 8}))
     with pytest.raises(TrainingError, match="other layers"):
-        load_start(model, run)
+        load_run(model, run)
 
 
 @pytest.mark.parametrize("damage", ["state", "config", "nothing there"])
@@ -94,12 +92,12 @@ def test_what_is_no_run_is_refused(run: Path, tmp_path: Path, damage: str):
         broken = tmp_path / (STATE_FILE if damage == "state" else CONFIG_FILE)
         broken.write_bytes(broken.read_bytes()[:100])
     with pytest.raises(TrainingError):
-        load_start(network(), tmp_path)
+        load_run(network(), tmp_path)
 
 
 def test_a_folder_without_a_state_has_no_digest(tmp_path: Path):
     with pytest.raises(TrainingError, match="no state"):
-        start_digest(tmp_path)
+        run_digest(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -116,6 +114,6 @@ def test_a_run_that_saw_what_is_held_out_is_refused(
 ):
     if leaks:
         with pytest.raises(LeakError, match="held out"):
-            check_start(run, groups, held)
+            check_warm_start(run, groups, held)
     else:
-        check_start(run, groups, held)
+        check_warm_start(run, groups, held)

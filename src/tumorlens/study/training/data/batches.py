@@ -41,7 +41,12 @@ class ViewSpec:
 
 
 def epoch_positions(
-    image_ids: NDArray[np.int64], strata: NDArray[np.int64], *, balance: float, seed: int, epoch: int
+    image_ids: NDArray[np.int64],
+    strata: NDArray[np.int64],
+    *,
+    balance: float,
+    seed: int,
+    epoch: int,
 ) -> NDArray[np.int64]:
     """Choose the positions an epoch shows: one random copy of each image, balanced by strata.
 

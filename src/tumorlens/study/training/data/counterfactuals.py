@@ -150,7 +150,11 @@ def graft(scan: MaskedScan, donor: MaskedScan, rng: Rng) -> Counterfactual | Non
     image = _transplanted(scan, donor, region)
     if image is None:
         return None
-    return Counterfactual(image, donor.mask, tumor=DONATED) if gives_tumor else Counterfactual(image, scan.mask)
+    return (
+        Counterfactual(image, donor.mask, tumor=DONATED)
+        if gives_tumor
+        else Counterfactual(image, scan.mask)
+    )
 
 
 def paint_lesion(scan: MaskedScan, donor: MaskedScan | None, rng: Rng) -> Counterfactual | None:

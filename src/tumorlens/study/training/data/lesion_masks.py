@@ -116,7 +116,7 @@ def counterfactual_view(
 
 
 def _labeled(finding: str, *, like: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the label of a finding, such as "tumor" of unknown type, in the modality of another."""
+    """Return the label of a finding, such as "tumor" of unknown type, in the modality of `like`."""
     return labels.label_mask([f"{'ct' if _is_ct(like) else 'mri'}_{finding}"])[0]
 
 

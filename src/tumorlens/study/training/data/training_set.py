@@ -82,9 +82,7 @@ class Subset:
 
     def to_training_set(self) -> TrainingSet:
         """Return what the loop samples from."""
-        return TrainingSet(
-            self.images, labels.label_mask(self.names), self.image_ids, self.strata
-        )
+        return TrainingSet(self.images, labels.label_mask(self.names), self.image_ids, self.strata)
 
 
 def one_of_each_image(image_ids: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.int64]:

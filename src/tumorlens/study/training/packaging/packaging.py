@@ -55,7 +55,9 @@ def make_bundle(
     found = {"round_trip": _round_trip(trained, draft, validation.images[:CHECKED])}
     if recipe.eight_bit:
         found["eight_bit"] = quantize_graph(
-            out, training.images, lambda: _metrics(run_engine(Engine(draft), validation.images)[0], validation)
+            out,
+            training.images,
+            lambda: _metrics(run_engine(Engine(draft), validation.images)[0], validation),
         )
     engine = Engine(draft)
     logits, embedding = run_engine(engine, validation.images)

@@ -96,9 +96,7 @@ def pretrain(
     return out
 
 
-def _prepare(
-    cases: Sequence[Case], job: PretrainJob, *, progress: Progress | None
-) -> Subset:
+def _prepare(cases: Sequence[Case], job: PretrainJob, *, progress: Progress | None) -> Subset:
     return prepare_subset(
         [case for case in cases if case.split == "train"],
         InputSpec(side=job.pretraining.recipe.side),
