@@ -304,7 +304,7 @@ def show_recipe(
 ) -> None:
     """Show everything a recipe decides, and what it reproduces.
 
-    Example: `tumorlens recipes show seed-mri-cnn`
+    Example: `tumorlens recipes show baseline-mri-cnn`
     """
     from textwrap import fill
 

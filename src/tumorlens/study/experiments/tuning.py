@@ -39,7 +39,12 @@ from tumorlens.study.recipes import Recipe, Space, write_recipe
 from tumorlens.study.training.data.training_set import Subset
 from tumorlens.study.training.loop import fit, predict_logits
 from tumorlens.study.training.run import Job, prepare_subsets
-from tumorlens.study.training.run_folder import HISTORY_FILE, open_or_resume, read_history
+from tumorlens.study.training.run_folder import (
+    HISTORY_FILE,
+    STATE_FILE,
+    open_or_resume,
+    read_history,
+)
 from tumorlens.study.training.transfer.initialize import prepare_network
 from tumorlens.study.training.validation_metrics import validation_metrics
 
