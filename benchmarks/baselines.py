@@ -86,7 +86,7 @@ def page_of(arguments: argparse.Namespace) -> str:
     from studies.baselines.bench import ANSWERS_FILE, read_answers
     from studies.baselines.starts import PRETRAINED, STARTS
 
-    from tumorlens.study.explore.experiments import read_experiments
+    from tumorlens.study.explore.held_out_performance import read_experiments
     from tumorlens.study.training.run_folder import read_json
 
     runs = arguments.runs

@@ -28,7 +28,7 @@ from tumorlens.images.readers import find_scans
 from tumorlens.inputs.cache import prepare_files
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.settings import load_settings
-from tumorlens.study.features.picture import FEATURES, head_of, measure_many
+from tumorlens.study.features.texture import FEATURES, head_of, measure_many
 
 SLOW_LIMIT = 100  # images for the way that is slow
 WARM = 10

@@ -32,10 +32,11 @@ from datetime import UTC, datetime
 from workspace import flat, open_set, open_workplace, table
 
 from tumorlens import load_bundle
+from tumorlens.json_records import to_json
 from tumorlens.study.audit.figures import audit_figures
 from tumorlens.study.audit.run import audit_cases
 from tumorlens.study.data.index import read_cases
-from tumorlens.study.explore.inventory import class_balance
+from tumorlens.study.explore.run import class_balance
 
 # %% [markdown]
 # ## What is there
@@ -46,7 +47,7 @@ from tumorlens.study.explore.inventory import class_balance
 # %%
 place = open_workplace()
 cases = read_cases(place.sets[0])
-table(flat(class_balance(cases), "part", "label"))
+table(flat(to_json(class_balance(cases)), "part", "label"))
 
 # %% [markdown]
 # ## Audit
@@ -81,4 +82,4 @@ table(figures["shortcuts"], "task", "family", "stage", "auc", "auc_low", "auc_hi
 
 # %%
 found = open_set(place)
-table(flat(class_balance(found.cases), "part", "label"))
+table(flat(to_json(class_balance(found.cases)), "part", "label"))

@@ -27,24 +27,25 @@ from IPython.display import display
 from workspace import flat, open_set, open_workplace, pictures, table
 
 from tumorlens import InputSpec
-from tumorlens.study.explore.held_out_performance import Unseen
-from tumorlens.study.explore.page import main_contrasts
-from tumorlens.study.explore.study import PAGE, study_set
+from tumorlens.json_records import to_json
+from tumorlens.study.explore.charts import main_contrasts
+from tumorlens.study.explore.held_out_performance import HeldOutPerformance
+from tumorlens.study.explore.report import PAGE, study_set
 
 # %%
 place = open_workplace()
 found = open_set(place)
 out = place.out / "explore"
-figures = study_set(
+result = study_set(
     found.cases,
     InputSpec(),
     out=out,
     cache=place.cache,
     groups=found.groups,
-    unseen=Unseen({}),
+    held_out=HeldOutPerformance(),
     folders=[place.sets[0].name],
 )
-table([figures], "n", "unreadable", "groups")
+table([vars(result)], "n", "unreadable", "groups")
 
 # %% [markdown]
 # ## The average scan
@@ -90,9 +91,9 @@ pictures(sorted(out.glob("montage_*.png")), width=420)
 # group, p corrected for all comparisons (Holm).
 
 # %%
-for modality, contrast in main_contrasts(figures).items():
-    print(f"{modality}: {contrast['b']} against {contrast['a']}")
-    display(table(contrast["rows"], "feature", "delta", "cohen_d", "p_holm"))
+for modality, contrast in main_contrasts(result.features).items():
+    print(f"{modality}: {contrast.b} against {contrast.a}")
+    display(table(to_json(contrast.rows), "feature", "delta", "cohen_d", "p_holm"))
 
 # %% [markdown]
 # ### What entropy measures
@@ -102,7 +103,7 @@ for modality, contrast in main_contrasts(figures).items():
 # outline.
 
 # %%
-for modality, frame in figures["frames"].items():
+for modality, frame in to_json(result.frames).items():
     print(modality)
     display(
         table(

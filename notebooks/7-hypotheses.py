@@ -29,13 +29,13 @@
 from IPython.display import Markdown, display
 from workspace import in_this_process, open_workplace, table, trials_of
 
+from tumorlens.json_records import to_json
 from tumorlens.study.audit.duplicates.groups import group_cases
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.experiments.hypothesis_runs import choose_sets, run_trials
-from tumorlens.study.explore.hypotheses import HYPOTHESES
-from tumorlens.study.explore.hypothesis_report import TEXT, write_verdicts
-from tumorlens.study.explore.study import study_sets
-from tumorlens.study.training.run_folder import read_json
+from tumorlens.study.explore.hypothesis_report import TEXT, write_hypothesis_report
+from tumorlens.study.explore.hypothesis_tests import HYPOTHESES
+from tumorlens.study.explore.report import study_sets
 
 # %%
 table(map(vars, HYPOTHESES), "id", "statement", "test", "rule")
@@ -64,8 +64,8 @@ studies = study_sets(
 )
 for name, study in studies.items():
     print(name)
-    display(table(study["hypotheses"], "id", "statement", "verdict", "reason"))
+    display(table(to_json(study.hypotheses), "id", "statement", "verdict", "reason"))
 
 # %%
-write_verdicts(studies, read_json(results), place.out / "hypotheses")
+write_hypothesis_report(studies, results, place.out / "hypotheses")
 Markdown((place.out / "hypotheses" / TEXT).read_text())

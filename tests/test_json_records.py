@@ -21,7 +21,7 @@ class Row:
 @dataclass(frozen=True)
 class Whole:
     n: int
-    rows: tuple[Row, ...] = stored_as("lines")
+    rows: tuple[Row, ...] = field(metadata=stored_as("lines"))
     by_name: Mapping[str, Mapping[str, Row | None]] = field(default_factory=dict)
 
 

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import Field, field, fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -16,9 +16,9 @@ from tumorlens.records import Estimate
 T = TypeVar("T")
 
 
-def stored_as(name: str) -> Any:
-    """Declare a field of a record that has another name in JSON."""
-    return field(metadata={"stored": name})
+def stored_as(name: str) -> dict[str, str]:
+    """Return the metadata of a field that has another name in JSON."""
+    return {"stored": name}
 
 
 def write_json(value: object, path: Path) -> None:

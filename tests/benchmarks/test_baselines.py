@@ -25,7 +25,7 @@ from studies.baselines.sections import (
 from tumorlens import labels
 from tumorlens.records import Case
 from tumorlens.study.data.splits import Groups
-from tumorlens.study.explore.experiments import AUGMENTATION, Experiment, Pair
+from tumorlens.study.explore.held_out_performance import AUGMENTATION, Experiment, Pair
 from tumorlens.study.recipes import RECIPES, REPRODUCTIONS
 
 PUBLISHED = ("train", "train", "train", "val", "test")

@@ -18,8 +18,8 @@ from tumorlens.study.data import splits
 from tumorlens.study.data.groups import Groups
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.explore import separation
-from tumorlens.study.features.picture import head_of, measure
 from tumorlens.study.features.table import read_features
+from tumorlens.study.features.texture import head_of, measure
 from tumorlens.study.phantom import draw_phantom
 
 

@@ -8,7 +8,7 @@ from scipy.stats import t
 from studies.baselines.page import table
 from studies.baselines.starts import LEARNED_SETS, MEASURED_SET, SHARES, STARTS
 
-from tumorlens.study.explore.experiments import AUGMENTATION, Experiment
+from tumorlens.study.explore.held_out_performance import AUGMENTATION, Experiment
 from tumorlens.study.recipes import REPRODUCTIONS, find_pretraining
 
 ERRORS = {"error_ct": "1 - AUC, CT", "error_mri": "1 - AUC, MRI", "error_type": "type wrong"}

@@ -14,13 +14,13 @@ FAILED_STATUS = 3  # some file could not be read; every other one was measured
 
 def explore(
     folders: Folders,
-    out: Annotated[Path, typer.Option(help="Folder for html, json, csv and pictures.")],
+    out: Annotated[Path, typer.Option(help="Folder for html, json, csv and images.")],
     split_file: Annotated[
         Path | None,
         typer.Option(
             "--split",
             help="Parts to count classes in: a split file, or a CSV with path and split. A bundle "
-            "is asked on its test part only if it was trained with that split file.",
+            "is tested on its test part only if it was trained with that split file.",
         ),
     ] = None,
     audit: Annotated[
@@ -41,7 +41,7 @@ def explore(
 ) -> None:
     """Draw what the classes look like, measure what separates them, and judge six hypotheses.
 
-    Mean, variability, difference with its significance, random scans, sizes, grey levels, 13
+    Mean, variability, difference with its significance, random scans, sizes, gray levels, 13
     features. Example: `tumorlens explore scans/ --out study --split split.csv`
     """
     from dataclasses import replace
@@ -49,8 +49,8 @@ def explore(
     from tumorlens.inputs.prepare import InputSpec
     from tumorlens.study.data import splits
     from tumorlens.study.data.index import read_cases
-    from tumorlens.study.explore.experiments import read_experiments
-    from tumorlens.study.explore.study import PAGE, study_set
+    from tumorlens.study.explore.held_out_performance import read_experiments
+    from tumorlens.study.explore.report import PAGE, study_set
 
     cases = read_cases(folders)
     results = read_experiments(experiments) if experiments else ()
@@ -59,12 +59,12 @@ def explore(
         cases = [replace(case, split=p or None) for case, p in zip(cases, parts, strict=True)]
     kept = load_settings(cache=cache).cache_folder
     spec = InputSpec() if side is None else replace(InputSpec(), side=side)
-    figures = study_set(
+    result = study_set(
         cases, spec, out=out, cache=kept, groups=found_groups(cases, audit, kept, spec),
-        unseen=_unseen(cases, split_file, bundle), experiments=results,
+        held_out=_held_out(cases, split_file, bundle), experiments=results,
         folders=[str(f) for f in folders], steps=counting,
     )  # fmt: skip
-    print_study(figures)
+    print_study(result)
     typer.echo(out / PAGE)
 
 
@@ -79,43 +79,30 @@ def found_groups(cases: list[Any], audit: Path | None, cache: Path, spec: Any) -
         return group_cases(cases, cache=cache, spec=spec, progress=report)
 
 
-def _unseen(cases: list[Any], split_file: Path | None, bundle: str) -> Any:
+def _held_out(cases: list[Any], split_file: Path | None, bundle: str) -> Any:
     from tumorlens.predictions.predictor import load_predictor
-    from tumorlens.study.explore.held_out_performance import Unseen, measure_unseen
+    from tumorlens.study.explore.held_out_performance import (
+        HeldOutPerformance,
+        measure_held_out,
+    )
 
     if split_file is None:
-        return Unseen({}, reason="no split was given whose test part the bundle never saw")
+        return HeldOutPerformance(reason="no split was given whose test part the bundle never saw")
     predictor = load_predictor(bundle, load_settings())
-    with counting("predicting unseen patients") as report:
-        return measure_unseen(cases, split_file, predictor, progress=report)
+    with counting("predicting held-out patients") as report:
+        return measure_held_out(cases, split_file, predictor, progress=report)
 
 
-def print_study(figures: dict) -> None:
-    """Print each verdict with its figures."""
+def print_study(result: Any) -> None:
+    """Print each verdict of an exploration with its figures."""
     console.print(
-        f"{figures['n']} scans, {figures['unreadable']} unreadable, "
-        f"{figures['groups']} independent groups"
+        f"{result.n} scans, {result.unreadable} unreadable, {result.groups} independent groups"
     )
-    for row in figures["hypotheses"]:
-        console.print(f"{row['id']}  {row['verdict']:13}  {row['statement']}")
-        for finding in row["findings"]:
-            console.print(f"{'':19}{_told(finding)}")
-        if row["reason"]:
-            console.print(f"{'':19}{row['reason']}")
-
-
-def _told(finding: dict) -> str:
-    """Write a figure with its interval and counts."""
-    if finding["value"] is None:
-        return f"{finding['where']}: {finding['note']}"
-    low, high = finding["value_low"], finding["value_high"]
-    interval = "" if low is None else f"{low:.3f}-{high:.3f}"
-    counts = [f"{name}={finding[key]}" for name, key in (("n", "n"), ("groups", "n_groups"))
-              if finding[key] is not None]  # fmt: skip
-    inside = ", ".join(filter(None, [interval, *counts]))
-    text = f"{finding['where']}: {finding['measure']} {finding['value']:.3f}"
-    note = f"; {finding['note']}" if finding["note"] else ""
-    return f"{text} ({inside}){note}" if inside else text + note
+    for row in result.hypotheses:
+        console.print(f"{row.id}  {row.verdict:13}  {row.statement}")
+        for text in (*row.findings, row.reason):
+            if text:
+                console.print(f"{'':19}{text}")
 
 
 def features(

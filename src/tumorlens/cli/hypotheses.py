@@ -45,9 +45,8 @@ def hypotheses(
     """
     from tumorlens.inputs.prepare import InputSpec
     from tumorlens.study.data.index import read_cases
-    from tumorlens.study.explore.hypothesis_report import TEXT, write_verdicts
-    from tumorlens.study.explore.study import study_sets
-    from tumorlens.study.training.run_folder import read_json
+    from tumorlens.study.explore.hypothesis_report import TEXT, write_hypothesis_report
+    from tumorlens.study.explore.report import study_sets
 
     cases, kept = read_cases(folders), load_settings(cache=cache).cache_folder
     groups = found_groups(cases, audit, kept, InputSpec())
@@ -58,12 +57,12 @@ def hypotheses(
     if results is None:
         return
     studies = study_sets(
-        cases, groups, out=out, cache=kept, results=results, steps=counting, told=console.print
+        cases, groups, out=out, cache=kept, results=results, steps=counting, on_set=console.print
     )
-    for name, figures in studies.items():
+    for name, study in studies.items():
         console.print(f"[bold]{name}[/bold]")
-        print_study(figures)
-    write_verdicts(studies, read_json(results), out)
+        print_study(study)
+    write_hypothesis_report(studies, results, out)
     typer.echo(out / TEXT)
 
 

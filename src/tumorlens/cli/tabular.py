@@ -31,15 +31,15 @@ def tabular(
     """
     from datetime import UTC, datetime
 
-    from tumorlens.reports.page import figure
-    from tumorlens.study.explore.table_study import PAGE, study_features, write_table_study
+    from tumorlens.study.explore.report import TABULAR_PAGE, write_tabular
+    from tumorlens.study.explore.tabular import study_features
 
-    figures = study_features(table, groups=groups, now=datetime.now(UTC), steps=counting)
-    write_table_study(figures, out)
-    for modality, study in figures["features"].items():
-        console.print(f"{modality}: {study['n']} scans in {study['n_groups']} groups")
-        for name, row in (study["models"] or {}).items():
-            console.print(f"     {name:20} AUC {figure(row, 'auc')}")
+    result = study_features(table, groups=groups, now=datetime.now(UTC), steps=counting)
+    write_tabular(result, out)
+    for modality, study in result.features.items():
+        console.print(f"{modality}: {study.n} scans in {study.n_groups} groups")
+        for name, row in (study.models or {}).items():
+            console.print(f"     {name:20} AUC {row.auc}")
     if groups is None:
         console.print("No groups were given: every row counts as independent, which flatters.")
-    typer.echo(out / PAGE)
+    typer.echo(out / TABULAR_PAGE)

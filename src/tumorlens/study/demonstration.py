@@ -23,8 +23,8 @@ from tumorlens.study.data import splits
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.evaluation.plots import draw_plots
 from tumorlens.study.evaluation.run import evaluate, write_evaluation
-from tumorlens.study.explore.held_out_performance import measure_unseen
-from tumorlens.study.explore.study import study_set
+from tumorlens.study.explore.held_out_performance import measure_held_out
+from tumorlens.study.explore.report import study_set
 from tumorlens.study.phantom import write_phantoms
 from tumorlens.study.recipes import find_recipe
 from tumorlens.study.training.run import Job, train
@@ -81,7 +81,7 @@ def demonstrate(
     rows = _first_of_each_label(cases)
     study_set(
         [cases[i] for i in rows], job.spec, out=out / "explore", cache=cache,
-        groups=groups.take(rows), unseen=measure_unseen(cases, out / SPLIT, own),
+        groups=groups.take(rows), held_out=measure_held_out(cases, out / SPLIT, own),
         folders=[str(data)], now=datetime.now(UTC), steps=steps,
     )  # fmt: skip
     say("7/7 predicting the same scans with the bundle that ships with tumorlens")

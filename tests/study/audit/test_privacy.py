@@ -13,8 +13,7 @@ from tumorlens.records import Case
 from tumorlens.study.audit import gallery
 from tumorlens.study.audit.text import why_hidden
 from tumorlens.study.evaluation.failures import failure_figures
-from tumorlens.study.explore.montage import show_sample
-from tumorlens.study.explore.pictures import Batch, ClassPictures
+from tumorlens.study.explore.class_images import ClassStatistics, montage
 from tumorlens.study.phantom import draw_phantom
 
 NAMES = ("plain", "named", "artist", "broken", "gone")
@@ -69,10 +68,10 @@ def hidden_by_the_evaluation(folder: Path) -> list[str]:
 def hidden_by_the_exploration(folder: Path) -> list[str]:
     hidden = []
     for name in NAMES:
-        kept = ClassPictures(64)
-        image = np.zeros((1, 64, 64), np.uint8)
-        kept.add(Batch(image, ["mri_glioma"], ["g"], [str(folder / f"{name}.png")]))
-        hidden += [name] * show_sample(kept).withheld
+        kept = ClassStatistics(64)
+        case = Case(folder / f"{name}.png", name, "mri_glioma", "set")
+        kept.add(np.zeros((64, 64), np.uint8), case)
+        hidden += [name] * montage(kept).withheld
     return hidden
 
 

@@ -19,7 +19,7 @@ from tumorlens.study.experiments.hypothesis_runs import (
     run_trials,
     trial_recipe,
 )
-from tumorlens.study.explore.experiments import read_experiments
+from tumorlens.study.explore.held_out_performance import read_experiments
 
 PAIRS_OF = 12  # groups of each label, of two scans
 JOB = Trials(trial_recipe(), Path("out"), Path("cache"), folds=3, largest=40)

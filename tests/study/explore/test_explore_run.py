@@ -10,36 +10,42 @@ import cv2
 import numpy as np
 import pytest
 
-from tumorlens.errors import CasesError
+from tumorlens.errors import CasesError, StudyError
 from tumorlens.images.readers import read_scan
 from tumorlens.inputs.prepare import InputSpec, prepare
+from tumorlens.json_records import to_json
 from tumorlens.records import Case
 from tumorlens.study.data.groups import Groups
-from tumorlens.study.explore import montage, separation
-from tumorlens.study.explore.drawing import draw_difference, draw_pictures, file_name
-from tumorlens.study.explore.file_facts import file_columns
-from tumorlens.study.explore.hypothesis_tests import Evidence, judge
-from tumorlens.study.explore.montage import show_sample
-from tumorlens.study.explore.permutation import Significance
-from tumorlens.study.explore.pictures import (
-    MONTAGE,
-    TESTED_GROUPS,
+from tumorlens.study.explore import separation
+from tumorlens.study.explore.class_images import (
+    MONTAGE_SIDE,
     TESTED_SIDE,
-    Batch,
-    ClassPictures,
-    Difference,
-    merge_pictures,
+    ClassStatistics,
+    MeanDifference,
+    montage,
 )
+from tumorlens.study.explore.file_facts import file_columns
+from tumorlens.study.explore.hypothesis_tests import Evidence, judge_hypotheses
 from tumorlens.study.explore.record import (
-    explore_figures,
-    finite,
-    picture_names,
+    Counts,
+    ExploreResult,
+    ImageSize,
+    ImageSizes,
+    image_file,
+    read_result,
+)
+from tumorlens.study.explore.report import (
+    plot_difference,
+    plot_images,
+    summarize,
     write_exploration,
 )
-from tumorlens.study.explore.run import Exploration, explore
+from tumorlens.study.explore.run import Exploration, class_balance, explore, image_sizes
 from tumorlens.study.features.table import read_features
 from tumorlens.study.phantom import draw_phantom
+from tumorlens.study.stats.permutation import Significance
 
+STORED = Path(__file__).parents[2] / "support/study/explore/explore.json"
 LABELS = ("ct_healthy", "ct_tumor", "mri_healthy", "mri_glioma", "mri_meningioma")
 PER_LABEL = 6
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -92,25 +98,26 @@ def explored(tmp_path_factory, cache) -> Exploration:
 
 
 @pytest.fixture(scope="module")
-def figures(explored) -> dict:
-    return explore_figures(explored, judge(Evidence(explored)), folders=["set"], now=NOW)
+def result(explored) -> ExploreResult:
+    judgments = judge_hypotheses(Evidence(explored))
+    return summarize(explored, judgments, folders=["set"], now=NOW)
 
 
-def test_every_label_and_modality_has_pictures(explored):
+def test_every_label_and_modality_has_images(explored):
     pooled = {"all ct", "all mri", "all mri tumors"}
-    assert set(explored.pictures) == {*LABELS, *pooled} == set(explored.montages)
+    assert set(explored.statistics) == {*LABELS, *pooled} == set(explored.montages)
 
 
-def test_a_file_that_cannot_be_read_is_counted_and_in_no_picture(explored, figures):
-    assert figures["unreadable"] == 1
-    assert figures["n"] == len(explored.cases) == PER_LABEL * len(LABELS)
-    assert explored.counts["ct_healthy"] == (PER_LABEL - 1, PER_LABEL - 1)
-    assert explored.pictures["ct_healthy"].count == PER_LABEL - 1
+def test_a_file_that_cannot_be_read_is_counted_and_in_no_image(explored, result):
+    assert result.unreadable == 1
+    assert result.n == len(explored.cases) == PER_LABEL * len(LABELS)
+    assert explored.counts["ct_healthy"] == Counts(PER_LABEL - 1, PER_LABEL - 1)
+    assert explored.statistics["ct_healthy"].count == PER_LABEL - 1
 
 
-def test_counts_are_those_of_the_pictures(explored):
-    assert {name: n for name, (n, _) in explored.counts.items()} == {
-        name: kept.count for name, kept in explored.pictures.items()
+def test_counts_are_those_of_the_images(explored):
+    assert {name: found.n for name, found in explored.counts.items()} == {
+        name: kept.count for name, kept in explored.statistics.items()
     }
 
 
@@ -138,8 +145,8 @@ def test_copies_are_one_piece_of_evidence(tmp_path, cache, monkeypatch):
     cases = write_cases(tmp_path, ("mri_healthy", "mri_glioma"))
     numbers = np.array([0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3])
     found = run(cases, cache, Groups(numbers, numbers, "x"))
-    assert found.counts["mri_glioma"] == (6, 2)
-    assert found.studies["mri"]["n_groups"] == 4
+    assert found.counts["mri_glioma"] == Counts(6, 2)
+    assert found.studies["mri"].n_groups == 4
     test = found.detection["mri"].test
     assert test is not None
     assert (test.n_first, test.n_second) == (2, 2)
@@ -151,14 +158,14 @@ def test_labels_that_leave_the_modality_open_are_compared_too(tmp_path, cache, m
     vague = {"mri_healthy": "healthy", "mri_glioma": "tumor"}
     found = run([replace(case, label=vague[case.label]) for case in cases], cache)
     assert list(found.detection) == ["unknown"]
-    assert set(found.pictures) == {"healthy", "tumor"}
+    assert set(found.statistics) == {"healthy", "tumor"}
 
 
 def test_one_class_alone_is_drawn_and_not_compared(tmp_path, cache):
     found = run(write_cases(tmp_path, ("mri_healthy",), 2), cache)
     assert not found.differences
-    assert found.studies["mri"]["models"] is None
-    drawn = dict(draw_pictures(found))
+    assert found.studies["mri"].models is None
+    drawn = dict(plot_images(found))
     assert "mean_mri_healthy.png" in drawn
 
 
@@ -167,36 +174,6 @@ def test_a_set_without_a_readable_scan_is_refused(tmp_path, cache):
     cases[0].path.write_bytes(b"")
     with pytest.raises(CasesError, match="no readable scan"):
         run(cases, cache)
-
-
-def batch_of(pixels: np.ndarray, label: str, start: int) -> Batch:
-    numbers = range(start, start + len(pixels))
-    groups, names = [f"g{i // 2}" for i in numbers], [f"{label}/{i}" for i in numbers]
-    return Batch(pixels, [label] * len(pixels), groups, names)
-
-
-def test_merged_pictures_are_those_of_one_stream():
-    pixels = np.random.default_rng(1).integers(0, 256, (900, 10, 10)).astype(np.uint8)
-    whole, first, second = (ClassPictures(10, seed=4) for _ in range(3))
-    whole.add(batch_of(pixels, "a", 0))
-    first.add(batch_of(pixels[:401], "a", 0))
-    second.add(batch_of(pixels[401:], "a", 401))
-    merged = merge_pictures([first, second])
-    assert merged.count == 900
-    assert np.array_equal(merged.mean, whole.mean)
-    assert np.array_equal(merged.deviation, whole.deviation)
-    assert np.array_equal(merged.histogram, whole.histogram)
-    assert [kept[1] for kept in merged.montage] == [kept[1] for kept in whole.montage]
-    assert len(merged.montage) == MONTAGE
-    means, expected = merged.group_means(), whole.group_means()
-    assert means.keys() == expected.keys()
-    assert len(means) == TESTED_GROUPS
-    assert all(np.allclose(means[key], expected[key]) for key in means)
-
-
-def test_pictures_of_two_sizes_do_not_merge():
-    with pytest.raises(ValueError, match="one side"):
-        merge_pictures([ClassPictures(8), ClassPictures(9)])
 
 
 def with_text_over_head() -> np.ndarray:
@@ -209,27 +186,28 @@ def with_text_over_head() -> np.ndarray:
 
 def test_a_scan_with_text_over_the_head_is_not_shown(write_image):
     path = write_image(with_text_over_head(), "named.png")
-    kept = ClassPictures(64)
-    kept.add(Batch(prepare(read_scan(path), InputSpec(side=64)).pixels[None], ["ct_healthy"],
-                   ["g"], [str(path)]))  # fmt: skip
-    found = show_sample(kept)
-    assert not found.pictures
+    kept = ClassStatistics(64)
+    kept.add(
+        prepare(read_scan(path), InputSpec(side=64)).pixels, Case(path, "k", "ct_healthy", "s")
+    )
+    found = montage(kept)
+    assert not found.images
     assert found.withheld == 1
 
 
 def test_shown_scans_are_small(head, write_image):
     path = write_image(head, "head.png")
-    kept = ClassPictures(128)
-    kept.add(Batch(prepare(read_scan(path)).pixels[None], ["mri_glioma"], ["g"], [str(path)]))
-    found = show_sample(kept)
-    assert [picture.shape for picture in found.pictures] == [(montage.SIDE, montage.SIDE)]
+    kept = ClassStatistics(128)
+    kept.add(prepare(read_scan(path)).pixels, Case(path, "k", "mri_glioma", "s"))
+    found = montage(kept)
+    assert [image.shape for image in found.images] == [(MONTAGE_SIDE, MONTAGE_SIDE)]
     assert found.withheld == 0
 
 
 def test_columns_hold_nothing_of_a_file_that_cannot_be_read(tmp_path, head, write_image, cache):
     good, bad = write_image(head, "good.png"), tmp_path / "bad.png"
     bad.write_bytes(b"\x89PNG cut")
-    stored, prepared = file_columns([good, bad], InputSpec(side=48), cache=cache)
+    _, stored, prepared = file_columns([good, bad], InputSpec(side=48), cache=cache)
     assert stored["width"].tolist()[0] == head.shape[1]
     assert stored["bytes"][0] == good.stat().st_size
     assert stored["format"].tolist() == ["PNG", ""]
@@ -237,14 +215,14 @@ def test_columns_hold_nothing_of_a_file_that_cannot_be_read(tmp_path, head, writ
     assert np.isfinite([column[0] for column in prepared.values()]).all()
 
 
-def difference_of(significant: np.ndarray | None) -> Difference:
+def difference_of(significant: np.ndarray | None) -> MeanDifference:
     pixels = np.zeros((64, 64))
     pixels[16:48, 16:48] = 30
     if significant is None:
-        return Difference("mri_healthy", "mri_glioma", pixels, None)
+        return MeanDifference("mri_healthy", "mri_glioma", 10, pixels, None)
     p = np.where(significant, 0.01, 0.5).ravel()
     test = Significance(t=p, p=p, threshold=3.0, n_first=5, n_second=5, permutations=99)
-    return Difference("mri_healthy", "mri_glioma", pixels, test)
+    return MeanDifference("mri_healthy", "mri_glioma", 10, pixels, test)
 
 
 def decoded(data: bytes) -> np.ndarray:
@@ -254,8 +232,8 @@ def decoded(data: bytes) -> np.ndarray:
 def test_a_line_runs_around_what_is_significant():
     square = np.zeros((TESTED_SIDE, TESTED_SIDE), bool)
     square[12:36, 12:36] = True
-    plain = decoded(draw_difference(difference_of(None), "title"))
-    lined = decoded(draw_difference(difference_of(square), "title"))
+    plain = decoded(plot_difference(difference_of(None), "title"))
+    lined = decoded(plot_difference(difference_of(square), "title"))
     blue, green, red = np.moveaxis(lined, -1, 0)
     drawn = (green > red + 60) & (green > blue + 20)
     assert drawn.sum() > 200
@@ -265,53 +243,87 @@ def test_a_line_runs_around_what_is_significant():
 
 
 def test_where_the_second_class_is_brighter_the_difference_is_orange():
-    picture = decoded(draw_difference(difference_of(None), "title"))
-    blue, _, red = picture[picture.shape[0] // 2, picture.shape[1] // 3]
+    image = decoded(plot_difference(difference_of(None), "title"))
+    blue, _, red = image[image.shape[0] // 2, image.shape[1] // 3]
     assert red > blue + 60
 
 
-def test_the_same_figures_give_the_same_picture():
-    first, second = (draw_difference(difference_of(None), "title") for _ in range(2))
+def test_the_same_figures_give_the_same_image():
+    first, second = (plot_difference(difference_of(None), "title") for _ in range(2))
     assert first == second
 
 
-def test_names_of_pictures_have_no_blanks():
-    assert file_name("difference", "all mri tumors", "mri_healthy") == (
+def test_names_of_images_have_no_blanks():
+    assert image_file("difference", "all mri tumors", "mri_healthy") == (
         "difference_all_mri_tumors_mri_healthy.png"
     )
 
 
-def test_the_record_is_json_of_finite_numbers(figures):
-    text = json.dumps(figures, allow_nan=False)
-    assert json.loads(text) == figures
-    assert figures["schema"] == 1
+@pytest.fixture(scope="module")
+def written(explored, result, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("written")
+    write_exploration(explored, result, out)
+    return out
 
 
-@pytest.mark.parametrize(
-    ("value", "plain"),
-    [
-        (np.nan, None),
-        (np.float32(np.inf), None),
-        (np.int64(3), 3),
-        (np.array([1.5, np.nan]), [1.5, None]),
-        ({1: (np.bool_(True), "x")}, {"1": [True, "x"]}),
-    ],
-)
-def test_numbers_become_what_json_holds(value, plain):
-    assert finite(value) == plain
+def test_the_record_is_read_as_it_was_written(written, result):
+    assert read_result(written / "explore.json") == result
 
 
-def test_every_picture_that_the_record_names_lies_beside_it(explored, figures, tmp_path):
-    write_exploration(explored, figures, tmp_path)
-    names = set(picture_names(figures))
-    assert names == {path.name for path in tmp_path.glob("*.png")}
+def test_a_record_of_the_last_version_is_read_and_written_as_it_was():
+    stored = json.loads(STORED.read_text(encoding="utf-8"))
+    written = to_json(read_result(STORED))
+    for judgment in stored["hypotheses"]:
+        for finding in judgment["findings"]:
+            finding["n"] = finding["n"] or 0  # that version gave no n for the test of means
+    assert written == stored
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"schema": 1}', '{"schema": 2}'])
+def test_what_is_no_record_is_refused(tmp_path, text):
+    (tmp_path / "explore.json").write_text(text)
+    with pytest.raises(StudyError, match=r"explore\.json"):
+        read_result(tmp_path / "explore.json")
+
+
+def test_every_image_that_the_record_names_lies_beside_it(explored, result, written):
+    names = set(result.image_names())
+    assert names == {path.name for path in written.glob("*.png")}
     assert all(Path(name).name == name for name in names)
-    assert json.loads((tmp_path / "explore.json").read_text()) == figures
-    assert read_features(tmp_path / "features.csv").usable.sum() == len(explored.cases) - 1
-    assert not list(tmp_path.glob("*.partial"))
+    assert read_features(written / "features.csv").usable.sum() == len(explored.cases) - 1
+    assert not list(written.glob("*.partial"))
 
 
-def test_the_record_counts_classes_by_part(figures):
-    assert figures["balance"]["test"]["mri_glioma"] == {"n": 3, "n_groups": 3}
-    assert figures["pictures"]["mri_glioma"]["n"] == PER_LABEL
-    assert sum(figures["pictures"]["mri_glioma"]["histogram"]) == PER_LABEL * 48 * 48
+def test_the_record_counts_classes_by_part(result):
+    assert result.balance["test"]["mri_glioma"] == Counts(3, 3)
+    assert result.images["mri_glioma"].n == PER_LABEL
+    assert sum(result.images["mri_glioma"].histogram) == PER_LABEL * 48 * 48
+
+
+def test_sizes_are_those_of_the_headers(tmp_path, head, write_image, cache):
+    paths = [
+        write_image(head, "a.png"), write_image(head, "b.jpg"),
+        write_image(np.pad(head, ((0, 0), (16, 16))), "c.png"), tmp_path / "gone.png",
+    ]  # fmt: skip
+    facts, _, _ = file_columns(paths, InputSpec(side=48), cache=cache)
+    assert image_sizes(["tumor"] * 4, facts) == ImageSizes(
+        (
+            ImageSize("tumor", 128, 128, 1.0, "JPEG", 1),
+            ImageSize("tumor", 128, 128, 1.0, "PNG", 1),
+            ImageSize("tumor", 160, 128, 1.25, "PNG", 1),
+        ),
+        unreadable=1,
+    )
+
+
+def test_balance_counts_scans_and_groups_of_each_part():
+    parts = [("train", "g1"), ("train", "g1"), ("test", None), ("train", None), (None, None)]
+    cases = [
+        Case(Path(), f"s/{i}", "mri_glioma", "s", split=split, group=group)
+        for i, (split, group) in enumerate(parts)
+    ]
+    assert class_balance([*cases, replace(cases[0], label="mri_healthy")]) == {
+        "none": {"mri_glioma": Counts(1, 1)},
+        "test": {"mri_glioma": Counts(1, 1)},
+        "train": {"mri_glioma": Counts(3, 2), "mri_healthy": Counts(1, 1)},
+    }

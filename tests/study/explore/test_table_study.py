@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 
 from tumorlens.cli import app
 from tumorlens.errors import CasesError
-from tumorlens.study.explore import separation, table_study
-from tumorlens.study.explore.table_study import study_features, write_table_study
-from tumorlens.study.features.picture import FEATURES
+from tumorlens.study.explore import separation, tabular
+from tumorlens.study.explore.report import write_tabular
+from tumorlens.study.explore.tabular import study_features
+from tumorlens.study.features.texture import FEATURES
 
 N = 24
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -25,15 +26,15 @@ def cheap(monkeypatch):
     monkeypatch.setattr(
         separation, "MODELS", {"random_forest": separation.MODELS["logistic_regression"]}
     )
-    study = table_study.study_table
+    study = tabular.study_table
     monkeypatch.setattr(
-        table_study, "study_table", lambda *args, **rest: study(*args, resamples=20, **rest)
+        tabular, "study_table", lambda *args, **rest: study(*args, resamples=20, **rest)
     )
 
 
 @pytest.fixture
 def table(tmp_path) -> Path:
-    """The published form: pictures without files, classes 0 and 1, its own column names."""
+    """The published form: images without files, classes 0 and 1, its own column names."""
     names = [name.replace("_", " ").title().replace("Asm", "ASM") for name in FEATURES]
     rng = np.random.default_rng(1)
     with (tmp_path / "Brain Tumor.csv").open("w", newline="") as file:
@@ -54,19 +55,19 @@ def groups(tmp_path) -> Path:
 
 
 def test_the_published_table_is_one_modality_with_three_models_worth_of_figures(table):
-    figures = study_features(table, groups=None, now=NOW)
-    study = figures["features"]["mri"]
-    assert (study["n"], study["n_groups"], figures["grouped"]) == (N, N, False)
-    assert study["classes"]["mri_tumor"]["n"] == N // 2
-    assert study["models"]["random_forest"]["auc"] > 0.9
+    result = study_features(table, groups=None, now=NOW)
+    study = result.features["mri"]
+    assert (study.n, study.n_groups, result.grouped) == (N, N, False)
+    assert study.classes["mri_tumor"].n == N // 2
+    assert study.models["random_forest"].auc.value > 0.9
 
 
-def test_groups_of_an_audit_are_found_by_the_name_of_the_picture(table, groups):
-    study = study_features(table, groups=groups, now=NOW)["features"]["mri"]
-    assert study["n_groups"] == N // 4
+def test_groups_of_an_audit_are_found_by_the_name_of_the_image(table, groups):
+    study = study_features(table, groups=groups, now=NOW).features["mri"]
+    assert study.n_groups == N // 4
 
 
-def test_groups_that_do_not_name_a_picture_are_refused(table, groups):
+def test_groups_that_do_not_name_an_image_are_refused(table, groups):
     text = groups.read_text().replace("Image7.jpg", "other.jpg")
     groups.write_text(text)
     with pytest.raises(CasesError, match="1 of 24 scans"):
@@ -88,7 +89,7 @@ def test_what_is_no_table_of_groups_is_refused(table, groups, text):
 
 def test_the_page_says_where_rows_are_taken_as_independent(table, groups, tmp_path):
     for name, chosen in (("alone", None), ("grouped", groups)):
-        write_table_study(study_features(table, groups=chosen, now=NOW), tmp_path / name)
+        write_tabular(study_features(table, groups=chosen, now=NOW), tmp_path / name)
     alone, grouped = ((tmp_path / n / "tabular.html").read_text() for n in ("alone", "grouped"))
     assert "Every row counts as independent" in alone
     assert "Every row counts as independent" not in grouped

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +13,21 @@ from sklearn.metrics import roc_auc_score
 
 from tumorlens.errors import CasesError, UnknownLabelError
 from tumorlens.inputs.prepare import InputSpec
+from tumorlens.json_records import from_json, to_json
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.explore import separation
+from tumorlens.study.explore.record import Counts, Distribution, FeatureStudy
 from tumorlens.study.explore.separation import compare_models, single_features
 from tumorlens.study.explore.tabular import (
     compare_frames,
     contrasts,
     distributions,
-    group_means,
-    holm,
     modality_rows,
-    rank_correlation,
     study_table,
 )
-from tumorlens.study.features.picture import FEATURES, measure_many
 from tumorlens.study.features.table import FeatureTable, measure_files
+from tumorlens.study.features.texture import FEATURES, measure_many
+from tumorlens.study.stats.effects import rank_correlation
 
 WIDTH = len(FEATURES)
 RESAMPLES = 60
@@ -58,13 +58,14 @@ def _one_fast_model(monkeypatch):
 
 
 def test_a_study_is_json_with_every_part(table):
-    found = json.loads(json.dumps(study_table(table, np.arange(80), resamples=RESAMPLES)))
-    assert (found["n"], found["n_groups"], found["unreadable"]) == (80, 80, 0)
-    assert found["classes"]["mri_tumor"] == {"n": 40, "n_groups": 40}
-    assert found["single"]["mean"]["auc"] > 0.9 > found["single"]["entropy"]["auc"]
-    assert found["models"]["logistic_regression"]["auc"] > 0.8
-    assert np.shape(found["correlation"]) == (WIDTH, WIDTH)
-    assert f"{RESAMPLES} resamples" in found["intervals"]
+    found = study_table(table, np.arange(80), resamples=RESAMPLES)
+    assert from_json(FeatureStudy, json.loads(json.dumps(to_json(found)))) == found
+    assert (found.n, found.n_groups, found.unreadable) == (80, 80, 0)
+    assert found.classes["mri_tumor"] == Counts(40, 40)
+    assert found.single["mean"].auc.value > 0.9 > found.single["entropy"].auc.value
+    assert found.models["logistic_regression"].auc.value > 0.8
+    assert np.shape(found.correlation) == (WIDTH, WIDTH)
+    assert f"{RESAMPLES} resamples" in found.intervals
 
 
 def test_rows_with_an_error_are_counted_and_left_out(table):
@@ -73,14 +74,14 @@ def test_rows_with_an_error_are_counted_and_left_out(table):
     values[0] = np.nan
     broken = replace(table, values=values, errors=errors)
     found = study_table(broken, np.arange(80), resamples=RESAMPLES)
-    assert (found["n"], found["unreadable"]) == (79, 1)
-    assert found["classes"]["mri_healthy"]["n"] == 39
+    assert (found.n, found.unreadable) == (79, 1)
+    assert found.classes["mri_healthy"].n == 39
 
 
 def test_one_class_alone_has_distributions_and_no_separation(table):
     found = study_table(table.rows(np.arange(80) < 40), np.arange(40), resamples=RESAMPLES)
-    assert (found["single"], found["models"], found["contrasts"]) == (None, None, [])
-    assert found["distributions"]["mri_healthy"]["mean"]["n"] == 40
+    assert (found.single, found.models, found.contrasts) == (None, None, ())
+    assert found.distributions["mri_healthy"]["mean"].n == 40
 
 
 @pytest.mark.parametrize(
@@ -107,10 +108,8 @@ def test_quantiles_are_those_of_the_known_values():
     values = np.full((6, WIDTH), np.nan)
     values[:5, 2] = [5, 1, 3, 2, 4]
     found = distributions(table_of(values, ["tumor"] * 6))["tumor"]
-    assert found["standard_deviation"] == {
-        "n": 5, "mean": 3.0, "q05": 1.2, "q25": 2.0, "q50": 3.0, "q75": 4.0, "q95": 4.8,
-    }  # fmt: skip
-    assert found["mean"] == {"n": 0, **dict.fromkeys(("mean", "q05", "q25", "q50", "q75", "q95"))}
+    assert found["standard_deviation"] == Distribution(5, 3.0, 1.2, 2.0, 3.0, 4.0, 4.8)
+    assert found["mean"] == Distribution(0, *[None] * 6)
 
 
 def test_effects_are_those_of_scipy_and_count_every_group_once(table):
@@ -121,28 +120,26 @@ def test_effects_are_those_of_scipy_and_count_every_group_once(table):
     )  # fmt: skip
     once, thrice = contrasts(table, np.arange(80)), contrasts(doubled, np.tile(np.arange(80), 3))
     healthy, tumor = table.values[:40, 0], table.values[40:, 0]
-    row = once[0]["rows"][0]
+    row = once[0].rows[0]
     pairs = tumor[:, None] - healthy
-    assert row["delta"] == pytest.approx(np.sign(pairs).mean())
+    assert row.delta == pytest.approx(np.sign(pairs).mean())
     pooled = np.sqrt((healthy.var(ddof=1) + tumor.var(ddof=1)) / 2)
-    assert row["cohen_d"] == pytest.approx((tumor.mean() - healthy.mean()) / pooled)
+    assert row.cohen_d == pytest.approx((tumor.mean() - healthy.mean()) / pooled)
     exact = stats.mannwhitneyu(healthy, tumor, method="asymptotic").pvalue
-    assert row["p"] == pytest.approx(exact)
-    assert (thrice[0]["n_groups_a"], thrice[0]["n_groups_b"]) == (40, 40)
-    assert [r["p_holm"] for r in thrice[0]["rows"]] == pytest.approx(
-        [r["p_holm"] for r in once[0]["rows"]]
-    )
+    assert row.p == pytest.approx(exact)
+    assert (thrice[0].n_groups_a, thrice[0].n_groups_b) == (40, 40)
+    assert [r.p_holm for r in thrice[0].rows] == pytest.approx([r.p_holm for r in once[0].rows])
 
 
 def test_only_what_differs_is_significant_after_correction(table):
-    rows = contrasts(table, np.arange(80))[0]["rows"]
-    assert [row["feature"] for row in rows if row["p_holm"] < 0.05] == ["mean"]
+    rows = contrasts(table, np.arange(80))[0].rows
+    assert [row.feature for row in rows if row.p_holm < 0.05] == ["mean"]
 
 
 def test_every_two_classes_are_compared_and_tumor_with_healthy():
     labels = ["mri_healthy", "mri_glioma", "mri_pituitary"] * 4
     table = table_of(np.random.default_rng(1).normal(size=(12, WIDTH)), labels)
-    names = [(found["a"], found["b"]) for found in contrasts(table, np.arange(12))]
+    names = [(found.a, found.b) for found in contrasts(table, np.arange(12))]
     assert names == [
         ("all healthy", "all tumor"), ("mri_glioma", "mri_healthy"),
         ("mri_glioma", "mri_pituitary"), ("mri_healthy", "mri_pituitary"),
@@ -151,40 +148,10 @@ def test_every_two_classes_are_compared_and_tumor_with_healthy():
 
 def test_a_constant_feature_has_no_effect_that_could_be_told():
     table = table_of(np.ones((8, WIDTH)), ["mri_healthy", "mri_tumor"] * 4)
-    row = contrasts(table, np.arange(8))[0]["rows"][0]
-    assert row["cohen_d"] is None
-    assert row["delta"] == 0
-    assert json.dumps(rank_correlation(table.values)) == json.dumps([[None] * WIDTH] * WIDTH)
-
-
-def test_group_means_leave_unknown_values_out():
-    values = np.array([[1.0, np.nan], [3.0, 4.0], [5.0, np.nan]])
-    found = group_means(values, np.array(["a", "a", "b"]))
-    assert np.array_equal(found, [[2, 4], [5, np.nan]], equal_nan=True)
-
-
-@pytest.mark.parametrize(
-    ("p", "expected"),
-    [
-        ([], []),
-        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]),
-        ([0.5, None, 0.6], [1.0, None, 1.0]),
-        ([0.02], [0.02]),
-    ],
-)
-def test_holm_corrects_for_the_number_of_comparisons(p, expected):
-    assert holm(p) == pytest.approx(expected)
-
-
-def test_rank_correlation_is_spearmans():
-    values = np.random.default_rng(2).normal(size=(30, WIDTH)).round(1)
-    expected = stats.spearmanr(values).statistic
-    assert np.allclose(rank_correlation(values), expected)
-
-
-def test_rows_that_grow_together_correlate_fully():
-    values = np.exp(np.arange(20))[:, None] * np.ones(WIDTH)
-    assert np.allclose(rank_correlation(values), 1)
+    row = contrasts(table, np.arange(8))[0].rows[0]
+    assert row.cohen_d is None
+    assert row.delta == 0
+    assert np.isnan(rank_correlation(table.values)).all()
 
 
 def test_a_feature_that_is_higher_in_healthy_says_so(table, truth):
@@ -192,10 +159,9 @@ def test_a_feature_that_is_higher_in_healthy_says_so(table, truth):
     values[:, 0] *= -1
     up = single_features(table.values, truth, np.arange(80), resamples=RESAMPLES)["mean"]
     down = single_features(values, truth, np.arange(80), resamples=RESAMPLES)["mean"]
-    assert (up["higher_in"], down["higher_in"]) == ("tumor", "healthy")
-    for end in ("", "_low", "_high"):
-        assert down[f"auc{end}"] == pytest.approx(up[f"auc{end}"])
-    assert up["auc_low"] < up["auc"] < up["auc_high"]
+    assert (up.higher_in, down.higher_in) == ("tumor", "healthy")
+    assert astuple(down.auc) == pytest.approx(astuple(up.auc))
+    assert up.auc.low < up.auc.value < up.auc.high
 
 
 def test_unknown_values_of_a_feature_do_not_count(table, truth):
@@ -203,7 +169,7 @@ def test_unknown_values_of_a_feature_do_not_count(table, truth):
     values[[0, 41], 0] = np.nan
     found = single_features(values, truth, np.arange(80), resamples=0)["mean"]
     known = np.isfinite(values[:, 0])
-    assert found["auc"] == pytest.approx(roc_auc_score(truth[known], values[known, 0]))
+    assert found.auc.value == pytest.approx(roc_auc_score(truth[known], values[known, 0]))
 
 
 def test_copies_widen_no_knowledge(truth, table):
@@ -212,8 +178,8 @@ def test_copies_widen_no_knowledge(truth, table):
         np.repeat(table.values, 4, axis=0), np.repeat(truth, 4), np.repeat(np.arange(80), 4),
         resamples=300,
     )["mean"]  # fmt: skip
-    assert copied["auc_low"] == pytest.approx(single["auc_low"])
-    assert (copied["n"], copied["n_groups"]) == (320, 80)
+    assert copied.auc.low == pytest.approx(single.auc.low)
+    assert (copied.auc.n, copied.n_groups) == (320, 80)
 
 
 def test_a_model_never_tests_on_a_group_it_learned_from(truth, table, monkeypatch):
@@ -246,14 +212,14 @@ def test_group_membership_that_random_folds_would_learn_is_worth_nothing():
     values = rng.normal(size=(60, WIDTH))[groups] + rng.normal(0, 0.01, (600, WIDTH))
     truth = (rng.random(60) < 0.5)[groups]
     found = compare_models(values, truth, groups, resamples=RESAMPLES)
-    assert found["logistic_regression"]["auc"] < 0.7
+    assert found["logistic_regression"].auc.value < 0.7
 
 
 def test_importance_points_to_the_feature_that_tells(table, truth):
     found = compare_models(table.values, truth, np.arange(80), resamples=RESAMPLES)
-    importance = found["logistic_regression"]["importance"]
-    assert max(importance, key=lambda name: importance[name]["mean"]) == "mean"
-    assert importance["mean"]["mean"] > 0.2
+    importance = found["logistic_regression"].importance
+    assert max(importance, key=lambda name: importance[name].mean) == "mean"
+    assert importance["mean"].mean > 0.2
 
 
 def test_models_bear_unknown_values(table, truth, monkeypatch):
@@ -263,7 +229,7 @@ def test_models_bear_unknown_values(table, truth, monkeypatch):
     values[:, 5] = np.nan
     found = compare_models(values, truth, np.arange(80), resamples=RESAMPLES)
     assert set(found) == {"logistic_regression", "random_forest", "gradient_boosting"}
-    assert min(model["auc"] for model in found.values()) > 0.8
+    assert min(model.auc.value for model in found.values()) > 0.8
 
 
 def test_models_give_the_same_answer_to_the_same_seed(table, truth):
@@ -279,11 +245,11 @@ def test_models_need_two_groups_of_either_class(table, truth, groups):
 
 
 def test_progress_counts_the_models(table, truth):
-    told = []
+    seen = []
     compare_models(
-        table.values, truth, np.arange(80), resamples=0, progress=lambda *done: told.append(done)
+        table.values, truth, np.arange(80), resamples=0, progress=lambda *done: seen.append(done)
     )
-    assert told == [(1, 1)]
+    assert seen == [(1, 1)]
 
 
 def test_what_is_read_off_the_outline_is_gone_inside_the_head():
@@ -297,21 +263,21 @@ def test_what_is_read_off_the_outline_is_gone_inside_the_head():
     whole = table_of(measure_many(pixels), names)
     head = table_of(measure_many(pixels, masks=heads), names)
     found = compare_frames(whole, head, np.arange(60), resamples=RESAMPLES)
-    assert found["head_share"]["auc"]["auc"] == 1
-    assert found["head_share"]["q50"] == pytest.approx(np.median(heads.mean((1, 2))))
-    feature = found["features"]["mean"]
-    assert feature["whole"]["auc"]["auc"] == 1
-    assert feature["whole"]["with_head_share"] > 0.98
-    assert feature["head_only"]["auc"]["auc"] < 0.7
-    assert abs(feature["head_only"]["with_head_share"]) < 0.4
+    assert found.head_share.auc.auc.value == 1
+    assert found.head_share.q50 == pytest.approx(np.median(heads.mean((1, 2))))
+    feature = found.features["mean"]
+    assert feature.whole.auc.auc.value == 1
+    assert feature.whole.with_head_share > 0.98
+    assert feature.head_only.auc.auc.value < 0.7
+    assert abs(feature.head_only.with_head_share) < 0.4
 
 
 def test_frames_of_one_class_have_ties_and_no_separation(table):
     healthy = table.rows(np.arange(80) < 40)
     found = compare_frames(healthy, healthy, np.arange(40))
-    assert found["head_share"]["auc"] is None
-    assert found["features"]["mean"]["whole"]["auc"] is None
-    assert found["head_share"]["q50"] == 1
+    assert found.head_share.auc is None
+    assert found.features["mean"].whole.auc is None
+    assert found.head_share.q50 == 1
 
 
 def test_frames_of_different_scans_are_not_compared(table):
@@ -330,7 +296,7 @@ def test_entropy_of_the_whole_square_is_the_area_of_background(tmp_path):
     cases = cases or read_cases(folder)[::12]
     whole = measure_files(cases, InputSpec(), cache=tmp_path)
     head = measure_files(cases, InputSpec(), cache=tmp_path, head_only=True)
-    found = compare_frames(whole, head, np.arange(len(cases)), resamples=RESAMPLES)["features"]
-    assert found["energy"]["whole"]["with_head_share"] < -0.99
-    assert found["entropy"]["whole"]["with_head_share"] > 0.8
-    assert abs(found["entropy"]["head_only"]["with_head_share"]) < 0.5
+    found = compare_frames(whole, head, np.arange(len(cases)), resamples=RESAMPLES).features
+    assert found["energy"].whole.with_head_share < -0.99
+    assert found["entropy"].whole.with_head_share > 0.8
+    assert abs(found["entropy"].head_only.with_head_share) < 0.5

@@ -16,7 +16,6 @@ from skimage.feature import graycomatrix, graycoprops
 from tumorlens.errors import BlankImageError, CasesError, InvalidPixelsError
 from tumorlens.inputs.prepare import InputSpec, prepare
 from tumorlens.records import Case, Scan
-from tumorlens.study.features.picture import FEATURES, head_of, measure, measure_many
 from tumorlens.study.features.table import (
     COLUMNS,
     FeatureTable,
@@ -24,6 +23,7 @@ from tumorlens.study.features.table import (
     read_features,
     write_features,
 )
+from tumorlens.study.features.texture import FEATURES, head_of, measure, measure_many
 
 TEXTURE = ("contrast", "energy", "ASM", "entropy", "homogeneity", "dissimilarity", "correlation")
 RNG = np.random.default_rng(5)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from tumorlens.study.explore.experiments import AUGMENTATION, TRANSFER
+from tumorlens.study.explore.held_out_performance import AUGMENTATION, TRANSFER
 from tumorlens.study.stats.discrimination import areas
 from tumorlens.study.stats.intervals import Weights, bootstrap, nan_to_none
 

@@ -23,7 +23,7 @@ from tumorlens.records import Case
 from tumorlens.study.data import splits
 from tumorlens.study.experiments.hypothesis_figures import Score, experiments_of
 from tumorlens.study.experiments.subprocess_runner import in_own_process
-from tumorlens.study.explore.experiments import SCHEMA, set_name
+from tumorlens.study.explore.held_out_performance import EXPERIMENTS_SCHEMA, set_name
 from tumorlens.study.recipes import Recipe, find_recipe
 from tumorlens.study.training.run_folder import open_or_resume, read_json, write_json
 
@@ -155,7 +155,7 @@ def write_experiments(out: Path) -> None:
     scores = [row for file in done for row in _read_scores(file)]
     plan = read_json(out / PLAN_FILE)
     write_json(out / EXPERIMENTS_FILE, {
-        "schema": SCHEMA,
+        "schema": EXPERIMENTS_SCHEMA,
         "plan": plan,
         "trials": {"done": len(done), "planned": plan["folds"] * len(plan["sets"])},
         "experiments": experiments_of(scores),

@@ -1,4 +1,4 @@
-"""The charts of an exploration, drawn by the reader's browser from figures of explore.json."""
+"""The pages of an exploration and of a table of features, with charts that the browser draws."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,14 +10,22 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
 
-from tumorlens.study.explore.inventory import NO_SPLIT
+from tumorlens.reports.page import render_page
+from tumorlens.study.explore.record import (
+    ExploreResult,
+    FeatureContrast,
+    FeatureStudy,
+    FrameComparison,
+)
+from tumorlens.study.explore.tabular import TabularResult
 
 # Okabe and Ito (2008): told apart without color vision too.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
+GRAY = "#777777"
+NO_SPLIT = "none"
 PARTS = ("train", "val", "test", NO_SPLIT)
-BINS = 64  # of 256 grey levels
+BIN = 4  # gray levels
 COLUMNS = 4  # of the grid of features
-_Row = tuple[Callable[..., go.Figure | None], str, tuple[Any, ...]]  # of a part of the page
 
 
 @dataclass(frozen=True)
@@ -28,49 +36,79 @@ class Chart:
     how: str
 
 
+def render_exploration(result: ExploreResult, images: Mapping[str, bytes]) -> str:
+    """Fill the page from what explore.json holds and the PNGs that it names.
+
+    The page needs no network: the charts' library and all images stand in it.
+    """
+    charts = exploration_charts(result)
+    return _render("explore.html", result, charts=charts, images=images)
+
+
+def render_tabular(result: TabularResult) -> str:
+    """Fill the page of a table of features."""
+    return _render("tabular.html", result, charts={"features": feature_charts(result.features)})
+
+
+def _render(template: str, result: ExploreResult | TabularResult, **context: Any) -> str:
+    contrasts = main_contrasts(result.features)
+    return render_page(
+        template, figures=result, contrasts=contrasts, script=plotly_script(), **context
+    )
+
+
+def main_contrasts(features: Mapping[str, FeatureStudy]) -> dict[str, FeatureContrast]:
+    """Return the contrast of each modality that leads: tumor with healthy where there is one."""
+    return {name: study.contrasts[0] for name, study in features.items() if study.contrasts}
+
+
 def plotly_script() -> Markup:
-    """Give the library that all charts of a page share, once, from the installed package."""
+    """Return the library that all charts of a page share, once, from the installed package."""
     return Markup(f"<script>{get_plotlyjs()}</script>")
 
 
-def draw_charts(figures: Mapping[str, Any]) -> dict[str, list[Chart]]:
+def exploration_charts(result: ExploreResult) -> dict[str, list[Chart]]:
     """Draw the charts of each part of the page; a chart without figures is left out."""
-    parts: dict[str, list[_Row]] = {
-        "counts": [(_balance, HOW["balance"], ()), (_sizes, HOW["sizes"], ())],
-        "levels": [(_levels, HOW["levels"], ())],
+    return {
+        "counts": _charts("set", {"balance": _balance(result), "sizes": _sizes(result)}),
+        "levels": _charts("set", {"levels": _levels(result)}),
+        "features": feature_charts(result.features, result.frames),
     }
-    found = {part: _drawn(part, figures, rows) for part, rows in parts.items()}
-    return found | {"features": feature_charts(figures)}
 
 
-def feature_charts(figures: Mapping[str, Any]) -> list[Chart]:
+def feature_charts(
+    features: Mapping[str, FeatureStudy], frames: Mapping[str, FrameComparison] | None = None
+) -> list[Chart]:
     """Draw the charts of features, modality by modality."""
-    rows = [
-        (draw, HOW[name], (modality,))
-        for modality in figures["features"]
-        for name, draw in _OF_FEATURES.items()
-    ]
-    return _drawn("features", figures, rows)
+    found = []
+    for modality, study in features.items():
+        drawn = {name: draw(study) for name, draw in _OF_FEATURES.items()}
+        if frames and modality in frames:
+            drawn["frames"] = _frames(frames[modality])
+        title = modality.upper() if modality in ("ct", "mri") else "modality not recorded"
+        counts = f"n={study.n:,} in {study.n_groups:,} groups"
+        for chart in drawn.values():
+            if chart is not None:
+                chart.update_layout(title=f"{title}: {chart.layout.title.text}, {counts}")
+        found += _charts(modality, drawn)
+    return found
 
 
-def _drawn(part: str, figures: Mapping[str, Any], rows: Sequence[_Row]) -> list[Chart]:
-    drawn = [(draw(figures, *given), how) for draw, how, given in rows]
+def _charts(part: str, drawn: Mapping[str, go.Figure | None]) -> list[Chart]:
     return [
-        Chart(_html(chart, f"{part}-{i}"), how)
-        for i, (chart, how) in enumerate(drawn)
+        Chart(_html(chart, f"chart-{part}-{name}"), HOW[name])
+        for name, chart in drawn.items()
         if chart is not None
     ]
 
 
 def _html(chart: go.Figure, name: str) -> Markup:
+    margin = {"l": 60, "r": 20, "t": 60, "b": 50}
     chart.update_layout(
-        template="plotly_white", margin={"l": 60, "r": 20, "t": 60, "b": 50},
-        font={"size": 12}, title_font_size=14,
-    )  # fmt: skip
-    text = chart.to_html(
-        full_html=False, include_plotlyjs=False, div_id=f"chart-{name}",
-        config={"displaylogo": False, "responsive": True},
-    )  # fmt: skip
+        template="plotly_white", margin=margin, font={"size": 12}, title_font_size=14
+    )
+    config = {"displaylogo": False, "responsive": True}
+    text = chart.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=config)
     return Markup(text)
 
 
@@ -78,173 +116,151 @@ def _color(number: int) -> str:
     return COLORS[number % len(COLORS)]
 
 
-def _balance(figures: Mapping[str, Any]) -> go.Figure:
+def _words(names: Sequence[str] | Mapping[str, Any]) -> list[str]:
+    return [name.replace("_", " ") for name in names]
+
+
+def _dots(
+    values: Sequence[float | None], names: Sequence[str] | Mapping[str, Any], **style: Any
+) -> go.Scatter:
+    """Draw one dot a row, each row under its name."""
+    return go.Scatter(x=list(values), y=_words(names), mode="markers", **style)
+
+
+def _balance(result: ExploreResult) -> go.Figure:
     chart = make_subplots(1, 2, subplot_titles=("scans", "independent groups"))
-    parts = {part: figures["balance"][part] for part in PARTS if part in figures["balance"]}
-    names = sorted({label for part in parts.values() for label in part})
-    for number, label in enumerate(names):
+    parts = {part: result.balance[part] for part in PARTS if part in result.balance}
+    for number, label in enumerate(sorted({label for part in parts.values() for label in part})):
+        rows = [part.get(label) for part in parts.values()]
         for column, key in enumerate(("n", "n_groups"), start=1):
-            heights = [part.get(label, {}).get(key, 0) for part in parts.values()]
-            bar = go.Bar(
-                x=list(parts), y=heights, name=label, legendgroup=label,
-                marker_color=_color(number), showlegend=column == 1,
-            )  # fmt: skip
+            heights = [getattr(row, key) if row else 0 for row in rows]
+            bar = go.Bar(x=list(parts), y=heights, name=label, legendgroup=label)
+            bar.update(marker_color=_color(number), showlegend=column == 1)
             chart.add_trace(bar, row=1, col=column)
-    total = f"n={figures['n']:,} in {figures['groups']:,} groups"
+    total = f"n={result.n:,} in {result.groups:,} groups"
     return chart.update_layout(title=f"Classes by part of the split, {total}", height=380)
 
 
-def _sizes(figures: Mapping[str, Any]) -> go.Figure | None:
-    points = figures["sizes"]["points"]
+def _sizes(result: ExploreResult) -> go.Figure | None:
+    points = result.sizes.points
     if not points:
         return None
     chart = make_subplots(1, 2, subplot_titles=("size", "aspect"))
-    for number, label in enumerate(sorted({point["label"] for point in points})):
-        own = [point for point in points if point["label"] == label]
-        text = [f"{p['width']} x {p['height']} {p['format']}, n={p['n']:,}" for p in own]
+    for number, label in enumerate(sorted({point.label for point in points})):
+        own = [point for point in points if point.label == label]
+        marker = {"color": _color(number), "opacity": 0.6,
+                  "size": [5 + 4 * math.log10(p.n) for p in own]}  # fmt: skip
+        text = [f"{p.width} x {p.height} {p.format}, n={p.n:,}" for p in own]
         for column, key in enumerate(("height", "aspect"), start=1):
-            dots = go.Scatter(
-                x=[p["width"] for p in own], y=[p[key] for p in own], mode="markers", name=label,
-                legendgroup=label, showlegend=column == 1, text=text, hoverinfo="text+name",
-                marker={"color": _color(number), "opacity": 0.6,
-                        "size": [5 + 4 * math.log10(p["n"]) for p in own]},
-            )  # fmt: skip
+            heights = [getattr(p, key) for p in own]
+            dots = go.Scatter(x=[p.width for p in own], y=heights, mode="markers", name=label)
+            dots.update(legendgroup=label, showlegend=column == 1, marker=marker)
+            dots.update(text=text, hoverinfo="text+name")
             chart.add_trace(dots, row=1, col=column)
     chart.update_xaxes(title_text="width, pixels")
     chart.update_yaxes(title_text="height, pixels", col=1)
     chart.update_yaxes(title_text="width / height", col=2)
-    total = sum(point["n"] for point in points)
+    total = sum(point.n for point in points)
     return chart.update_layout(title=f"Size and aspect as stored, n={total:,}", height=420)
 
 
-def _levels(figures: Mapping[str, Any]) -> go.Figure:
+def _levels(result: ExploreResult) -> go.Figure:
     chart = go.Figure()
-    rows = {name: row for name, row in figures["pictures"].items() if row["label"]}
-    width = 256 // BINS
+    rows = {name: row for name, row in result.images.items() if row.label}
+    starts = range(0, 256, BIN)
     for number, (name, row) in enumerate(rows.items()):
-        counts = [0, *row["histogram"][1:]]  # 0 is background, and swamps the rest
-        bins = [sum(counts[i : i + width]) for i in range(0, 256, width)]
-        total = max(1, sum(bins))
-        chart.add_trace(go.Scatter(
-            x=[i + (width - 1) / 2 for i in range(0, 256, width)], y=[b / total for b in bins],
-            mode="lines", name=f"{name}, n={row['n']:,}", line_color=_color(number),
-        ))  # fmt: skip
-    chart.update_xaxes(title_text="grey level of the prepared scan")
+        counts = [0, *row.histogram[1:]]  # 0 is background, and swamps the rest
+        bins = [sum(counts[i : i + BIN]) for i in starts]
+        shares = [b / max(1, sum(bins)) for b in bins]
+        line = go.Scatter(x=[i + (BIN - 1) / 2 for i in starts], y=shares, mode="lines")
+        chart.add_trace(line.update(name=f"{name}, n={row.n:,}", line_color=_color(number)))
+    chart.update_xaxes(title_text="gray level of the prepared scan")
     chart.update_yaxes(title_text="share of pixels above 0")
-    total = sum(row["n"] for row in rows.values())
-    return chart.update_layout(title=f"Grey levels by label, n={total:,}", height=400)
+    total = sum(row.n for row in rows.values())
+    return chart.update_layout(title=f"Gray levels by label, n={total:,}", height=400)
 
 
-def _titled(figures: Mapping[str, Any], modality: str, what: str) -> str:
-    study = figures["features"][modality]
-    name = modality.upper() if modality in ("ct", "mri") else "modality not recorded"
-    return f"{name}: {what}, n={study['n']:,} in {study['n_groups']:,} groups"
-
-
-def _distributions(figures: Mapping[str, Any], modality: str) -> go.Figure:
-    study = figures["features"][modality]
-    features, found = study["features"], study["distributions"]
-    rows = math.ceil(len(features) / COLUMNS)
-    titles = [name.replace("_", " ") for name in features]
+def _distributions(study: FeatureStudy) -> go.Figure:
+    rows = math.ceil(len(study.features) / COLUMNS)
+    titles = _words(study.features)
     chart = make_subplots(rows, COLUMNS, subplot_titles=titles, vertical_spacing=0.08)
-    for number, (label, by_feature) in enumerate(found.items()):
-        for place, feature in enumerate(features):
+    for number, (label, by_feature) in enumerate(study.distributions.items()):
+        for at, feature in enumerate(study.features):
             q = by_feature[feature]
-            if q["q50"] is None:
+            if q.q50 is None:
                 continue
-            box = go.Box(
-                x=[label], q1=[q["q25"]], median=[q["q50"]], q3=[q["q75"]], lowerfence=[q["q05"]],
-                upperfence=[q["q95"]], mean=[q["mean"]], name=label, legendgroup=label,
-                showlegend=place == 0, marker_color=_color(number),
-            )  # fmt: skip
-            chart.add_trace(box, row=place // COLUMNS + 1, col=place % COLUMNS + 1)
+            box = go.Box(x=[label], q1=[q.q25], median=[q.q50], q3=[q.q75], mean=[q.mean])
+            box.update(lowerfence=[q.q05], upperfence=[q.q95], name=label, legendgroup=label)
+            box.update(showlegend=at == 0, marker_color=_color(number))
+            chart.add_trace(box, row=at // COLUMNS + 1, col=at % COLUMNS + 1)
     chart.update_xaxes(showticklabels=False)
-    title = _titled(figures, modality, "features by label")
-    return chart.update_layout(title=title, height=210 * rows, boxmode="overlay")
+    return chart.update_layout(title="features by label", height=210 * rows, boxmode="overlay")
 
 
-def _correlation(figures: Mapping[str, Any], modality: str) -> go.Figure:
-    study = figures["features"][modality]
-    names = [name.replace("_", " ") for name in study["features"]]
-    heat = go.Heatmap(
-        z=study["correlation"], x=names, y=names, zmin=-1, zmax=1, colorscale="PuOr",
-        reversescale=True, colorbar_title="rank correlation",
-    )  # fmt: skip
-    chart = go.Figure(heat)
+def _correlation(study: FeatureStudy) -> go.Figure:
+    names = _words(study.features)
+    heat = go.Heatmap(z=study.correlation, x=names, y=names, zmin=-1, zmax=1, colorscale="PuOr")
+    chart = go.Figure(heat.update(reversescale=True, colorbar_title="rank correlation"))
     chart.update_yaxes(autorange="reversed")
-    title = _titled(figures, modality, "correlation of features")
-    return chart.update_layout(title=title, height=520)
+    return chart.update_layout(title="correlation of features", height=520)
 
 
-def _models(figures: Mapping[str, Any], modality: str) -> go.Figure | None:
-    models = figures["features"][modality]["models"]
-    if not models:
+def _models(study: FeatureStudy) -> go.Figure | None:
+    if not study.models:
         return None
-    rows = {name: row for name, row in models.items() if row["auc"] is not None}
-    dots = go.Scatter(
-        x=[row["auc"] for row in rows.values()], y=[name.replace("_", " ") for name in rows],
-        mode="markers", marker={"size": 10, "color": COLORS[0]}, error_x={
-            "type": "data", "symmetric": False,
-            "array": [(row["auc_high"] or row["auc"]) - row["auc"] for row in rows.values()],
-            "arrayminus": [row["auc"] - (row["auc_low"] or row["auc"]) for row in rows.values()],
-        },
-    )  # fmt: skip
-    chart = go.Figure(dots)
-    chart.add_vline(0.5, line_dash="dot", line_color="#777777")
+    rows = {name: row.auc for name, row in study.models.items() if row.auc.value is not None}
+    values = [auc.value or 0.0 for auc in rows.values()]
+    error = {
+        "type": "data",
+        "symmetric": False,
+        "array": [(auc.high or v) - v for auc, v in zip(rows.values(), values, strict=True)],
+        "arrayminus": [v - (auc.low or v) for auc, v in zip(rows.values(), values, strict=True)],
+    }
+    chart = go.Figure(_dots(values, rows, marker={"size": 10, "color": COLORS[0]}, error_x=error))
+    chart.add_vline(0.5, line_dash="dot", line_color=GRAY)
     chart.update_xaxes(title_text="AUC, 95 % interval", range=[0.4, 1.01])
-    title = _titled(figures, modality, "tumor against healthy from features alone")
-    return chart.update_layout(title=title, height=280)
+    return chart.update_layout(title="tumor against healthy from features alone", height=280)
 
 
-def _importance(figures: Mapping[str, Any], modality: str) -> go.Figure | None:
-    models = figures["features"][modality]["models"] or {}
-    rows = {name: row["importance"] for name, row in models.items() if row["importance"]}
+def _importance(study: FeatureStudy) -> go.Figure | None:
+    rows = {name: row.importance for name, row in (study.models or {}).items() if row.importance}
     if not rows:
         return None
     chart = go.Figure()
     for number, (name, found) in enumerate(rows.items()):
-        chart.add_trace(go.Scatter(
-            x=[row["mean"] for row in found.values()], mode="markers",
-            y=[feature.replace("_", " ") for feature in found], name=name.replace("_", " "),
-            error_x={"type": "data", "array": [row["sd"] for row in found.values()]},
-            marker={"color": _color(number), "size": 8},
-        ))  # fmt: skip
+        dots = _dots([row.mean for row in found.values()], found, name=name.replace("_", " "))
+        dots.update(error_x={"type": "data", "array": [row.sd for row in found.values()]})
+        chart.add_trace(dots.update(marker={"color": _color(number), "size": 8}))
     chart.update_xaxes(title_text="loss of AUC when shuffled, mean and deviation over folds")
     chart.update_yaxes(autorange="reversed")
-    title = _titled(figures, modality, "what each model leans on")
-    return chart.update_layout(title=title, height=460)
+    return chart.update_layout(title="what each model leans on", height=460)
 
 
-def _frames(figures: Mapping[str, Any], modality: str) -> go.Figure | None:
-    rows = figures.get("frames", {}).get(modality, {}).get("features", {})
-    rows = {name: row for name, row in rows.items() if row["whole"]["auc"]}
+def _frames(frames: FrameComparison) -> go.Figure | None:
+    rows = {name: row for name, row in frames.features.items() if row.whole.auc}
     if not rows:
         return None
     chart = go.Figure()
-    looks = {"whole": ("whole square", COLORS[1], "circle"),
-             "head_only": ("inside the head", COLORS[0], "diamond")}  # fmt: skip
-    for frame, (name, color, symbol) in looks.items():
-        chart.add_trace(go.Scatter(
-            x=[row[frame]["auc"]["auc"] if row[frame]["auc"] else None for row in rows.values()],
-            y=[feature.replace("_", " ") for feature in rows], mode="markers", name=name,
-            marker={"color": color, "symbol": symbol, "size": 9},
-        ))  # fmt: skip
-    share = figures["frames"][modality]["head_share"]["auc"]
-    if share and share["auc"] is not None:
+    styles = {"whole": ("whole square", COLORS[1], "circle"),
+              "head_only": ("inside the head", COLORS[0], "diamond")}  # fmt: skip
+    for frame, (name, color, symbol) in styles.items():
+        found = [getattr(row, frame).auc for row in rows.values()]
+        dots = _dots([row.auc.value if row else None for row in found], rows, name=name)
+        chart.add_trace(dots.update(marker={"color": color, "symbol": symbol, "size": 9}))
+    share = frames.head_share.auc
+    if share and share.auc.value is not None:
         text = "area of the head alone"
-        chart.add_vline(share["auc"], line_dash="dash", line_color="#777777", annotation_text=text)
+        chart.add_vline(share.auc.value, line_dash="dash", line_color=GRAY, annotation_text=text)
     chart.update_xaxes(title_text="AUC of one feature", range=[0.48, 1.01])
     chart.update_yaxes(autorange="reversed")
-    title = _titled(figures, modality, "single features, with and without background")
-    return chart.update_layout(title=title, height=460)
+    return chart.update_layout(title="single features, with and without background", height=460)
 
 
-_OF_FEATURES: Mapping[str, Callable[..., go.Figure | None]] = {
+_OF_FEATURES: Mapping[str, Callable[[FeatureStudy], go.Figure | None]] = {
     "distributions": _distributions,
     "correlation": _correlation,
     "models": _models,
     "importance": _importance,
-    "frames": _frames,
 }
 HOW: Mapping[str, str] = {
     "balance": "Bars of one part stand side by side. Where the right side is much lower than the "

@@ -26,7 +26,7 @@ def file_columns(
     *,
     cache: Path,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[Columns, Columns]:
+) -> tuple[list[FileFacts | None], Columns, Columns]:
     """Give the columns, [n] each, of files as stored and as prepared, for `measure_shortcuts`.
 
     Numbers of a file that cannot be read are NaN, its mode and format are empty.
@@ -47,7 +47,7 @@ def file_columns(
                 stored[start + row] = values
             if progress:
                 progress(start + len(block), len(paths))
-    return _named(stored) | _of_headers(headers), _named(prepared)
+    return headers, _named(stored) | _of_headers(headers), _named(prepared)
 
 
 def _named(table: NDArray[np.float64]) -> Columns:

@@ -1,41 +1,121 @@
-"""The figures that hypotheses are judged by, and each verdict by the rule that was written down."""
+"""What people believe about a set, and the verdict on each belief by a rule written down before.
+
+Every verdict follows from an interval and a bar: wholly above it supported, wholly below it not
+supported, else undecided. Where several modalities answer and disagree, it is undecided. A
+verdict is about the set at hand, prepared as networks get it.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from tumorlens.study.explore.experiments import (
+from tumorlens.records import Estimate
+from tumorlens.study.explore.class_images import MeanDifference
+from tumorlens.study.explore.held_out_performance import (
     AUGMENTATION,
     TRANSFER,
     Cell,
     Experiment,
+    HeldOutPerformance,
     set_name,
 )
-from tumorlens.study.explore.held_out_performance import Unseen
-from tumorlens.study.explore.hypotheses import (
-    EXPLAINS,
-    FEWEST_GROUPS,
-    FEWEST_SEEDS,
-    HYPOTHESES,
-    REFUTED,
-    SEPARATES,
-    SUPPORTED,
-    UNDECIDED,
-    VISIBLE,
-    VISIBLE_SHARE,
-    Finding,
-    Judgment,
-    by_interval,
-    overall,
-)
-from tumorlens.study.explore.permutation import LEVEL
-from tumorlens.study.explore.pictures import Difference, shrunk_difference
+from tumorlens.study.explore.record import Finding, Judgment
 from tumorlens.study.explore.run import Exploration
+from tumorlens.study.stats.permutation import LEVEL
 
+SUPPORTED, REFUTED, UNDECIDED = "supported", "not supported", "undecided"
+SEPARATES = 0.75  # AUC that counts as telling two classes apart
+EXPLAINS = 0.6  # AUC above which a shortcut explains a part
+VISIBLE = 8.0  # gray levels of 255 that an eye can tell on a mean image
+VISIBLE_SHARE = 0.01  # of the square: less is a speck
+MIN_GROUPS = 50  # of each class, before seeing nothing means that nothing is there
+MIN_SEEDS = 3
 MODEL = "random_forest"  # chosen beforehand: the best of three would flatter
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """What is claimed and how it is judged."""
+
+    id: str
+    statement: str
+    test: str
+    rule: str
+    one_refutes: bool = False  # else findings that disagree leave it undecided
+    of_networks: bool = False  # judged by trainings on several sets, not by the set at hand
+
+
+HYPOTHESES = (
+    Hypothesis(
+        "H1",
+        "The mean images of healthy and tumor scans differ visibly.",
+        "Maximum-statistic permutation test of group means over all pixels (Nichols and Holmes, "
+        "2002), for each modality.",
+        f"Supported: the interval of p lies below {LEVEL}, and over {VISIBLE_SHARE:.0%} of the "
+        f"square or more the means differ significantly by {VISIBLE:g} of 255 gray levels or more. "
+        f"Not supported: otherwise, where p is clear and each class has {MIN_GROUPS} groups or "
+        "more.",
+    ),
+    Hypothesis(
+        "H2",
+        "A convolutional network tells tumor from healthy on patients it never saw.",
+        "AUC of the bundle on the test part of the grouped split that it was trained with; without "
+        "a bundle, of networks trained on the other folds of the set (mean AUC of the folds).",
+        f"The 95 % interval (bootstrap over groups) against {SEPARATES}.",
+    ),
+    Hypothesis(
+        "H3",
+        "Augmentation improves what a network reaches on scans it was not trained on.",
+        "The same training with and without augmentation, pair by pair of seeds, asked for unseen "
+        "groups of its own set and for other sets.",
+        f"The 95 % interval (Student's t over {MIN_SEEDS} seeds or more) of the gain against 0.",
+        of_networks=True,
+    ),
+    Hypothesis(
+        "H4",
+        "Texture features alone tell tumor from healthy.",
+        "AUC of a random forest of 13 features in cross-validation over whole groups.",
+        f"The 95 % interval (bootstrap over groups) against {SEPARATES}.",
+    ),
+    Hypothesis(
+        "H5",
+        "Shortcuts explain a part of what is reached on this set.",
+        "AUC of a small tree of facts of the stored files alone (size, bytes, border, corners), "
+        "in cross-validation over whole groups.",
+        f"The 95 % interval (bootstrap over groups) against {EXPLAINS}.",
+    ),
+    Hypothesis(
+        "H6",
+        "A network trained on one set holds on another.",
+        "AUC of networks trained on each set and tested on every other, copies removed.",
+        f"Supported: every interval on another set lies above {SEPARATES}. Not supported: one "
+        "lies below.",
+        one_refutes=True,
+        of_networks=True,
+    ),
+)
+
+
+def by_interval(found: Estimate, bar: float) -> str:
+    """Hold an interval against a bar."""
+    if found.low is None or found.high is None or not np.isfinite([found.low, found.high]).all():
+        return UNDECIDED
+    if found.low > bar:
+        return SUPPORTED
+    return REFUTED if found.high < bar else UNDECIDED
+
+
+def overall(findings: Sequence[Finding], *, one_refutes: bool) -> tuple[str, str]:
+    """Return the verdict over all findings, and the reason where they disagree."""
+    verdicts = {finding.verdict for finding in findings}
+    if len(verdicts) == 1:
+        return verdicts.pop(), ""
+    if not verdicts:
+        return UNDECIDED, ""
+    verdict = REFUTED if one_refutes and REFUTED in verdicts else UNDECIDED
+    return verdict, "; ".join(f"{finding.where}: {finding.verdict}" for finding in findings)
 
 
 @dataclass(frozen=True)
@@ -43,20 +123,29 @@ class Evidence:
     """Everything that a verdict may rest on."""
 
     exploration: Exploration
-    unseen: Unseen = field(default_factory=lambda: Unseen({}, reason="no bundle was asked"))
+    held_out: HeldOutPerformance = field(
+        default_factory=lambda: HeldOutPerformance(reason="no bundle was tested")
+    )
     experiments: Sequence[Experiment] = ()
 
 
-def judge(evidence: Evidence) -> list[Judgment]:
+def judge_hypotheses(evidence: Evidence) -> tuple[Judgment, ...]:
     """Judge every hypothesis by what there is; without a figure it is undecided, and says why."""
-    found = []
-    for hypothesis in HYPOTHESES:
-        findings, missing = _JUDGES[hypothesis.id](evidence)
-        verdict, reason = overall(findings, one_refutes=hypothesis.one_refutes)
-        found.append(
-            Judgment(hypothesis, tuple(findings), verdict, reason if findings else missing)
-        )
-    return found
+    return tuple(_judge(hypothesis, evidence) for hypothesis in HYPOTHESES)
+
+
+def _judge(hypothesis: Hypothesis, evidence: Evidence) -> Judgment:
+    findings, missing = _TESTS[hypothesis.id](evidence)
+    verdict, reason = overall(findings, one_refutes=hypothesis.one_refutes)
+    return Judgment(
+        hypothesis.id,
+        hypothesis.statement,
+        hypothesis.test,
+        hypothesis.rule,
+        verdict,
+        reason if findings else missing,
+        tuple(findings),
+    )
 
 
 def _means_differ(evidence: Evidence) -> tuple[list[Finding], str]:
@@ -67,42 +156,42 @@ def _means_differ(evidence: Evidence) -> tuple[list[Finding], str]:
     return found, "no modality has both healthy and tumor scans"
 
 
-def _mean_finding(where: str, found: Difference) -> Finding:
+def _mean_finding(where: str, found: MeanDifference) -> Finding:
     measure, test = "p, corrected for all pixels", found.test
     if test is None:
-        note = "fewer than two groups of a class"
-        return Finding(where, measure, UNDECIDED, note=note)
+        nothing = Estimate(None, None, None, found.n)
+        return Finding(where, measure, UNDECIDED, nothing, note="fewer than two groups of a class")
     p = float(test.p.min())
     reached = round(p * (test.permutations + 1)) - 1
     interval = stats.binomtest(reached, test.permutations).proportion_ci(method="exact")
-    sizes = np.abs(shrunk_difference(found).ravel()) * test.significant
+    sizes = np.abs(found.tested_pixels()) * test.significant
     visible = float((sizes >= VISIBLE).mean())
     note = "nowhere more than chance"
     if test.significant.any():
-        note = f"up to {sizes.max():.0f} of 255 grey levels; {visible:.1%} of the square visible"
+        note = f"up to {sizes.max():.0f} of 255 gray levels; {visible:.1%} of the square visible"
+    estimate = Estimate(p, float(interval.low), float(interval.high), found.n)
     groups = (test.n_first, test.n_second)
     return Finding(
-        where, measure, _mean_verdict(interval.low, interval.high, visible, groups),
-        value=p, value_low=float(interval.low), value_high=float(interval.high),
-        n_groups=sum(groups), note=note,
-    )  # fmt: skip
+        where, measure, _mean_verdict(estimate, visible, groups), estimate, sum(groups), note
+    )
 
 
-def _mean_verdict(low: float, high: float, visible: float, groups: tuple[int, int]) -> str:
+def _mean_verdict(p: Estimate, visible: float, groups: tuple[int, int]) -> str:
+    low, high = p.low or 0.0, p.high or 0.0
     if high < LEVEL and visible >= VISIBLE_SHARE:
         return SUPPORTED
     clear = high < LEVEL or low > LEVEL
-    return REFUTED if clear and min(groups) >= FEWEST_GROUPS else UNDECIDED
+    return REFUTED if clear and min(groups) >= MIN_GROUPS else UNDECIDED
 
 
 def _network(evidence: Evidence) -> tuple[list[Finding], str]:
-    unseen = evidence.unseen
+    held_out = evidence.held_out
     found = [
-        _auc_finding(_title(modality), figures, SEPARATES, note=unseen.bundle)
-        for modality, figures in unseen.figures.items()
-        if figures["auc"] is not None
+        _auc_finding(_title(modality), row.auc, row.n_groups, SEPARATES, held_out.bundle)
+        for modality, row in held_out.figures.items()
+        if row.auc.value is not None
     ]
-    reason = unseen.reason or "the test part has one class alone"
+    reason = held_out.reason or "the test part has one class alone"
     return found or _networks_at_home(evidence), reason
 
 
@@ -110,14 +199,14 @@ def _networks_at_home(evidence: Evidence) -> list[Finding]:
     """Take what networks of the experiments reached on held-out groups of the set at hand."""
     names = {set_name(case.dataset, case.label) for case in evidence.exploration.cases}
     cells = {
-        name: matrix[name]
+        name: matrix[name][name]
         for matrix in _matrices(evidence)
         for name in matrix
         if name in names and name in matrix[name]
     }
     return [
-        _auc_finding(name, vars(columns[name]), SEPARATES, note="networks of the experiments")
-        for name, columns in sorted(cells.items())
+        _auc_finding(name, cell.auc, cell.n_groups, SEPARATES, "networks of the experiments")
+        for name, cell in sorted(cells.items())
     ]
 
 
@@ -125,12 +214,10 @@ def _matrices(evidence: Evidence) -> list[Mapping[str, Mapping[str, Cell]]]:
     return [e.matrix for e in evidence.experiments if e.id == TRANSFER and e.matrix]
 
 
-def _auc_finding(where: str, figures: Mapping[str, Any], bar: float, *, note: str = "") -> Finding:
-    low, high = figures["auc_low"], figures["auc_high"]
-    return Finding(
-        where, "AUC", by_interval(low, high, bar), value=figures["auc"], value_low=low,
-        value_high=high, n=figures["n"], n_groups=figures["n_groups"], note=note,
-    )  # fmt: skip
+def _auc_finding(
+    where: str, auc: Estimate, n_groups: int | None, bar: float, note: str = ""
+) -> Finding:
+    return Finding(where, "AUC", by_interval(auc, bar), auc, n_groups, note)
 
 
 def _augmentation(evidence: Evidence) -> tuple[list[Finding], str]:
@@ -140,42 +227,47 @@ def _augmentation(evidence: Evidence) -> tuple[list[Finding], str]:
 
 def _gain(experiment: Experiment) -> Finding:
     gains = np.array([pair.with_it - pair.without for pair in experiment.pairs])
-    measure = f"gain of {experiment.measure}"
-    if len(gains) < FEWEST_SEEDS:
-        note = f"{len(gains)} seeds, fewer than {FEWEST_SEEDS}"
-        return Finding(experiment.where, measure, UNDECIDED, float(gains.mean()), note=note)
-    half = stats.t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) / np.sqrt(len(gains))
-    low, high = float(gains.mean() - half), float(gains.mean() + half)
+    measure, mean, n = f"gain of {experiment.measure}", float(gains.mean()), len(gains)
+    if n < MIN_SEEDS:
+        note = f"{n} seeds, fewer than {MIN_SEEDS}"
+        gain = Estimate(mean, None, None, n)
+        return Finding(experiment.where, measure, UNDECIDED, gain, note=note)
+    half = stats.t.ppf(0.975, n - 1) * gains.std(ddof=1) / np.sqrt(n)
+    gain = Estimate(mean, float(mean - half), float(mean + half), n)
     reached = np.mean([[pair.without, pair.with_it] for pair in experiment.pairs], axis=0)
-    return Finding(
-        experiment.where, measure, by_interval(low, high, 0.0), value=float(gains.mean()),
-        value_low=low, value_high=high, n=len(gains),
-        note=f"n counts seeds; from {reached[0]:.3f} to {reached[1]:.3f}",
-    )  # fmt: skip
+    note = f"n counts seeds; from {reached[0]:.3f} to {reached[1]:.3f}"
+    return Finding(experiment.where, measure, by_interval(gain, 0.0), gain, note=note)
 
 
 def _texture(evidence: Evidence) -> tuple[list[Finding], str]:
     found = []
     for modality, study in evidence.exploration.studies.items():
-        figures = (study["models"] or {}).get(MODEL)
-        if figures is None or figures["auc"] is None:
+        model = (study.models or {}).get(MODEL)
+        if model is None or model.auc.value is None:
             continue
-        network = evidence.unseen.figures.get(modality, {}).get("auc")
+        network = evidence.held_out.figures.get(modality)
         note = "no network to compare with"
-        if network is not None:
-            note = f"{network - figures['auc']:+.3f} of AUC from here to the network"
-        found.append(_auc_finding(_title(modality), figures, SEPARATES, note=note))
+        if network is not None and network.auc.value is not None:
+            gap = network.auc.value - model.auc.value
+            note = f"{gap:+.3f} of AUC from here to the network"
+        found.append(_auc_finding(_title(modality), model.auc, model.n_groups, SEPARATES, note))
     return found, "no modality has two groups or more of both healthy and tumor scans"
 
 
 def _shortcut(evidence: Evidence) -> tuple[list[Finding], str]:
+    asked = "as stored", "all of these"
     rows = [
-        row for row in evidence.exploration.shortcuts
-        if row.stage == "as stored" and row.family == "all of these"
-        and row.task.endswith("detection")
-    ]  # fmt: skip
+        row
+        for row in evidence.exploration.shortcuts
+        if (row.stage, row.family) == asked and row.task.endswith("detection")
+    ]
     found = [
-        _auc_finding(row.task.removesuffix(" detection"), vars(row), EXPLAINS)
+        _auc_finding(
+            row.task.removesuffix(" detection"),
+            Estimate(row.auc, row.auc_low, row.auc_high, row.n),
+            row.n_groups,
+            EXPLAINS,
+        )
         for row in rows
         if row.auc is not None
     ]
@@ -183,30 +275,24 @@ def _shortcut(evidence: Evidence) -> tuple[list[Finding], str]:
 
 
 def _transfer(evidence: Evidence) -> tuple[list[Finding], str]:
-    found = [
-        _cell_finding(trained, tested, columns)
-        for matrix in _matrices(evidence)
-        for trained, columns in matrix.items()
-        for tested in columns
-        if tested != trained
-    ]
+    found = []
+    for matrix in _matrices(evidence):
+        for trained, columns in matrix.items():
+            own = columns.get(trained)
+            note = f"{own.auc.value:.3f} on {trained} itself" if own else ""
+            found += [
+                _auc_finding(f"{trained} to {tested}", cell.auc, cell.n_groups, SEPARATES, note)
+                for tested, cell in columns.items()
+                if tested != trained
+            ]
     return found, f"no results of an experiment {TRANSFER!r} on two sets or more were given"
-
-
-def _cell_finding(trained: str, tested: str, columns: Mapping[str, Cell]) -> Finding:
-    cell, own = columns[tested], columns.get(trained)
-    return Finding(
-        f"{trained} to {tested}", "AUC", by_interval(cell.auc_low, cell.auc_high, SEPARATES),
-        value=cell.auc, value_low=cell.auc_low, value_high=cell.auc_high, n=cell.n,
-        n_groups=cell.n_groups, note=f"{own.auc:.3f} on {trained} itself" if own else "",
-    )  # fmt: skip
 
 
 def _title(modality: str) -> str:
     return modality.upper() if modality in ("ct", "mri") else "modality not recorded"
 
 
-_JUDGES: Mapping[str, Callable[[Evidence], tuple[list[Finding], str]]] = {
+_TESTS: Mapping[str, Callable[[Evidence], tuple[list[Finding], str]]] = {
     "H1": _means_differ,
     "H2": _network,
     "H3": _augmentation,

@@ -1,10 +1,10 @@
-"""The whole exploration of a labelled set, in one call."""
+"""The whole exploration of a labeled set, in one call."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from numpy.typing import NDArray
 
@@ -13,25 +13,39 @@ from tumorlens.errors import CasesError
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.progress import Progress, Steps, silent_steps
 from tumorlens.records import Case
+from tumorlens.study.audit.facts import FileFacts
 from tumorlens.study.audit.shortcuts import Shortcut, measure_shortcuts
 from tumorlens.study.data.groups import Groups
-from tumorlens.study.explore.file_facts import file_columns
-from tumorlens.study.explore.inventory import class_balance, picture_sizes
-from tumorlens.study.explore.montage import Montage, show_sample
-from tumorlens.study.explore.permutation import PERMUTATIONS
-from tumorlens.study.explore.pictures import (
-    ClassPictures,
-    Difference,
-    difference,
-    merge_pictures,
-    read_batches,
-    stream_pictures,
+from tumorlens.study.explore.class_images import (
+    ClassStatistics,
+    MeanDifference,
+    Montage,
+    class_statistics,
+    mean_difference,
+    merge_statistics,
+    montage,
+    prepared_images,
 )
-from tumorlens.study.explore.tabular import compare_frames, modality_rows, study_table
+from tumorlens.study.explore.file_facts import file_columns
+from tumorlens.study.explore.record import (
+    Counts,
+    FeatureStudy,
+    FrameComparison,
+    ImageSize,
+    ImageSizes,
+)
+from tumorlens.study.explore.tabular import (
+    UNKNOWN,
+    compare_frames,
+    modality_name,
+    modality_rows,
+    study_table,
+)
 from tumorlens.study.features.table import FeatureTable, measure_files
+from tumorlens.study.stats.permutation import PERMUTATIONS
 
+NO_SPLIT = "none"
 RESAMPLES = 300  # of the intervals of features and models
-UNKNOWN = "unknown"  # the modality of labels that leave it open
 
 
 @dataclass(frozen=True)
@@ -41,26 +55,25 @@ class Exploration:
     cases: tuple[Case, ...]  # `group` as found, `split` as judged
     spec: InputSpec
     audit: str  # fingerprint of the search for groups, 16 hex digits
-    pictures: Mapping[str, ClassPictures]  # by label, "all ct", "all mri", "all mri tumors"
+    statistics: Mapping[str, ClassStatistics]  # by label, "all ct", "all mri", "all mri tumors"
     montages: Mapping[str, Montage]  # of the same names
-    differences: tuple[Difference, ...]  # every two labels of one modality
-    detection: Mapping[str, Difference]  # by modality: all its tumors less its healthy scans
-    balance: Mapping[str, Any]
-    sizes: Mapping[str, Any]
+    differences: tuple[MeanDifference, ...]  # every two labels of one modality
+    detection: Mapping[str, MeanDifference]  # by modality: all its tumors less its healthy scans
+    sizes: ImageSizes
     table: FeatureTable  # of the whole prepared square
-    studies: Mapping[str, Mapping[str, Any]]  # by modality: of `study_table`
-    frames: Mapping[str, Mapping[str, Any]]  # by modality: of `compare_frames`
+    studies: Mapping[str, FeatureStudy]  # by modality
+    frames: Mapping[str, FrameComparison]  # by modality
     shortcuts: tuple[Shortcut, ...]
 
     @property
-    def counts(self) -> dict[str, tuple[int, int]]:
-        """Give scans that could be read, and groups of them, for each name of `pictures`."""
-        groups: dict[str, list[str]] = {name: [] for name in self.pictures}
+    def counts(self) -> dict[str, Counts]:
+        """Scans that could be read, and groups of them, for each name of `statistics`."""
+        groups: dict[str, list[str]] = {name: [] for name in self.statistics}
         for case, usable in zip(self.cases, self.table.usable.tolist(), strict=True):
             for name in _names_of(case.label) if usable else ():
                 if name in groups:
                     groups[name].append(case.group or case.key)
-        return {name: (len(found), len(set(found))) for name, found in groups.items()}
+        return {name: Counts(len(found), len(set(found))) for name, found in groups.items()}
 
 
 def explore(
@@ -82,42 +95,33 @@ def explore(
         replace(case, group=f"g{number:05d}")
         for case, number in zip(cases, groups.groups.tolist(), strict=True)
     ]
-    with steps("pictures") as report:
-        pictures = stream_pictures(
-            read_batches(cases, spec, cache=cache, progress=report), seed=seed
-        )
-    if not pictures:
-        raise CasesError(
-            "explore", "has no readable scan", "Check the files with `tumorlens audit`."
-        )
-    pictures |= _pooled_tumors(pictures)
+    with steps("images") as report:
+        images = prepared_images(cases, spec, cache=cache, progress=report)
+        statistics = class_statistics(images, seed=seed)
+    if not statistics:
+        fix = "Check the files with `tumorlens audit`."
+        raise CasesError("explore", "has no readable scan", fix)
+    statistics |= _pooled_tumors(statistics)
     with steps("differences") as report:
-        found = _differences(pictures, permutations, seed=seed, report=report)
+        found = _differences(statistics, permutations, seed=seed, report=report)
     with steps("montages"):
-        montages = {name: show_sample(kept) for name, kept in pictures.items()}
+        montages = {name: montage(kept) for name, kept in statistics.items()}
     table, studies, frames = _features(cases, spec, cache, groups.groups, seed=seed, steps=steps)
-    with steps("sizes") as report:
-        sizes = picture_sizes(cases, progress=report)
+    sizes, shortcuts = _facts(cases, spec, cache, groups.groups, seed=seed, steps=steps)
     return Exploration(
         cases=tuple(cases),
         spec=spec,
         audit=groups.audit,
-        pictures=pictures,
+        statistics=statistics,
         montages=montages,
         differences=tuple(found.values()),
-        detection=_detection(pictures, found),
-        balance=class_balance(cases),
+        detection={name: found[pair] for name, pair in _detection_pairs(statistics).items()},
         sizes=sizes,
         table=table,
         studies=studies,
         frames=frames,
-        shortcuts=_shortcuts(cases, spec, cache, groups.groups, seed=seed, steps=steps),
+        shortcuts=shortcuts,
     )
-
-
-def modality_name(label: str) -> str:
-    """Give the modality of a label, or "unknown" where it leaves it open."""
-    return labels.modality_of(label) or UNKNOWN
 
 
 def pooled_name(modality: str) -> str:
@@ -131,58 +135,50 @@ def _names_of(label: str) -> list[str]:
     return [label, f"all {modality}", *pooled]
 
 
-def _by_modality(pictures: Mapping[str, ClassPictures]) -> dict[str, tuple[list[str], list[str]]]:
-    """Give the healthy and the tumor labels of each modality."""
+def _by_modality(names: Iterable[str]) -> dict[str, tuple[list[str], list[str]]]:
+    """Return the healthy and the tumor labels of each modality."""
     found: dict[str, tuple[list[str], list[str]]] = {}
-    for label in [name for name in pictures if name in labels.LABELS]:
+    for label in [name for name in names if name in labels.LABELS]:
         sides = found.setdefault(modality_name(label), ([], []))
         sides[labels.is_tumor(label)].append(label)
     return found
 
 
-def _pooled_tumors(pictures: Mapping[str, ClassPictures]) -> dict[str, ClassPictures]:
+def _pooled_tumors(statistics: Mapping[str, ClassStatistics]) -> dict[str, ClassStatistics]:
     return {
-        pooled_name(modality): merge_pictures([pictures[label] for label in tumors])
-        for modality, (_, tumors) in _by_modality(pictures).items()
+        pooled_name(modality): merge_statistics([statistics[label] for label in tumors])
+        for modality, (_, tumors) in _by_modality(statistics).items()
         if len(tumors) > 1
     }
 
 
-def _detection_pair(pictures: Mapping[str, ClassPictures], modality: str) -> tuple[str, str] | None:
-    """Name the healthy and the tumor pictures of a modality, where it has both."""
-    healthy, tumors = _by_modality(pictures).get(modality, ([], []))
-    if not (healthy and tumors):
-        return None
-    return healthy[0], tumors[0] if len(tumors) == 1 else pooled_name(modality)
+def _detection_pairs(names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Name healthy and tumor of each modality that has both."""
+    return {
+        modality: (healthy[0], tumors[0] if len(tumors) == 1 else pooled_name(modality))
+        for modality, (healthy, tumors) in _by_modality(names).items()
+        if healthy and tumors
+    }
 
 
 def _differences(
-    pictures: Mapping[str, ClassPictures], permutations: int, *, seed: int, report: Progress
-) -> dict[tuple[str, str], Difference]:
+    statistics: Mapping[str, ClassStatistics], permutations: int, *, seed: int, report: Progress
+) -> dict[tuple[str, str], MeanDifference]:
+    detection = _detection_pairs(statistics)
     pairs: dict[tuple[str, str], None] = {}
-    for modality, (healthy, tumors) in _by_modality(pictures).items():
-        pair = _detection_pair(pictures, modality)
-        pairs |= {pair: None} if pair else {}
+    for modality, (healthy, tumors) in _by_modality(statistics).items():
+        pairs |= {detection[modality]: None} if modality in detection else {}
         pairs |= dict.fromkeys(itertools.combinations([*healthy, *tumors], 2))
     found = {}
-    for done, (first, second) in enumerate(pairs, start=1):
-        found[first, second] = difference(
-            dict(pictures), first, second, permutations=permutations, seed=seed
-        )
+    for done, pair in enumerate(pairs, start=1):
+        found[pair] = mean_difference(statistics, *pair, permutations=permutations, seed=seed)
         report(done, len(pairs))
     return found
 
 
-def _detection(
-    pictures: Mapping[str, ClassPictures], found: Mapping[tuple[str, str], Difference]
-) -> dict[str, Difference]:
-    pairs = {name: _detection_pair(pictures, name) for name in _by_modality(pictures)}
-    return {modality: found[pair] for modality, pair in pairs.items() if pair}
-
-
 def _features(
     cases: Sequence[Case], spec: InputSpec, cache: Path, groups: NDArray, *, seed: int, steps: Steps
-) -> tuple[FeatureTable, dict[str, Mapping[str, Any]], dict[str, Mapping[str, Any]]]:
+) -> tuple[FeatureTable, dict[str, FeatureStudy], dict[str, FrameComparison]]:
     with steps("features") as report:
         whole = measure_files(cases, spec, cache=cache, progress=report)
     with steps("features of the head alone") as report:
@@ -200,12 +196,37 @@ def _features(
     return whole, studies, frames
 
 
-def _shortcuts(
+def _facts(
     cases: Sequence[Case], spec: InputSpec, cache: Path, groups: NDArray, *, seed: int, steps: Steps
-) -> tuple[Shortcut, ...]:
-    with steps("shortcuts") as report:
-        raw, prepared = file_columns(
-            [case.path for case in cases], spec, cache=cache, progress=report
-        )
-        names = [case.label for case in cases]
-        return tuple(measure_shortcuts(names, groups, raw=raw, prepared=prepared, seed=seed))
+) -> tuple[ImageSizes, tuple[Shortcut, ...]]:
+    """Return what the files tell without a look at the brain."""
+    paths, names = [case.path for case in cases], [case.label for case in cases]
+    with steps("files") as report:
+        facts, raw, prepared = file_columns(paths, spec, cache=cache, progress=report)
+    found = measure_shortcuts(names, groups, raw=raw, prepared=prepared, seed=seed)
+    return image_sizes(names, facts), tuple(found)
+
+
+def image_sizes(names: Sequence[str], facts: Sequence[FileFacts | None]) -> ImageSizes:
+    """Count the files, [n], of each label, size and format as their headers declare them."""
+    known = [
+        (name, fact.width, fact.height, fact.format)
+        for name, fact in zip(names, facts, strict=True)
+        if fact
+    ]
+    points = (
+        ImageSize(label, width, height, round(width / height, 4), kind, n)
+        for (label, width, height, kind), n in sorted(Counter(known).items())
+    )
+    return ImageSizes(tuple(points), unreadable=len(names) - len(known))
+
+
+def class_balance(cases: Sequence[Case]) -> dict[str, dict[str, Counts]]:
+    """Count scans and groups: [split][label]; a case without a group is one of its own."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for case in cases:
+        groups.setdefault((case.split or NO_SPLIT, case.label), []).append(case.group or case.key)
+    found: dict[str, dict[str, Counts]] = {}
+    for (split, label), own in sorted(groups.items()):
+        found.setdefault(split, {})[label] = Counts(len(own), len(set(own)))
+    return found

@@ -4,6 +4,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from tumorlens.study.features.picture import FEATURES
+from tumorlens.progress import Progress, silent
+from tumorlens.records import Estimate
+from tumorlens.study.explore.record import FeatureAuc, GroupedAuc, Importance, ModelAuc
+from tumorlens.study.features.texture import FEATURES
 from tumorlens.study.stats.discrimination import areas
-from tumorlens.study.stats.intervals import RESAMPLES, Weights, bootstrap, nan_to_none
+from tumorlens.study.stats.intervals import RESAMPLES, bootstrap, estimate_of, nan_to_none
 
 FOLDS = 5
 SHUFFLES = 2  # of each feature in each held-out fold
@@ -37,6 +41,27 @@ MODELS: Mapping[str, Callable[[int], Any]] = {
 }
 
 
+def grouped_aucs(
+    scores: Mapping[str, NDArray[np.float64]],
+    truth: NDArray[np.bool_],
+    groups: NDArray,
+    *,
+    resamples: int = RESAMPLES,
+) -> dict[str, GroupedAuc]:
+    """Return the AUC of each score, [n], with its interval over groups.
+
+    Scores are meant to be higher in tumors: below 0.5 they point the wrong way. A score that is
+    NaN does not count; None stands for the AUC of one class alone.
+    """
+    found = bootstrap(
+        lambda weights: {name: areas(truth, s, weights)["auc"] for name, s in scores.items()},
+        groups,
+        resamples=resamples,
+    )
+    n_groups = len(np.unique(groups))
+    return {name: GroupedAuc(estimate_of(found, name, len(truth)), n_groups) for name in scores}
+
+
 def single_features(
     values: NDArray[np.float64],
     truth: NDArray[np.bool_],
@@ -44,56 +69,25 @@ def single_features(
     *,
     names: Sequence[str] = FEATURES,
     resamples: int = RESAMPLES,
-) -> dict[str, dict[str, Any]] | None:
-    """Give what each feature alone tells: AUC with interval, and the class it is higher in.
+) -> dict[str, FeatureAuc] | None:
+    """Return what each feature alone tells: AUC with interval, and the class it is higher in.
 
-    `auc` is 0.5 or more; the interval may reach below, where resamples turn it round. None
+    The AUC is 0.5 or more; the interval may reach below, where resamples turn it round. None
     with one class alone.
     """
     if truth.all() or not truth.any():
         return None
-    raw = _aucs(dict(zip(names, values.T, strict=True)), truth, groups, resamples)
-    found = {}
-    for name in names:
-        auc, low, high = (raw[name + end] for end in ("", "_low", "_high"))
-        healthy = auc < 0.5
-        if healthy:
-            auc, low, high = 1 - auc, 1 - high, 1 - low
-        found[name] = {
-            "auc": nan_to_none(auc),
-            "auc_low": nan_to_none(low),
-            "auc_high": nan_to_none(high),
-            "higher_in": "healthy" if healthy else "tumor",
-            "n": len(truth),
-            "n_groups": len(np.unique(groups)),
-        }
-    return found
+    columns = dict(zip(names, values.T, strict=True))
+    found = grouped_aucs(columns, truth, groups, resamples=resamples)
+    return {name: _turned(row) for name, row in found.items()}
 
 
-def score_auc(
-    scores: NDArray[np.float64],
-    truth: NDArray[np.bool_],
-    groups: NDArray,
-    *,
-    resamples: int = RESAMPLES,
-) -> dict[str, Any]:
-    """Give the AUC of scores, [n], that are meant to be higher in tumors, with its interval.
-
-    Below 0.5 they point the wrong way; None with one class alone.
-    """
-    found = _aucs({"auc": scores}, truth, groups, resamples)
-    counts = {"n": len(truth), "n_groups": len(np.unique(groups))}
-    return counts | {f"auc{end}": nan_to_none(found[f"auc{end}"]) for end in ("", "_low", "_high")}
-
-
-def _aucs(
-    scores: Mapping[str, NDArray], truth: NDArray, groups: NDArray, resamples: int
-) -> dict[str, float]:
-    def statistics(weights: Weights) -> dict[str, NDArray[np.float64]]:
-        return {name: areas(truth, own, weights)["auc"] for name, own in scores.items()}
-
-    found = bootstrap(statistics, groups, resamples=resamples)
-    return {name: float(value) for name, value in found.items()}
+def _turned(found: GroupedAuc) -> FeatureAuc:
+    auc = found.auc
+    if auc.value is None or auc.value >= 0.5:
+        return FeatureAuc(auc, found.n_groups, "tumor")
+    low, high = (None if end is None else 1 - end for end in (auc.high, auc.low))
+    return FeatureAuc(Estimate(1 - auc.value, low, high, auc.n), found.n_groups, "healthy")
 
 
 def compare_models(
@@ -103,9 +97,9 @@ def compare_models(
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, dict[str, Any]] | None:
-    """Give, for each of MODELS, the AUC of its answers for groups that it did not learn from.
+    progress: Progress = silent,
+) -> dict[str, ModelAuc] | None:
+    """Return, for each of MODELS, the AUC of its answers for groups that it did not learn from.
 
     `importance` is the loss of AUC in a held-out fold when one feature is shuffled, mean and
     deviation over folds; of features that say the same (variance and its root, energy and ASM)
@@ -120,18 +114,16 @@ def compare_models(
         # Folds run side by side; threads of BLAS inside of them would wait for one another.
         with threadpool_limits(1, user_api="blas"):
             scores[name], losses[name] = _held_out(build, values, truth, folds=folds, seed=seed)
-        if progress:
-            progress(done, len(MODELS))
-    aucs = _aucs(scores, truth, groups, resamples)
+        progress(done, len(MODELS))
+    aucs = grouped_aucs(scores, truth, groups, resamples=resamples)
     return {
-        name: {
-            **{f"auc{end}": nan_to_none(aucs[name + end]) for end in ("", "_low", "_high")},
-            "n": int(np.isfinite(scores[name]).sum()),
-            "n_groups": len(np.unique(groups)),
-            "folds": len(folds),
-            "importance": _importance(losses[name]),
-        }
-        for name in MODELS
+        name: ModelAuc(
+            replace(found.auc, n=int(np.isfinite(scores[name]).sum())),
+            found.n_groups,
+            folds=len(folds),
+            importance=_importance(losses[name]),
+        )
+        for name, found in aucs.items()
     }
 
 
@@ -154,7 +146,7 @@ def _held_out(
     folds: Sequence[tuple[NDArray, NDArray]],
     seed: int,
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
-    """Give held-out scores, [n], and for each fold the loss of AUC by feature, [f]."""
+    """Return held-out scores, [n], and for each fold the loss of AUC by feature, [f]."""
     scores, losses = np.full(len(truth), np.nan), []
     with ThreadPoolExecutor(os.cpu_count(), initializer=_alone) as pool:
         answers = pool.map(lambda fold: _one_fold(build(seed), values, truth, fold, seed), folds)
@@ -190,11 +182,11 @@ def _one_fold(
     return scores, shuffled["importances_mean"]
 
 
-def _importance(losses: Sequence[NDArray[np.float64]]) -> dict[str, dict[str, Any]] | None:
+def _importance(losses: Sequence[NDArray[np.float64]]) -> dict[str, Importance] | None:
     if not losses:
         return None
-    mean, deviation = np.mean(losses, axis=0), np.std(losses, axis=0)
+    means, deviations = (reduce(losses, axis=0).tolist() for reduce in (np.mean, np.std))
     return {
-        feature: {"mean": nan_to_none(mean[i]), "sd": nan_to_none(deviation[i])}
-        for i, feature in enumerate(FEATURES)
+        feature: Importance(nan_to_none(mean), nan_to_none(deviation))
+        for feature, mean, deviation in zip(FEATURES, means, deviations, strict=True)
     }

@@ -1,27 +1,57 @@
 """What a table of features says about the classes, and what it says about the background.
 
-Copies of a picture and slices of one head are no new evidence. So effects and p-values are of
+Copies of an image and slices of one head are no new evidence. So effects and p-values are of
 one mean per group and class, models never test on a group that they learned from, and every
-interval comes from resampling whole groups. All results are dicts that JSON can hold; what
-cannot be computed is None.
+interval comes from resampling whole groups.
 """
 
+import csv
 import itertools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from tumorlens import labels
+from tumorlens import __version__, labels
 from tumorlens.errors import CasesError, UnknownLabelError
+from tumorlens.files import read_table
+from tumorlens.progress import Progress, Steps, silent, silent_steps
+from tumorlens.study.explore.record import (
+    Counts,
+    Distribution,
+    Effect,
+    FeatureContrast,
+    FeatureStudy,
+    FrameAuc,
+    FrameComparison,
+    Frames,
+    HeadShare,
+    Number,
+)
 from tumorlens.study.explore.separation import compare_models, single_features
-from tumorlens.study.features.picture import FEATURES
-from tumorlens.study.features.table import FeatureTable
+from tumorlens.study.features.table import FeatureTable, read_features
+from tumorlens.study.features.texture import FEATURES
+from tumorlens.study.stats.effects import effect_size, group_means, holm, rank_correlation
 from tumorlens.study.stats.intervals import RESAMPLES, nan_to_none
 
+UNKNOWN = "unknown"  # the modality of labels that leave it open
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+@dataclass(frozen=True)
+class TabularResult:
+    """Everything that tabular.json holds."""
+
+    created: str  # ISO 8601
+    table: str
+    n: int
+    grouped: bool  # else every row counts as independent
+    features: Mapping[str, FeatureStudy]  # by modality
+    tumorlens: str = __version__
+    schema: int = 1
 
 
 def study_table(
@@ -30,44 +60,43 @@ def study_table(
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Any]:
+    progress: Progress = silent,
+) -> FeatureStudy:
     """Study a table whose rows, [n], belong to `groups`, [n]; rows with an error are left out.
 
-    Keys: n, n_groups, unreadable, features, classes, distributions, contrasts, correlation,
-    single and models; the last two tell tumor from healthy and are None where one is missing.
-    Give one modality at a time: between CT and MRI every feature differs. Raises CasesError for
+    Pass one modality at a time: between CT and MRI every feature differs. Raises CasesError for
     a table without usable rows, UnknownLabelError for labels without a canonical name.
     """
     usable = table.usable
-    unreadable = int((~usable).sum())
-    table, groups = table.rows(usable), np.asarray(groups)[usable]
-    _check(table)
-    truth = np.array([labels.is_tumor(label) for label in table.labels], bool)
-    return {
-        "n": len(table.labels),
-        "n_groups": len(np.unique(groups)),
-        "unreadable": unreadable,
-        "features": list(FEATURES),
-        "intervals": f"95 %, bootstrap over groups, {resamples} resamples, seed 0",
-        "classes": _classes(table, groups),
-        "distributions": distributions(table),
-        "contrasts": contrasts(table, groups),
-        "correlation": rank_correlation(table.values),
-        "single": single_features(table.values, truth, groups, resamples=resamples),
-        "models": compare_models(
-            table.values, truth, groups, seed=seed, resamples=resamples, progress=progress
+    kept, groups = table.rows(usable), np.asarray(groups)[usable]
+    _check(kept)
+    truth = np.array([labels.is_tumor(label) for label in kept.labels], bool)
+    return FeatureStudy(
+        n=len(kept.labels),
+        n_groups=len(np.unique(groups)),
+        unreadable=int((~usable).sum()),
+        features=FEATURES,
+        intervals=f"95 %, bootstrap over groups, {resamples} resamples, seed 0",
+        classes=_classes(kept, groups),
+        distributions=distributions(kept),
+        contrasts=contrasts(kept, groups),
+        correlation=tuple(map(tuple, nan_to_none(rank_correlation(kept.values)))),
+        single=single_features(kept.values, truth, groups, resamples=resamples),
+        models=compare_models(
+            kept.values, truth, groups, seed=seed, resamples=resamples, progress=progress
         ),
-    }
+    )
 
 
 def modality_rows(table: FeatureTable) -> dict[str, NDArray[np.bool_]]:
-    """Give the rows of each modality, [n]; under "unknown" those whose label leaves it open."""
-    found = np.array(
-        [labels.modality_of(label) or "unknown" if label in labels.LABELS else "unknown"
-         for label in table.labels], str,
-    )  # fmt: skip
-    return {name: found == name for name in (*labels.MODALITIES, "unknown") if name in found}
+    """Return the rows of each modality, [n]; under "unknown" those whose label leaves it open."""
+    found = np.array([modality_name(label) for label in table.labels], str)
+    return {name: found == name for name in (*labels.MODALITIES, UNKNOWN) if name in found}
+
+
+def modality_name(label: str) -> str:
+    """Return the modality of a label, or "unknown" where it leaves it open."""
+    return labels.modality_of(label) or UNKNOWN if label in labels.LABELS else UNKNOWN
 
 
 def _check(table: FeatureTable) -> None:
@@ -79,125 +108,68 @@ def _check(table: FeatureTable) -> None:
         raise UnknownLabelError("features", fact, f"Use one of {', '.join(labels.LABELS)}.")
 
 
-def _classes(table: FeatureTable, groups: NDArray) -> dict[str, dict[str, int]]:
+def _by_label(table: FeatureTable) -> dict[str, NDArray[np.bool_]]:
     names = np.array(table.labels)
+    return {str(name): names == name for name in np.unique(names)}
+
+
+def _classes(table: FeatureTable, groups: NDArray) -> dict[str, Counts]:
     return {
-        str(name): {
-            "n": int((names == name).sum()),
-            "n_groups": len(np.unique(groups[names == name])),
-        }
-        for name in np.unique(names)
+        name: Counts(int(rows.sum()), len(np.unique(groups[rows])))
+        for name, rows in _by_label(table).items()
     }
 
 
-def distributions(table: FeatureTable) -> dict[str, dict[str, dict[str, Any]]]:
-    """Give n, mean and five quantiles of each feature in each class: [label][feature]."""
-    names = np.array(table.labels)
+def distributions(table: FeatureTable) -> dict[str, dict[str, Distribution]]:
+    """Return n, mean and five quantiles of each feature in each class: [label][feature]."""
     return {
-        str(name): {
-            feature: _summary(table.values[names == name, i]) for i, feature in enumerate(FEATURES)
+        name: {
+            feature: Distribution(*_summary(table.values[rows, i]))
+            for i, feature in enumerate(FEATURES)
         }
-        for name in np.unique(names)
+        for name, rows in _by_label(table).items()
     }
 
 
-def _summary(values: NDArray[np.float64]) -> dict[str, Any]:
+def _summary(values: NDArray[np.float64]) -> tuple[int, *tuple[Number, ...]]:
+    """Return n, mean and QUANTILES of what is known, in the order of a Distribution."""
     known = values[np.isfinite(values)]
-    found = np.quantile(known, QUANTILES) if len(known) else np.full(len(QUANTILES), np.nan)
-    quantiles = {
-        f"q{round(100 * q):02d}": nan_to_none(v) for q, v in zip(QUANTILES, found, strict=True)
-    }
-    return {
-        "n": len(known),
-        "mean": nan_to_none(known.mean() if len(known) else np.nan),
-        **quantiles,
-    }
+    if not len(known):
+        return 0, None, *(None for _ in QUANTILES)
+    return len(known), float(known.mean()), *np.quantile(known, QUANTILES).tolist()
 
 
-def contrasts(table: FeatureTable, groups: NDArray) -> list[dict[str, Any]]:
-    """Compare every two classes, and tumor with healthy where that is a third comparison.
+def contrasts(table: FeatureTable, groups: NDArray) -> tuple[FeatureContrast, ...]:
+    """Compare every two classes, and before them tumor with healthy where that is another pair.
 
-    Each row holds `delta` (Cliff's delta, which is the rank-biserial correlation: -1 to 1,
-    above 0 where `b` is larger), `cohen_d` (pooled deviation), `p` (Mann-Whitney, two-sided)
-    and `p_holm` (Holm, 1979, over all rows of all comparisons).
+    Effects are of one mean per group; p is corrected over all rows of all contrasts.
     """
-    names = np.array(table.labels)
-    sides = {str(name): names == name for name in np.unique(names)}
-    pairs = [(a, b, sides[a], sides[b]) for a, b in itertools.combinations(sides, 2)]
+    sides = _by_label(table)
+    pairs = list(itertools.combinations(sides, 2))
     tumor = np.array([labels.is_tumor(label) for label in table.labels])
     if len(sides) > 2 and tumor.any() and not tumor.all():
-        pairs.insert(0, ("all healthy", "all tumor", ~tumor, tumor))
-    found = [_contrast(table.values, groups, pair) for pair in pairs]
-    rows = [row for contrast in found for row in contrast["rows"]]
-    for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
-        row["p_holm"] = p
-    return found
+        sides |= {"all healthy": ~tumor, "all tumor": tumor}
+        pairs.insert(0, ("all healthy", "all tumor"))
+    means = {name: group_means(table.values[rows], groups[rows]) for name, rows in sides.items()}
+    found = [_contrast(means, a, b) for a, b in pairs]
+    corrected = iter(holm([row.p for contrast in found for row in contrast.rows]))
+    return tuple(
+        replace(contrast, rows=tuple(replace(row, p_holm=next(corrected)) for row in contrast.rows))
+        for contrast in found
+    )
 
 
-def _contrast(values: NDArray, groups: NDArray, pair: tuple[str, str, NDArray, NDArray]) -> Any:
-    first = group_means(values[pair[2]], groups[pair[2]])
-    second = group_means(values[pair[3]], groups[pair[3]])
-    return {
-        "a": pair[0],
-        "b": pair[1],
-        "n_groups_a": len(first),
-        "n_groups_b": len(second),
-        "rows": [
-            {"feature": feature, **_effect(first[:, i], second[:, i])}
-            for i, feature in enumerate(FEATURES)
-        ],
-    }
-
-
-def group_means(values: NDArray[np.float64], groups: NDArray) -> NDArray[np.float64]:
-    """Average rows, [n, f], by group: [groups, f]; NaN is left out where others are known."""
-    place = np.unique(groups, return_inverse=True)[1]
-    known = np.isfinite(values)
-    sums, counts = np.zeros((2, int(place.max()) + 1, values.shape[1]))
-    np.add.at(sums, place, np.where(known, values, 0.0))
-    np.add.at(counts, place, known)
-    return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-
-
-def _effect(a: NDArray[np.float64], b: NDArray[np.float64]) -> dict[str, float | None]:
-    a, b = a[np.isfinite(a)], b[np.isfinite(b)]
-    if len(a) < 2 or len(b) < 2:
-        return {"delta": None, "cohen_d": None, "p": None}
-    test = stats.mannwhitneyu(b, a, method="asymptotic")
-    pooled = (a.var(ddof=1) * (len(a) - 1) + b.var(ddof=1) * (len(b) - 1)) / (len(a) + len(b) - 2)
-    gap = float(b.mean() - a.mean())
-    return {
-        "delta": nan_to_none(2 * test.statistic / (len(a) * len(b)) - 1),
-        "cohen_d": nan_to_none(gap / np.sqrt(pooled) if pooled > 0 else np.nan),
-        "p": nan_to_none(test.pvalue),
-    }
-
-
-def holm(p: Sequence[float | None]) -> list[float | None]:
-    """Correct p-values for their number by Holm's method (1979); None stays None."""
-    corrected: list[float | None] = [None] * len(p)
-    known = [i for i, value in enumerate(p) if value is not None]
-    largest = 0.0
-    for rank, i in enumerate(sorted(known, key=lambda i: p[i] or 0.0)):
-        largest = max(largest, min(1.0, (len(known) - rank) * (p[i] or 0.0)))
-        corrected[i] = largest
-    return corrected
-
-
-def rank_correlation(values: NDArray[np.float64]) -> list[list[float | None]]:
-    """Give Spearman's correlation of features, [f][f], over rows in which all are known."""
-    known = values[np.isfinite(values).all(1)]
-    if len(known) < 3:
-        return [[None] * values.shape[1] for _ in range(values.shape[1])]
-    ranks = stats.rankdata(known, axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):  # a constant feature
-        found = np.corrcoef(ranks, rowvar=False)
-    return [[nan_to_none(v) for v in row] for row in found]
+def _contrast(means: Mapping[str, NDArray[np.float64]], a: str, b: str) -> FeatureContrast:
+    rows = (
+        Effect(feature, **vars(effect_size(means[a][:, i], means[b][:, i])))
+        for i, feature in enumerate(FEATURES)
+    )
+    return FeatureContrast(a, b, len(means[a]), len(means[b]), tuple(rows))
 
 
 def compare_frames(
     whole: FeatureTable, head_only: FeatureTable, groups: NDArray, *, resamples: int = RESAMPLES
-) -> dict[str, Any]:
+) -> FrameComparison:
     """Hold features of the whole square against those of the head alone, of the same scans.
 
     `head_share` is the share of the square that the head fills, which is what is left of it
@@ -214,22 +186,65 @@ def compare_frames(
     inside = head_only.values[usable]
     truth = np.array([labels.is_tumor(label) for label in kept.labels], bool)
     share = kept.values[:, 0] / inside[:, 0]
-    frames = {"whole": kept.values, "head_only": inside}
-    aucs = {
-        name: single_features(values, truth, groups, resamples=resamples) or {}
-        for name, values in frames.items()
-    }
-    of_share = single_features(
-        share[:, None], truth, groups, names=["head_share"], resamples=resamples
+    aucs = single_features(share[:, None], truth, groups, names=["share"], resamples=resamples)
+    frames = [
+        _frame_aucs(values, share, truth, groups, resamples) for values in (kept.values, inside)
+    ]
+    return FrameComparison(
+        HeadShare(*_summary(share), auc=(aucs or {}).get("share")),
+        {f: Frames(*both) for f, *both in zip(FEATURES, *frames, strict=True)},
     )
-    ties = {name: rank_correlation(np.column_stack([share, v])) for name, v in frames.items()}
-    return {
-        "head_share": {**_summary(share), "auc": (of_share or {}).get("head_share")},
-        "features": {
-            feature: {
-                name: {"auc": aucs[name].get(feature), "with_head_share": ties[name][0][i + 1]}
-                for name in frames
-            }
-            for i, feature in enumerate(FEATURES)
-        },
-    }
+
+
+def _frame_aucs(
+    values: NDArray, share: NDArray, truth: NDArray, groups: NDArray, resamples: int
+) -> list[FrameAuc]:
+    aucs = single_features(values, truth, groups, resamples=resamples) or {}
+    ties = nan_to_none(rank_correlation(np.column_stack([share, values]))[0, 1:])
+    return [FrameAuc(aucs.get(f), tie) for f, tie in zip(FEATURES, ties, strict=True)]
+
+
+def study_features(
+    path: Path, *, groups: Path | None, now: datetime, steps: Steps = silent_steps
+) -> TabularResult:
+    """Study a features.csv or the published table, one modality at a time; `now` dates it.
+
+    `groups` is the groups.csv of an audit of the same scans. Without it every row counts as
+    independent, which flatters: the figures say so. Raises CasesError where either cannot be
+    read, or where the audit did not see the scans.
+    """
+    table = read_features(path)
+    numbers = np.arange(len(table.paths)) if groups is None else _groups(table, groups)
+    studies = {}
+    for modality, rows in modality_rows(table).items():
+        if (rows & table.usable).any():
+            with steps(f"models of features, {modality}") as report:
+                studies[modality] = study_table(table.rows(rows), numbers[rows], progress=report)
+    return TabularResult(
+        created=now.isoformat(timespec="seconds"),
+        table=path.name,
+        n=len(table.paths),
+        grouped=groups is not None,
+        features=studies,
+    )
+
+
+def _groups(table: FeatureTable, path: Path) -> NDArray[np.int64]:
+    """Return the group of each row as a number: found by path, or by name without its end."""
+    try:
+        rows = [(row["path"], row["group"]) for row in read_table(path)]
+    except (OSError, KeyError, csv.Error) as e:
+        fix = "Pass the groups.csv that `tumorlens audit` wrote."
+        raise CasesError(path, f"cannot be read as groups ({type(e).__name__}: {e})", fix) from e
+    named = dict(rows)
+    stems: dict[str, set[str]] = {}
+    for name, group in rows:
+        stems.setdefault(Path(name).stem, set()).add(group)
+    # The published table names images, not files; a name that several groups bear says nothing.
+    alone = {stem: next(iter(found)) for stem, found in stems.items() if len(found) == 1}
+    found = [named.get(name) or alone.get(Path(name).stem) for name in table.paths]
+    lost = [name for name, group in zip(table.paths, found, strict=True) if group is None]
+    if lost:
+        fact = f"do not name {len(lost)} of {len(found)} scans of the table, first {lost[0]}"
+        raise CasesError(path, fact, "Audit the folder that the table was made from, alone.")
+    return np.unique(np.array(found, str), return_inverse=True)[1].astype(np.int64)

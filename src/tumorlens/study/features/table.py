@@ -14,7 +14,7 @@ from tumorlens.files import read_table, write_table
 from tumorlens.inputs.cache import prepare_files
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.records import Case
-from tumorlens.study.features.picture import FEATURES, head_of, measure_many
+from tumorlens.study.features.texture import FEATURES, head_of, measure_many
 
 COLUMNS = ("path", "label", *FEATURES, "error")
 BLOCK = 2048  # scans held in memory at a time
@@ -71,7 +71,7 @@ def measure_files(
         good = np.flatnonzero(prepared.usable)
         if len(good):
             pixels = prepared.pixels[good]
-            masks = np.stack([head_of(picture) for picture in pixels]) if head_only else None
+            masks = np.stack([head_of(image) for image in pixels]) if head_only else None
             values[start + good] = measure_many(pixels, masks=masks)
         for position, error in prepared.errors.items():
             errors[start + position] = str(error)
@@ -99,7 +99,7 @@ def write_features(table: FeatureTable, out: Path) -> None:
 def read_features(path: Path) -> FeatureTable:
     """Read features.csv, or the published table (`Image,Class,Mean,...`) as it is.
 
-    The published table names no files, only pictures; its classes 0 and 1 become mri_healthy
+    The published table names no files, only images; its classes 0 and 1 become mri_healthy
     and mri_tumor. Its Entropy is another quantity than ours: see `measure`. Raises CasesError
     for a missing file, missing columns or what is not a number.
     """

@@ -11,24 +11,28 @@ import pytest
 
 from tumorlens.errors import CasesError
 from tumorlens.predictions.predictor import Predictor
-from tumorlens.records import Case
+from tumorlens.records import Case, Estimate
 from tumorlens.study.audit.shortcuts import Shortcut
 from tumorlens.study.data import splits
 from tumorlens.study.data.groups import Groups
-from tumorlens.study.explore.experiments import read_experiments
-from tumorlens.study.explore.held_out_performance import Unseen, measure_unseen
-from tumorlens.study.explore.hypotheses import (
+from tumorlens.study.explore.class_images import TESTED_SIDE, MeanDifference
+from tumorlens.study.explore.held_out_performance import (
+    HeldOutPerformance,
+    measure_held_out,
+    read_experiments,
+)
+from tumorlens.study.explore.hypothesis_tests import (
     HYPOTHESES,
     REFUTED,
     SUPPORTED,
     UNDECIDED,
-    Judgment,
+    Evidence,
     by_interval,
+    judge_hypotheses,
 )
-from tumorlens.study.explore.hypothesis_tests import Evidence, judge
-from tumorlens.study.explore.permutation import compare_groups
-from tumorlens.study.explore.pictures import TESTED_SIDE, Difference
+from tumorlens.study.explore.record import GroupedAuc, Judgment
 from tumorlens.study.phantom import draw_phantom
+from tumorlens.study.stats.permutation import compare_groups
 
 RNG_SEED = 5
 
@@ -40,10 +44,10 @@ def exploration(**parts: Any) -> Any:
 
 
 def verdict(name: str, evidence: Evidence) -> Judgment:
-    return next(row for row in judge(evidence) if row.hypothesis.id == name)
+    return next(row for row in judge_hypotheses(evidence) if row.id == name)
 
 
-def difference_of(gap: float, groups: int) -> Difference:
+def difference_of(gap: float, groups: int) -> MeanDifference:
     """Two classes of noise; a square of the second is brighter by `gap`."""
     rng = np.random.default_rng(RNG_SEED)
     sides = [
@@ -53,7 +57,7 @@ def difference_of(gap: float, groups: int) -> Difference:
     square[10:20, 10:20] = gap
     brighter = {name: pixels + square.ravel() for name, pixels in sides[1].items()}
     test = compare_groups(sides[0], brighter, permutations=200)
-    return Difference("mri_healthy", "mri_tumor", square, test)
+    return MeanDifference("mri_healthy", "mri_tumor", 2 * groups, square, test)
 
 
 @pytest.mark.parametrize(
@@ -68,15 +72,15 @@ def difference_of(gap: float, groups: int) -> Difference:
     ],
 )
 def test_an_interval_is_held_against_a_bar(low, high, expected):
-    assert by_interval(low, high, 0.75) == expected
+    assert by_interval(Estimate(0.8, low, high, 90), 0.75) == expected
 
 
 def test_without_figures_all_are_undecided_and_say_why():
-    found = judge(Evidence(exploration()))
-    assert [row.hypothesis.id for row in found] == [f"H{i}" for i in range(1, 7)]
+    found = judge_hypotheses(Evidence(exploration()))
+    assert [row.id for row in found] == [f"H{i}" for i in range(1, 7)]
     assert {row.verdict for row in found} == {UNDECIDED}
     # H5 alone has no reason of its own: it repeats those of its tasks, and here there is none.
-    assert all(row.reason for row in found if row.hypothesis.id != "H5")
+    assert all(row.reason for row in found if row.id != "H5")
 
 
 def test_ids_are_unique_and_every_rule_is_stated():
@@ -104,44 +108,55 @@ def test_the_figure_of_means_is_the_corrected_p():
     difference = difference_of(40.0, 60)
     (finding,) = verdict("H1", Evidence(exploration(detection={"mri": difference}))).findings
     assert difference.test is not None
-    assert finding.value == difference.test.p.min() == 1 / 201
-    assert finding.value_low == 0.0
-    assert finding.value_high is not None
-    assert finding.value < finding.value_high < 0.05
-    assert "up to 40 of 255 grey levels" in finding.note
+    p = finding.estimate
+    assert p.value == difference.test.p.min() == 1 / 201
+    assert p.low == 0.0
+    assert p.value < (p.high or 0) < 0.05
+    assert (p.n, finding.n_groups) == (120, 120)
+    assert "up to 40 of 255 gray levels" in finding.note
 
 
-def auc(value: float, spread: float = 0.03) -> dict[str, Any]:
-    return {"auc": value, "auc_low": value - spread, "auc_high": value + spread, "n": 90,
-            "n_groups": 80}  # fmt: skip
+def estimate(value: float) -> Estimate:
+    return Estimate(value, value - 0.03, value + 0.03, 90)
+
+
+def auc(value: float) -> GroupedAuc:
+    return GroupedAuc(estimate(value), 80)
+
+
+def model(value: float) -> SimpleNamespace:
+    """What a verdict looks at of the features of one modality."""
+    models = {"random_forest": auc(value), "gradient_boosting": auc(0.99)}
+    return SimpleNamespace(models=models)
 
 
 @pytest.mark.parametrize(
     ("value", "expected"), [(0.97, SUPPORTED), (0.77, UNDECIDED), (0.6, REFUTED)]
 )
 def test_a_network_is_judged_by_its_interval(value, expected):
-    evidence = Evidence(exploration(), Unseen({"mri": auc(value)}, "net@0"))
+    evidence = Evidence(exploration(), HeldOutPerformance({"mri": auc(value)}, "net@0"))
     assert verdict("H2", evidence).verdict == expected
 
 
 def test_modalities_that_disagree_leave_it_undecided_and_are_named():
-    evidence = Evidence(exploration(), Unseen({"ct": auc(0.6), "mri": auc(0.97)}))
+    evidence = Evidence(exploration(), HeldOutPerformance({"ct": auc(0.6), "mri": auc(0.97)}))
     found = verdict("H2", evidence)
     assert found.verdict == UNDECIDED
     assert found.reason == "CT: not supported; MRI: supported"
 
 
 def test_texture_is_held_against_the_network():
-    studies = {"mri": {"models": {"random_forest": auc(0.9), "gradient_boosting": auc(0.99)}}}
-    evidence = Evidence(exploration(studies=studies), Unseen({"mri": auc(0.97)}))
+    evidence = Evidence(
+        exploration(studies={"mri": model(0.9)}), HeldOutPerformance({"mri": auc(0.97)})
+    )
     found = verdict("H4", evidence)
     assert found.verdict == SUPPORTED
-    assert found.findings[0].value == 0.9
+    assert found.findings[0].estimate.value == 0.9
     assert found.findings[0].note == "+0.070 of AUC from here to the network"
 
 
 def test_texture_of_one_class_is_undecided():
-    evidence = Evidence(exploration(studies={"mri": {"models": None}}))
+    evidence = Evidence(exploration(studies={"mri": SimpleNamespace(models=None)}))
     assert verdict("H4", evidence).verdict == UNDECIDED
 
 
@@ -150,8 +165,8 @@ def test_texture_of_one_class_is_undecided():
 )
 def test_shortcuts_count_as_the_files_are_stored(value, expected):
     rows = (
-        Shortcut("MRI detection", "all of these", "as stored", 90, 80, **{
-            key: held for key, held in auc(value).items() if key.startswith("auc")}),
+        Shortcut("MRI detection", "all of these", "as stored", 90, 80,
+                 value, value - 0.03, value + 0.03),
         Shortcut("MRI detection", "all of these", "prepared", 90, 80, 0.99, 0.98, 1.0),
         Shortcut("MRI detection", "file bytes", "as stored", 90, 80, 0.99, 0.98, 1.0),
         Shortcut("type", "all of these", "as stored", 90, 80, 0.99, 0.98, 1.0),
@@ -190,23 +205,23 @@ def test_augmentation_is_judged_pair_by_pair(tmp_path, gains, expected):
     experiments = read_experiments(results(tmp_path / "r.json", pairs(*gains)))
     found = verdict("H3", Evidence(exploration(), experiments=experiments))
     assert found.verdict == expected
-    assert found.findings[0].value == pytest.approx(np.mean(gains))
+    assert found.findings[0].estimate.value == pytest.approx(np.mean(gains))
 
 
 def test_the_interval_of_a_gain_is_students(tmp_path):
     experiments = read_experiments(results(tmp_path / "r.json", pairs(0.03, 0.04, 0.05)))
     (finding,) = verdict("H3", Evidence(exploration(), experiments=experiments)).findings
     half = 4.30265 * 0.01 / np.sqrt(3)  # the t quantile of 2 degrees of freedom
-    assert finding.value_low == pytest.approx(0.04 - half, abs=1e-6)
-    assert finding.value_high == pytest.approx(0.04 + half, abs=1e-6)
+    assert finding.estimate.low == pytest.approx(0.04 - half, abs=1e-6)
+    assert finding.estimate.high == pytest.approx(0.04 + half, abs=1e-6)
 
 
 def matrix(**aucs: float) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for name, value in aucs.items():
         trained, tested = name.split("_")
-        cell = auc(value)
-        table.setdefault(trained, {})[tested] = {k: v for k, v in cell.items() if k != "n_groups"}
+        cell = {"auc": value, "auc_low": value - 0.03, "auc_high": value + 0.03, "n": 90}
+        table.setdefault(trained, {})[tested] = cell
     return {"id": "transfer", "measure": "AUC", "matrix": table}
 
 
@@ -224,7 +239,7 @@ def test_a_network_holds_if_it_holds_on_every_other_set(tmp_path, cells, expecte
     assert verdict("H6", Evidence(exploration(), experiments=experiments)).verdict == expected
 
 
-def test_transfer_tells_what_the_network_reaches_at_home(tmp_path):
+def test_transfer_names_what_the_network_reaches_at_home(tmp_path):
     experiments = read_experiments(results(tmp_path / "r.json", matrix(a_a=0.95, a_b=0.9)))
     (finding,) = verdict("H6", Evidence(exploration(), experiments=experiments)).findings
     assert (finding.where, finding.note) == ("a to b", "0.950 on a itself")
@@ -290,12 +305,12 @@ def predictor_of(bundle, fingerprint: str) -> Predictor:
     return Predictor(replace(bundle, details={"data": {"split": fingerprint}}))
 
 
-def test_a_bundle_is_asked_on_the_test_part_of_its_own_split(cases, split, tiny_bundle):
-    found = measure_unseen(cases, split[0], predictor_of(tiny_bundle, split[1]))
+def test_a_bundle_is_tested_on_the_test_part_of_its_own_split(cases, split, tiny_bundle):
+    found = measure_held_out(cases, split[0], predictor_of(tiny_bundle, split[1]))
     assert found.reason == ""
     assert list(found.figures) == ["mri"]
-    assert (found.figures["mri"]["n"], found.figures["mri"]["n_groups"]) == (4, 4)
-    assert 0 <= found.figures["mri"]["auc"] <= 1
+    assert (found.figures["mri"].auc.n, found.figures["mri"].n_groups) == (4, 4)
+    assert found.figures["mri"].auc.value in (0, 0.25, 0.5, 0.75, 1)
     assert found.bundle.startswith("tiny@")
 
 
@@ -304,11 +319,12 @@ def test_the_auc_of_a_bundle_is_that_of_its_tumor_probabilities(cases, split, ti
     tested = [cases[i] for i in (2, 3, 6, 7)]
     p = [float(a.tumor_probability or 0) for a in predictor.predict([c.path for c in tested])]
     expected = np.mean([(p[i] > p[j]) + 0.5 * (p[i] == p[j]) for i in (2, 3) for j in (0, 1)])
-    assert measure_unseen(cases, split[0], predictor).figures["mri"]["auc"] == expected
+    found = measure_held_out(cases, split[0], predictor).figures["mri"]
+    assert found.auc.value == expected
 
 
-def test_a_bundle_of_another_split_is_not_asked(cases, split, tiny_bundle):
-    found = measure_unseen(cases, split[0], predictor_of(tiny_bundle, "f" * 16))
+def test_a_bundle_of_another_split_is_not_tested(cases, split, tiny_bundle):
+    found = measure_held_out(cases, split[0], predictor_of(tiny_bundle, "f" * 16))
     assert not found.figures
     assert "may have seen these scans" in found.reason
 
@@ -319,16 +335,16 @@ def test_a_split_that_leaks_is_not_used(cases, tmp_path, tiny_bundle):
         tmp_path / "leaks.csv", cases, ["train", "test"] * 4, groups=Groups(same, same, "a")
     )
     predictor = predictor_of(tiny_bundle, made.fingerprint)
-    found = measure_unseen(cases, tmp_path / "leaks.csv", predictor)
+    found = measure_held_out(cases, tmp_path / "leaks.csv", predictor)
     assert not found.figures
     assert "leaks" in found.reason
 
 
 def test_a_table_that_is_no_split_file_gives_a_reason(cases, tmp_path, tiny_bundle):
     (tmp_path / "mine.csv").write_text("path,split\na.png,test\n")
-    found = measure_unseen(cases, tmp_path / "mine.csv", Predictor(tiny_bundle))
+    found = measure_held_out(cases, tmp_path / "mine.csv", Predictor(tiny_bundle))
     assert "is not a split file" in found.reason
 
 
-def test_without_a_split_nothing_is_unseen(cases, tiny_bundle):
-    assert measure_unseen(cases, None, Predictor(tiny_bundle)).reason == "no split was given"
+def test_without_a_split_nothing_is_held_out(cases, tiny_bundle):
+    assert measure_held_out(cases, None, Predictor(tiny_bundle)).reason == "no split was given"

@@ -1,8 +1,8 @@
-"""Where the mean pictures of two classes differ by more than chance, corrected for many pixels.
+"""Where the mean images of two classes differ by more than chance, corrected for many pixels.
 
 A test for each of thousands of pixels finds differences everywhere. The largest statistic over
 all pixels, in relabelings that chance could have given, says what chance reaches anywhere
-(Nichols and Holmes, 2002). Units are groups, because copies of a picture and slices of one head
+(Nichols and Holmes, 2002). Units are groups, because copies of an image and slices of one head
 are no new evidence.
 """
 
@@ -40,7 +40,7 @@ def compare_groups(
     permutations: int = PERMUTATIONS,
     seed: int = 0,
 ) -> Significance | None:
-    """Test mean pictures of groups, {group: [p]}, of two classes against each other.
+    """Test mean images of groups, {group: [p]}, of two classes against each other.
 
     A group that stands in both classes (healthy and tumor slices of one head) swaps as a pair;
     the others swap freely. The relabeling that was observed counts as one of them, so no p is
@@ -52,9 +52,9 @@ def compare_groups(
     pixels = np.stack([*(first[n] for n in names[0]), *(second[n] for n in names[1])])
     pixels = pixels - pixels.mean(0)  # squares of what is left do not cancel
     sides = np.repeat([False, True], [len(first), len(second)])
-    place = {n: i for i, n in enumerate(names[0])}
+    position = {n: i for i, n in enumerate(names[0])}
     pairs = np.array(
-        [(place[n], len(first) + i) for i, n in enumerate(names[1]) if n in place], int
+        [(position[n], len(first) + i) for i, n in enumerate(names[1]) if n in position], int
     ).reshape(-1, 2)
     rng = np.random.default_rng(seed)
     observed = _t(sides[None], pixels)[0]
@@ -95,7 +95,7 @@ def _relabeled(
 
 
 def _t(sides: NDArray[np.bool_], pixels: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give Student's t (pooled variance) for each labeling and pixel, [labelings, p].
+    """Return Student's t (pooled variance) for each labeling and pixel, [labelings, p].
 
     0 where a pixel never varies, as background does.
     """
