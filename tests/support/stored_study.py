@@ -10,12 +10,14 @@ import cv2
 import numpy as np
 from streamlit.testing.v1 import AppTest
 
+from tumorlens.services.dashboard.studies import Record
+
 STUDY = Path(__file__).with_name("study")
 PICTURE = cv2.imencode(".png", np.full((24, 24), 90, np.uint8))[1].tobytes()
 
 
 def copy_study(out: Path) -> Path:
-    """Copy the records, and put a grey square where they name a picture."""
+    """Copy the records, and put a gray square where they name an image."""
     shutil.copytree(STUDY, out)
     for record in out.rglob("*.json"):
         for name in set(pictures_in(json.loads(record.read_text(encoding="utf-8")))):
@@ -36,14 +38,19 @@ def pictures_in(value: Any) -> Iterator[str]:
 
 
 def stored(kind: str) -> dict[str, Any]:
-    """Give a record: explore, audit or evaluation."""
+    """The JSON of a record: explore, audit or evaluation."""
     return json.loads((STUDY / kind / f"{kind}.json").read_text(encoding="utf-8"))
 
 
+def record(kind: str, **changed: Any) -> Record:
+    """A record as pages read it, with some of its keys changed."""
+    return Record(stored(kind) | changed)
+
+
 def page(name: str) -> AppTest:
-    """Give a page in its frame, not yet run."""
+    """A page without the menu, not yet run."""
     return AppTest.from_string(
-        f"from tumorlens.services.dashboard.layout import show_alone\nshow_alone({name!r})",
+        f"from tumorlens.services.dashboard.layout import draw_alone\ndraw_alone({name!r})",
         default_timeout=60,
     )
 

@@ -58,7 +58,7 @@ def dashboard(
         fix = 'Install it: pip install "tumorlens[dashboard]".'
         raise MissingExtraError("streamlit", "is not installed", fix)
     from tumorlens.cli.progress import console
-    from tumorlens.services.dashboard.launch import LOOPBACK, streamlit_command
+    from tumorlens.services.dashboard import LOOPBACK, streamlit_command
 
     if study is None and DEFAULT_STUDY.is_dir():
         study = [DEFAULT_STUDY]

@@ -7,36 +7,52 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.stored_study import stored
+from support.stored_study import record, stored
 
 from tumorlens.labels import ATOMS
 from tumorlens.models.bundle import Abstention
-from tumorlens.models.performance import Measured, ReliabilityBin
+from tumorlens.models.performance import Measured, ReliabilityBin, predictive_values
 from tumorlens.predictions.predictor import summarize
 from tumorlens.records import Estimate, Heatmap, Prediction
-from tumorlens.services.dashboard import charts as views
-from tumorlens.services.dashboard.charts.answers import in_words
-from tumorlens.services.dashboard.charts.colors import DECISIONS, LABELS
-from tumorlens.services.dashboard.charts.comparison import pair_rows, same_scans
-from tumorlens.services.dashboard.charts.confusion import class_matrix, detection_matrix
-from tumorlens.services.dashboard.charts.curves import learning_curves, reliability, roc_curves
-from tumorlens.services.dashboard.charts.dots import Dot, interval_dots
-from tumorlens.services.dashboard.charts.features import effect_rows, single_dots
-from tumorlens.services.dashboard.charts.inventory import balance_bars, grey_levels, size_scatter
-from tumorlens.services.dashboard.charts.leaks import leak_rows, shared_map, verdict
-from tumorlens.services.dashboard.charts.moving import at_threshold, ppv
-from tumorlens.services.dashboard.charts.pictures import (
+from tumorlens.services.dashboard import charts
+from tumorlens.services.dashboard.charts.answers import (
     SIDE,
-    heat_picture,
-    prepared_picture,
+    heatmap_image,
+    prepared_image,
+    probability_scale,
     squared,
+    type_bars,
     windowed,
+    word,
+    zones,
 )
-from tumorlens.services.dashboard.charts.scale import probability_scale, type_bars, zones
-from tumorlens.services.dashboard.charts.verdicts import findings_figure, told
-from tumorlens.services.dashboard.texts import LANGUAGES, speak
+from tumorlens.services.dashboard.charts.data_sets import (
+    balance_bars,
+    effect_rows,
+    finding_text,
+    findings_figure,
+    gray_levels,
+    leak_rows,
+    shared_map,
+    single_dots,
+    size_scatter,
+    split_verdict,
+)
+from tumorlens.services.dashboard.charts.evaluation import (
+    class_matrix,
+    detection_matrix,
+    learning_curves,
+    pair_rows,
+    reliability,
+    roc_curves,
+    same_scans,
+)
+from tumorlens.services.dashboard.charts.shapes import DECISIONS, LABELS, Dot, interval_dots
+from tumorlens.services.dashboard.charts.thresholds import rates_at
+from tumorlens.services.dashboard.studies import Record
+from tumorlens.services.dashboard.texts import LANGUAGES, translator
 
-SAY = speak("en")
+T = translator("en")
 HEAT = Heatmap(np.eye(6, dtype=np.float32), np.full((48, 48), 100, np.uint8))
 
 
@@ -49,8 +65,8 @@ def answer(bundle, *chances: float) -> Prediction:
     return summarize("a.png", np.array(chances, float), 0.0, bundle=bundle)
 
 
-def test_views_know_nothing_of_streamlit():
-    for path in Path(views.__file__).parent.glob("*.py"):
+def test_charts_know_nothing_of_streamlit():
+    for path in Path(charts.__file__).parent.glob("*.py"):
         assert "import streamlit" not in path.read_text(encoding="utf-8")
 
 
@@ -73,14 +89,14 @@ def test_the_zones_of_the_scale_are_what_the_predictor_decides(threshold, low, h
 
 def test_the_scale_marks_the_probability_and_the_threshold(tiny_bundle):
     prediction = answer(tiny_bundle, 0, 0, 0.1, 0.9, 0, 0)
-    figure = probability_scale(prediction, tiny_bundle.abstention, SAY)
+    figure = probability_scale(prediction, tiny_bundle.abstention, T)
     assert figure.data[0].x[0] == pytest.approx(0.9)
     assert figure.data[0].marker.color == DECISIONS["tumor"]
     assert any(shape.x0 == shape.x1 == tiny_bundle.threshold for shape in figure.layout.shapes)
 
 
 def test_types_are_drawn_likeliest_on_top(tiny_bundle):
-    figure = type_bars(answer(tiny_bundle, 0, 0, 0.1, 0.2, 0.6, 0.1), SAY)
+    figure = type_bars(answer(tiny_bundle, 0, 0, 0.1, 0.2, 0.6, 0.1), T)
     assert figure.data[0].y[-1] == "meningioma"
 
 
@@ -88,14 +104,14 @@ def test_types_are_drawn_likeliest_on_top(tiny_bundle):
 @pytest.mark.parametrize("chances", [(0, 0, 0.1, 0.9, 0, 0), (0.9, 0.1, 0, 0, 0, 0),
                                      (0, 0, 0.5, 0.5, 0, 0), (0.1, 0.9, 0, 0, 0, 0)])  # fmt: skip
 def test_every_answer_has_words_in_every_language(tiny_bundle, chances, language):
-    said = in_words(answer(tiny_bundle, *chances), tiny_bundle, speak(language))
-    assert all((said.decision, said.type, said.similar, said.small))
-    assert "{" not in said.decision + said.type + said.similar + said.small
+    words = word(answer(tiny_bundle, *chances), tiny_bundle, translator(language))
+    assert all((words.decision, words.type, words.similar, words.small))
+    assert "{" not in words.decision + words.type + words.similar + words.small
 
 
 def test_an_answer_out_of_scope_says_that_its_probability_means_nothing(tiny_bundle):
     prediction = summarize("a.png", np.eye(6)[3], 9.0, bundle=tiny_bundle)
-    assert "means nothing" in in_words(prediction, tiny_bundle, SAY).decision
+    assert "means nothing" in word(prediction, tiny_bundle, T).decision
 
 
 def measured(*edges: tuple[float, float]) -> Measured:
@@ -104,16 +120,16 @@ def measured(*edges: tuple[float, float]) -> Measured:
     return Measured(300, 150, 250, rate, rate, rate, bins)
 
 
-def test_similar_scans_are_told_with_interval_and_n(tiny_bundle):
+def test_similar_scans_are_written_with_interval_and_n(tiny_bundle):
     bundle = replace(tiny_bundle, measured={"mri": measured((0.0, 1.0))})
-    said = in_words(answer(bundle, 0, 0, 0.5, 0.5, 0, 0), bundle, SAY).similar
-    assert "Among 143 MRI validation scans" in said
-    assert "0.217 (0.160-0.290, n=143)" in said
+    words = word(answer(bundle, 0, 0, 0.5, 0.5, 0, 0), bundle, T).similar
+    assert "Among 143 MRI validation scans" in words
+    assert "0.217 (0.160-0.290, n=143)" in words
 
 
 def test_a_bundle_that_recorded_nothing_says_so(tiny_bundle):
-    said = in_words(answer(tiny_bundle, 0, 0, 0.5, 0.5, 0, 0), tiny_bundle, SAY).similar
-    assert "not recorded in this bundle" in said
+    words = word(answer(tiny_bundle, 0, 0, 0.5, 0.5, 0, 0), tiny_bundle, T).similar
+    assert "not recorded in this bundle" in words
 
 
 def test_the_whole_window_shows_the_scan_as_it_is():
@@ -135,55 +151,66 @@ def test_a_window_without_width_does_not_divide_by_zero():
     }  # fmt: skip
 
 
-def test_no_opacity_leaves_the_prepared_picture_alone():
-    grey = prepared_picture(HEAT)
-    shown = heat_picture(HEAT, opacity=0.0)
+def test_no_opacity_leaves_the_prepared_image_alone():
+    gray = prepared_image(HEAT)
+    shown = heatmap_image(HEAT, opacity=0.0)
     assert shown.shape == (SIDE, SIDE, 3)
-    assert (shown == grey[..., None]).all()
-    assert (heat_picture(HEAT, opacity=1.0) != grey[..., None]).any()
+    assert (shown == gray[..., None]).all()
+    assert (heatmap_image(HEAT, opacity=1.0) != gray[..., None]).any()
 
 
 @pytest.mark.parametrize("shape", [(10, 30), (30, 10), (20, 20)])
-def test_a_picture_is_squared_without_losing_a_pixel(shape):
-    picture = np.full(shape, 7, np.uint8)
-    assert squared(picture).shape == (max(shape), max(shape))
-    assert (squared(picture) == 7).sum() == picture.size
+def test_an_image_is_squared_without_losing_a_pixel(shape):
+    image = np.full(shape, 7, np.uint8)
+    assert squared(image).shape == (max(shape), max(shape))
+    assert (squared(image) == 7).sum() == image.size
 
 
 def test_the_threshold_asked_for_is_read_from_the_sweep():
-    sweep = stored("evaluation")["sweep"]["all"]
-    moved = at_threshold(sweep, sweep["threshold"][40], 0.1)
-    assert moved.sensitivity.value == sweep["sensitivity"][40]
-    assert moved.specificity.low == sweep["specificity_low"][40]
-    assert moved.sensitivity.n == sweep["n_tumor"]
+    sweep = record("evaluation").part("sweep").part("all")
+    rates = rates_at(sweep, sweep.items("threshold")[40], prevalence=0.1)
+    assert rates.sensitivity.value == sweep.items("sensitivity")[40]
+    assert rates.specificity.low == sweep.items("specificity_low")[40]
+    assert rates.sensitivity.n == sweep.count("n_tumor")
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0])
 def test_a_threshold_beyond_the_sweep_is_its_end(threshold):
-    sweep = stored("evaluation")["sweep"]["all"]
-    moved = at_threshold(sweep, threshold, 0.1)
-    assert moved.threshold == sweep["threshold"][0 if threshold == 0 else -1]
+    sweep = record("evaluation").part("sweep").part("all")
+    rates = rates_at(sweep, threshold, prevalence=0.1)
+    assert rates.threshold == sweep.items("threshold")[0 if threshold == 0 else -1]
 
 
 def test_predictive_values_follow_from_counted_people():
     found, missed, alarms, clear = 90, 10, 45, 855  # of 1,000 people, 100 with a tumor
-    assert ppv(0.9, 0.95, 0.1) == pytest.approx(found / (found + alarms))
-    assert ppv(0.95, 0.9, 0.9) == pytest.approx(clear / (clear + missed))
-    assert ppv(0.0, 1.0, 0.1) is None
-    assert ppv(None, 0.9, 0.1) is None
+    ppv, npv = predictive_values(0.9, 0.95, 0.1)
+    assert ppv == pytest.approx(found / (found + alarms))
+    assert npv == pytest.approx(clear / (clear + missed))
+
+
+@pytest.mark.parametrize("sensitivity", [0.0, None])
+def test_a_predictive_value_that_is_open_is_none(sensitivity):
+    column = {"threshold": [0.5], "n": 9, "n_tumor": 4, "n_healthy": 5}
+    for name, value in (("sensitivity", sensitivity), ("specificity", 1.0)):
+        column |= {f"{name}{end}": [value] for end in ("", "_low", "_high")}
+    assert rates_at(Record(column), 0.5, prevalence=0.1).ppv.value is None
 
 
 def test_the_interval_of_a_predictive_value_holds_it():
-    sweep = stored("evaluation")["sweep"]["all"]
+    sweep = record("evaluation").part("sweep").part("all")
     for at in range(20, 90, 5):
-        value = at_threshold(sweep, sweep["threshold"][at], 0.2).ppv
+        value = rates_at(sweep, sweep.items("threshold")[at], prevalence=0.2).ppv
         if None not in (value.value, value.low, value.high):
             assert value.low <= value.value <= value.high
 
 
 def test_dots_stand_in_the_order_given_with_their_intervals():
     figure = interval_dots(
-        [Dot("a", 0.5, 0.4, 0.7, "n=9"), Dot("b", 0.2, None, None, "n=3")], title="t", axis="x"
+        [
+            Dot("a", Estimate(0.5, 0.4, 0.7, 9), "n=9"),
+            Dot("b", Estimate(0.2, None, None, 3), "n=3"),
+        ],
+        title="t",
     )
     assert list(figure.layout.yaxis.categoryarray) == ["b", "a"]
     assert list(figure.data[0].error_x.array) == [pytest.approx(0.2), 0.0]
@@ -191,62 +218,65 @@ def test_dots_stand_in_the_order_given_with_their_intervals():
 
 
 def test_every_chart_is_titled_with_its_n():
-    explore, audit, found = stored("explore"), stored("audit"), stored("evaluation")
-    study = next(iter(explore["features"].values()))
-    charts = [
-        balance_bars(explore["balance"], SAY),
-        size_scatter(explore["sizes"]["points"], SAY),
-        grey_levels(explore["pictures"], SAY),
-        single_dots(study, SAY),
-        shared_map(audit["copies"]["by_dataset"], SAY("audit.by_dataset", n=audit["n"]), SAY),
-        roc_curves(found, None, SAY),
-        reliability(found["calibration"], SAY),
-        detection_matrix(found["detection"]["all"], SAY),
-        class_matrix(found["classes"], SAY),
+    explore, audit, found = record("explore"), record("audit"), record("evaluation")
+    study = next(iter(explore.table("features").values()))
+    copies = audit.part("copies").table("by_dataset")
+    drawn = [
+        balance_bars(explore.table("balance"), T),
+        size_scatter(explore.part("sizes").rows("points"), T),
+        gray_levels(explore.table("pictures"), T),
+        single_dots(study, T),
+        shared_map(copies, T("audit.by_dataset", n=audit.count("n")), T),
+        roc_curves(found, T),
+        reliability(found.part("calibration"), T),
+        detection_matrix(found.part("detection").part("all"), T),
+        class_matrix(found.part("classes"), T),
     ]
-    assert [title_of(chart) for chart in charts if "n=" not in title_of(chart)] == []
+    assert [title_of(chart) for chart in drawn if "n=" not in title_of(chart)] == []
 
 
 def test_findings_of_groups_alone_are_counted_in_groups():
-    row = {"where": "CT", "measure": "p", "verdict": "undecided", "value": 0.1, "value_low": 0.05,
-           "value_high": 0.2, "n": None, "n_groups": 71, "note": "nowhere"}  # fmt: skip
-    assert title_of(findings_figure([row], "p", SAY)) == "p (71 groups)"
-    assert told(row, SAY) == "CT: p 0.100 (0.050-0.200, 71 groups); nowhere (undecided)"
+    figures = {"value": 0.1, "value_low": 0.05, "value_high": 0.2, "n": None, "n_groups": 71}
+    texts = {"where": "CT", "measure": "p", "verdict": "undecided", "note": "nowhere"}
+    row = Record(figures | texts)
+    assert title_of(findings_figure([row], "p", T)) == "p (71 groups)"
+    assert finding_text(row, T) == "CT: p 0.100 (0.050-0.200, 71 groups); nowhere (undecided)"
 
 
 def test_the_audit_says_what_leaks_and_what_does_not():
-    record = stored("audit")
-    text, kind = verdict(record, SAY)
+    audit = stored("audit")
+    text, kind = split_verdict(Record(audit), T)
     assert kind == "leaks"
     assert "33.3 %" in text
-    assert verdict({"split": {"name": "", "leaking": 0, "leaks": None}}, SAY)[1] == "none"
-    record["split"]["leaking"] = 0
-    assert verdict(record, SAY)[1] == "clean"
+    nothing = {"name": "", "leaking": 0, "leaks": None}
+    assert split_verdict(Record({"split": nothing}), T)[1] == "none"
+    clean = audit["split"] | {"leaking": 0}
+    assert split_verdict(record("audit", split=clean), T)[1] == "clean"
 
 
 def test_the_table_of_leaks_has_a_row_for_each_label_of_the_test_part():
-    rows = leak_rows(stored("audit"), SAY)
+    rows = leak_rows(record("audit"), T)
     assert rows[0]["label"] == "all"
     assert rows[0]["test files (n)"] == sum(row["test files (n)"] for row in rows[1:])
 
 
 def test_effects_are_listed_largest_first():
-    study = next(iter(stored("explore")["features"].values()))
-    deltas = [abs(row["Cliff's delta"]) for row in effect_rows(study["contrasts"][0], SAY)]
+    study = next(iter(record("explore").table("features").values()))
+    deltas = [abs(row["Cliff's delta"]) for row in effect_rows(study.rows("contrasts")[0], T)]
     assert deltas == sorted(deltas, reverse=True)
 
 
 def test_two_evaluations_of_the_same_scans_are_known_as_such():
-    one = stored("evaluation")
-    assert same_scans(one, stored("evaluation"))
-    assert not same_scans(one, one | {"part": "val"})
-    assert len(pair_rows(one, one, SAY)) == 3 * len(one["detection"])
+    one = record("evaluation")
+    assert same_scans(one, record("evaluation"))
+    assert not same_scans(one, record("evaluation", part="val"))
+    assert len(pair_rows(one, one, T)) == 3 * len(one.table("detection"))
 
 
 def test_learning_curves_mark_the_epoch_of_least_validation_loss():
     history = [{"epoch": e, "loss": 1.0, "val_loss": loss, "val_auc_ct": 0.5, "val_auc_mri": 0.5,
                 "val_type_accuracy": 0.5} for e, loss in enumerate([3.0, 1.0, 2.0], 1)]  # fmt: skip
-    loss, figures = learning_curves(history, SAY)
+    loss, figures = learning_curves(history, T)
     assert loss.layout.shapes[0].x0 == figures.layout.shapes[0].x0 == 2
 
 

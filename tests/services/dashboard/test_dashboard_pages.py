@@ -13,6 +13,7 @@ from support.stored_study import copy_study, page
 from tumorlens.services.dashboard import session
 from tumorlens.services.dashboard.history import history_csv
 from tumorlens.services.dashboard.layout import PAGES
+from tumorlens.services.dashboard.pages.scan import predictions_csv
 from tumorlens.services.store.history import Selection, find_predictions
 
 BENCH_PAGES = ("explore", "audit", "performance", "hypotheses")
@@ -45,6 +46,10 @@ def png(head) -> bytes:
 def text_of(at: AppTest) -> str:
     shown = [*at.title, *at.header, *at.markdown, *at.caption, *at.info, *at.error, *at.warning]
     return "\n".join(str(item.value) for item in shown)
+
+
+def table_of(data: bytes) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"))))
 
 
 def drop(at: AppTest, *files: tuple[str, bytes]) -> AppTest:
@@ -110,7 +115,7 @@ def test_a_dropped_scan_is_answered_and_stored(shared, png):
     assert stored[0].source == "dashboard"
 
 
-def test_a_text_file_named_as_a_picture_is_told_and_the_others_are_answered(png):
+def test_a_text_file_named_as_an_image_is_refused_and_the_others_are_answered(png):
     at = drop(page("read").run(), ("text.png", b"hello"), ("good.png", png))
     assert not at.exception
     assert "is not a PNG" in at.error[0].value
@@ -154,26 +159,37 @@ def test_a_correction_needs_a_reason(shared, png):
 def test_two_browsers_do_not_see_one_anothers_history(shared, png):
     one = drop(page("read").run(), ("one.png", png))
     other = drop(page("read").run(), ("other.png", png))
-    readers = {at.session_state["reader"] for at in (one, other)}
-    assert len(readers) == 2
+    owners = {at.session_state["owner"] for at in (one, other)}
+    assert len(owners) == 2
     for at, name in ((one, "one.png"), (other, "other.png")):
-        mine = find_predictions(shared().store, Selection(owner=at.session_state["reader"]))
+        mine = find_predictions(shared().store, Selection(owner=at.session_state["owner"]))
         assert [row.prediction.path for row in mine] == [name]
         assert [list(row.values())[1] for row in at.dataframe[0].value.to_dict("records")] == [name]
 
 
 def test_the_history_as_csv_has_times_answers_and_reviews(shared, png):
-    at = drop(page("read").run(), ("=cmd.png", png))
+    at = drop(page("read").run(), ("mine.png", png))
     at.button(key="agree").click().run()
-    rows = find_predictions(shared().store)
-    from tumorlens.services.dashboard.history import _reviewed
-
-    table = list(csv.DictReader(io.StringIO(history_csv(_reviewed(rows), {}).decode("utf-8-sig"))))
+    table = table_of(history_csv(at.session_state["owner"], {}))
     assert table[0]["created_at"].endswith("Z")
     assert table[0]["review"] == "agree"
     assert float(table[0]["tumor_probability"]) == pytest.approx(
-        rows[0].prediction.tumor_probability, abs=1e-6
+        find_predictions(shared().store)[0].prediction.tumor_probability, abs=1e-6
     )
+
+
+@pytest.mark.parametrize("keeps_names", ["yes", "no"])
+def test_no_name_of_a_file_is_a_formula_in_what_is_taken_home(png, monkeypatch, keeps_names):
+    monkeypatch.setenv("TUMORLENS_KEEP_NAMES", keeps_names)
+    session._load.cache_clear()
+    names = ["=cmd|' /C calc'!A0.png", "+1+1.png"]
+    at = drop(page("read").run(), (names[0], png), (names[1], png[:-1] + b" "))
+    results = at.session_state["results"]
+    owner, by_digest = at.session_state["owner"], {r.digest: r.name for r in results}
+    queue = table_of(predictions_csv([result.prediction for result in results]))
+    history = table_of(history_csv(owner, by_digest))
+    for table in (queue, history):
+        assert {row["path"] for row in table} == {f"'{name}" for name in names}
 
 
 def test_a_store_that_keeps_no_names_is_given_none_and_the_page_still_shows_them(
@@ -214,9 +230,9 @@ def test_a_lower_prevalence_lowers_the_positive_predictive_value():
 
 def test_every_hypothesis_of_the_record_is_shown_with_its_verdict(tmp_path):
     record = json.loads((tmp_path / "study/explore/explore.json").read_text(encoding="utf-8"))
-    said = text_of(page("hypotheses").run())
+    shown = text_of(page("hypotheses").run())
     for row in record["hypotheses"]:
-        assert f"**{row['id']}**" in said
+        assert f"**{row['id']}**" in shown
 
 
 def test_the_languages_switch_changes_the_page(png):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tumorlens.services.dashboard.launch import CONFIG, streamlit_command
+from tumorlens.services.dashboard import CONFIG, streamlit_command
 
 ROOT = Path(__file__).parents[3]
 PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^\s;\\]+)", re.MULTILINE)

@@ -1,13 +1,16 @@
 """Records of the bench: found where they are, refused where they are of another schema."""
 
 import json
+import math
+import os
 
 import pytest
 from support.stored_study import copy_study, stored
 
 from tumorlens.errors import StudyError
+from tumorlens.records import Estimate
 from tumorlens.services.dashboard import studies
-from tumorlens.services.dashboard.studies import KINDS, find_records, read_picture, read_record
+from tumorlens.services.dashboard.studies import KINDS, Record, find_records, read_record
 
 
 def test_records_are_found_below_a_study_folder_the_newest_first(tmp_path):
@@ -24,7 +27,7 @@ def test_a_folder_that_is_not_there_has_no_records(tmp_path):
 
 
 def test_a_folder_of_very_many_files_is_not_walked_further(tmp_path, monkeypatch):
-    monkeypatch.setattr(studies, "MOST_ENTRIES", 3)
+    monkeypatch.setattr(studies, "MAX_ENTRIES", 3)
     deep = tmp_path / "deep"
     deep.mkdir()
     (deep / "audit.json").write_text("{}", encoding="utf-8")
@@ -37,7 +40,7 @@ def test_a_folder_of_very_many_files_is_not_walked_further(tmp_path, monkeypatch
 def test_a_record_is_read_with_keys_that_nobody_knows(tmp_path, kind):
     path = tmp_path / KINDS[kind].file
     path.write_text(json.dumps(stored(kind) | {"a_new_key": 1}), encoding="utf-8")
-    assert read_record(path, kind)["a_new_key"] == 1
+    assert read_record(path, kind).count("a_new_key") == 1
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"schema": 99}', '"x"'])
@@ -49,14 +52,43 @@ def test_another_schema_and_no_json_are_refused_with_the_command_that_mends_it(t
 
 
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/hostname", "a/../../secret.png", None, ""])
-def test_a_picture_outside_the_records_folder_is_not_given(tmp_path, name):
+def test_an_image_outside_the_records_folder_is_not_given(tmp_path, name):
     (tmp_path / "secret.png").write_bytes(b"secret")
     record = tmp_path / "study" / "audit.json"
     record.parent.mkdir()
-    assert read_picture(record, name) is None
+    assert Record({"picture": name}, record).image("picture") is None
 
 
-def test_a_picture_beside_the_record_is_given(tmp_path):
+def test_an_image_beside_the_record_is_given(tmp_path):
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures/a.png").write_bytes(b"a")
-    assert read_picture(tmp_path / "audit.json", "pictures/a.png") == b"a"
+    record = Record({"picture": "pictures/a.png"}, tmp_path / "audit.json")
+    assert record.image("picture") == b"a"
+
+
+def test_an_estimate_is_read_with_its_interval_and_the_count_it_is_out_of():
+    stored = {"n": 9, "n_tumor": 4, "rate": 0.5, "rate_low": 0.2, "rate_high": 0.8}
+    assert Record(stored).estimate("rate", n="n_tumor") == Estimate(0.5, 0.2, 0.8, 4)
+    assert Record({"n": 9}).estimate("rate") == Estimate(None, None, None, 9)
+
+
+def test_what_a_record_lacks_is_empty_and_what_must_be_counted_is_an_error():
+    empty = Record({"table": {"a": None, "b": {}}})
+    assert (empty.text("x"), empty.rows("x"), bool(empty.part("x"))) == ("", [], False)
+    assert list(empty.table("table")) == ["b"]
+    assert math.isnan(empty.number("x"))
+    with pytest.raises(StudyError, match=r"record\.json.*`x`"):
+        empty.count("x")
+
+
+def test_a_value_of_another_type_is_an_error_that_names_it():
+    with pytest.raises(StudyError, match="holds 'many' as `n`"):
+        Record({"n": "many"}).count("n")
+
+
+def test_a_record_that_is_written_again_is_read_again(tmp_path):
+    path = tmp_path / "audit.json"
+    for n in (1, 2):
+        path.write_text(json.dumps(stored("audit") | {"n": n}), encoding="utf-8")
+        os.utime(path, ns=(n, n))
+        assert read_record(path, "audit").count("n") == n

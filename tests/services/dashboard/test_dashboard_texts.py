@@ -8,10 +8,16 @@ import pytest
 
 from tumorlens import labels
 from tumorlens.services.dashboard import texts
-from tumorlens.services.dashboard.charts.colors import BADGES
-from tumorlens.services.dashboard.charts.names import label_name, plain, term
+from tumorlens.services.dashboard.charts.shapes import BADGES
 from tumorlens.services.dashboard.layout import PAGES
-from tumorlens.services.dashboard.texts import LANGUAGES, read_texts, speak
+from tumorlens.services.dashboard.texts import (
+    LANGUAGES,
+    escape_markup,
+    label_name,
+    read_texts,
+    term,
+    translator,
+)
 
 SOURCES = sorted(Path(texts.__file__).parent.rglob("*.py"))
 
@@ -34,7 +40,7 @@ def test_a_translation_fills_in_the_same_names():
 def test_every_text_that_the_code_names_is_in_the_table():
     named = {
         key for path in SOURCES
-        for key in re.findall(r"""say\(\s*["']([a-z_]+\.[\w ]+)["']""", path.read_text("utf-8"))
+        for key in re.findall(r"""\bt\(\s*["']([a-z_]+\.[\w ]+)["']""", path.read_text("utf-8"))
     }  # fmt: skip
     assert len(named) > 100
     assert named - set(read_texts()) == set()
@@ -42,25 +48,25 @@ def test_every_text_that_the_code_names_is_in_the_table():
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_label_type_decision_and_page_has_a_name(language):
-    say = speak(language)
+    t = translator(language)
     for label in labels.LABELS:
-        assert label_name(label, say) == say(f"label.{label}")
+        assert label_name(label, t) == t(f"label.{label}")
     for name in labels.TYPES:
-        assert say(f"type.{name}")
+        assert t(f"type.{name}")
     for decision in filter(None, BADGES):
-        assert say(f"decision.{decision}")
+        assert t(f"decision.{decision}")
     for name in PAGES:
-        assert say(f"page.{name}")
+        assert t(f"page.{name}")
 
 
 def test_the_word_that_belongs_to_physicians_is_not_used():
-    said = " ".join(text[language] for text in read_texts().values() for language in LANGUAGES)
-    assert "diagn" not in said.lower()
+    written = " ".join(text[language] for text in read_texts().values() for language in LANGUAGES)
+    assert "diagn" not in written.lower()
 
 
 def test_a_name_that_no_text_knows_is_shown_as_it_is():
-    assert term("feature", "new_one", speak("es")) == "new one"
+    assert term("feature", "new_one", translator("es")) == "new one"
 
 
 def test_markup_in_the_name_of_a_file_stays_text():
-    assert plain("a_b*[c](d)`.png") == r"a\_b\*\[c\]\(d\)\`.png"
+    assert escape_markup("a_b*[c](d)`.png") == r"a\_b\*\[c\]\(d\)\`.png"

@@ -1,4 +1,4 @@
-"""Uploads become readings: bounded, in memory, one bad file never the end of the others."""
+"""Uploads become results: bounded, in memory, one bad file never the end of the others."""
 
 import cv2
 import numpy as np
@@ -10,12 +10,12 @@ from tumorlens.services.dashboard import results as module
 from tumorlens.services.dashboard.results import (
     EXAMPLES,
     SIDE,
-    Reading,
-    add_readings,
-    keep_pixels,
-    kept_pixels,
-    read_examples,
-    read_files,
+    Result,
+    add_results,
+    decode_pixels,
+    encode_pixels,
+    predict_examples,
+    predict_files,
 )
 from tumorlens.settings import ReadLimits
 
@@ -27,20 +27,20 @@ def predictor(tiny_bundle) -> Predictor:
     return Predictor(tiny_bundle)
 
 
-def named(*names: str) -> list[Reading]:
-    return [Reading(name, f"digest of {name}", Prediction(name)) for name in names]
+def named(*names: str) -> list[Result]:
+    return [Result(name, f"digest of {name}", Prediction(name)) for name in names]
 
 
 def png(pixels: np.ndarray) -> bytes:
     return cv2.imencode(".png", pixels)[1].tobytes()
 
 
-def test_a_reading_answers_as_the_predictor_does_for_the_file(predictor, write_image, head):
+def test_a_result_answers_as_the_predictor_does_for_the_file(predictor, write_image, head):
     path = write_image(head, "a.png")
-    reading = next(read_files([("a.png", path.read_bytes)], predictor, limits=LIMITS))
+    result = next(predict_files([("a.png", path.read_bytes)], predictor, limits=LIMITS))
     from_file = predictor.predict([path])[0]
-    assert reading.prediction.tumor_probability == from_file.tumor_probability
-    assert reading.prediction.heatmap is not None
+    assert result.prediction.tumor_probability == from_file.tumor_probability
+    assert result.prediction.heatmap is not None
 
 
 def test_files_that_cannot_be_used_keep_their_place_and_say_why(predictor, head):
@@ -51,7 +51,7 @@ def test_files_that_cannot_be_used_keep_their_place_and_say_why(predictor, head)
         ("blank.png", lambda: png(np.zeros((64, 64), np.uint8))),
         ("large.png", lambda: b"x" * (LIMITS.max_bytes + 1)),
     ]
-    found = list(read_files(files, predictor, limits=LIMITS))
+    found = list(predict_files(files, predictor, limits=LIMITS))
     assert [r.name for r in found] == [name for name, _ in files]
     assert [bool(r.prediction.error) for r in found] == [True, False, True, True, True]
     assert "is not a PNG" in found[0].prediction.error
@@ -60,50 +60,50 @@ def test_files_that_cannot_be_used_keep_their_place_and_say_why(predictor, head)
 
 def test_more_files_than_a_batch_are_all_answered_in_order(predictor, head, monkeypatch):
     monkeypatch.setattr(module, "BATCH", 3)
-    told = []
+    reported = []
     files = [(f"{i}.png", lambda i=i: png(np.roll(head, i))) for i in range(7)]
-    found = list(read_files(
-        files, predictor, limits=LIMITS, progress=lambda done, total: told.append((done, total))
+    found = list(predict_files(
+        files, predictor, limits=LIMITS, progress=lambda done, total: reported.append((done, total))
     ))  # fmt: skip
     assert [r.name for r in found] == [name for name, _ in files]
-    assert told == [(3, 7), (6, 7), (7, 7)]
+    assert reported == [(3, 7), (6, 7), (7, 7)]
 
 
 def test_whole_grey_levels_are_kept_as_they_are():
     pixels = np.random.default_rng(0).integers(0, 256, (40, 30)).astype(np.float32)
-    assert (kept_pixels(keep_pixels(pixels)) == pixels).all()
+    assert (decode_pixels(encode_pixels(pixels)) == pixels).all()
 
 
 def test_deep_pixels_keep_their_order_in_16_bits():
     pixels = np.linspace(-1024, 3071, 4000, dtype=np.float32).reshape(50, 80)
-    kept = kept_pixels(keep_pixels(pixels))
+    kept = decode_pixels(encode_pixels(pixels))
     assert kept.dtype == np.uint16
     assert (np.diff(kept.ravel().astype(int)) > 0).all()
 
 
 def test_a_large_scan_is_kept_small():
-    assert max(kept_pixels(keep_pixels(np.ones((900, 2000), np.float32))).shape) == SIDE
+    assert max(decode_pixels(encode_pixels(np.ones((900, 2000), np.float32))).shape) == SIDE
 
 
 def test_a_flat_scan_is_kept_without_a_division_by_zero():
-    assert (kept_pixels(keep_pixels(np.full((20, 20), 5000, np.float32))) == 0).all()
+    assert (decode_pixels(encode_pixels(np.full((20, 20), 5000, np.float32))) == 0).all()
 
 
 def test_a_queue_takes_no_more_than_it_holds_and_says_how_many_were_lost(monkeypatch):
-    monkeypatch.setattr(module, "MOST", 3)
-    queue, lost = add_readings(named("a", "b"), named("c", "d", "e"))
+    monkeypatch.setattr(module, "MAX_RESULTS", 3)
+    queue, lost = add_results(named("a", "b"), named("c", "d", "e"))
     assert [r.name for r in queue] == ["a", "b", "c"]
     assert lost == 2
 
 
 def test_a_file_that_comes_again_keeps_its_place():
-    queue, lost = add_readings(named("a", "b"), named("a"))
+    queue, lost = add_results(named("a", "b"), named("a"))
     assert [r.name for r in queue] == ["a", "b"]
     assert lost == 0
 
 
 def test_the_examples_are_phantoms_of_every_class_and_all_can_be_read(predictor):
-    found = read_examples(predictor)
+    found = predict_examples(predictor)
     assert {r.name for r in found} == {path.name for path in EXAMPLES.glob("phantom_*.png")}
     assert len(found) == 6
     assert all(r.is_example and not r.prediction.error for r in found)

@@ -1,17 +1,17 @@
-"""The history of one browser: kept in the store, shown on the page, taken home as CSV."""
+"""The history of one browser: kept in the store, drawn on the page, taken home as CSV."""
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import streamlit as st
 
-from tumorlens.predictions.table import COLUMNS, table_row
 from tumorlens.records import Prediction
 from tumorlens.services.dashboard import session
-from tumorlens.services.dashboard.results import Reading
-from tumorlens.services.dashboard.texts import Say
+from tumorlens.services.dashboard.pages.widgets import draw_download
+from tumorlens.services.dashboard.results import Result
+from tumorlens.services.dashboard.texts import Translate
+from tumorlens.services.store.export import history_table
 from tumorlens.services.store.history import (
     NewPrediction,
     Selection,
@@ -23,133 +23,102 @@ from tumorlens.services.store.history import (
 )
 from tumorlens.services.store.reviews import Review, latest_reviews, save_review
 
-SHOWN = 50  # rows on the page; the CSV has them all
-REVIEW = ("review", "reviewed_at", "reader_decision", "reader_type", "reason")
-HISTORY = ("created_at", *COLUMNS, *REVIEW, "input_sha256", "id")
+MAX_ROWS = 50  # on the page; the CSV has them all
 
 
-def save(readings: Sequence[Reading]) -> None:
+def save(results: Sequence[Result]) -> None:
     """Write new answers into the store, in this browser's history."""
     shared = session.load_shared()
     keeps_names = shared.settings.keep_names
     new = [
         NewPrediction(
-            reading.prediction if keeps_names else _unnamed(reading),
-            input_sha256=reading.digest,
+            result.prediction if keeps_names else _unnamed(result),
+            input_sha256=result.digest,
             bundle_sha256=shared.predictor.bundle.sha256,
-            owner=session.reader(),
+            owner=session.owner(),
             source="dashboard",
         )
-        for reading in readings
-        if not reading.is_example
+        for result in results
+        if not result.is_example
     ]
     ids = save_predictions(shared.store, new)
     held = st.session_state.setdefault("stored_ids", {})
     held.update(zip((item.input_sha256 for item in new), ids, strict=True))
 
 
-def _unnamed(reading: Reading) -> Prediction:
-    return replace(reading.prediction, path=anonymous_name(reading.digest, reading.name))
+def _unnamed(result: Result) -> Prediction:
+    return replace(result.prediction, path=anonymous_name(result.digest, result.name))
 
 
-def stored_id(reading: Reading) -> str | None:
-    """Give the name of a reading's answer in the store; None for the phantoms."""
-    return st.session_state.get("stored_ids", {}).get(reading.digest)
+def stored_id(result: Result) -> str | None:
+    """Return the id of a result's answer in the store; None for the phantoms."""
+    return st.session_state.get("stored_ids", {}).get(result.digest)
 
 
-def review_of(reading: Reading) -> Review | None:
-    """Give what the reader last said of a reading."""
-    id = stored_id(reading)
-    return latest_reviews(session.load_shared().store, [id]).get(id) if id else None
+def latest_review(id: str) -> Review | None:
+    """Return the last review of an answer."""
+    return latest_reviews(session.load_shared().store, [id]).get(id)
 
 
 def agree(id: str) -> None:
-    """Store that the reader agrees."""
-    who = session.reader()
-    save_review(session.load_shared().store, Review(id, who, "agree"), owner=who)
+    """Store that a person agrees."""
+    _save_review(Review(id, session.owner(), "agree"))
 
 
-def correct(id: str, decision: str, tumor_type: str, reason: str) -> None:
-    """Store the reader's own decision; raises ReviewError for one without a reason."""
-    who = session.reader()
-    review = Review(id, who, "correct", decision, tumor_type, reason)
-    save_review(session.load_shared().store, review, owner=who)
+def correct(id: str, decision: str, *, tumor_type: str, reason: str) -> None:
+    """Store a person's own decision; raises ReviewError for one without a reason."""
+    _save_review(Review(id, session.owner(), "correct", decision, tumor_type, reason))
 
 
-def show(say: Say) -> None:
-    """Draw the newest rows of the history, and the whole of it as a file."""
-    store, selection = session.load_shared().store, Selection(owner=session.reader())
-    newest, names = find_predictions(store, selection, limit=SHOWN), session.names()
-    with st.expander(say("history.title"), icon=":material/history:", expanded=False):
-        st.caption(say("history.what"))
-        if not newest:
-            st.markdown(say("history.empty"))
-            return
-        st.download_button(
-            say("history.csv"),
-            lambda: history_csv(_all_reviewed(iter_predictions(store, selection)), names),
-            file_name="tumorlens-history.csv", mime="text/csv", key="history-csv",
-            icon=":material/download:", on_click="ignore",
-        )  # fmt: skip
-        # Below the button, which would else move away while the table is being drawn.
-        st.dataframe(
-            [_shown(row, review, names, say) for row, review in _reviewed(newest)],
-            hide_index=True,
-        )
+def _save_review(review: Review) -> None:
+    save_review(session.load_shared().store, review, owner=session.owner())
 
 
-def history_csv(
-    rows: Iterable[tuple[StoredPrediction, Review | None]], names: Mapping[str, str]
-) -> bytes:
-    """Write answers with their times and reviews, newest first, as UTF-8 that spreadsheets read.
+def history_csv(owner: str, names: Mapping[str, str]) -> bytes:
+    """Write all answers of an owner with their reviews, as UTF-8 that spreadsheets read.
 
     `names` are those of files by their digest, where the store keeps none.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, HISTORY)
-    writer.writeheader()
-    for stored, review in rows:
-        said = (review.verdict, review.created_at, review.decision, review.type, review.reason) \
-            if review else ("",) * len(REVIEW)  # fmt: skip
-        writer.writerow({
-            "created_at": stored.created_at,
-            **table_row(stored.prediction),
-            "path": names.get(stored.input_sha256, stored.prediction.path),
-            **dict(zip(REVIEW, said, strict=True)),
-            "input_sha256": stored.input_sha256,
-            "id": stored.id,
-        })  # fmt: skip
-    return text.getvalue().encode("utf-8-sig")
+    store = session.load_shared().store
+    rows = iter_predictions(store, Selection(owner=owner))
+    return "".join(history_table(store, rows, names=names)).encode("utf-8-sig")
 
 
-def _reviewed(rows: Sequence[StoredPrediction]) -> Iterator[tuple[StoredPrediction, Review | None]]:
-    reviews = latest_reviews(session.load_shared().store, [row.id for row in rows])
-    for row in rows:
-        yield row, reviews.get(row.id)
+def draw(t: Translate) -> None:
+    """Draw the newest rows of the history, and the whole of it as a file."""
+    store, owner, names = session.load_shared().store, session.owner(), session.names()
+    newest = find_predictions(store, Selection(owner=owner), limit=MAX_ROWS)
+    reviews = latest_reviews(store, [row.id for row in newest])
+    with st.expander(t("history.title"), icon=":material/history:", expanded=False):
+        st.caption(t("history.what"))
+        if not newest:
+            st.markdown(t("history.empty"))
+            return
+        title, file = t("history.csv"), "tumorlens-history.csv"
+        make = partial(history_csv, owner, names)
+        draw_download(title, make, file, mime="text/csv", icon="download")
+        # Below the button, which would else move away while the table is being drawn.
+        rows = [_table_row(row, reviews.get(row.id), names, t=t) for row in newest]
+        st.dataframe(rows, hide_index=True)
 
 
-def _all_reviewed(
-    rows: Iterator[StoredPrediction],
-) -> Iterator[tuple[StoredPrediction, Review | None]]:
-    """Look reviews up a page of rows at a time."""
-    while page := [row for row, _ in zip(rows, range(500), strict=False)]:
-        yield from _reviewed(page)
-
-
-def _shown(
-    row: StoredPrediction, review: Review | None, names: Mapping[str, str], say: Say
+def _table_row(
+    row: StoredPrediction, review: Review | None, names: Mapping[str, str], *, t: Translate
 ) -> dict[str, object]:
     answer = row.prediction
-    decision = say(f"decision.{answer.decision}") if answer.decision else answer.error
-    said = ""
-    if review:
-        own = "" if review.verdict == "agree" else f": {say('decision.' + review.decision)}"
-        said = say(f"review.{review.verdict}") + own
     return {
-        say("history.time"): row.created_at[:19].replace("T", " "),
-        say("history.file"): names.get(row.input_sha256, answer.path),
-        say("history.decision"): decision,
-        say("history.probability"): answer.tumor_probability,
-        say("history.type"): say(f"type.{answer.type}") if answer.type else "",
-        say("history.review"): said,
+        t("history.time"): row.created_at[:19].replace("T", " "),
+        t("history.file"): names.get(row.input_sha256, answer.path),
+        t("history.decision"): t(f"decision.{answer.decision}")
+        if answer.decision
+        else answer.error,
+        t("history.probability"): answer.tumor_probability,
+        t("history.type"): t(f"type.{answer.type}") if answer.type else "",
+        t("history.review"): _review_text(review, t) if review else "",
     }
+
+
+def _review_text(review: Review, t: Translate) -> str:
+    verdict = t(f"review.{review.verdict}")
+    own = "" if review.verdict == "agree" else f": {t(f'decision.{review.decision}')}"
+    return verdict + own

@@ -9,20 +9,19 @@ from tumorlens.services.dashboard.pages import (
     about,
     audit,
     explore,
-    hypotheses,
     performance,
     read,
 )
-from tumorlens.services.dashboard.session import language, speech
-from tumorlens.services.dashboard.texts import LANGUAGES, Say
+from tumorlens.services.dashboard.session import language, translation
+from tumorlens.services.dashboard.texts import LANGUAGES, Translate
 
 PAGES: Mapping[str, tuple[Callable[[], None], str]] = {
-    "read": (read.show, ":material/radiology:"),
-    "explore": (explore.show, ":material/grid_view:"),
-    "audit": (audit.show, ":material/content_copy:"),
-    "performance": (performance.show, ":material/monitoring:"),
-    "hypotheses": (hypotheses.show, ":material/balance:"),
-    "about": (about.show, ":material/info:"),
+    "read": (read.draw, ":material/radiology:"),
+    "explore": (explore.draw, ":material/grid_view:"),
+    "audit": (audit.draw, ":material/content_copy:"),
+    "performance": (performance.draw, ":material/monitoring:"),
+    "hypotheses": (explore.draw_hypotheses, ":material/balance:"),
+    "about": (about.draw, ":material/info:"),
 }
 # The line stays in sight while a page scrolls; captions are dark enough to be read (WCAG 2 AA).
 STYLE = """<style>
@@ -35,47 +34,60 @@ STYLE = """<style>
 
 
 def draw() -> None:
-    """Draw the page that was asked for inside its frame."""
+    """Draw the page that was asked for, with all that stands around it."""
     st.set_page_config(page_title="Tumorlens", page_icon=":material/radiology:", layout="wide")
-    say = speech()
-    chosen = st.navigation(
-        [
-            st.Page(_guarded(show), title=say(f"page.{name}"), icon=icon, url_path=name,
-                    default=name == "read")
-            for name, (show, icon) in PAGES.items()
-        ],
-        position="top",
-    )  # fmt: skip
+    t = translation()
+    pages = [
+        st.Page(
+            _guarded(draw_page),
+            title=t(f"page.{name}"),
+            icon=icon,
+            url_path=name,
+            default=name == "read",
+        )
+        for name, (draw_page, icon) in PAGES.items()
+    ]
+    chosen = st.navigation(pages, position="top")
     st.html(STYLE)
-    _research_line(say)
+    _research_line(t)
     chosen.run()
 
 
-def show_alone(name: str) -> None:
-    """Draw one page with its frame and no menu."""
+def draw_alone(name: str) -> None:
+    """Draw one page without the menu."""
     st.html(STYLE)
-    _research_line(speech())
+    _research_line(translation())
     _guarded(PAGES[name][0])()
 
 
-def _guarded(show: Callable[[], None]) -> Callable[[], None]:
-    """Show what a reader can mend as words."""
+def _guarded(draw_page: Callable[[], None]) -> Callable[[], None]:
+    """Draw errors that people can mend as words."""
 
     def page() -> None:
         try:
-            show()
+            draw_page()
         except TumorlensError as error:
             st.error(f"**{error.subject}**: {error.fact}. {error.fix}")
 
     return page
 
 
-def _research_line(say: Say) -> None:
+def _research_line(t: Translate) -> None:
     with st.container(key="research-line", horizontal=True, vertical_alignment="center"):
-        text = f":material/science: **{say('frame.research')}** {say('frame.not_device')}"
+        text = f":material/science: **{t('layout.research')}** {t('layout.not_device')}"
         st.markdown(text, width="stretch")
         st.segmented_control(
-            say("frame.language"), list(LANGUAGES), format_func=str.upper, default=language(),
-            key="language", required=True, label_visibility="collapsed", width="content",
+            t("layout.language"),
+            list(LANGUAGES),
+            format_func=str.upper,
+            default=language(),
+            key="language",
+            required=True,
+            label_visibility="collapsed",
+            width="content",
             persist_state="session",
-        )  # fmt: skip
+        )
+
+
+if __name__ == "__main__":  # as Streamlit runs it, at every interaction
+    draw()

@@ -1,7 +1,7 @@
-"""Uploads become readings: an answer, and as much of the scan as the page shows.
+"""Uploads become results: an answer, and as much of the scan as the page shows.
 
-Nothing touches the disk. What is kept of a scan is a picture of at most SIDE pixels, compressed
-without loss, the prepared square and the heatmap; a queue holds at most MOST readings.
+Nothing touches the disk. What is kept of a scan is an image of at most SIDE pixels, compressed
+without loss, the prepared square and the heatmap; a queue holds at most MAX_RESULTS.
 """
 
 import hashlib
@@ -20,15 +20,15 @@ from tumorlens.records import Prediction, Scan, Unusable
 from tumorlens.settings import ReadLimits
 
 SIDE = 512  # pixels kept of the longer side
-MOST = 200  # readings in one queue
+MAX_RESULTS = 200  # in one queue
 BATCH = 16  # scans that are held whole at a time
 EXAMPLES = Path(__file__).with_name("examples")
 Fetch = Callable[[], bytes]
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One answer with what is needed to show it."""
+class Result:
+    """One answer with what is needed to draw it."""
 
     name: str
     digest: str  # SHA-256 of the file, hex
@@ -44,20 +44,20 @@ class Reading:
     @property
     def scan(self) -> Scan:
         """The scan again, as far as it was kept."""
-        return Scan(kept_pixels(self.untouched).astype(np.float32), self.name)
+        return Scan(decode_pixels(self.untouched).astype(np.float32), self.name)
 
 
-def read_files(
+def predict_files(
     files: Sequence[tuple[str, Fetch]],
     predictor: Predictor,
     *,
     limits: ReadLimits,
     progress: Progress | None = None,
     is_example: bool = False,
-) -> Iterator[Reading]:
-    """Read and answer files one batch after the other; a file above `limits` is refused.
+) -> Iterator[Result]:
+    """Read and predict files one batch after the other; a file above `limits` is refused.
 
-    A file that cannot be used gives a reading whose prediction has its `error` set.
+    A file that cannot be used gives a result whose prediction has its `error` set.
     """
     for start in range(0, len(files), BATCH):
         batch = files[start : start + BATCH]
@@ -66,48 +66,46 @@ def read_files(
         answers = iter(predictor.predict_scans(scans, heatmaps=True)) if scans else iter(())
         for (name, _), (digest, scan) in zip(batch, opened, strict=True):
             if isinstance(scan, Scan):
-                kept = keep_pixels(scan.pixels)
-                yield Reading(name, digest, next(answers), kept, is_example)
+                kept = encode_pixels(scan.pixels)
+                yield Result(name, digest, next(answers), kept, is_example)
             else:
                 failed = Prediction(name, bundle=predictor.bundle.version, error=scan)
-                yield Reading(name, digest, failed, b"", is_example)
+                yield Result(name, digest, failed, b"", is_example)
         if progress:
             progress(start + len(batch), len(files))
 
 
-def read_examples(predictor: Predictor) -> tuple[Reading, ...]:
-    """Read the phantoms that come with the dashboard, the likeliest tumor first."""
+def predict_examples(predictor: Predictor) -> tuple[Result, ...]:
+    """Predict the phantoms that come with the dashboard, the likeliest tumor first."""
     files = [(path.name, path.read_bytes) for path in sorted(EXAMPLES.glob("*.png"))]
     limits = ReadLimits(2**20, 2**20)
-    found = read_files(files, predictor, limits=limits, is_example=True)
+    found = predict_files(files, predictor, limits=limits, is_example=True)
     return tuple(sorted(found, key=lambda r: -(r.prediction.tumor_probability or 0)))
 
 
-def add_readings(
-    queue: Sequence[Reading], added: Sequence[Reading]
-) -> tuple[tuple[Reading, ...], int]:
-    """Give the queue with new readings behind the old ones, and how many found no room.
+def add_results(queue: Sequence[Result], added: Sequence[Result]) -> tuple[tuple[Result, ...], int]:
+    """Return the queue with new results behind the old ones, and how many found no room.
 
     A file that is there already keeps its place and takes the new answer.
     """
-    held = {reading.digest: reading for reading in queue}
+    held = {result.digest: result for result in queue}
     lost = 0
-    for reading in added:
-        if reading.digest in held or len(held) < MOST:
-            held[reading.digest] = reading
+    for result in added:
+        if result.digest in held or len(held) < MAX_RESULTS:
+            held[result.digest] = result
         else:
             lost += 1
     return tuple(held.values()), lost
 
 
 def _open(name: str, data: bytes, limits: ReadLimits) -> tuple[str, Scan | str]:
-    """Give the digest of a file, and its scan or what is wrong with it."""
+    """Return the digest of a file, and its scan or what is wrong with it."""
     digest = hashlib.sha256(data).hexdigest()
     scan = attempt(read_scan_bytes, data, source=name, limits=limits)
     return digest, scan.reason if isinstance(scan, Unusable) else scan
 
 
-def keep_pixels(pixels: NDArray[np.floating]) -> bytes:
+def encode_pixels(pixels: NDArray[np.floating]) -> bytes:
     """Compress a scan, [h, w], to a PNG of at most SIDE pixels a side.
 
     Whole numbers from 0 to 255 are kept as they are; anything else is spread over 16 bits.
@@ -126,6 +124,6 @@ def keep_pixels(pixels: NDArray[np.floating]) -> bytes:
     return cv2.imencode(".png", stored)[1].tobytes()
 
 
-def kept_pixels(png: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Give the pixels of `keep_pixels` again."""
+def decode_pixels(png: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Return the pixels of `encode_pixels` again."""
     return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)  # pyright: ignore

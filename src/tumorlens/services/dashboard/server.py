@@ -1,33 +1,86 @@
 """The ASGI application that Streamlit, or any ASGI server, runs.
 
-It gives every browser a cookie of its own, so that a reader finds his history again after a
-reload and nobody else's, and it warms the network up before the first page is asked for.
+It gives every browser a cookie of its own, so that people find their history again after a
+reload and nobody else's, and it loads the network before the first page is asked for.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
-from pathlib import Path
+from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 import streamlit as st
 from starlette.formparsers import MultiPartParser
 from starlette.middleware import Middleware
 
-from tumorlens.services.dashboard.middleware import Door
-from tumorlens.services.dashboard.session import expire, load_shared
+from tumorlens.services.dashboard import layout
+from tumorlens.services.dashboard.session import COOKIE, expire, is_token, load_shared
 
 HOUR = 3600.0  # seconds
+COOKIE_DAYS = 30
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"SAMEORIGIN"),
+    (b"referrer-policy", b"no-referrer"),
+)
+Scope = MutableMapping[str, Any]  # of ASGI
 # Uploads above 1 MB would pass through a temporary file; the cap on uploads is below this.
 MultiPartParser.spool_max_size = 32 * 2**20
 
 
+class CookieMiddleware:
+    """Adds a cookie for a new browser, and careful headers, to HTTP answers.
+
+    Scripts cannot read the cookie, and other sites cannot send it.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Pass everything on, and add to the head of HTTP answers."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        known = is_token(_sent_cookie(scope))
+
+        async def send_with_headers(message: Scope) -> None:
+            if message["type"] == "http.response.start":
+                added = list(HEADERS) if known else [*HEADERS, (b"set-cookie", _new_cookie(scope))]
+                message["headers"] = [*message.get("headers", ()), *added]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def _sent_cookie(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"cookie":
+            try:
+                jar = SimpleCookie(value.decode("latin-1"))
+            except CookieError:
+                continue
+            if COOKIE in jar:
+                return jar[COOKIE].value
+    return ""
+
+
+def _new_cookie(scope: Scope) -> bytes:
+    secure = "; Secure" if scope.get("scheme") == "https" else ""
+    return (
+        f"{COOKIE}={secrets.token_urlsafe(32)}; Path=/; Max-Age={COOKIE_DAYS * 86_400}; "
+        f"HttpOnly; SameSite=Strict{secure}"
+    ).encode()
+
+
 @asynccontextmanager
-async def _warmed(_app: Any) -> AsyncIterator[dict[str, Any]]:
+async def _warmed(_app: object) -> AsyncIterator[None]:
     """Load what all sessions share."""
     await asyncio.to_thread(load_shared)
     forgetting = asyncio.create_task(_forget())
-    yield {}
+    yield
     forgetting.cancel()
 
 
@@ -38,4 +91,4 @@ async def _forget() -> None:
         await asyncio.sleep(HOUR)
 
 
-app = st.App(Path(__file__).with_name("script.py"), middleware=[Middleware(Door)], lifespan=_warmed)
+app = st.App(layout.__file__, middleware=[Middleware(CookieMiddleware)], lifespan=_warmed)

@@ -1,5 +1,7 @@
 """What one browser has open, and what all of them share."""
 
+import hashlib
+import re
 import secrets
 import threading
 from collections.abc import Sequence
@@ -11,15 +13,16 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from tumorlens.predictions.predictor import Predictor, load_predictor
-from tumorlens.services.dashboard.middleware import COOKIE, is_token, reader_name
 from tumorlens.services.dashboard.process_runner import ProcessRunner
-from tumorlens.services.dashboard.results import Reading, read_examples
-from tumorlens.services.dashboard.texts import LANGUAGES, Say, speak
+from tumorlens.services.dashboard.results import Result, predict_examples
+from tumorlens.services.dashboard.texts import LANGUAGES, Translate, translator
 from tumorlens.services.store.audit_log import days_ago
 from tumorlens.services.store.database import Store, open_store
 from tumorlens.services.store.history import expire_predictions
 from tumorlens.settings import Settings, load_settings
 
+COOKIE = "tumorlens_reader"  # a random token
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{32,64}")
 _loading = threading.Lock()
 
 
@@ -30,12 +33,12 @@ class Shared:
     settings: Settings
     predictor: Predictor
     store: Store
-    examples: tuple[Reading, ...]
+    examples: tuple[Result, ...]
     runner: ProcessRunner
 
 
 def load_shared() -> Shared:
-    """Give what all browsers share, made at the first call; raises what a broken part raises."""
+    """Return what all browsers share, made at the first call; raises what a broken part raises."""
     with _loading:
         return _load()
 
@@ -45,7 +48,7 @@ def _load() -> Shared:
     settings = load_settings()
     predictor = load_predictor(settings.bundle, settings)
     store = open_store(settings.store)
-    return Shared(settings, predictor, store, read_examples(predictor), ProcessRunner())
+    return Shared(settings, predictor, store, predict_examples(predictor), ProcessRunner())
 
 
 def expire(shared: Shared) -> int:
@@ -54,48 +57,58 @@ def expire(shared: Shared) -> int:
     return expire_predictions(shared.store, before=days_ago(days), actor="dashboard") if days else 0
 
 
-def reader() -> str:
-    """Name whose history this is: the browser's by its cookie, else this tab's alone."""
+def is_token(text: str) -> bool:
+    """Whether a cookie is one that was given out here, as far as its shape says."""
+    return bool(_TOKEN.fullmatch(text))
+
+
+def owner_name(token: str) -> str:
+    """Return what the store calls the owner of a cookie, without the cookie to be stolen."""
+    return "browser-" + hashlib.sha256(token.encode()).hexdigest()[:20]
+
+
+def owner() -> str:
+    """Return whose history this is: a name of the browser by its cookie, else of this tab alone."""
     token = st.context.cookies.get(COOKIE, "")
     if isinstance(token, str) and is_token(token):
-        return reader_name(token)
-    return st.session_state.setdefault("reader", reader_name(secrets.token_urlsafe(32)))
+        return owner_name(token)
+    return st.session_state.setdefault("owner", owner_name(secrets.token_urlsafe(32)))
 
 
 def language() -> str:
-    """Give the language chosen, at first the browser's own where it is spoken here."""
+    """Return the language chosen, at first the browser's own where there is one."""
     preferred = str(st.context.locale or "en").split("-")[0]
     return st.session_state.get("language") or (preferred if preferred in LANGUAGES else "en")
 
 
-def speech() -> Say:
-    """Give the texts in the language of this browser."""
-    return speak(language())
+def translation() -> Translate:
+    """Return the texts in the language of this browser."""
+    return translator(language())
 
 
-def ink() -> str:
-    """Give the color of the page's text, for charts that write on colors of their own."""
+def text_color() -> str:
+    """Return the color of the page's text, for charts that write on colors of their own."""
     return "#e6ebf0" if st.context.theme.type == "dark" else "#1c2733"
 
 
-def queue() -> tuple[Reading, ...]:
-    """Give the readings of this tab; the phantoms until there are any."""
-    return own_readings() or load_shared().examples
+def queue() -> tuple[Result, ...]:
+    """Return the results of this tab; the phantoms until there are any."""
+    return own_results() or load_shared().examples
 
 
 def names() -> dict[str, str]:
-    """Give the names of the files of this tab by their digest, for a store that keeps none."""
-    return {reading.digest: reading.name for reading in own_readings()}
+    """Return the names of the files of this tab by their digest, for a store that keeps none."""
+    return {result.digest: result.name for result in own_results()}
 
 
-def own_readings() -> tuple[Reading, ...]:
-    """Give the readings of what was dropped in."""
-    return st.session_state.get("readings", ())
+def own_results() -> tuple[Result, ...]:
+    """Return the results of what was dropped in."""
+    return st.session_state.get("results", ())
 
 
-def keep(readings: Sequence[Reading]) -> None:
+def set_results(results: Sequence[Result]) -> None:
     """Replace the queue."""
-    st.session_state["readings"] = tuple(readings)
+    st.session_state["results"] = tuple(results)
 
 
 def forget_uploads(files: Sequence[Any]) -> None:

@@ -1,16 +1,19 @@
-"""What the bench wrote: records found in study folders, read with care for their schema."""
+"""What studies wrote: records found in study folders, read by name and type."""
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from tumorlens.errors import StudyError
+from tumorlens.records import Estimate
 
-DEEPEST = 3  # folders below a study folder
-MOST_ENTRIES = 2_000  # of one folder; a folder of scans is not walked further
+MAX_DEPTH = 3  # folders below a study folder
+MAX_ENTRIES = 2_000  # of one folder; a folder of scans is not walked further
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ def find_records(folders: Sequence[Path], file: str) -> list[Found]:
     """List the files of one name in study folders, newest first."""
     found = []
     for root in folders:
-        for folder in _folders(root, DEEPEST):
+        for folder in _folders(root, MAX_DEPTH):
             path = folder / file
             if path.is_file():
                 below = folder.relative_to(root)
@@ -58,18 +61,89 @@ def _folders(root: Path, depth: int) -> Iterator[Path]:
     except OSError:
         return
     yield root
-    if depth and len(entries) < MOST_ENTRIES:
+    if depth and len(entries) < MAX_ENTRIES:
         for entry in sorted(entries, key=lambda e: e.name):
             if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
                 yield from _folders(Path(entry.path), depth - 1)
 
 
 def _few(entries: Iterator[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
-    for _, entry in zip(range(MOST_ENTRIES), entries, strict=False):
+    for _, entry in zip(range(MAX_ENTRIES), entries, strict=False):
         yield entry
 
 
-def read_record(path: Path, kind: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Record:
+    """One object of a record's JSON; a value of another type is an error that names it."""
+
+    values: Mapping[str, Any]
+    path: Path = Path("record.json")
+
+    def text(self, name: str) -> str:
+        """Return a text; "" where there is none."""
+        return self._typed(name, str, "")
+
+    def count(self, name: str) -> int:
+        """Return a whole number."""
+        return self._typed(name, int)
+
+    def number(self, name: str) -> float:
+        """Return a number; NaN where it could not be measured."""
+        return self._typed(name, (int, float), math.nan)
+
+    def estimate(self, name: str, *, n: str = "n") -> Estimate:
+        """Return `name` with `name_low`, `name_high` and the count `n`."""
+        value, low, high = (self.values.get(f"{name}{end}") for end in ("", "_low", "_high"))
+        return Estimate(value, low, high, self.values.get(n) or 0)
+
+    def estimates(self, name: str, *, n: str = "n") -> list[Estimate]:
+        """Return the estimates of three columns."""
+        columns = (self.items(f"{name}{end}") for end in ("", "_low", "_high"))
+        return [Estimate(*row, n=self.count(n)) for row in zip(*columns, strict=True)]
+
+    def items(self, name: str) -> Sequence[Any]:
+        """Return a list of texts, of numbers or of rows of numbers."""
+        return self._typed(name, list, [])
+
+    def names(self, name: str) -> Mapping[str, int]:
+        """Return counts by name."""
+        return self._typed(name, dict, {})
+
+    def part(self, name: str) -> "Record":
+        """Return an object; an empty one where there is none."""
+        return Record(self._typed(name, dict, {}), self.path)
+
+    def rows(self, name: str) -> "list[Record]":
+        """Return a list of objects; an empty one where there is none."""
+        return [Record(row, self.path) for row in self._typed(name, list, [])]
+
+    def table(self, name: str) -> "dict[str, Record]":
+        """Return objects by name, those that are None left out."""
+        held = self._typed(name, dict, {})
+        return {key: Record(row, self.path) for key, row in held.items() if row is not None}
+
+    def image(self, name: str) -> bytes | None:
+        """Return the PNG that a text names beside the record; None where it is not there.
+
+        A name that leads out of the record's own folder is not followed.
+        """
+        folder = self.path.parent.resolve()
+        path = (folder / self.text(name)).resolve()
+        return path.read_bytes() if path.is_relative_to(folder) and path.is_file() else None
+
+    def __bool__(self) -> bool:
+        return bool(self.values)
+
+    def _typed(self, name: str, kind: Any, default: Any = None) -> Any:
+        value = self.values.get(name)
+        value = default if value is None else value
+        if not isinstance(value, kind):
+            fix = "Make it again with this version of tumorlens."
+            raise StudyError(self.path, f"holds {value!r} as `{name}`", fix)
+        return value
+
+
+def read_record(path: Path, kind: str) -> Record:
     """Read a record; keys that are not known are no matter, another schema is.
 
     Raises StudyError where the file cannot be read, is no JSON, or is of another schema.
@@ -77,24 +151,17 @@ def read_record(path: Path, kind: str) -> dict[str, Any]:
     expected = KINDS[kind]
     fix = f"Make it again with `tumorlens {expected.command} DIR --out {path.parent}`."
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = _read_json(path, path.stat().st_mtime_ns)
     except (OSError, ValueError) as e:
         raise StudyError(path, f"cannot be read ({e})", fix) from e
     schema = stored.get("schema") if isinstance(stored, dict) else None
     if schema not in expected.schemas:
         known = ", ".join(map(str, expected.schemas))
         raise StudyError(path, f"has schema {schema}, this tumorlens shows {known}", fix)
-    return stored
+    return Record(stored, path)
 
 
-def read_picture(record: Path, name: str | None) -> bytes | None:
-    """Give a PNG that a record names beside itself; None where it is not there.
-
-    A name that leads out of the record's own folder is not followed.
-    """
-    if not name:
-        return None
-    path = (record.parent / name).resolve()
-    if not path.is_relative_to(record.parent.resolve()) or not path.is_file():
-        return None
-    return path.read_bytes()
+@lru_cache(maxsize=8)
+def _read_json(path: Path, _changed: int) -> Any:
+    """Read a file once until it changes: a page asks for it at every click."""
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,15 +1,25 @@
-"""One answer in sentences, from the bundle's own statistics."""
+"""One answer: in sentences from the bundle's own statistics, on its scale, and as images."""
 
 from dataclasses import dataclass
 
-from tumorlens.models.bundle import Bundle
+import cv2
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from tumorlens.models.bundle import Abstention, Bundle
+from tumorlens.predictions.heatmaps import overlay
 from tumorlens.predictions.interpretation import similar_scans, type_status
-from tumorlens.records import Prediction
-from tumorlens.services.dashboard.texts import Say
+from tumorlens.records import Heatmap, Prediction
+from tumorlens.services.dashboard.charts.shapes import BLUE, DECISIONS, faint
+from tumorlens.services.dashboard.texts import Translate
+
+HEIGHT = 132  # pixels of the scale and of the types
+SIDE = 448  # pixels of the prepared square and of the heatmap on a page
 
 
 @dataclass(frozen=True)
-class InWords:
+class Wording:
     """What a page writes of one answer."""
 
     decision: str
@@ -18,19 +28,19 @@ class InWords:
     small: str  # modality, bundle, what was tolerated
 
 
-def in_words(prediction: Prediction, bundle: Bundle, say: Say) -> InWords:
-    """Say what was decided and why, in the language of `say`."""
-    return InWords(
-        decision=_decision(prediction, bundle, say),
-        type=_type(prediction, say),
-        similar=_similar(prediction, bundle, say),
-        small=_small(prediction, say),
+def word(prediction: Prediction, bundle: Bundle, t: Translate) -> Wording:
+    """Write what was decided and why, in the language of `t`."""
+    return Wording(
+        decision=_decision(prediction, bundle, t),
+        type=_type(prediction, t),
+        similar=_similar(prediction, bundle, t),
+        small=_small(prediction, t),
     )
 
 
-def _decision(prediction: Prediction, bundle: Bundle, say: Say) -> str:
+def _decision(prediction: Prediction, bundle: Bundle, t: Translate) -> str:
     band = bundle.abstention
-    return say(
+    return t(
         f"words.{prediction.decision}",
         probability=f"{prediction.tumor_probability:.3f}",
         threshold=f"{bundle.threshold:.3f}",
@@ -41,19 +51,19 @@ def _decision(prediction: Prediction, bundle: Bundle, say: Say) -> str:
     )
 
 
-def _type(prediction: Prediction, say: Say) -> str:
+def _type(prediction: Prediction, t: Translate) -> str:
     status = type_status(prediction)
     if status in ("not asked", "not typed on CT"):
-        return say("words.type_none" if status == "not asked" else "words.type_ct")
-    return say(f"type.{prediction.type}")
+        return t("words.type_none" if status == "not asked" else "words.type_ct")
+    return t(f"type.{prediction.type}")
 
 
-def _similar(prediction: Prediction, bundle: Bundle, say: Say) -> str:
+def _similar(prediction: Prediction, bundle: Bundle, t: Translate) -> str:
     similar = similar_scans(prediction, bundle)
     if similar is None:
-        return say("words.not_recorded")
+        return t("words.not_recorded")
     found = similar.bin
-    return say(
+    return t(
         "words.similar" if similar.is_inside else "words.nearest",
         n=found.n,
         modality=prediction.modality.upper(),
@@ -66,7 +76,121 @@ def _similar(prediction: Prediction, bundle: Bundle, say: Say) -> str:
     )
 
 
-def _small(prediction: Prediction, say: Say) -> str:
+def _small(prediction: Prediction, t: Translate) -> str:
     modality = f"{prediction.modality.upper()} {prediction.modality_probability:.2f}"
-    parts = [say("words.looks_like", modality=modality), say("words.by", bundle=prediction.bundle)]
+    parts = [t("words.looks_like", modality=modality), t("words.by", bundle=prediction.bundle)]
     return " · ".join([*parts, *prediction.notes])
+
+
+def probability_scale(
+    prediction: Prediction, band: Abstention, t: Translate, *, text_color: str = "#000000"
+) -> go.Figure:
+    """Draw the calibrated tumor probability, the zones of decision and the threshold."""
+    probability, threshold = prediction.tumor_probability or 0.0, prediction.threshold or 0.0
+    font = {"color": text_color, "size": 13}
+    figure = go.Figure()
+    for decision, start, end in zones(threshold, band):
+        color = faint(DECISIONS[decision], 0.35)
+        figure.add_vrect(x0=start, x1=end, line_width=0, fillcolor=color, layer="below")
+        if end - start > 0.08:
+            name, middle = t(f"decision.{decision}"), (start + end) / 2
+            figure.add_annotation(x=middle, y=0.16, text=name, showarrow=False, font=font)
+    figure.add_vline(x=threshold, line={"dash": "dot", "width": 2, "color": text_color})
+    label = t("read.threshold", value=f"{threshold:.3f}")
+    above = {"y": 1.0, "yanchor": "bottom", "xanchor": "left"}
+    figure.add_annotation(x=threshold, **above, text=label, showarrow=False, font=font)
+    color, outline = DECISIONS.get(prediction.decision), {"width": 2, "color": text_color}
+    marker = {"size": 18, "symbol": "diamond", "color": color, "line": outline}
+    figure.add_scatter(
+        x=[probability],
+        y=[0.64],
+        mode="markers",
+        name="",
+        marker=marker,
+        cliponaxis=False,
+        hovertemplate="%{x:.3f}",
+    )
+    figure.update_xaxes(range=[0, 1], dtick=0.1, title=t("read.scale"), fixedrange=True)
+    figure.update_xaxes(showgrid=False, zeroline=False)
+    figure.update_yaxes(range=[0, 1], visible=False, fixedrange=True)
+    margin = {"l": 10, "r": 10, "t": 22, "b": 40}
+    return figure.update_layout(height=HEIGHT, margin=margin, showlegend=False)
+
+
+def zones(threshold: float, band: Abstention) -> list[tuple[str, float, float]]:
+    """Return what each part of the scale from 0 to 1 decides, without parts of no width.
+
+    >>> zones(0.3, Abstention(0.2, 0.4, 0.05))
+    [('no tumor', 0.0, 0.2), ('uncertain', 0.2, 0.4), ('tumor', 0.4, 1.0)]
+    >>> zones(0.5, Abstention(0.2, 0.2, 0.05))
+    [('no tumor', 0.0, 0.5), ('tumor', 0.5, 1.0)]
+    """
+    edges = [("no tumor", 0.0, threshold), ("tumor", threshold, 1.0)]
+    if band.low < band.high:
+        edges = [
+            ("no tumor", 0.0, min(threshold, band.low)),
+            ("tumor", min(threshold, band.low), band.low),
+            ("uncertain", band.low, band.high),
+            ("no tumor", band.high, max(threshold, band.high)),
+            ("tumor", max(threshold, band.high), 1.0),
+        ]
+    return [(name, start, end) for name, start, end in edges if end > start]
+
+
+def type_bars(prediction: Prediction, t: Translate) -> go.Figure:
+    """Draw how probable each type is, given that there is a tumor."""
+    rows = sorted(prediction.type_probabilities.items(), key=lambda row: row[1])
+    bars = go.Bar(
+        x=[p for _, p in rows],
+        y=[t(f"type.{name}") for name, _ in rows],
+        text=[f"{p:.2f}" for _, p in rows],
+        orientation="h",
+        textposition="outside",
+        cliponaxis=False,
+        marker_color=BLUE,
+        hovertemplate="%{y}: %{x:.3f}<extra></extra>",
+    )
+    figure = go.Figure(bars)
+    figure.update_xaxes(range=[0, 1.3], visible=False, fixedrange=True)
+    figure.update_yaxes(fixedrange=True)
+    return figure.update_layout(height=HEIGHT, margin={"l": 10, "r": 10, "t": 6, "b": 6})
+
+
+def windowed(
+    pixels: NDArray[np.uint8] | NDArray[np.uint16], *, darkest: float, brightest: float
+) -> NDArray[np.uint8]:
+    """Spread gray levels between two shares of the scan's own range over black to white.
+
+    0 and 1 show the scan as it is; values outside the window clip.
+
+    >>> windowed(np.array([[0, 50, 100, 200]], np.uint8), darkest=0.25, brightest=0.5).tolist()
+    [[0, 0, 255, 255]]
+    """
+    low, high = float(pixels.min()), float(pixels.max())
+    if pixels.dtype == np.uint8 and (darkest, brightest) == (0.0, 1.0):
+        return np.asarray(pixels, np.uint8)
+    start = low + darkest * (high - low)
+    width = max((brightest - darkest) * (high - low), 1e-6)
+    return (np.clip((pixels - start) / width, 0, 1) * 255).round().astype(np.uint8)
+
+
+def prepared_image(heatmap: Heatmap) -> NDArray[np.uint8]:
+    """Return what the network saw, large enough to look at, [SIDE, SIDE]."""
+    large = cv2.resize(heatmap.prepared, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(large, np.uint8)
+
+
+def heatmap_image(heatmap: Heatmap, *, opacity: float) -> NDArray[np.uint8]:
+    """Lay the evidence over what the network saw, [SIDE, SIDE, 3] RGB; opacity from 0 to 1."""
+    both = overlay(heatmap, side=SIDE, opacity=opacity)
+    return np.ascontiguousarray(both[:, SIDE:, ::-1])
+
+
+def squared(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Put an image in the middle of a black square, so that images in a row are level."""
+    height, width = image.shape[:2]
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    square = np.zeros((side, side, *image.shape[2:]), np.uint8)
+    square[top : top + height, left : left + width] = image
+    return square

@@ -1,149 +1,133 @@
 """Audit: what is wrong with a set before anything is trained on it."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
 from tumorlens.services.dashboard import session
-from tumorlens.services.dashboard.charts.leaks import (
+from tumorlens.services.dashboard.charts.data_sets import (
     leak_rows,
     set_rows,
     shared_map,
     shortcut_dots,
-    verdict,
+    split_verdict,
 )
-from tumorlens.services.dashboard.charts.names import label_name, plain
-from tumorlens.services.dashboard.pages.chooser import open_page
-from tumorlens.services.dashboard.studies import read_picture
-from tumorlens.services.dashboard.texts import Say
+from tumorlens.services.dashboard.pages.study import DrawPart, draw_part, open_page
+from tumorlens.services.dashboard.pages.widgets import draw_image, draw_metrics, switch
+from tumorlens.services.dashboard.studies import Record
+from tumorlens.services.dashboard.texts import Translate, escape_markup, label_name
 
-Record = Mapping[str, Any]
-SHOWN_AS = {"leaks": st.warning, "clean": st.success, "none": st.info}
+VERDICT_BOXES = {"leaks": st.warning, "clean": st.success, "none": st.info}
 
 
-def show() -> None:
+def draw() -> None:
     """Draw the page."""
-    say = session.speech()
-    chosen = open_page("audit", "audit", say)
-    if chosen is None:
+    t = session.translation()
+    record = open_page("audit", "audit", t)
+    if record is None:
         return
-    path, record = chosen
-    text, kind = verdict(record, say)
-    SHOWN_AS[kind](text, icon=":material/content_copy:")
-    _counts(record, say)
-    part = st.segmented_control(
-        say("explore.part"), ["copies", "conflicts", "shortcuts", "files"], default="copies",
-        key="audit_part", required=True, label_visibility="collapsed", persist_state="session",
-        format_func=lambda name: say(f"audit.part_{name}"),
-    )  # fmt: skip
-    {"copies": _copies, "conflicts": _conflicts, "shortcuts": _shortcuts, "files": _files}[part](
-        path, record, say
-    )
+    text, kind = split_verdict(record, t)
+    VERDICT_BOXES[kind](text, icon=":material/content_copy:")
+    figures = {
+        "files": record.count("n"),
+        "images": record.count("pictures"),
+        "groups": record.count("groups"),
+        "contradictory": record.part("conflicts").part("pictures").count("contradictory"),
+        "text": record.part("privacy").count("with_text"),
+    }
+    draw_metrics("audit", {name: f"{count:,}" for name, count in figures.items()}, t)
+    draw_part("audit", PARTS, record, t=t)
 
 
-def _counts(record: Record, say: Say) -> None:
-    conflicts, privacy = record["conflicts"]["pictures"], record["privacy"]
-    found = (
-        ("files", record["n"]),
-        ("pictures", record["pictures"]),
-        ("groups", record["groups"]),
-        ("contradictory", conflicts["contradictory"]),
-        ("text", privacy["with_text"]),
-    )
-    for column, (name, count) in zip(st.columns(len(found)), found, strict=True):
-        column.metric(say(f"audit.{name}"), f"{count:,}", help=say(f"audit.{name}_help"),
-                      border=True)  # fmt: skip
-
-
-def _copies(path: Path, record: Record, say: Say) -> None:
-    rows = leak_rows(record, say)
+def _draw_copies(record: Record, t: Translate) -> None:
+    rows = leak_rows(record, t)
     if rows:
-        st.markdown(f"**{say('audit.leak_table')}**", help=say("audit.leak_help"))
+        st.markdown(f"**{t('audit.leak_table')}**", help=t("audit.leak_help"))
         share = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)
-        st.dataframe(rows, hide_index=True, column_config={say("audit.share"): share})
-    left, right = st.columns(2)
-    n = f"{record['n']:,}"
-    left.plotly_chart(
-        shared_map(record["copies"]["by_split"], say("audit.by_split", n=n), say), key="by_split"
-    )
-    right.plotly_chart(
-        shared_map(record["copies"]["by_dataset"], say("audit.by_dataset", n=n), say),
-        key="by_dataset",
-    )
-    groups = record.get("gallery", {}).get("groups", ())
-    st.header(say("audit.groups_shown", n=len(groups)), anchor=False)
+        st.dataframe(rows, hide_index=True, column_config={t("audit.share"): share})
+    n = f"{record.count('n'):,}"
+    for column, kind in zip(st.columns(2), ("by_split", "by_dataset"), strict=True):
+        shared = record.part("copies").table(kind)
+        column.plotly_chart(shared_map(shared, t(f"audit.{kind}", n=n), t), key=kind)
+    groups = record.part("gallery").rows("groups")
+    st.header(t("audit.groups_shown", n=len(groups)), anchor=False)
     if not groups:
-        st.caption(say("audit.no_groups"))
+        st.caption(t("audit.no_groups"))
     for group in groups:
-        parts = ", ".join(f"{say('explore.no_split') if p == '-' else p}: {n}"
-                          for p, n in group["parts"].items())  # fmt: skip
-        labels = ", ".join(label_name(label, say) for label in group["labels"])
-        st.markdown(say("audit.group", n=group["n"], parts=parts, labels=labels))
-        _members(path, group["members"], say)
+        parts = ", ".join(
+            f"{t('explore.no_split') if part == '-' else part}: {n}"
+            for part, n in group.names("parts").items()
+        )
+        labels = ", ".join(label_name(label, t) for label in group.items("labels"))
+        st.markdown(t("audit.group", n=group.count("n"), parts=parts, labels=labels))
+        _draw_members(group.rows("members"), t)
 
 
-def _conflicts(path: Path, record: Record, say: Say) -> None:
-    st.markdown(say("audit.conflict_what"))
-    found = record["conflicts"]
+def _draw_conflicts(record: Record, t: Translate) -> None:
+    st.markdown(t("audit.conflict_what"))
     rows = [
         {
-            say("audit.kind"): say(f"audit.{row['kind']}"),
-            say("audit.labels"): " / ".join(label_name(name, say) for name in row["labels"]),
-            say("audit.pairs"): row["pairs"],
+            t("audit.kind"): t(f"audit.{row.text('kind')}"),
+            t("audit.labels"): " / ".join(label_name(name, t) for name in row.items("labels")),
+            t("audit.pairs"): row.count("pairs"),
         }
-        for row in found["by_labels"]
+        for row in record.part("conflicts").rows("by_labels")
     ]
     if not rows:
-        st.success(say("audit.no_conflicts"), icon=":material/check:")
+        st.success(t("audit.no_conflicts"), icon=":material/check:")
         return
     st.dataframe(rows, hide_index=True)
-    for row in record.get("gallery", {}).get("conflicts", ()):
-        st.markdown(say("audit.conflict", kind=say(f"audit.{row['kind']}"),
-                        score=f"{row['score']:.3f}"))  # fmt: skip
-        _members(path, row["members"], say)
+    for row in record.part("gallery").rows("conflicts"):
+        kind, score = t(f"audit.{row.text('kind')}"), f"{row.number('score'):.3f}"
+        st.markdown(t("audit.conflict", kind=kind, score=score))
+        _draw_members(row.rows("members"), t)
 
 
-def _members(path: Path, members: Sequence[Mapping[str, str]], say: Say) -> None:
-    """Show small pictures in a row, each with its label and part."""
+def _draw_members(members: Sequence[Record], t: Translate) -> None:
+    """Draw small images in a row, each with its label and part."""
     for column, member in zip(st.columns(8), members, strict=False):
-        data = read_picture(path, member["picture"])
+        label, part = label_name(member.text("label"), t), member.text("part")
         with column:
-            if data:
-                st.image(data, width="stretch", alt=label_name(member["label"], say))
-            part = f" · {member['part']}" if member["part"] else ""
-            st.caption(f"{label_name(member['label'], say)}{part}", help=plain(member["name"]))
+            draw_image(member.image("picture"), label, missing="")
+            name = escape_markup(member.text("name"))
+            st.caption(f"{label} · {part}" if part else label, help=name)
 
 
-def _shortcuts(_path: Path, record: Record, say: Say) -> None:
-    st.markdown(say("audit.shortcut_what"))
-    tasks = list(dict.fromkeys(row["task"] for row in record["shortcuts"]))
+def _draw_shortcuts(record: Record, t: Translate) -> None:
+    st.markdown(t("audit.shortcut_what"))
+    shortcuts = record.rows("shortcuts")
+    tasks = list(dict.fromkeys(row.text("task") for row in shortcuts))
     if not tasks:
-        st.info(say("audit.no_shortcuts"))
+        st.info(t("audit.no_shortcuts"))
         return
-    task = st.segmented_control(say("audit.task"), tasks, default=tasks[0], required=True,
-                                key="audit_task")  # fmt: skip
-    figure, reasons = shortcut_dots(record["shortcuts"], task, say)
+    task = switch(t("audit.task"), tasks, "audit_task")
+    figure, reasons = shortcut_dots(shortcuts, task, t)
     st.plotly_chart(figure, key="shortcuts")
     for reason in reasons:
         st.caption(reason)
 
 
-def _files(_path: Path, record: Record, say: Say) -> None:
-    left, right = st.columns(2)
-    with left:
-        st.markdown(f"**{say('audit.by_set')}**")
-        st.dataframe(set_rows(record["datasets"], say), hide_index=True)
-    with right:
-        st.markdown(f"**{say('audit.by_label')}**")
-        st.dataframe(set_rows(record["labels"], say), hide_index=True)
-    privacy, quality = record["privacy"], record["quality"]
-    st.markdown(say("audit.privacy", text=privacy["with_text"], head=privacy["over_head"],
-                    fields=privacy["with_fields"], n=f"{record['n']:,}"))  # fmt: skip
+def _draw_files(record: Record, t: Translate) -> None:
+    for column, (key, title) in zip(
+        st.columns(2), {"datasets": "by_set", "labels": "by_label"}.items(), strict=True
+    ):
+        column.markdown(f"**{t(f'audit.{title}')}**")
+        column.dataframe(set_rows(record.table(key), t), hide_index=True)
+    privacy, quality = record.part("privacy"), record.part("quality")
+    counts = {"text": "with_text", "head": "over_head", "fields": "with_fields"}
+    found = {name: privacy.count(key) for name, key in counts.items()}
+    st.markdown(t("audit.privacy", **found, n=f"{record.count('n'):,}"))
     for kind in ("unreadable", "odd", "unusual"):
-        rows = quality["listed"][kind]
-        with st.expander(say(f"audit.list_{kind}", n=quality[kind]), expanded=False):
-            st.caption(say(f"audit.list_{kind}_what"))
+        with st.expander(t(f"audit.list_{kind}", n=quality.count(kind)), expanded=False):
+            st.caption(t(f"audit.list_{kind}_what"))
+            rows = quality.part("listed").items(kind)
             if rows:
                 st.dataframe(rows, hide_index=True)
+
+
+PARTS: Mapping[str, DrawPart] = {
+    "copies": _draw_copies,
+    "conflicts": _draw_conflicts,
+    "shortcuts": _draw_shortcuts,
+    "files": _draw_files,
+}

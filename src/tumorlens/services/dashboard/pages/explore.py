@@ -1,123 +1,231 @@
-"""Explore: what the classes of a set look like, and what separates them without a network."""
+"""Explore and Hypotheses: what the classes of a set look like, and what its figures say."""
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
 import streamlit as st
 
 from tumorlens.services.dashboard import session
-from tumorlens.services.dashboard.charts.inventory import balance_bars, grey_levels, size_scatter
-from tumorlens.services.dashboard.charts.names import label_name
-from tumorlens.services.dashboard.pages.chooser import open_page
-from tumorlens.services.dashboard.pages.explore_features import show_features
-from tumorlens.services.dashboard.studies import read_picture
-from tumorlens.services.dashboard.texts import Say
+from tumorlens.services.dashboard.charts.data_sets import (
+    VERDICTS,
+    balance_bars,
+    correlation_map,
+    effect_rows,
+    feature_boxes,
+    feature_name,
+    finding_rows,
+    finding_text,
+    findings_figure,
+    frame_dots,
+    gray_levels,
+    has_value,
+    importance_dots,
+    model_dots,
+    single_dots,
+    size_scatter,
+)
+from tumorlens.services.dashboard.pages.study import DrawPart, draw_part, open_page
+from tumorlens.services.dashboard.pages.widgets import (
+    choose,
+    columns_in_rows,
+    draw_download,
+    draw_image,
+    draw_metrics,
+    switch,
+)
+from tumorlens.services.dashboard.studies import Record
+from tumorlens.services.dashboard.texts import Translate, is_known, label_name, term
 
-Record = Mapping[str, Any]
+KINDS = ("mean", "variability", "montage")
 
 
-def show() -> None:
+def draw() -> None:
     """Draw the page."""
-    say = session.speech()
-    chosen = open_page("explore", "explore", say)
-    if chosen is None:
+    t = session.translation()
+    record = open_page("explore", "explore", t)
+    if record is None:
         return
-    path, record = chosen
-    _counts(record, say)
-    part = st.segmented_control(
-        say("explore.part"), list(PARTS), key="explore_part", default="pictures", required=True,
-        format_func=lambda name: say(f"explore.part_{name}"), label_visibility="collapsed",
-        persist_state="session",
-    )  # fmt: skip
-    PARTS[part](path, record, say)
+    labels = sum(bool(row.text("label")) for row in record.table("pictures").values())
+    figures = {
+        "scans": record.count("n"),
+        "groups_metric": record.count("groups"),
+        "labels": labels,
+        "unreadable": record.count("unreadable"),
+    }
+    draw_metrics("explore", {name: f"{count:,}" for name, count in figures.items()}, t)
+    draw_part("explore", PARTS, record, t=t)
 
 
-def _counts(record: Record, say: Say) -> None:
-    columns = st.columns(4)
-    found = (("scans", record["n"]), ("groups_metric", record["groups"]),
-             ("labels", sum(row["label"] is not None for row in record["pictures"].values())),
-             ("unreadable", record["unreadable"]))  # fmt: skip
-    for column, (name, count) in zip(columns, found, strict=True):
-        column.metric(say(f"explore.{name}"), f"{count:,}", help=say(f"explore.{name}_help"),
-                      border=True)  # fmt: skip
-
-
-def _pictures(path: Path, record: Record, say: Say) -> None:
-    """Show mean, variability and montage of the chosen labels side by side."""
-    rows = record["pictures"]
-    known = [name for name, row in rows.items() if row["label"]]
+def _draw_images(record: Record, t: Translate) -> None:
+    """Draw mean, variability or montage of the chosen labels side by side."""
+    rows = record.table("pictures")
     left, right = st.columns([3, 1], vertical_alignment="bottom")
     names = left.pills(
-        say("explore.labels_shown"), list(rows), selection_mode="multi", default=known[:4],
-        format_func=lambda name: f"{label_name(name, say)} ({rows[name]['n']:,})",
-        key="explore_labels", wrap=True,
-    )  # fmt: skip
-    kind = right.segmented_control(
-        say("explore.kind"), ["mean", "variability", "montage"], default="mean", required=True,
-        format_func=lambda name: say(f"explore.{name}"), key="explore_kind",
-        help=say("explore.kind_help"), wrap=True,
-    )  # fmt: skip
-    st.caption(say(f"explore.{kind}_what"))
-    width = 2 if kind == "montage" else 4
-    for start in range(0, len(names), width):
-        columns = st.columns(width)
-        for column, name in zip(columns, names[start : start + width], strict=False):
-            _picture(column, path, rows[name][kind], label_name(name, say), say)
+        t("explore.labels_shown"),
+        list(rows),
+        selection_mode="multi",
+        default=[name for name, row in rows.items() if row.text("label")][:4],
+        format_func=lambda name: f"{label_name(name, t)} ({rows[name].count('n'):,})",
+        key="explore_labels",
+        wrap=True,
+    )
+    with right:
+        title, help = t("explore.kind"), t("explore.kind_help")
+        kind = switch(title, KINDS, "explore_kind", names=lambda n: t(f"explore.{n}"), help=help)
+    st.caption(t(f"explore.{kind}_what"))
+    places = columns_in_rows(len(names), 2 if kind == "montage" else 4)
+    for place, name in zip(places, names, strict=True):
+        with place:
+            _draw_image(rows[name], kind, label_name(name, t), t=t)
     if names:
-        st.plotly_chart(grey_levels({name: rows[name] for name in names}, say),
-                        key="grey", alt=say("explore.histogram_alt"))  # fmt: skip
+        figure = gray_levels({name: rows[name] for name in names}, t)
+        st.plotly_chart(figure, key="gray", alt=t("explore.histogram_alt"))
 
 
-def _differences(path: Path, record: Record, say: Say) -> None:
-    """Show two classes and what the one is brighter or darker in than the other."""
-    found = record["differences"]
+def _draw_image(row: Record, kind: str, title: str, *, t: Translate) -> None:
+    draw_image(row.image(kind), title, missing=f"{title}: {t('study.no_image')}")
+
+
+def _draw_differences(record: Record, t: Translate) -> None:
+    """Draw two classes and what the one is brighter or darker in than the other."""
+    found = record.rows("differences")
     if not found:
-        st.info(say("explore.no_difference"))
+        st.info(t("explore.no_difference"))
         return
-    at = st.selectbox(
-        say("explore.pair"), range(len(found)), key="explore_pair",
-        format_func=lambda i: say("explore.less", second=label_name(found[i]["second"], say),
-                                  first=label_name(found[i]["first"], say)),
-    )  # fmt: skip
-    row = found[at]
-    columns = st.columns(3)
-    for column, name in zip(columns, (row["second"], row["first"]), strict=False):
-        _picture(column, path, record["pictures"][name]["mean"], label_name(name, say), say)
-    _picture(columns[2], path, row["picture"], say("explore.difference"), say)
-    st.markdown(_test_in_words(row["test"], say), help=say("explore.difference_help"))
+    sides = [{side: row.text(side) for side in ("second", "first")} for row in found]
+    names = [{side: label_name(name, t) for side, name in pair.items()} for pair in sides]
+    titles = [t("explore.less", **pair) for pair in names]
+    at = choose(t("explore.pair"), range(len(found)), "explore_pair", names=titles.__getitem__)
+    second, first, third = st.columns(3)
+    for place, side in ((second, "second"), (first, "first")):
+        with place:
+            row = record.part("pictures").part(sides[at][side])
+            _draw_image(row, "mean", names[at][side], t=t)
+    with third:
+        _draw_image(found[at], "picture", t("explore.difference"), t=t)
+    st.markdown(_test_text(found[at].part("test"), t), help=t("explore.difference_help"))
 
 
-def _test_in_words(test: Mapping[str, Any] | None, say: Say) -> str:
-    if test is None:
-        return say("explore.untested")
-    groups = test["n_groups_first"] + test["n_groups_second"]
-    p, share = f"{test['p']:.3f}", f"{100 * test['significant_share']:.1f} %"
-    if not test["significant_share"]:
-        return say("explore.nowhere", p=p, groups=groups)
-    ends = {name: f"{test[name]:+.0f}" for name in ("brightest", "darkest")}
-    return say("explore.somewhere", p=p, groups=groups, share=share, **ends)
+def _test_text(test: Record, t: Translate) -> str:
+    if not test:
+        return t("explore.untested")
+    groups = test.count("n_groups_first") + test.count("n_groups_second")
+    p, share = f"{test.number('p'):.3f}", test.number("significant_share")
+    if not share:
+        return t("explore.nowhere", p=p, groups=groups)
+    ends = {name: f"{test.number(name):+.0f}" for name in ("brightest", "darkest")}
+    return t("explore.somewhere", p=p, groups=groups, share=f"{100 * share:.1f} %", **ends)
 
 
-def _sets(_path: Path, record: Record, say: Say) -> None:
-    """Show how many scans of what, and in which sizes."""
+def _draw_sets(record: Record, t: Translate) -> None:
+    """Draw how many scans of what, and in which sizes."""
     left, right = st.columns(2)
-    left.plotly_chart(balance_bars(record["balance"], say), key="balance")
-    right.plotly_chart(size_scatter(record["sizes"]["points"], say), key="sizes")
+    left.plotly_chart(balance_bars(record.table("balance"), t), key="balance")
+    right.plotly_chart(size_scatter(record.part("sizes").rows("points"), t), key="sizes")
 
 
-def _picture(place: Any, path: Path, name: str | None, title: str, say: Say) -> None:
-    data = read_picture(path, name)
-    with place:
-        if data is None:
-            st.caption(f"{title}: {say('study.no_picture')}")
-        else:
-            st.image(data, width="stretch", alt=title)
+def _draw_features(record: Record, t: Translate) -> None:
+    """Draw the 13 features of one modality."""
+    studies = {n: study for n, study in record.table("features").items() if study.count("n")}
+    if not studies:
+        st.info(t("explore.no_features"))
+        return
+    modality = switch(
+        t("explore.modality"), list(studies), "explore_modality", names=lambda n: term("rows", n, t)
+    )
+    study = studies[modality]
+    _draw_feature(study, t)
+    left, right = st.columns(2)
+    left.plotly_chart(single_dots(study, t), key="single")
+    right.plotly_chart(correlation_map(study, t), key="correlation")
+    _draw_models(study, t)
+    frames = record.part("frames").part(modality)
+    if frames:
+        st.markdown(t("explore.frames_what"))
+        st.plotly_chart(frame_dots(frames, t), key="frames")
+    table = record.path.parent / record.text("features_table")
+    if table.is_file():
+        title = t("explore.table")
+        draw_download(title, table.read_bytes, table.name, mime="text/csv", icon="table")
 
 
-PARTS: Mapping[str, Callable[[Path, Record, Say], None]] = {
-    "pictures": _pictures,
-    "differences": _differences,
-    "sets": _sets,
-    "features": show_features,
+def _draw_feature(study: Record, t: Translate) -> None:
+    """Draw one feature by class beside the effect sizes of two classes."""
+    left, right = st.columns(2)
+    with left:
+        title, features = t("explore.feature_column"), study.items("features")
+        feature = choose(title, features, "explore_feature", names=lambda n: feature_name(n, t))
+        if is_known(f"feature.{feature}_what"):
+            st.caption(t(f"feature.{feature}_what"))
+        st.plotly_chart(feature_boxes(study, feature, t), key="boxes")
+    contrasts = study.rows("contrasts")
+    if not contrasts:
+        return
+    titles = [" / ".join(label_name(row.text(side), t) for side in "ab") for row in contrasts]
+    with right:
+        title, help = t("explore.contrast"), t("explore.contrast_help")
+        numbers, key = range(len(contrasts)), "explore_contrast"
+        at = choose(title, numbers, key, names=titles.__getitem__, help=help)
+        groups = {side: contrasts[at].count(f"n_groups_{side}") for side in "ab"}
+        st.caption(t("explore.contrast_n", **groups))
+        st.dataframe(effect_rows(contrasts[at], t), hide_index=True, height=360)
+
+
+def _draw_models(study: Record, t: Translate) -> None:
+    models = list(study.names("models"))
+    if not models:
+        return
+    left, right = st.columns(2)
+    left.plotly_chart(model_dots(study, t), key="models")
+    with right:
+        model = choose(
+            t("explore.model"), models, "explore_model", names=lambda n: term("model", n, t)
+        )
+        st.plotly_chart(importance_dots(study, model, t), key="importance")
+
+
+PARTS: Mapping[str, DrawPart] = {
+    "pictures": _draw_images,
+    "differences": _draw_differences,
+    "sets": _draw_sets,
+    "features": _draw_features,
 }
+
+
+def draw_hypotheses() -> None:
+    """Draw the page of hypotheses."""
+    t = session.translation()
+    record = open_page("hypotheses", "explore", t)
+    if record is None:
+        return
+    rows = record.rows("hypotheses")
+    found = [row.text("verdict") for row in rows]
+    counts = {
+        verdict: t("hypotheses.of", n=found.count(verdict), total=len(rows)) for verdict in VERDICTS
+    }
+    draw_metrics("verdict", counts, t)
+    for row in rows:
+        with st.container(border=True):
+            _draw_hypothesis(row, t)
+
+
+def _draw_hypothesis(row: Record, t: Translate) -> None:
+    id, verdict = row.text("id"), row.text("verdict")
+    color, icon, _ = VERDICTS[verdict]
+    key = f"hypothesis.{id}"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        statement = t(key) if is_known(key) else row.text("statement")
+        st.markdown(f"**{id}** {statement}", width="stretch")
+        st.badge(t(f"verdict.{verdict}"), icon=icon, color=color)
+    if row.text("reason"):
+        st.caption(row.text("reason"))
+    findings = row.rows("findings")
+    measures = dict.fromkeys(f.text("measure") for f in findings if has_value(f))
+    for number, measure in enumerate(measures):
+        st.plotly_chart(findings_figure(findings, measure, t), key=f"{id}-{number}")
+    for finding in findings:
+        st.markdown(f"- {finding_text(finding, t)}")
+    with st.expander(t("hypotheses.how")):
+        st.markdown(f"**{t('hypotheses.test')}** {row.text('test')}")
+        st.markdown(f"**{t('hypotheses.rule')}** {row.text('rule')}")
+        if findings:
+            st.dataframe(finding_rows(findings, t), hide_index=True)

@@ -1,135 +1,289 @@
 """Performance: how well a bundle did on scans that it was measured on."""
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
 import streamlit as st
 
+from tumorlens.files import read_table
 from tumorlens.services.dashboard import session
-from tumorlens.services.dashboard.charts.confusion import (
+from tumorlens.services.dashboard.charts.evaluation import (
+    COUNTS,
+    MEASURES,
     class_matrix,
+    comparison_dots,
+    control_rows,
     detection_matrix,
-    type_matrix,
-)
-from tumorlens.services.dashboard.charts.curves import (
+    learning_curves,
     net_benefit,
+    pair_rows,
     precision_curves,
     reliability,
+    roc_curves,
+    same_scans,
+    subgroup_dots,
+    type_matrix,
 )
-from tumorlens.services.dashboard.charts.rates import figure_text, subgroup_dots
-from tumorlens.services.dashboard.pages import performance_more, performance_threshold
-from tumorlens.services.dashboard.pages.chooser import open_page
-from tumorlens.services.dashboard.texts import Say
+from tumorlens.services.dashboard.charts.shapes import estimate_text, interval_text
+from tumorlens.services.dashboard.charts.thresholds import Rates, rates_at, sweep_figure
+from tumorlens.services.dashboard.pages.study import DrawPart, choose_record, draw_part, open_page
+from tumorlens.services.dashboard.pages.widgets import choose, columns_in_rows, draw_image, switch
+from tumorlens.services.dashboard.studies import HISTORY, KINDS, Record, read_record
+from tumorlens.services.dashboard.texts import Translate, escape_markup, label_name
 
-Record = Mapping[str, Any]
+PREVALENCES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
-def show() -> None:
+def draw() -> None:
     """Draw the page."""
-    say = session.speech()
-    chosen = open_page("performance", "evaluation", say)
-    if chosen is None:
-        performance_more.show_learning(say)
+    t = session.translation()
+    record = open_page("performance", "evaluation", t)
+    if record is None:
+        _draw_learning(t)
         return
-    path, record = chosen
-    _provenance(record, say)
-    _headline(record, say)
-    part = st.segmented_control(
-        say("explore.part"), list(PARTS), default="threshold", key="performance_part",
-        required=True, label_visibility="collapsed", persist_state="session",
-        format_func=lambda name: say(f"performance.part_{name}"),
-    )  # fmt: skip
-    PARTS[part](path, record, say)
+    _draw_provenance(record, t)
+    _draw_headline(record, t)
+    draw_part("performance", PARTS, record, t=t)
 
 
-def _provenance(record: Record, say: Say) -> None:
-    """Say what was measured, and warn where figures flatter."""
-    st.caption(say("performance.what", bundle=record["bundle"], part=record["part"],
-                   intervals=record["intervals"]))  # fmt: skip
-    split = record["split"]
-    if split.get("share"):
-        st.error(say("performance.leaks", share=f"{100 * split['share']:.1f} %"))
-    elif record["part"] == "all" or split.get("fingerprint") is None:
-        st.warning(say("performance.maybe_seen"), icon=":material/warning:")
-    elif record["trained_on_split"] != split["fingerprint"]:
-        st.info(say("performance.other_split"), icon=":material/info:")
-    looks = record.get("looks")
-    if looks and looks["same_scans"] > 1:
-        st.caption(say("performance.looks", n=looks["same_scans"]))
+def _draw_provenance(record: Record, t: Translate) -> None:
+    """Write what was measured, and warn where figures flatter."""
+    names = ("bundle", "part", "intervals")
+    st.caption(t("performance.what", **{name: record.text(name) for name in names}))
+    split = record.part("split")
+    fingerprint, share = split.text("fingerprint"), split.number("share")
+    if share > 0:
+        st.error(t("performance.leaks", share=f"{100 * share:.1f} %"))
+    elif record.text("part") == "all" or not fingerprint:
+        st.warning(t("performance.maybe_seen"), icon=":material/warning:")
+    elif record.text("trained_on_split") != fingerprint:
+        st.info(t("performance.other_split"), icon=":material/info:")
+    earlier = record.part("looks")
+    if earlier and earlier.count("same_scans") > 1:
+        st.caption(t("performance.looks", n=earlier.count("same_scans")))
 
 
-def _headline(record: Record, say: Say) -> None:
-    """Show what matters of each modality, each figure with interval and n."""
-    rows = [
-        {
-            say("performance.rows"): say(f"rows.{name}"),
-            "AUC": figure_text(found, "auc"),
-            say("performance.sensitivity"): figure_text(found, "sensitivity", "n_tumor"),
-            say("performance.specificity"): figure_text(found, "specificity", "n_healthy"),
-            say("performance.accuracy"): figure_text(found, "accuracy"),
+def _draw_headline(record: Record, t: Translate) -> None:
+    """Draw what matters of each modality, each figure with interval and n."""
+
+    def figures(found: Record) -> dict[str, str]:
+        return {
+            t(f"performance.{name}"): estimate_text(found.estimate(name, n=COUNTS.get(name, "n")))
+            for name in (*MEASURES, "accuracy")
         }
-        for name, found in record["detection"].items()
-        if found["n"]
-    ]
-    st.dataframe(rows, hide_index=True)
-    if record["type"]:
-        st.markdown(say("performance.type_line", accuracy=figure_text(record["type"], "accuracy"),
-                        f1=figure_text(record["type"], "macro_f1")))  # fmt: skip
+
+    st.dataframe(
+        [
+            {t("performance.rows"): t(f"rows.{name}"), **figures(found)}
+            for name, found in _read_rows(record).items()
+        ],
+        hide_index=True,
+    )
+    types = record.part("type")
+    if types:
+        accuracy, f1 = (estimate_text(types.estimate(name)) for name in ("accuracy", "macro_f1"))
+        st.markdown(t("performance.type_line", accuracy=accuracy, f1=f1))
 
 
-def _confusion(_path: Path, record: Record, say: Say) -> None:
-    st.caption(say("performance.confusion_what"))
-    names = [name for name, found in record["detection"].items() if found["n"]]
-    for column, name in zip(st.columns(len(names)), names, strict=True):
-        with column:
-            st.markdown(f"**{say(f'rows.{name}')}**")
-            st.plotly_chart(detection_matrix(record["detection"][name], say), key=f"two-{name}")
+def _read_rows(record: Record) -> dict[str, Record]:
+    return {n: found for n, found in record.table("detection").items() if found.count("n")}
+
+
+# --- threshold ------------------------------------------------------------------------------
+
+
+@st.fragment
+def _draw_threshold(record: Record, t: Translate) -> None:
+    """Draw sliders, the figures they give, and where that is on the ROC curve."""
+    sweeps = {name: sweep for name, sweep in record.table("sweep").items() if sweep.count("n")}
+    if not sweeps:
+        st.info(t("performance.no_sweep"))
+        st.plotly_chart(roc_curves(record, t), key="roc")
+        return
+    controls, figures = st.columns([2, 3], gap="large")
+    with controls:
+        title = t("performance.rows")
+        name = switch(title, list(sweeps), "sweep_rows", names=lambda row: t(f"rows.{row}"))
+        own = record.part("detection").part(name).number("threshold")
+        threshold, prevalence = _choose_threshold(sweeps[name], name, own=own, t=t)
+    rates = rates_at(sweeps[name], threshold, prevalence=prevalence)
+    with figures:
+        _draw_rates(rates, t)
+    st.markdown(_people_text(rates, prevalence, t))
+    specificity, sensitivity = rates.specificity.value, rates.sensitivity.value
+    marked = None if specificity is None or sensitivity is None else (specificity, sensitivity)
+    left, right = st.columns(2)
+    left.plotly_chart(roc_curves(record, t, marked=marked), key="roc")
+    right.plotly_chart(sweep_figure(sweeps[name], threshold, own=own, t=t), key="sweep")
+
+
+def _choose_threshold(sweep: Record, name: str, *, own: float, t: Translate) -> tuple[float, float]:
+    grid = sweep.items("threshold")
+    threshold: float = st.select_slider(  # pyright: ignore[reportAssignmentType]
+        t("performance.threshold"),
+        grid,
+        value=min(grid, key=lambda at: abs(at - own)),
+        format_func="{:.4g}".format,
+        key=f"threshold-{name}",
+        help=t("performance.threshold_help", own=f"{own:.4f}"),
+    )
+    prevalence = st.select_slider(
+        t("performance.prevalence"),
+        PREVALENCES,
+        value=0.1,
+        format_func=lambda p: f"{100 * p:g} %",
+        key="prevalence",
+        help=t("performance.prevalence_help"),
+    )
+    return threshold, prevalence
+
+
+def _draw_rates(rates: Rates, t: Translate) -> None:
+    for column, name in zip(columns_in_rows(4, 2), ("sensitivity", "specificity", "ppv", "npv"),
+                            strict=True):  # fmt: skip
+        rate = getattr(rates, name)
+        figure = "-" if rate.value is None else f"{rate.value:.3f}"
+        key = f"performance.{name}"
+        column.metric(t(key), figure, border=True, help=t(f"{key}_help"))
+        interval = ", ".join(filter(None, [interval_text(rate), f"n={rate.n:,}"]))
+        column.caption(t("performance.interval", text=interval))
+
+
+def _people_text(rates: Rates, prevalence: float, t: Translate) -> str:
+    """Count people in a thousand, which is easier to think in than shares."""
+    sensitivity, specificity = rates.sensitivity.value, rates.specificity.value
+    if sensitivity is None or specificity is None:
+        return t("performance.one_class")
+    tumors = round(1000 * prevalence)
+    found, alarms = round(tumors * sensitivity), round((1000 - tumors) * (1 - specificity))
+    return t("performance.thousand", tumors=tumors, found=found, missed=tumors - found,
+             alarms=alarms)  # fmt: skip
+
+
+# --- confusion, calibration, subgroups ------------------------------------------------------
+
+
+def _draw_confusion(record: Record, t: Translate) -> None:
+    st.caption(t("performance.confusion_what"))
+    rows = _read_rows(record)
+    for column, (name, found) in zip(st.columns(len(rows)), rows.items(), strict=True):
+        column.markdown(f"**{t(f'rows.{name}')}**")
+        column.plotly_chart(detection_matrix(found, t), key=f"two-{name}")
     left, right = st.columns([3, 2])
-    left.plotly_chart(class_matrix(record["classes"], say), key="classes")
-    if record["type"]:
-        right.plotly_chart(type_matrix(record["type"], say), key="types")
+    left.plotly_chart(class_matrix(record.part("classes"), t), key="classes")
+    if record.part("type"):
+        right.plotly_chart(type_matrix(record.part("type"), t), key="types")
 
 
-def _calibration(_path: Path, record: Record, say: Say) -> None:
-    found = record["calibration"]
+def _draw_calibration(record: Record, t: Translate) -> None:
+    found = record.part("calibration")
+    figures = {name: estimate_text(found.estimate(name)) for name in ("ece", "brier", "slope")}
+    text = t("performance.ece", **figures)
+    if found.estimate("slope").value is not None:
+        text += t("performance.slope", **figures)
+    left, right = st.columns(2)
+    left.plotly_chart(reliability(found, t), key="calibration")
+    left.markdown(text, help=t("performance.ece_help"))
+    benefit = record.part("decision").part("net_benefit")
+    if benefit:
+        right.plotly_chart(net_benefit(benefit, t), key="benefit")
+        right.caption(t("performance.benefit_what"))
+    st.plotly_chart(precision_curves(record, t), key="precision")
+
+
+def _draw_subgroups(record: Record, t: Translate) -> None:
+    st.markdown(t("performance.subgroups_what"))
+    kinds = [kind for kind, held in record.table("subgroups").items() if held]
+    if not kinds:
+        st.info(t("performance.no_subgroups"))
+        return
     left, right = st.columns(2)
     with left:
-        st.plotly_chart(reliability(found, say), key="calibration")
-        slope = say("performance.slope", slope=figure_text(found, "slope")) \
-            if found.get("slope") is not None else ""  # fmt: skip
-        st.markdown(say("performance.ece", ece=figure_text(found, "ece"),
-                        brier=figure_text(found, "brier")) + slope,
-                    help=say("performance.ece_help"))  # fmt: skip
+        title = t("performance.by")
+        kind = choose(title, kinds, "subgroup_kind", names=lambda name: name.replace("_", " "))
     with right:
-        if record["decision"].get("net_benefit"):
-            st.plotly_chart(net_benefit(record["decision"], say), key="benefit")
-            st.caption(say("performance.benefit_what"))
-    st.plotly_chart(precision_curves(record, say), key="precision")
+        title, key = t("performance.measure"), "subgroup_measure"
+        measure = choose(title, MEASURES, key, names=lambda name: t(f"performance.{name}"))
+    st.plotly_chart(subgroup_dots(record, kind, measure, t=t), key="subgroups")
 
 
-def _subgroups(_path: Path, record: Record, say: Say) -> None:
-    st.markdown(say("performance.subgroups_what"))
-    kinds = [kind for kind, held in record["subgroups"].items() if held]
-    if not kinds:
-        st.info(say("performance.no_subgroups"))
+# --- failures, comparison, controls, training -----------------------------------------------
+
+
+def _draw_failures(record: Record, t: Translate) -> None:
+    """Draw the scans that the bundle had most wrong, as far as they may be shown."""
+    st.caption(t("performance.failures_what"))
+    for kind, held in record.table("failures").items():
+        st.header(t(f"performance.{kind}", n=held.count("total")), anchor=False)
+        if held.count("with_conflict"):
+            st.caption(t("performance.with_conflict", n=held.count("with_conflict")))
+        worst = held.rows("worst")
+        if not worst:
+            st.markdown(t("performance.none"))
+        for place, row in zip(columns_in_rows(len(worst), 4), worst, strict=True):
+            with place:
+                _draw_failure(row, t)
+
+
+def _draw_failure(row: Record, t: Translate) -> None:
+    label, hidden = label_name(row.text("label"), t), row.text("hidden")
+    missing = t("performance.hidden", why=hidden) if hidden else ""
+    draw_image(row.image("picture"), label, missing=missing)
+    probability, decision = row.number("tumor_probability"), t(f"decision.{row.text('decision')}")
+    st.caption(f"{label}: **{probability:.3f}**, {decision}", help=escape_markup(row.text("case")))
+
+
+def _draw_comparison(record: Record, t: Translate) -> None:
+    """Draw two bundles on the same scans, or two evaluations side by side."""
+    against = record.part("against")
+    if against:
+        own, other, n = record.text("bundle"), against.text("bundle"), f"{against.count('n'):,}"
+        st.markdown(t("performance.against", own=own, other=other, n=n))
+        st.plotly_chart(comparison_dots(against, t), key="against")
+    st.markdown(f"**{t('performance.side_by_side')}**")
+    path = choose_record(
+        KINDS["evaluation"].file, t("performance.other"), "other_evaluation", index=1
+    )
+    other = read_record(path or record.path, "evaluation")
+    if not same_scans(record, other):
+        st.warning(t("performance.not_same"), icon=":material/warning:")
+    st.dataframe(pair_rows(record, other, t), hide_index=True)
+    if not against:
+        st.caption(t("performance.how_against"))
+
+
+def _draw_controls(record: Record, t: Translate) -> None:
+    """Draw what something that cannot know would reach."""
+    st.markdown(t("performance.controls_what"))
+    controls = record.rows("controls")
+    if controls:
+        st.dataframe(control_rows(controls, t), hide_index=True)
+    else:
+        st.info(t("performance.no_controls"))
+
+
+def _draw_learning(t: Translate) -> None:
+    """Draw the learning curves of a training run in the study folders."""
+    path = choose_record(HISTORY, t("learning.run"), "run")
+    if path is None:
+        st.info(t("learning.none"))
         return
-    left, right = st.columns(2)
-    kind = left.selectbox(say("performance.by"), kinds, key="subgroup_kind",
-                          format_func=lambda name: name.replace("_", " "))  # fmt: skip
-    measures = ["auc", "sensitivity", "specificity"]
-    measure = right.selectbox(say("performance.measure"), measures, key="subgroup_measure",
-                              format_func=lambda name: say(f"performance.{name}"))  # fmt: skip
-    st.plotly_chart(subgroup_dots(record, kind or kinds[0], measure or "auc", say), key="subgroups")
+    rows = read_table(path)
+    history = [{key: float(value) for key, value in row.items() if value} for row in rows]
+    if not history:
+        st.info(t("learning.no_epoch"))
+        return
+    for column, figure in zip(st.columns(2), learning_curves(history, t), strict=True):
+        column.plotly_chart(figure)
+    st.caption(t("learning.what"))
 
 
-PARTS: Mapping[str, Callable[[Path, Record, Say], None]] = {
-    "threshold": performance_threshold.show,
-    "confusion": _confusion,
-    "calibration": _calibration,
-    "subgroups": _subgroups,
-    "failures": performance_more.show_failures,
-    "compare": performance_more.show_comparison,
-    "controls": performance_more.show_controls,
-    "learning": lambda _path, _record, say: performance_more.show_learning(say),
+PARTS: Mapping[str, DrawPart] = {
+    "threshold": _draw_threshold,
+    "confusion": _draw_confusion,
+    "calibration": _draw_calibration,
+    "subgroups": _draw_subgroups,
+    "failures": _draw_failures,
+    "compare": _draw_comparison,
+    "controls": _draw_controls,
+    "learning": lambda _record, t: _draw_learning(t),
 }

@@ -1,4 +1,4 @@
-"""Read: drop scans in, look at each beside what the network saw, say what you think of it."""
+"""Read: drop scans in, look at each beside what the network saw, agree or correct."""
 
 from collections import Counter
 
@@ -6,122 +6,121 @@ import streamlit as st
 
 from tumorlens.images.readers import readable_suffixes
 from tumorlens.services.dashboard import history, session
-from tumorlens.services.dashboard.charts.colors import BADGES, ICONS
-from tumorlens.services.dashboard.charts.names import plain
-from tumorlens.services.dashboard.pages import read_scan
-from tumorlens.services.dashboard.results import MOST, Reading, add_readings, read_files
-from tumorlens.services.dashboard.texts import Say
+from tumorlens.services.dashboard.charts.shapes import BADGES
+from tumorlens.services.dashboard.pages import scan
+from tumorlens.services.dashboard.pages.widgets import switch
+from tumorlens.services.dashboard.results import MAX_RESULTS, Result, add_results, predict_files
+from tumorlens.services.dashboard.texts import Translate, escape_markup
 
 QUEUE_HEIGHT = 520
 
 
-def show() -> None:
+def draw() -> None:
     """Draw the page."""
-    say = session.speech()
-    _drop(say)
-    readings = session.queue()
-    if not session.own_readings():
-        st.info(say("read.examples"), icon=":material/category:")
+    t = session.translation()
+    _draw_uploader(t)
+    results = session.queue()
+    if not session.own_results():
+        st.info(t("read.examples"), icon=":material/category:")
     left, right = st.columns([1.1, 3.2], gap="medium")
     with left:
-        shown = _filter(readings, say)
-        current = _choose(shown, say)
+        queue = _filter(results, t)
+        current = _choose(queue, t)
     with right:
         if current is None:
-            st.info(say("read.none_left"))
+            st.info(t("read.none_left"))
         else:
-            read_scan.show(current, shown, say)
-    history.show(say)
+            scan.draw(current, queue, t)
+    history.draw(t)
 
 
-def _drop(say: Say) -> None:
+def _draw_uploader(t: Translate) -> None:
     """Take files or a folder, answer them, and forget the uploads."""
     is_folder = st.session_state.get("drop_kind") == "folder"
     box, kind = st.columns([5, 1], vertical_alignment="center")
-    turn = st.session_state.get("turn", 0)
+    upload = st.session_state.get("upload", 0)
     with kind:
-        st.segmented_control(
-            say("read.drop_kind"), ["files", "folder"], key="drop_kind", default="files",
-            required=True, format_func=lambda name: say(f"read.{name}"),
-        )  # fmt: skip
-    with box:
-        files = st.file_uploader(
-            say("read.drop"),
-            type=list(readable_suffixes()),
-            accept_multiple_files="directory" if is_folder else True,
-            key=f"drop-{is_folder}-{turn}",
-            help=say("read.drop_help", most=MOST),
+        switch(
+            t("read.drop_kind"), ["files", "folder"], "drop_kind", names=lambda n: t(f"read.{n}")
         )
-    for text in st.session_state.get("told", ()):
+    files = box.file_uploader(
+        t("read.drop"),
+        type=list(readable_suffixes()),
+        accept_multiple_files="directory" if is_folder else True,
+        key=f"drop-{is_folder}-{upload}",
+        help=t("read.drop_help", most=MAX_RESULTS),
+    )
+    for text in st.session_state.get("warnings", ()):
         st.warning(text)
     if files:
-        _take(files, say)
-        st.session_state["turn"] = turn + 1
+        _predict(files, t)
+        st.session_state["upload"] = upload + 1
         st.rerun()
 
 
-def _take(files: list, say: Say) -> None:
+def _predict(files: list, t: Translate) -> None:
     shared = session.load_shared()
-    bar = st.progress(0.0, text=say("read.reading", done=0, total=len(files)))
+    bar = st.progress(0.0, text=t("read.reading", done=0, total=len(files)))
 
     def report(done: int, total: int) -> None:
-        bar.progress(done / total, text=say("read.reading", done=done, total=total))
+        bar.progress(done / total, text=t("read.reading", done=done, total=total))
 
-    room = files[:MOST]
+    taken = [(file.name, file.getvalue) for file in files[:MAX_RESULTS]]
     limits = shared.settings.read_limits
-    added = list(read_files(
-        [(file.name, file.getvalue) for file in room], shared.predictor,
-        limits=limits, progress=report,
-    ))  # fmt: skip
+    added = list(predict_files(taken, shared.predictor, limits=limits, progress=report))
     session.forget_uploads(files)
-    readings, lost = add_readings(session.own_readings(), added)
+    results, lost = add_results(session.own_results(), added)
     history.save(added)
-    session.keep(readings)
-    lost += len(files) - len(room)
-    st.session_state["told"] = (say("read.full", most=MOST, lost=lost),) if lost else ()
+    session.set_results(results)
+    lost += len(files) - len(taken)
+    full = (t("read.full", most=MAX_RESULTS, lost=lost),) if lost else ()
+    st.session_state["warnings"] = full
     if added:
         st.session_state["current"] = added[0].key
 
 
-def _filter(readings: tuple[Reading, ...], say: Say) -> tuple[Reading, ...]:
-    """Let a reader narrow the queue to some decisions."""
-    counts = Counter(reading.prediction.decision for reading in readings)
+def _filter(results: tuple[Result, ...], t: Translate) -> tuple[Result, ...]:
+    """Let people narrow the queue to some decisions."""
+    counts = Counter(result.prediction.decision for result in results)
     wanted = st.pills(
-        say("read.queue", n=len(readings)),
+        t("read.queue", n=len(results)),
         [name for name in BADGES if counts[name]],
         selection_mode="multi",
-        format_func=lambda name: f"{ICONS[name]} {_decision(name, say)} {counts[name]}",
+        format_func=lambda name: f"{_decision(name, t)} {counts[name]}",
         key="wanted",
         wrap=True,
     )
-    return tuple(r for r in readings if not wanted or r.prediction.decision in wanted)
+    return tuple(r for r in results if not wanted or r.prediction.decision in wanted)
 
 
-def _decision(name: str, say: Say) -> str:
-    return say(f"decision.{name}") if name else say("read.unreadable")
+def _decision(name: str, t: Translate) -> str:
+    return f"{BADGES[name][1]} {t(f'decision.{name}') if name else t('read.unreadable')}"
 
 
-def _choose(readings: tuple[Reading, ...], say: Say) -> Reading | None:
-    """List the queue with a chip for each verdict; arrow keys move in it."""
-    by_key = {reading.key: reading for reading in readings}
+def _choose(results: tuple[Result, ...], t: Translate) -> Result | None:
+    """List the queue with a badge for each decision; arrow keys move in it."""
+    by_key = {result.key: result for result in results}
     if not by_key:
         return None
     if st.session_state.get("current") not in by_key:
-        st.session_state["current"] = readings[0].key
+        st.session_state["current"] = results[0].key
     with st.container(height=QUEUE_HEIGHT, border=True, key="queue"):
         chosen = st.radio(
-            say("read.choose"), list(by_key), key="current", label_visibility="collapsed",
-            format_func=lambda key: _row(by_key[key], say),
-        )  # fmt: skip
-    if session.own_readings() and st.button(say("read.clear"), icon=":material/delete_sweep:"):
-        session.keep(())
+            t("read.choose"),
+            list(by_key),
+            format_func=lambda key: _queue_row(by_key[key], t),
+            key="current",
+            label_visibility="collapsed",
+        )
+    if session.own_results() and st.button(t("read.clear"), icon=":material/delete_sweep:"):
+        session.set_results(())
         st.rerun()
     return by_key[chosen]
 
 
-def _row(reading: Reading, say: Say) -> str:
-    decision = reading.prediction.decision
-    probability = reading.prediction.tumor_probability
-    chip = f":{BADGES[decision]}-badge[{ICONS[decision]} {_decision(decision, say)}]"
+def _queue_row(result: Result, t: Translate) -> str:
+    decision = result.prediction.decision
+    probability = result.prediction.tumor_probability
+    badge = f":{BADGES[decision][0]}-badge[{_decision(decision, t)}]"
     figure = "" if probability is None else f" {probability:.2f}"
-    return f"{chip}{figure}  \n{plain(reading.name)}"
+    return f"{badge}{figure}  \n{escape_markup(result.name)}"

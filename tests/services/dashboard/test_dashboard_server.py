@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from tumorlens.services.dashboard.middleware import COOKIE, Door, is_token, reader_name
+from tumorlens.services.dashboard.server import CookieMiddleware
+from tumorlens.services.dashboard.session import COOKIE, is_token, owner_name
 
 TOKEN = "a" * 43
 
@@ -22,7 +23,7 @@ def answer(cookie: str = "", scheme: str = "http") -> dict[str, str]:
 
     headers = [(b"cookie", cookie.encode("latin-1"))] if cookie else []
     scope = {"type": "http", "headers": headers, "scheme": scheme}
-    asyncio.run(Door(bare)(scope, None, send))
+    asyncio.run(CookieMiddleware(bare)(scope, None, send))
     return {name.decode(): value.decode() for name, value in sent[0]["headers"]}
 
 
@@ -58,9 +59,9 @@ def test_every_answer_has_careful_headers():
     assert found["x-frame-options"] == "SAMEORIGIN"
 
 
-def test_the_name_of_a_reader_does_not_hold_his_cookie():
-    assert TOKEN not in reader_name(TOKEN)
-    assert reader_name(TOKEN) == reader_name(TOKEN) != reader_name(TOKEN + "b")
+def test_the_name_of_an_owner_does_not_hold_the_cookie():
+    assert TOKEN not in owner_name(TOKEN)
+    assert owner_name(TOKEN) == owner_name(TOKEN) != owner_name(TOKEN + "b")
 
 
 def test_what_is_not_http_passes_untouched():
@@ -69,5 +70,5 @@ def test_what_is_not_http_passes_untouched():
     async def inner(scope, _receive, _send):
         seen.append(scope["type"])
 
-    asyncio.run(Door(inner)({"type": "websocket"}, None, None))
+    asyncio.run(CookieMiddleware(inner)({"type": "websocket"}, None, None))
     assert seen == ["websocket"]

@@ -1,0 +1,291 @@
+"""An evaluation: curves, confusion, calibration, subgroups, comparisons, controls, training."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from tumorlens.services.dashboard.charts.shapes import (
+    BLUE,
+    GRAY,
+    GREEN,
+    LEGEND_BELOW,
+    ORANGE,
+    PURPLE,
+    VERMILION,
+    Dot,
+    band,
+    count_map,
+    diagonal,
+    dot_of,
+    error_bars,
+    estimate_text,
+    interval_dots,
+    interval_text,
+    lay_out,
+    line,
+)
+from tumorlens.services.dashboard.studies import Record
+from tumorlens.services.dashboard.texts import Translate, label_name
+
+ROWS: Mapping[str, str] = {"all": GRAY, "ct": VERMILION, "mri": BLUE}
+MEASURES = ("auc", "sensitivity", "specificity")
+COUNTS = {"sensitivity": "n_tumor", "specificity": "n_healthy"}  # what else than n they are out of
+
+
+# --- curves ---------------------------------------------------------------------------------
+
+
+def roc_curves(
+    evaluation: Record, t: Translate, *, marked: tuple[float, float] | None = None
+) -> go.Figure:
+    """Draw sensitivity by false alarms; `marked` is a pair of specificity and sensitivity."""
+    alarms, sensitivity = t("performance.false_alarms"), t("performance.sensitivity")
+    template = f"{t('performance.at')} %{{customdata:.3f}}<br>{sensitivity} %{{y:.3f}}<br>"
+    template += f"{alarms} %{{x:.3f}}<extra></extra>"
+    figure = go.Figure()
+    for name, curve, found in _curves(evaluation, "roc"):
+        label = f"{t(f'rows.{name}')}: {estimate_text(found.estimate('auc'))}"
+        x, y, at = curve.items("fpr"), curve.items("tpr"), curve.items("threshold")
+        color = ROWS.get(name, GREEN)
+        figure.add_trace(line(label, x, y, color=color, customdata=at, hovertemplate=template))
+    figure.add_trace(diagonal(t("performance.chance")))
+    if marked:
+        marker = {"size": 13, "symbol": "diamond", "color": ORANGE, "line": {"width": 2}}
+        x, y, here = [1 - marked[0]], [marked[1]], t("performance.here")
+        figure.add_scatter(x=x, y=y, mode="markers", name=here, marker=marker)
+    title = t("performance.roc", n=f"{_n_read(evaluation):,}")
+    return lay_out(figure, title=title, x=alarms, y=sensitivity, legend=LEGEND_BELOW)
+
+
+def precision_curves(evaluation: Record, t: Translate) -> go.Figure:
+    """Draw precision by recall for each modality, at the prevalence of these scans."""
+    figure = go.Figure()
+    for name, curve, found in _curves(evaluation, "precision_recall"):
+        average, n = found.number("average_precision"), found.count("n")
+        label = f"{t(f'rows.{name}')}: {average:.3f} (n={n:,})"
+        recall, precision = curve.items("recall"), curve.items("precision")
+        figure.add_trace(line(label, recall, precision, color=ROWS.get(name, GREEN)))
+    title = t("performance.pr", n=f"{_n_read(evaluation):,}")
+    x, y = t("performance.sensitivity"), t("performance.precision")
+    return lay_out(figure, title=title, x=x, y=y, legend=LEGEND_BELOW)
+
+
+def _curves(evaluation: Record, kind: str) -> Iterator[tuple[str, Record, Record]]:
+    """Yield the curves of a kind, each with the figures of its rows."""
+    detection = evaluation.table("detection")
+    for name, curve in evaluation.table(kind).items():
+        yield name, curve, detection[name]
+
+
+def _n_read(evaluation: Record) -> int:
+    return evaluation.count("n") - evaluation.count("unreadable")
+
+
+def reliability(calibration: Record, t: Translate) -> go.Figure:
+    """Draw how often scans of a probability had a tumor, before and after the temperature."""
+    figure = go.Figure([diagonal(t("performance.perfect"))])
+    stages = (("before", calibration.part("before"), GRAY), ("after", calibration, BLUE))
+    for name, found, color in stages:
+        bins = found.rows("bins")
+        if not bins:
+            continue
+        observed = [row.estimate("observed") for row in bins]
+        figure.add_scatter(
+            x=[row.number("predicted") for row in bins],
+            y=[estimate.value for estimate in observed],
+            mode="lines+markers",
+            name=t(f"performance.{name}"),
+            marker={"color": color},
+            error_y=error_bars(observed, color=color, thickness=1, width=2),
+            customdata=[row.count("n") for row in bins],
+            hovertemplate="%{x:.3f}: %{y:.3f}<br>n=%{customdata}<extra></extra>",
+        )
+    title = t("performance.calibration", n=f"{calibration.count('n'):,}")
+    x, y = t("performance.predicted"), t("performance.observed")
+    return lay_out(figure, title=title, x=x, y=y, legend=LEGEND_BELOW)
+
+
+def net_benefit(found: Record, t: Translate) -> go.Figure:
+    """Draw net benefit by threshold beside flagging everybody and nobody."""
+    x, model = found.items("threshold"), found.estimates("model")
+    values = [estimate.value for estimate in model]
+    figure = go.Figure(
+        [
+            band(x, model, color=BLUE),
+            line(t("performance.model"), x, values, color=BLUE),
+            line(t("performance.flag_all"), x, found.items("all"), color=GRAY),
+        ]
+    )
+    figure.add_hline(y=0, line={"dash": "dot", "color": GRAY})
+    highest = max(estimate.high for estimate in model if estimate.high is not None)
+    figure.update_yaxes(range=[-0.1, 1.1 * highest])
+    title = t("performance.net_benefit", n=f"{found.count('n'):,}")
+    x_title, y_title = t("performance.threshold"), t("performance.benefit")
+    return lay_out(figure, title=title, x=x_title, y=y_title, legend=LEGEND_BELOW)
+
+
+LOSSES = (("loss", "training", GRAY), ("val_loss", "validation", BLUE))
+FIGURES = (
+    ("val_auc_ct", "auc_ct", VERMILION),
+    ("val_auc_mri", "auc_mri", BLUE),
+    ("val_type_accuracy", "type_accuracy", PURPLE),
+)
+
+
+def learning_curves(
+    history: Sequence[Mapping[str, float]], t: Translate
+) -> tuple[go.Figure, go.Figure]:
+    """Draw loss and validation figures by epoch; the epoch of least validation loss stands out."""
+    return _by_epoch(history, LOSSES, "loss", t=t), _by_epoch(history, FIGURES, "figures", t=t)
+
+
+def _by_epoch(
+    history: Sequence[Mapping[str, float]],
+    rows: Sequence[tuple[str, str, str]],
+    title: str,
+    *,
+    t: Translate,
+) -> go.Figure:
+    epochs = [row["epoch"] for row in history]
+    best = min(history, key=lambda row: row["val_loss"])["epoch"]
+    figure = go.Figure(
+        [
+            line(t(f"learning.{name}"), epochs, [row.get(key) for row in history], color=color)
+            for key, name, color in rows
+        ]
+    )
+    label = t("learning.best", epoch=int(best))
+    figure.add_vline(x=best, line={"dash": "dot", "color": GRAY}, annotation_text=label)
+    x, y = t("learning.epoch"), t(f"learning.{title}_axis")
+    title = t(f"learning.{title}_title", n=len(history))
+    return lay_out(figure, title=title, x=x, y=y, legend=LEGEND_BELOW)
+
+
+# --- confusion ------------------------------------------------------------------------------
+
+
+def detection_matrix(found: Record, t: Translate) -> go.Figure:
+    """Draw tumor and healthy against flagged and not, at the bundle's threshold."""
+    truth = [t("label.healthy"), t("label.tumor")]
+    answers = [t("decision.no tumor"), t("decision.tumor")]
+    title = t("performance.confusion", n=f"{found.count('n'):,}")
+    return _matrix(found, rows=truth, columns=answers, title=title, t=t)
+
+
+def class_matrix(found: Record, t: Translate) -> go.Figure:
+    """Draw labels against the likeliest of all classes."""
+    rows, columns = ([label_name(n, t) for n in found.items(key)] for key in ("labels", "atoms"))
+    title = t("performance.classes", n=f"{found.count('n'):,}", accuracy=_accuracy(found))
+    return _matrix(found, rows=rows, columns=columns, title=title, t=t)
+
+
+def type_matrix(found: Record, t: Translate) -> go.Figure:
+    """Draw types against the likeliest type."""
+    names = [t(f"type.{name}") for name in found.items("names")]
+    title = t("performance.types", n=f"{found.count('n'):,}", accuracy=_accuracy(found))
+    return _matrix(found, rows=names, columns=names, title=title, t=t)
+
+
+def _accuracy(found: Record) -> str:
+    accuracy = found.estimate("accuracy")
+    interval = interval_text(accuracy)
+    value = "-" if accuracy.value is None else f"{accuracy.value:.3f}"
+    return f"{value} ({interval})" if interval else value
+
+
+def _matrix(
+    found: Record, *, rows: Sequence[str], columns: Sequence[str], title: str, t: Translate
+) -> go.Figure:
+    """Draw counts colored by their share of a row, so that rare classes are seen."""
+    counts = np.array(found.items("confusion"), int)
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    text = [
+        [f"{count}<br>{100 * s:.0f} %" for count, s in zip(*row, strict=True)]
+        for row in zip(counts, shares, strict=True)
+    ]
+    cells = {"zmin": 0, "zmax": 1, "texttemplate": "%{text}"}
+    hover = "%{y} → %{x}: %{text}<extra></extra>"
+    figure = count_map(shares, text, rows=rows, columns=columns, hovertemplate=hover, **cells)
+    x, y = t("performance.answer"), t("performance.truth")
+    return lay_out(figure, title=title, x=x, y=y, height=150 + 52 * len(rows))
+
+
+# --- rows of figures ------------------------------------------------------------------------
+
+
+def subgroup_dots(evaluation: Record, kind: str, measure: str, *, t: Translate) -> go.Figure:
+    """Draw one figure of every subgroup of a kind below that of all scans."""
+    everything = evaluation.part("detection").part("all")
+    groups = evaluation.part("subgroups").table(kind)
+    title = t("performance.subgroups", measure=t(f"performance.{measure}"),
+              n=f"{everything.count('n'):,}")  # fmt: skip
+    dots = [dot_of(everything, t("rows.all"), measure=measure, t=t, color=GRAY)]
+    dots += [
+        dot_of(found.part("detection"), label_name(name, t), measure=measure, t=t)
+        for name, found in groups.items()
+    ]
+    marks = [v for v in (everything.estimate(measure).value,) if v is not None]
+    return interval_dots(dots, title=title, axis=t(f"performance.{measure}"), marks=marks)
+
+
+def comparison_dots(against: Record, t: Translate) -> go.Figure:
+    """Draw by how much a bundle is better than another on the same scans; 0 is no difference."""
+
+    def dot(row: Record, name: str, measure: str) -> Dot:
+        label = f"{t(f'rows.{name}')}: {t(f'performance.{measure}')}"
+        return dot_of(row, label, measure=f"{measure}_difference", t=t)
+
+    rows = against.table("rows").items()
+    dots = [dot(row, name, measure) for name, row in rows for measure in MEASURES]
+    n = f"{against.count('n'):,}"
+    title = t("performance.difference", other=against.text("bundle"), n=n)
+    return interval_dots(dots, title=title, axis=t("performance.gain"), marks=(0.0,))
+
+
+def same_scans(one: Record, other: Record) -> bool:
+    """Whether two evaluations are of the same scans, as far as they say."""
+    names = ("part", "n", "datasets", "labels")
+    return all(one.values[name] == other.values[name] for name in names) and (
+        one.part("split").text("fingerprint") == other.part("split").text("fingerprint")
+    )
+
+
+def pair_rows(one: Record, other: Record, t: Translate) -> list[dict[str, str]]:
+    """Return a row for each modality and measure, with a column for each evaluation."""
+    evaluations = {
+        f"{number}: {found.text('bundle')}, {found.text('part')}": found.part("detection")
+        for number, found in enumerate((one, other), 1)
+    }
+
+    def columns(name: str, measure: str) -> dict[str, str]:
+        n = COUNTS.get(measure, "n")
+        return {
+            title: estimate_text(found.part(name).estimate(measure, n=n))
+            for title, found in evaluations.items()
+        }
+
+    return [
+        {
+            t("performance.rows"): t(f"rows.{name}"),
+            t("performance.measure"): t(f"performance.{measure}"),
+            **columns(name, measure),
+        }
+        for name in one.table("detection")
+        for measure in MEASURES
+    ]
+
+
+def control_rows(controls: Sequence[Record], t: Translate) -> list[dict[str, str]]:
+    """Return the negative controls as a table, the bundle's own figure beside each."""
+    return [
+        {
+            t("performance.task"): row.text("task"),
+            t("performance.control"): row.text("control"),
+            t("performance.detail"): row.text("detail") or row.text("reason"),
+            "AUC": estimate_text(row.estimate("auc")),
+            t("performance.bundle_auc"): estimate_text(model.estimate("auc")) if model else "",
+        }
+        for row in controls
+        for model in [row.part("model")]
+    ]

@@ -1,0 +1,201 @@
+"""One scan of the queue: three images, the answer on its scale, the review, the files."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+from streamlit.delta_generator import DeltaGenerator
+
+from tumorlens.errors import TumorlensError
+from tumorlens.files import table_text
+from tumorlens.labels import TYPES
+from tumorlens.models.bundle import Bundle
+from tumorlens.predictions.table import COLUMNS, table_row
+from tumorlens.records import Prediction
+from tumorlens.reports.scan.report import Examined, scan_html, scan_pdf
+from tumorlens.services.dashboard import history, session
+from tumorlens.services.dashboard.charts.answers import (
+    heatmap_image,
+    prepared_image,
+    probability_scale,
+    squared,
+    type_bars,
+    windowed,
+    word,
+)
+from tumorlens.services.dashboard.charts.shapes import BADGES
+from tumorlens.services.dashboard.pages.widgets import choose, draw_download
+from tumorlens.services.dashboard.results import Result, decode_pixels
+from tumorlens.services.dashboard.texts import Translate, escape_markup
+
+DECISIONS = ("tumor", "no tumor", "uncertain", "out of scope")
+PLAIN = {"displayModeBar": False}  # a chart without Plotly's buttons
+
+
+def draw(result: Result, queue: tuple[Result, ...], t: Translate) -> None:
+    """Draw one result and the buttons that go on to the next."""
+    _draw_head(result, queue, t)
+    prediction = result.prediction
+    if prediction.error:
+        st.error(t("read.failed", error=prediction.error), icon=":material/error:")
+        return
+    bundle = session.load_shared().predictor.bundle
+    _draw_images(result, t)
+    _draw_answer(prediction, bundle, t)
+    _draw_review(result, t)
+    _draw_downloads(result, bundle, t)
+
+
+def _draw_head(result: Result, queue: tuple[Result, ...], t: Translate) -> None:
+    position = [other.key for other in queue].index(result.key)
+
+    def go(step: int) -> None:
+        st.session_state["current"] = queue[(position + step) % len(queue)].key
+
+    decision = result.prediction.decision
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.header(escape_markup(result.name), anchor=False, width="stretch")
+        if decision:
+            color, icon = BADGES[decision]
+            st.badge(t(f"decision.{decision}"), icon=icon, color=color)
+        st.caption(t("read.position", at=position + 1, of=len(queue)), width="content")
+        for name, icon, key, step in (("previous", "back", "Left", -1),
+                                      ("next", "forward", "Right", 1)):  # fmt: skip
+            arrow = f":material/arrow_{icon}:"
+            st.button(t(f"read.{name}"), icon=arrow, shortcut=key, on_click=go, args=(step,))
+
+
+@st.fragment
+def _draw_images(result: Result, t: Translate) -> None:
+    """Draw the three images; their sliders draw nothing else again."""
+    heatmap = result.prediction.heatmap
+    one, two, three = st.columns(3, gap="small")
+    first, second, third = one.container(), two.container(), three.container()
+    low, high = one.slider(
+        t("read.window"),
+        0,
+        100,
+        (0, 100),
+        format="%d %%",
+        key="window",
+        help=t("read.window_help"),
+        persist_state="session",
+    )
+    pixels = windowed(decode_pixels(result.untouched), darkest=low / 100, brightest=high / 100)
+    _draw_image(first, squared(pixels), t("read.untouched"))
+    if heatmap is None:
+        return
+    _draw_image(second, prepared_image(heatmap), t("read.prepared"))
+    two.caption(t("read.seen_help"))
+    opacity = three.slider(
+        t("read.opacity"),
+        0,
+        100,
+        55,
+        format="%d %%",
+        key="opacity",
+        help=t("read.opacity_help"),
+        persist_state="session",
+    )
+    _draw_image(third, heatmap_image(heatmap, opacity=opacity / 100), t("read.heatmap"))
+
+
+def _draw_image(place: DeltaGenerator, pixels: NDArray[np.uint8], title: str) -> None:
+    place.markdown(f"**{title}**")
+    place.image(pixels, width="stretch", alt=title)
+
+
+def _draw_answer(prediction: Prediction, bundle: Bundle, t: Translate) -> None:
+    wording = word(prediction, bundle, t)
+    if prediction.decision == "out of scope":
+        st.warning(wording.decision, icon=":material/block:")
+    left, right = st.columns([2, 1], gap="medium")
+    with left:
+        probability = t("read.probability", value=f"{prediction.tumor_probability:.3f}")
+        st.markdown(f"**{probability}**", help=t("read.probability_help"))
+        color = session.text_color()
+        figure = probability_scale(prediction, bundle.abstention, t, text_color=color)
+        st.plotly_chart(figure, key="scale", config=PLAIN, alt=wording.decision)
+    with right:
+        st.markdown(f"**{t('read.type')}** {wording.type}", help=t("read.type_help"))
+        if prediction.type_probabilities:
+            figure = type_bars(prediction, t)
+            st.plotly_chart(figure, key="types", config=PLAIN, alt=wording.type)
+    if prediction.decision != "out of scope":
+        st.markdown(wording.decision)
+    st.markdown(wording.similar)
+    st.caption(wording.small)
+
+
+def _draw_review(result: Result, t: Translate) -> None:
+    """Ask whether the answer is right; the store keeps every review."""
+    id = history.stored_id(result)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if id is None:
+            st.caption(t("review.examples"))
+            return
+        icon = ":material/thumb_up:"
+        if st.button(t("review.agree_button"), icon=icon, shortcut="A", key="agree"):
+            history.agree(id)
+            st.rerun()
+        with st.popover(t("review.correct_button"), icon=":material/edit:"):
+            _draw_correction(id, t)
+        review = history.latest_review(id)
+        if review:
+            time, decision = review.created_at[:16].replace("T", " "), f"decision.{review.decision}"
+            text = t(f"review.latest_{review.verdict}", time=time, decision=t(decision))
+            st.badge(text, icon=":material/rate_review:", color="green")
+
+
+def _draw_correction(id: str, t: Translate) -> None:
+    types = {"": t("review.no_type")} | {n: t(f"type.{n}") for n in (*TYPES, "undetermined")}
+    decisions = {name: t(f"decision.{name}") for name in DECISIONS}
+    with st.form(f"correct-{id}", border=False):
+        decision = choose(
+            t("review.decision"), list(decisions), "own_decision", names=decisions.__getitem__
+        )
+        tumor_type = choose(t("review.type"), list(types), "own_type", names=types.__getitem__)
+        reason = st.text_area(t("review.reason"), max_chars=2000, key="own_reason")
+        if st.form_submit_button(t("review.store")):
+            try:
+                history.correct(id, decision, tumor_type=tumor_type, reason=reason)
+            except TumorlensError as error:
+                st.error(f"{t('review.refused')} {error.fact}. {error.fix}")
+            else:
+                st.rerun()
+
+
+def _draw_downloads(result: Result, bundle: Bundle, t: Translate) -> None:
+    """Draw the buttons of what can be taken home; files are made when they are asked for."""
+    examined = [Examined(result.prediction, result.scan)]
+    predictions = [item.prediction for item in session.queue()]
+
+    stem, now = f"tumorlens-{result.key}", datetime.now(UTC)
+    with st.container(horizontal=True):
+        draw_download(
+            t("read.report_pdf"),
+            lambda: scan_pdf(examined, bundle, made=now),
+            f"{stem}.pdf",
+            mime="application/pdf",
+            icon="picture_as_pdf",
+        )
+        draw_download(
+            t("read.report_html"),
+            lambda: scan_html(examined, bundle, made=now),
+            f"{stem}.html",
+            mime="text/html",
+            icon="description",
+        )
+        draw_download(
+            t("read.queue_csv"),
+            lambda: predictions_csv(predictions),
+            "tumorlens-queue.csv",
+            mime="text/csv",
+            icon="table",
+        )
+
+
+def predictions_csv(predictions: list[Prediction]) -> bytes:
+    """Write predictions.csv in memory, as UTF-8 that spreadsheets read."""
+    return table_text(COLUMNS, map(table_row, predictions)).encode("utf-8-sig")

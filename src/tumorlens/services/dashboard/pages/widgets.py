@@ -1,0 +1,86 @@
+"""What pages are made of: choices by name, figures in a row, images, files to take home."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from tumorlens.services.dashboard.texts import Translate
+
+Value = TypeVar("Value")
+
+
+def choose(
+    title: str,
+    options: Sequence[Value],
+    key: str,
+    *,
+    names: Callable[[Value], str] = str,
+    help: str | None = None,
+    index: int = 0,
+    persists: bool = False,
+) -> Value:
+    """Let people choose from a list; `persists` keeps the choice while pages change."""
+    return st.selectbox(
+        title,
+        options,
+        index=min(index, len(options) - 1),
+        format_func=names,
+        key=key,
+        help=help,
+        persist_state="session" if persists else None,
+    )
+
+
+def switch(
+    title: str,
+    options: Sequence[str],
+    key: str,
+    *,
+    names: Callable[[str], str] = str,
+    default: str | None = None,
+    help: str | None = None,
+    persists: bool = False,
+) -> str:
+    """Let people choose one of a few side by side; one that persists has no title over it."""
+    return st.segmented_control(
+        title,
+        options,
+        default=default or options[0],
+        required=True,
+        format_func=names,
+        key=key,
+        help=help,
+        label_visibility="collapsed" if persists else "visible",
+        wrap=True,
+        persist_state="session" if persists else None,
+    )
+
+
+def draw_metrics(section: str, figures: Mapping[str, str], t: Translate) -> None:
+    """Draw figures in a row, each with its name and help."""
+    for column, (name, figure) in zip(st.columns(len(figures)), figures.items(), strict=True):
+        key = f"{section}.{name}"
+        column.metric(t(key), figure, help=t(f"{key}_help"), border=True)
+
+
+def draw_image(image: bytes | None, title: str, *, missing: str) -> None:
+    """Draw an image that lies beside a record, or words where it does not."""
+    if image is not None:
+        st.image(image, width="stretch", alt=title)
+    elif missing:
+        st.caption(missing)
+
+
+def columns_in_rows(count: int, across: int) -> list[DeltaGenerator]:
+    """Return places for some things, so many in a row."""
+    return [c for _ in range(0, count, across) for c in st.columns(across)][:count]
+
+
+def draw_download(
+    title: str, make: Callable[[], bytes | str], file: str, *, mime: str, icon: str
+) -> None:
+    """Draw a button for a file that is made when it is asked for."""
+    icon = f":material/{icon}:"
+    st.download_button(title, make, file, mime, key=file, icon=icon, on_click="ignore")

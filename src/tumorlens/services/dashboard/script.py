@@ -1,5 +1,0 @@
-"""What Streamlit runs at every interaction."""
-
-from tumorlens.services.dashboard.layout import draw
-
-draw()
