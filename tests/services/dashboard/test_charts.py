@@ -17,13 +17,13 @@ from tumorlens.records import Estimate, Heatmap, Prediction
 from tumorlens.services.dashboard import charts
 from tumorlens.services.dashboard.charts.answers import (
     SIDE,
+    describe,
     heatmap_image,
     prepared_image,
     probability_scale,
     squared,
     type_bars,
     windowed,
-    word,
     zones,
 )
 from tumorlens.services.dashboard.charts.data_sets import (
@@ -104,14 +104,14 @@ def test_types_are_drawn_likeliest_on_top(tiny_bundle):
 @pytest.mark.parametrize("chances", [(0, 0, 0.1, 0.9, 0, 0), (0.9, 0.1, 0, 0, 0, 0),
                                      (0, 0, 0.5, 0.5, 0, 0), (0.1, 0.9, 0, 0, 0, 0)])  # fmt: skip
 def test_every_answer_has_words_in_every_language(tiny_bundle, chances, language):
-    words = word(answer(tiny_bundle, *chances), tiny_bundle, translator(language))
+    words = describe(answer(tiny_bundle, *chances), tiny_bundle, translator(language))
     assert all((words.decision, words.type, words.similar, words.small))
     assert "{" not in words.decision + words.type + words.similar + words.small
 
 
 def test_an_answer_out_of_scope_says_that_its_probability_means_nothing(tiny_bundle):
     prediction = summarize("a.png", np.eye(6)[3], 9.0, bundle=tiny_bundle)
-    assert "means nothing" in word(prediction, tiny_bundle, T).decision
+    assert "means nothing" in describe(prediction, tiny_bundle, T).decision
 
 
 def measured(*edges: tuple[float, float]) -> Measured:
@@ -122,13 +122,13 @@ def measured(*edges: tuple[float, float]) -> Measured:
 
 def test_similar_scans_are_written_with_interval_and_n(tiny_bundle):
     bundle = replace(tiny_bundle, measured={"mri": measured((0.0, 1.0))})
-    words = word(answer(bundle, 0, 0, 0.5, 0.5, 0, 0), bundle, T).similar
+    words = describe(answer(bundle, 0, 0, 0.5, 0.5, 0, 0), bundle, T).similar
     assert "Among 143 MRI validation scans" in words
     assert "0.217 (0.160-0.290, n=143)" in words
 
 
 def test_a_bundle_that_recorded_nothing_says_so(tiny_bundle):
-    words = word(answer(tiny_bundle, 0, 0, 0.5, 0.5, 0, 0), tiny_bundle, T).similar
+    words = describe(answer(tiny_bundle, 0, 0, 0.5, 0.5, 0, 0), tiny_bundle, T).similar
     assert "not recorded in this bundle" in words
 
 

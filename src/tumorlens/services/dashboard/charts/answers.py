@@ -19,7 +19,7 @@ SIDE = 448  # pixels of the prepared square and of the heatmap on a page
 
 
 @dataclass(frozen=True)
-class Wording:
+class AnswerTexts:
     """What a page writes of one answer."""
 
     decision: str
@@ -28,9 +28,9 @@ class Wording:
     small: str  # modality, bundle, what was tolerated
 
 
-def word(prediction: Prediction, bundle: Bundle, t: Translate) -> Wording:
+def describe(prediction: Prediction, bundle: Bundle, t: Translate) -> AnswerTexts:
     """Write what was decided and why, in the language of `t`."""
-    return Wording(
+    return AnswerTexts(
         decision=_decision(prediction, bundle, t),
         type=_type(prediction, t),
         similar=_similar(prediction, bundle, t),

@@ -16,13 +16,13 @@ from tumorlens.records import Prediction
 from tumorlens.reports.scan.report import Examined, scan_html, scan_pdf
 from tumorlens.services.dashboard import history, session
 from tumorlens.services.dashboard.charts.answers import (
+    describe,
     heatmap_image,
     prepared_image,
     probability_scale,
     squared,
     type_bars,
     windowed,
-    word,
 )
 from tumorlens.services.dashboard.charts.shapes import BADGES
 from tumorlens.services.dashboard.pages.widgets import choose, draw_download
@@ -107,25 +107,25 @@ def _draw_image(place: DeltaGenerator, pixels: NDArray[np.uint8], title: str) ->
 
 
 def _draw_answer(prediction: Prediction, bundle: Bundle, t: Translate) -> None:
-    wording = word(prediction, bundle, t)
+    texts = describe(prediction, bundle, t)
     if prediction.decision == "out of scope":
-        st.warning(wording.decision, icon=":material/block:")
+        st.warning(texts.decision, icon=":material/block:")
     left, right = st.columns([2, 1], gap="medium")
     with left:
         probability = t("read.probability", value=f"{prediction.tumor_probability:.3f}")
         st.markdown(f"**{probability}**", help=t("read.probability_help"))
         color = session.text_color()
         figure = probability_scale(prediction, bundle.abstention, t, text_color=color)
-        st.plotly_chart(figure, key="scale", config=PLAIN, alt=wording.decision)
+        st.plotly_chart(figure, key="scale", config=PLAIN, alt=texts.decision)
     with right:
-        st.markdown(f"**{t('read.type')}** {wording.type}", help=t("read.type_help"))
+        st.markdown(f"**{t('read.type')}** {texts.type}", help=t("read.type_help"))
         if prediction.type_probabilities:
             figure = type_bars(prediction, t)
-            st.plotly_chart(figure, key="types", config=PLAIN, alt=wording.type)
+            st.plotly_chart(figure, key="types", config=PLAIN, alt=texts.type)
     if prediction.decision != "out of scope":
-        st.markdown(wording.decision)
-    st.markdown(wording.similar)
-    st.caption(wording.small)
+        st.markdown(texts.decision)
+    st.markdown(texts.similar)
+    st.caption(texts.small)
 
 
 def _draw_review(result: Result, t: Translate) -> None:
