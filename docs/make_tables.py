@@ -4,6 +4,7 @@ Run `python docs/make_tables.py`. Each table stands between `<!-- table: NAME --
 `<!-- end -->` in a page under reference/; all else on those pages is written by hand.
 """
 
+import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,9 +18,10 @@ from tumorlens.services.http.app import create_app
 from tumorlens.services.http.problems import KINDS
 from tumorlens.settings import Settings
 from tumorlens.study.data.registry import DATASETS
-from tumorlens.study.recipes import PRETRAININGS, RECIPES
+from tumorlens.study.recipes import PRETRAININGS, RECIPES, Recipe
 
 REFERENCE = Path(__file__).with_name("reference")
+_FIELD = re.compile(r"    (?:(?P<name>\w+): [^#()]+?(?: = [^#]+?)?)?(?:\s*# (?P<comment>.*))?")
 _BLOCK = re.compile(r"(<!-- table: ([a-z]+) -->\n).*?(<!-- end -->)", re.S)
 
 
@@ -157,6 +159,22 @@ def recipes() -> str:
     return _table(("field", *(f"`{name}`" for name in plain)), rows)
 
 
+def fields() -> str:
+    """Explain each field of a recipe by the comments of its class."""
+    rows: list[tuple[str, str]] = []
+    above: list[str] = []
+    for line in inspect.getsource(Recipe).splitlines():
+        if not (found := _FIELD.fullmatch(line)):
+            continue
+        if comment := found["comment"]:
+            above.append(comment)
+        if name := found["name"]:
+            text = " ".join(above).rstrip(".")
+            rows.append((f"`{name}`", text[:1].lower() + text[1:]))
+            above = []
+    return _table(("field", "meaning"), rows)
+
+
 def pretraining() -> str:
     """Set the recipes of pretraining out, and the fields that mean something there."""
     rows = [
@@ -180,6 +198,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "names": names,
     "datasets": datasets,
     "recipes": recipes,
+    "fields": fields,
     "pretraining": pretraining,
 }
 

@@ -31,7 +31,10 @@ VISIBLE = 40  # of 255
 
 def main() -> None:
     """Draw all pictures."""
-    for name, draw in (("counterfactuals", draw_counterfactuals), ("outsiders", draw_ood_images)):
+    for name, draw in (
+        ("counterfactuals", draw_counterfactuals),
+        ("out-of-distribution", draw_ood_images),
+    ):
         figure = draw()
         figure.text(0.5, 0.004, NOTE, ha="center", va="bottom", fontsize=7, color="0.4")
         save(figure, PICTURES / f"{name}.png")
@@ -80,7 +83,7 @@ def draw_ood_images() -> Figure:
 
 
 def _of_kind(kind: str, number: int) -> np.ndarray:
-    """Draw the number-th outsider of a kind among the first seeds."""
+    """Draw the number-th image of a kind among the first seeds."""
     kinds = list(KINDS)
     seeds = [s for s in range(200) if str(np.random.default_rng(s).choice(kinds)) == kind]
     return draw_ood_image(seeds[number])

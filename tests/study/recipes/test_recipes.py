@@ -1,7 +1,8 @@
 """A recipe is plain data that says everything a run decides, and what it reproduces."""
 
 import json
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
 
 import pytest
 
@@ -13,10 +14,15 @@ from tumorlens.study.recipes import (
     IMAGENET,
     NO_WEIGHTS,
     RECIPES,
+    RENAMED,
     REPRODUCTIONS,
     Recipe,
+    comparable_config,
+    current_fields,
     describe,
     find_recipe,
+    read_recipe,
+    read_space,
 )
 
 rows = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
@@ -113,3 +119,39 @@ def test_a_reproduction_is_described_under_every_title(found):
     assert all(told.values())
     assert f"{found.recipe.learning_rate:g}" in told["optimizer"]
     assert str(found.recipe.epochs) in told["epochs"]
+
+
+LAST_VERSION = Path(__file__).parents[2] / "support" / "last_version"
+
+
+def test_a_recipe_file_of_the_last_version_loads_under_the_new_names():
+    stored = json.loads((LAST_VERSION / "recipe.json").read_text())
+    found = read_recipe(LAST_VERSION / "recipe.json")
+    assert (found.counterfactual_share, found.localization_weight, found.ood_images) == (
+        stored["changed"], stored["evidence"], stored["outsiders"],
+    )  # fmt: skip
+    assert found.synthetic_lesion_share == stored["painted"]
+    assert current_fields(stored) == json.loads(json.dumps(found.to_json()))
+
+
+def test_the_config_of_a_run_of_the_last_version_is_that_of_the_same_run_today():
+    stored = json.loads((LAST_VERSION / "run_config.json").read_text())
+    recipe = replace(find_recipe("tiny"), epochs=2)
+    assert comparable_config(stored) == comparable_config({**stored, "recipe": recipe.to_json()})
+    other = replace(recipe, counterfactual_share=0.5)
+    assert comparable_config(stored) != comparable_config({**stored, "recipe": other.to_json()})
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_baseline_and_its_network_are_found_by_their_names_of_the_last_version(name):
+    recipe = find_recipe(name)
+    old = {new: old for old, new in RENAMED.items()}
+    stored = {**recipe.to_json(), "name": old[name]}
+    stored["network"] = old.get(recipe.network, recipe.network)
+    assert find_recipe(old[name]) is recipe
+    assert Recipe(**current_fields(stored)) == recipe
+
+
+def test_a_space_of_the_last_version_names_the_new_fields(tmp_path):
+    (tmp_path / "space.json").write_text('{"evidence": {"low": 0.1, "high": 0.5}}')
+    assert set(read_space(tmp_path / "space.json")) == {"localization_weight"}

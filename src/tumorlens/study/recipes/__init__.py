@@ -19,10 +19,10 @@ from tumorlens.study.recipes.recipe import (
 )
 from tumorlens.study.recipes.spaces import Choices, Range, Space, read_space, space_of
 
-__all__ = ["IMAGENET", "NO_WEIGHTS", "PRETRAININGS", "RECIPES", "REPRODUCTIONS", "Choices",
-           "Fault", "Pretraining", "Range", "Recipe", "Reproduction", "Space", "comparable_config",
-           "current_fields", "describe", "find_pretraining", "find_recipe", "read_recipe",
-           "read_space", "space_of", "write_recipe"]  # fmt: skip
+__all__ = ["IMAGENET", "NO_WEIGHTS", "PRETRAININGS", "RECIPES", "RENAMED", "REPRODUCTIONS",
+           "Choices", "Fault", "Pretraining", "Range", "Recipe", "Reproduction", "Space",
+           "comparable_config", "current_fields", "describe", "find_pretraining", "find_recipe",
+           "read_recipe", "read_space", "space_of", "write_recipe"]  # fmt: skip
 
 REPRODUCTIONS: Mapping[str, Reproduction] = {found.recipe.name: found for found in BASELINES}
 RECIPES: Mapping[str, Recipe] = {
