@@ -13,8 +13,8 @@ from support.serving import SCAN, phantom_png, serving
 from tumorlens.labels import ATOMS
 from tumorlens.models.bundle import Bundle
 from tumorlens.records import Prediction
+from tumorlens.services.http.routes_v2 import write_outputs
 from tumorlens.services.http.schemas import InferRequest
-from tumorlens.services.http.tensors import write_outputs
 from tumorlens.services.store.history import NewPrediction
 
 MODEL = "/v2/models/tumorlens"

@@ -1,4 +1,4 @@
-"""The application: routes behind the door, problems for every error, a service while it lives."""
+"""The application: routes behind the middleware, problems for every error, one service."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,20 +9,18 @@ from tumorlens import __version__
 from tumorlens.predictions.document import NOTICE
 from tumorlens.services.http import (
     problems,
-    routes_batch,
-    routes_docs,
     routes_history,
     routes_model,
     routes_predict,
     routes_v2,
 )
-from tumorlens.services.http.metrics import Metrics
-from tumorlens.services.http.middleware import Door
-from tumorlens.services.http.openapi import KEYS, PROBLEMS, TAGS
+from tumorlens.services.http.middleware import Middleware
+from tumorlens.services.http.schemas import KEYS, PROBLEMS, TAGS
 from tumorlens.services.http.service import start_service, stop_service
+from tumorlens.services.http.telemetry import Metrics
 from tumorlens.settings import Settings
 
-WITH_KEYS = (routes_predict, routes_batch, routes_history)
+WITH_KEYS = (routes_predict, routes_history)
 
 
 def create_app(settings: Settings, *, needs_keys: bool) -> FastAPI:
@@ -50,13 +48,13 @@ def create_app(settings: Settings, *, needs_keys: bool) -> FastAPI:
     problems.install(app)
     for module in WITH_KEYS:
         app.include_router(module.router, dependencies=KEYS)
-    for module in (routes_model, routes_v2, routes_docs):
+    for module in (routes_model, routes_v2):
         app.include_router(module.router)
     app.add_middleware(
-        Door,
-        gate=lambda: app.state.service.gate,
+        Middleware,
+        authenticator=lambda: app.state.service.authenticator,
         metrics=metrics,
-        most_bytes=settings.max_request_bytes,
-        seconds=settings.receive_seconds,
+        max_bytes=settings.max_request_bytes,
+        receive_seconds=settings.receive_seconds,
     )
     return app

@@ -1,20 +1,24 @@
-"""Who asks, and how often they may: API keys, and a bucket of requests for each."""
+"""Who asks, and how often they may: API keys, and a limit of requests for each."""
 
 import ipaddress
 import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
 
 from tumorlens.services.http.problems import Refusal
 from tumorlens.services.store.database import Store
 from tumorlens.services.store.keys import SCOPES, find_key
 
 REMEMBER_SECONDS = 5.0  # that a key is not looked up again: a revoked one lives so long
-MOST_REMEMBERED = 4096
+MAX_REMEMBERED = 4096
 LOCAL = "local"  # who asks where no key is needed
 
 
@@ -27,74 +31,55 @@ class Caller:
 
     @property
     def sees(self) -> str | None:
-        """Whose answers may be seen: one's own, or None for all."""
+        """The owner whose predictions may be seen: oneself, or None for all."""
         return None if self.scopes & {"read", "admin"} else self.id
 
     def may(self, scope: str) -> bool:
-        """Tell whether a scope is open to them."""
+        """Return whether a scope is open to them."""
         return bool(self.scopes & {scope, "admin"})
 
 
-@dataclass
-class _Bucket:
-    tokens: float
-    at: float
+class Authenticator:
+    """Turns keys into callers, and limits their requests; for several threads."""
 
-
-class Gate:
-    """Turns keys into callers, and counts their requests; for several threads."""
-
-    def __init__(
-        self,
-        store: Store,
-        *,
-        needs_keys: bool,
-        per_minute: int,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, store: Store, requests_per_minute: int, *, needs_keys: bool) -> None:
         self.needs_keys = needs_keys
-        self._store, self._per_minute, self._clock = store, per_minute, clock
+        self._store = store
         self._known: OrderedDict[str, tuple[Caller | None, float]] = OrderedDict()
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
         self._lock = threading.Lock()
+        self._limit = RateLimitItemPerMinute(requests_per_minute)
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
     def remembered(self, secret: str) -> tuple[bool, Caller | None]:
-        """Tell whether a key was looked up lately, and who it is; never waits."""
+        """Return whether a key was looked up lately, and whose it is; never waits."""
         if not self.needs_keys:
             return True, Caller(LOCAL, frozenset(SCOPES))
         with self._lock:
             caller, until = self._known.get(secret, (None, 0.0))
-            return self._clock() < until, caller
+            return time.monotonic() < until, caller
 
     def look_up(self, secret: str) -> Caller | None:
         """Ask the store for a key, and remember the answer for a while."""
         key = find_key(self._store, secret)
         caller = None if key is None else Caller(key.id, key.scopes)
         with self._lock:
-            self._known[secret] = (caller, self._clock() + REMEMBER_SECONDS)
-            if len(self._known) > MOST_REMEMBERED:
+            self._known[secret] = (caller, time.monotonic() + REMEMBER_SECONDS)
+            if len(self._known) > MAX_REMEMBERED:
                 self._known.popitem(last=False)
         return caller
 
-    def count(self, who: str) -> None:
-        """Take one request from a caller's bucket; raises Refusal where it is empty."""
-        now, most = self._clock(), float(self._per_minute)
-        with self._lock:
-            bucket = self._buckets.setdefault(who, _Bucket(most, now))
-            bucket.tokens = min(most, bucket.tokens + (now - bucket.at) * most / 60)
-            bucket.at = now
-            if len(self._buckets) > MOST_REMEMBERED:
-                self._buckets.popitem(last=False)
-            if bucket.tokens >= 1:
-                bucket.tokens -= 1
-                return
-            wait = math.ceil((1 - bucket.tokens) * 60 / most)
-        fact = f"{self._per_minute} requests a minute are allowed."
+    def count(self, caller_id: str) -> None:
+        """Count one request; raises Refusal beyond the limit of the last minute."""
+        if self._limiter.hit(self._limit, caller_id):
+            return
+        reset_at = self._limiter.get_window_stats(self._limit, caller_id).reset_time
+        fact = f"{self._limit.amount} requests a minute are allowed."
+        wait = max(1, math.ceil(reset_at - time.time()))
         raise Refusal("too-many-requests", fact, retry_after=wait)
 
 
 def secret_of(headers: Mapping[bytes, bytes]) -> str:
-    """Give the key of a request, from `Authorization: Bearer` or `X-API-Key`."""
+    """Return the key of a request, from `Authorization: Bearer` or `X-API-Key`."""
     given = headers.get(b"authorization", b"").decode("latin-1")
     scheme, _, secret = given.partition(" ")
     if scheme.lower() == "bearer":
@@ -104,7 +89,7 @@ def secret_of(headers: Mapping[bytes, bytes]) -> str:
 
 @lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
-    """Tell whether an address to listen on is reached from this machine alone."""
+    """Return whether an address to listen on is reached from this machine alone."""
     if host == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""The door: what stands in front of the application, and sees a request before any parser.
+"""What stands in front of the application, and sees a request before any parser.
 
 It gives each request an id, turns away who has no key, and takes in the body under a cap on its
 bytes, its chunks and its time. Only then does the application run.
@@ -14,17 +14,16 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tumorlens.services.http.authenticator import Caller, Gate, check_local, secret_of
-from tumorlens.services.http.log import log
-from tumorlens.services.http.metrics import Metrics
+from tumorlens.services.http.authenticator import Authenticator, Caller, check_local, secret_of
 from tumorlens.services.http.problems import Refusal, as_refusal, problem_response
+from tumorlens.services.http.telemetry import Metrics, log
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
-MOST_HEADERS = 64
-MOST_HEADER_BYTES = 16 * 1024
-MOST_ADDRESS_BYTES = 4096
-LEAST_CHUNK_BYTES = 64  # on average, after the first thousand chunks
-LONGEST_NUMBER = 15  # digits of a length
+MAX_HEADERS = 64
+MAX_HEADER_BYTES = 16 * 1024
+MAX_ADDRESS_BYTES = 4096
+MIN_CHUNK_BYTES = 64  # on average, after the first thousand chunks
+MAX_LENGTH_DIGITS = 15
 BODIES_AT_ONCE = 2  # of the largest size, in memory together
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -40,8 +39,8 @@ _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass
-class _Passage:
-    """One request on its way through."""
+class _Exchange:
+    """One request and its response, as far as they are known."""
 
     request_id: str
     started: float = field(default_factory=time.monotonic)
@@ -51,20 +50,20 @@ class _Passage:
     closes: bool = False  # the body was not taken in: the rest of it must not be read
 
 
-class Door:
-    """Wraps an application; `gate` is asked for with each request, once the service runs."""
+class Middleware:
+    """Wraps an application; `authenticator` is asked for with each request: it starts later."""
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        gate: Callable[[], Gate],
+        authenticator: Callable[[], Authenticator],
         metrics: Metrics,
-        most_bytes: int,
-        seconds: float,
+        max_bytes: int,
+        receive_seconds: float,
     ) -> None:
-        self._app, self._gate, self._metrics = app, gate, metrics
-        self._most_bytes, self._seconds = most_bytes, seconds
+        self._app, self._authenticator, self._metrics = app, authenticator, metrics
+        self._max_bytes, self._receive_seconds = max_bytes, receive_seconds
         self._held = 0  # bytes of bodies in memory
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,73 +71,67 @@ class Door:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-        passage = _Passage(_request_id(headers))
-        scope["state"]["request_id"] = passage.request_id
+        exchange = _Exchange(_request_id(dict(scope["headers"])))
+        scope["state"]["request_id"] = exchange.request_id
 
         async def reply(message: Message) -> None:
             if message["type"] == "http.response.start":
-                passage.status = message["status"]
-                message["headers"] = [*message["headers"], *_extra_headers(message, passage)]
+                exchange.status = message["status"]
+                message["headers"] = [*message["headers"], *_extra_headers(message, exchange)]
             await send(message)
 
         try:
-            await self._pass(scope, receive, reply, headers=headers, passage=passage)
+            await self._handle(scope, receive, reply, exchange=exchange)
         except Exception as error:
-            if passage.status:
+            if exchange.status:
                 raise  # half an answer is out: the server closes the connection
-            passage.closes = not passage.received
-            await problem_response(as_refusal(error), passage.request_id)(scope, receive, reply)
+            exchange.closes = not exchange.received
+            await problem_response(as_refusal(error), exchange.request_id)(scope, receive, reply)
         finally:
-            self._note(scope, passage)
+            self._note(scope, exchange)
 
-    async def _pass(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        *,
-        headers: Mapping[bytes, bytes],
-        passage: _Passage,
+    async def _handle(
+        self, scope: Scope, receive: Receive, send: Send, *, exchange: _Exchange
     ) -> None:
-        length = _announced(headers, self._most_bytes)
+        headers = dict(scope["headers"])
+        length = _announced(headers, self._max_bytes)
         _check_sizes(scope, headers)
-        caller = await self._admit(scope, headers)
+        caller = await self._authenticate(scope, headers)
         scope["state"]["caller"] = caller
-        passage.caller = caller.id
+        exchange.caller = caller.id
         if scope["method"] in ("GET", "HEAD", "OPTIONS") and not length:
             await self._app(scope, receive, send)
             return
         body = bytearray()
         try:
-            await self._take_in(receive, body, length=length)
-            passage.received = len(body)
+            await self._receive_body(receive, body, length=length)
+            exchange.received = len(body)
             scope["state"]["body"] = body
             await self._app(scope, _replay(body, receive), send)
         finally:
             self._held -= len(body)
 
-    async def _admit(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Caller:
-        """Say who asks; raises Refusal for who may not."""
+    async def _authenticate(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Caller:
+        """Return who asks; raises Refusal for who may not."""
         if scope["path"] in OPEN_PATHS:
             return Caller("", frozenset())
-        gate = self._gate()
-        if not gate.needs_keys:
+        authenticator = self._authenticator()
+        if not authenticator.needs_keys:
             check_local(headers)
         secret = secret_of(headers)
-        is_known, caller = gate.remembered(secret)
+        is_known, caller = authenticator.remembered(secret)
         if not is_known:
-            caller = await asyncio.to_thread(gate.look_up, secret)
+            caller = await asyncio.to_thread(authenticator.look_up, secret)
         if caller is None:
             raise Refusal("no-key", "Send it as Authorization: Bearer KEY, or X-API-Key: KEY.")
-        gate.count(caller.id)
+        authenticator.count(caller.id)
         return caller
 
-    async def _take_in(self, receive: Receive, body: bytearray, *, length: int | None) -> None:
+    async def _receive_body(self, receive: Receive, body: bytearray, *, length: int | None) -> None:
         """Fill `body` with the whole body of a request."""
         chunks = 0
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self._receive_seconds):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
@@ -151,39 +144,35 @@ class Door:
                     if not message.get("more_body"):
                         break
         except TimeoutError:
-            fact = f"It has {self._seconds:.0f} seconds."
+            fact = f"It has {self._receive_seconds:.0f} seconds."
             raise Refusal("too-slow", fact) from None
         if length is not None and len(body) != length:
             raise Refusal("length-conflict", "Send as much as Content-Length says.")
 
     def _check_chunk(self, size: int, so_far: int, chunks: int) -> None:
-        if so_far + size > self._most_bytes:
-            raise Refusal("too-large", f"{self._most_bytes:,} bytes are taken at once.")
-        if chunks > 1000 and (so_far + size) / chunks < LEAST_CHUNK_BYTES:
+        if so_far + size > self._max_bytes:
+            raise Refusal("too-large", f"{self._max_bytes:,} bytes are taken at once.")
+        if chunks > 1000 and (so_far + size) / chunks < MIN_CHUNK_BYTES:
             raise Refusal("too-slow", "The chunks are too small.")
-        if self._held + size > BODIES_AT_ONCE * self._most_bytes:
+        if self._held + size > BODIES_AT_ONCE * self._max_bytes:
             raise Refusal("queue-full", "Other uploads fill the memory.", retry_after=2)
 
-    def _note(self, scope: Scope, passage: _Passage) -> None:
+    def _note(self, scope: Scope, exchange: _Exchange) -> None:
         """Log and count the route as the program writes it, never the address asked for."""
         route = getattr(scope.get("route"), "path", "none")
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        seconds = time.monotonic() - passage.started
-        self._metrics.requested(route=route, method=method, status=passage.status, seconds=seconds)
+        seconds = time.monotonic() - exchange.started
+        status = exchange.status
+        self._metrics.count_request(route=route, method=method, status=status, seconds=seconds)
         log(
-            "request",
-            request_id=passage.request_id,
-            method=method,
-            route=route,
-            status=passage.status,
-            bytes=passage.received,
-            milliseconds=round(1000 * seconds, 1),
-            key=passage.caller,
-        )
+            "request", request_id=exchange.request_id, method=method, route=route,
+            status=status, bytes=exchange.received, milliseconds=round(1000 * seconds, 1),
+            key=exchange.caller,
+        )  # fmt: skip
 
 
 def _replay(body: bytearray, receive: Receive) -> Receive:
-    """Give the body as one message, then whatever the connection says."""
+    """Return the body as one message, then whatever the connection says."""
     is_given = False
 
     async def again() -> Message:
@@ -201,31 +190,31 @@ def _request_id(headers: Mapping[bytes, bytes]) -> str:
     return given.decode() if _GIVEN_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-def _announced(headers: Mapping[bytes, bytes], most: int) -> int | None:
-    """Give the Content-Length, None without one; a length above the cap is refused unread."""
+def _announced(headers: Mapping[bytes, bytes], max_bytes: int) -> int | None:
+    """Return the Content-Length, None without one; a length above the cap is refused unread."""
     text = headers.get(b"content-length")
     if text is None:
         return None if b"transfer-encoding" in headers else 0
     if not text.isdigit():
         raise Refusal("bad-request", "Content-Length is not a number.")
-    if len(text) > LONGEST_NUMBER or int(text) > most:
-        raise Refusal("too-large", f"{most:,} bytes are taken at once.")
+    if len(text) > MAX_LENGTH_DIGITS or int(text) > max_bytes:
+        raise Refusal("too-large", f"{max_bytes:,} bytes are taken at once.")
     return int(text)
 
 
 def _check_sizes(scope: Scope, headers: Mapping[bytes, bytes]) -> None:
     size = sum(len(name) + len(value) for name, value in scope["headers"])
-    if len(scope["headers"]) > MOST_HEADERS or size > MOST_HEADER_BYTES:
-        raise Refusal("large-headers", f"{MOST_HEADERS} headers of {MOST_HEADER_BYTES} bytes.")
-    if len(scope.get("raw_path", b"")) + len(scope["query_string"]) > MOST_ADDRESS_BYTES:
-        raise Refusal("long-address", f"{MOST_ADDRESS_BYTES} bytes are taken.")
+    if len(scope["headers"]) > MAX_HEADERS or size > MAX_HEADER_BYTES:
+        raise Refusal("large-headers", f"{MAX_HEADERS} headers of {MAX_HEADER_BYTES} bytes.")
+    if len(scope.get("raw_path", b"")) + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
+        raise Refusal("long-address", f"{MAX_ADDRESS_BYTES} bytes are taken.")
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise Refusal("wrong-media-type", "Send the body without a content encoding.")
 
 
-def _extra_headers(message: MutableMapping[str, Any], passage: _Passage) -> list[Any]:
+def _extra_headers(message: MutableMapping[str, Any], exchange: _Exchange) -> list[Any]:
     given = {name for name, _ in message["headers"]}
     extra = [row for row in SECURITY_HEADERS if row[0] not in given]
-    if passage.closes or passage.status >= 500:
+    if exchange.closes or exchange.status >= 500:
         extra.append((b"connection", b"close"))
-    return [(b"x-request-id", passage.request_id.encode()), *extra]
+    return [(b"x-request-id", exchange.request_id.encode()), *extra]

@@ -5,17 +5,17 @@ A problem says what was wrong with the request, never what was in it.
 
 import json
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from tumorlens import errors
-from tumorlens.services.http.log import log
+from tumorlens.services.http.telemetry import log
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -59,33 +59,44 @@ class Refusal(HTTPException):
     """A request that is turned away; `kind` is a row of KINDS."""
 
     def __init__(
-        self, kind: str, detail: str, *, retry_after: int | None = None, **more: Any
+        self,
+        kind: str,
+        detail: str,
+        *,
+        retry_after: int | None = None,
+        errors: Sequence[Mapping[str, object]] = (),
     ) -> None:
         headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
         if KINDS[kind].status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         super().__init__(KINDS[kind].status, detail, headers)
-        self.kind, self.more = kind, more
+        self.kind, self.errors = kind, errors
 
 
-def problem(kind: str, detail: str, *, request_id: str = "", **more: Any) -> dict[str, Any]:
-    """Give the members of a problem; `error` is where the v2 protocol looks for the text."""
+def invalid(detail: str, error: ValidationError | RequestValidationError) -> Refusal:
+    """Return the refusal of a request that does not fit its schema, with each place."""
+    found = [{"where": list(map(str, row["loc"])), "what": row["msg"]} for row in error.errors()]
+    return Refusal("not-valid", detail, errors=found[:20])
+
+
+def problem(kind: str, detail: str, *, request_id: str) -> dict[str, object]:
+    """Return the members of a problem; `error` is where the v2 protocol looks for the text."""
     row = KINDS[kind]
-    named = {"request_id": request_id} if request_id else {}
     return {
         "type": f"/docs#{kind}",
         "title": row.title,
         "status": row.status,
         "detail": detail,
         "error": f"{row.title}: {detail}",
-        **named,
-        **more,
+        "request_id": request_id,
     }
 
 
 def problem_response(refusal: Refusal, request_id: str) -> Response:
-    """Give a refusal as the response to a request."""
-    body = problem(refusal.kind, refusal.detail, request_id=request_id, **refusal.more)
+    """Return a refusal as the response to a request."""
+    body = problem(refusal.kind, refusal.detail, request_id=request_id)
+    if refusal.errors:
+        body["errors"] = refusal.errors
     return Response(
         json.dumps(body), refusal.status_code, headers=refusal.headers, media_type=MEDIA_TYPE
     )
@@ -106,14 +117,11 @@ _STATUSES = {404: "not-found", 405: "wrong-method", 400: "bad-request"}
 
 
 def as_refusal(error: Exception) -> Refusal:
-    """Say what an error means to who asked; an unknown one is ours, and is logged."""
+    """Return what an error means to who asked; an unknown one is ours, and is logged."""
     if isinstance(error, Refusal):
         return error
     if isinstance(error, RequestValidationError):
-        found = [
-            {"where": list(map(str, item["loc"])), "what": item["msg"]} for item in error.errors()
-        ]
-        return Refusal("not-valid", "See errors for each place.", errors=found)
+        return invalid("See errors for each place.", error)
     if isinstance(error, HTTPException):
         refusal = Refusal(_STATUSES.get(error.status_code, "bad-request"), str(error.detail))
         refusal.headers = {**dict(error.headers or {}), **dict(refusal.headers or {})}

@@ -1,27 +1,30 @@
-"""What answers here, how it does, and whether it lives."""
+"""What answers here, how it does, whether it lives, and the page about the API."""
 
-import json
+from collections.abc import Mapping
+from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import HTMLResponse, Response
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 
+from tumorlens import __version__
 from tumorlens.models.bundle import CARD
 from tumorlens.predictions.document import NOTICE
-from tumorlens.services.http.openapi import KEYS
-from tumorlens.services.http.problems import Refusal
-from tumorlens.services.http.routes_history import caller_of_history
-from tumorlens.services.http.schemas import Health, ModelDocument
+from tumorlens.services.http.documents import json_response
+from tumorlens.services.http.problems import KINDS, Refusal
+from tumorlens.services.http.schemas import KEYS, Health, ModelDocument
 from tumorlens.services.http.service import caller_of, service_of
 from tumorlens.services.store.database import is_writable
 
 router = APIRouter(tags=["model"])
+Json = Mapping[str, Any]  # of the OpenAPI document
 
 
 @router.get("/v1/model", responses={200: {"model": ModelDocument}}, dependencies=KEYS)
 def model(request: Request) -> Response:
     """Describe the bundle: hash, threshold and how it was chosen, limits, model card."""
-    caller_of_history(request)
+    caller_of(request, "predict", "read")
     service = service_of(request)
     bundle = service.predictor.bundle
     band = bundle.abstention
@@ -40,18 +43,18 @@ def model(request: Request) -> Response:
         "card": card.read_text(encoding="utf-8") if card.is_file() else "",
         "notice": NOTICE,
     }
-    return Response(json.dumps(document), media_type="application/json")
+    return json_response(document)
 
 
 @router.get("/healthz", responses={200: {"model": Health}})
 def healthz() -> dict[str, str]:
-    """Tell that the process answers."""
+    """Liveness: the process answers."""
     return {"status": "ok"}
 
 
 @router.get("/readyz", responses={200: {"model": Health}})
 def readyz(request: Request) -> dict[str, str]:
-    """Tell that the golden scan was answered and the store takes writes."""
+    """Readiness: the bundle passed its self-test, and the store takes writes."""
     check_ready(request)
     return {"status": "ok"}
 
@@ -63,7 +66,7 @@ def readyz(request: Request) -> dict[str, str]:
     dependencies=KEYS,
 )
 def metrics(request: Request) -> Response:
-    """Give the figures for Prometheus."""
+    """Return the metrics for Prometheus."""
     caller_of(request, "read")
     data = generate_latest(REGISTRY) + generate_latest(service_of(request).metrics.registry)
     return Response(data, media_type=CONTENT_TYPE_LATEST)
@@ -76,3 +79,60 @@ def check_ready(request: Request) -> None:
         raise Refusal("not-ready", "It is being stopped.", retry_after=5)
     if not is_writable(service.store):
         raise Refusal("not-ready", "The store takes no writes.", retry_after=5)
+
+
+@router.get("/docs", include_in_schema=False)
+def docs(request: Request) -> HTMLResponse:
+    """Show every route and every problem; no script, nothing from elsewhere."""
+    loader = PackageLoader("tumorlens.services.http")
+    environment = Environment(
+        loader=loader, undefined=StrictUndefined, autoescape=True, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    described = request.app.openapi()
+    page = environment.get_template("docs.html").render(
+        notice=NOTICE, version=__version__, groups=_groups(described), kinds=KINDS
+    )
+    return HTMLResponse(page)
+
+
+def _groups(described: Json) -> list[Json]:
+    routes = [
+        {"method": method.upper(), "path": path, **_route(operation)}
+        for path, methods in described["paths"].items()
+        for method, operation in methods.items()
+    ]
+    return [
+        {**tag, "routes": [route for route in routes if route["tag"] == tag["name"]]}
+        for tag in described["tags"]
+    ]
+
+
+def _route(operation: Json) -> Json:
+    answers = {
+        status: answer
+        for status, answer in operation["responses"].items()
+        if status.startswith("2")
+    }
+    status, answer = next(iter(answers.items()))
+    return {
+        "tag": operation["tags"][0],
+        "text": operation.get("description", ""),
+        "parameters": [_parameter(found) for found in operation.get("parameters", [])],
+        "takes": list(operation.get("requestBody", {}).get("content", {})),
+        "gives": f"{status} {', '.join(answer.get('content', {}))}",
+    }
+
+
+def _parameter(found: Json) -> dict[str, str]:
+    schema = found["schema"]
+    kinds = [row for row in schema.get("anyOf", [schema]) if row.get("type") != "null"]
+    values = ", ".join(str(value) for row in kinds for value in row.get("enum", []))
+    default = schema.get("default")
+    return {
+        "name": found["name"],
+        "where": found["in"],
+        "values": values or " or ".join(row.get("type", "") for row in kinds),
+        "default": "" if default is None else str(default).lower(),
+        "text": found.get("description", schema.get("description", "")),
+    }

@@ -1,32 +1,43 @@
-"""POST /v1/predict: scans in, answers out, each on the disk before it is given."""
+"""Scans in, answers out: at once, or as a batch that is answered in the background."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from typing import Annotated, Any, Literal
+from dataclasses import replace
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 
 from tumorlens.predictions.document import to_document
-from tumorlens.services.http import answering, documents, pictures
-from tumorlens.services.http.answering import Received
-from tumorlens.services.http.form import read_form
-from tumorlens.services.http.openapi import upload
+from tumorlens.records import PreparedScan, Unusable
+from tumorlens.services.http import documents, inference
+from tumorlens.services.http.documents import Document, csv_response, json_response
+from tumorlens.services.http.inference import DecodedUpload, Upload, read_form
 from tumorlens.services.http.problems import Refusal, as_refusal
-from tumorlens.services.http.schemas import Predicted
+from tumorlens.services.http.schemas import (
+    JobDocument,
+    JobId,
+    JobResult,
+    Predicted,
+    describe_upload,
+)
 from tumorlens.services.http.service import Service, caller_of, service_of
-from tumorlens.services.store.history import NewPrediction
+from tumorlens.services.store.database import Store
+from tumorlens.services.store.export import history_table
+from tumorlens.services.store.history import NewPrediction, iter_job
+from tumorlens.services.store.jobs import Job, JobScan, NewJob, get_job, save_job
+from tumorlens.settings import Settings
 
-MOST_AT_ONCE = 32  # files of one request; a batch takes more
-
+MAX_AT_ONCE = 32  # files of one request; a batch takes more
+CSV = {"text/csv": {"schema": {"type": "string"}}}
 router = APIRouter(tags=["predict"])
 
 
 @router.post(
     "/v1/predict",
     responses={200: {"model": Predicted}},
-    openapi_extra=upload(MOST_AT_ONCE),
+    openapi_extra=describe_upload(MAX_AT_ONCE),
 )
 async def predict(
     request: Request,
@@ -40,84 +51,162 @@ async def predict(
     An unusable file among others has its `error` set; where none is usable, that is a problem.
     """
     service, caller = service_of(request), caller_of(request, "predict")
-    body, kind = request.scope["state"].get("body", b""), request.headers.get("content-type", "")
 
-    def work() -> tuple[list[Received], list[NewPrediction], list[Future[str]]]:
-        form = read_form(body, kind, most_files=MOST_AT_ONCE)
-        refuse_fields(form.fields)
-        received = answering.receive(service, form.files)
-        refuse_if_none_is_usable(received)
-        usable = [item for item in received if item.scan is not None]
-        new = [answering.answer(service, item, owner=caller.id, source="http") for item in usable]
-        return received, new, answering.promise(service, new)
+    def work() -> tuple[list[DecodedUpload], list[NewPrediction], list[Future[str]]]:
+        decoded = inference.decode(service, _uploads(request, max_files=MAX_AT_ONCE))
+        _refuse_if_none_is_usable(decoded)
+        usable = [item for item in decoded if isinstance(item.scan, PreparedScan)]
+        new = [inference.predict(service, item, owner=caller.id, source="http") for item in usable]
+        return decoded, new, inference.enqueue(service, new)
 
-    def write() -> bytes:
-        results = _results(service, received, new, heatmap=heatmap, report=report)
-        return json.dumps({"request_id": request.state.request_id, "results": results}).encode()
+    def respond() -> Response:
+        results = _results(service, decoded, new, heatmap=heatmap, report=report)
+        return json_response({"request_id": request.state.request_id, "results": results})
 
-    with service.pool.place():
-        received, new, promises = await service.pool.run(work)
-        await answering.written(promises)
+    with service.pool.slot():
+        decoded, new, queued = await service.pool.run(work)
+        await inference.wait_persisted(queued)
         is_light = not heatmap and report is None
-        content = write() if is_light else await service.pool.run(write)
-    return Response(content, media_type="application/json")
+        return respond() if is_light else await service.pool.run(respond)
 
 
-def refuse_fields(fields: Any) -> None:
-    """Refuse form fields: an option that is silently passed over would be a trap."""
-    if fields:
-        raise Refusal("bad-form", "Options belong into the address: /v1/predict?heatmap=true")
+def _uploads(request: Request, *, max_files: int) -> list[Upload]:
+    body, kind = request.scope["state"].get("body", b""), request.headers.get("content-type", "")
+    return read_form(body, kind, max_files=max_files)
 
 
-def refuse_if_none_is_usable(received: Sequence[Received]) -> None:
+def _refuse_if_none_is_usable(decoded: Sequence[DecodedUpload]) -> None:
     """Raise the Refusal of the first unusable file where there is no other kind."""
-    errors = [item.error for item in received if item.error is not None]
-    if len(errors) < len(received):
-        return
-    refusal = as_refusal(errors[0])
-    found = [{"index": item.index, "fact": item.error.fact} for item in received if item.error]
-    raise Refusal(refusal.kind, refusal.detail, errors=found)
+    errors = [item.scan.error for item in decoded if isinstance(item.scan, Unusable)]
+    if len(errors) == len(decoded):
+        refusal = as_refusal(errors[0])
+        found = [{"index": index, "fact": error.fact} for index, error in enumerate(errors)]
+        raise Refusal(refusal.kind, refusal.detail, errors=found)
 
 
 def _results(
     service: Service,
-    received: Sequence[Received],
+    decoded: Sequence[DecodedUpload],
     new: Sequence[NewPrediction],
     *,
     heatmap: bool,
     report: str | None,
-) -> list[dict[str, Any]]:
-    answers = iter(new)
-    found = []
-    for item in received:
-        if item.scan is None:
-            document = to_document(answering.unusable(service, item))
-            found.append(_result(item, None, document))
+) -> list[Document]:
+    predictions, results = iter(new), []
+    for item in decoded:
+        if isinstance(item.scan, Unusable):
+            results.append(
+                _result(item) | {"prediction": to_document(inference.unusable(service, item))}
+            )
             continue
-        answer = next(answers)
-        result = _result(item, answer, to_document(answer.prediction))
-        drawn = answer.prediction.heatmap
-        if heatmap and drawn is not None:
-            result["heatmap"] = documents.attached(pictures.heatmap_png(drawn), "image/png")
+        answer = next(predictions)
+        result = _result(item) | {
+            "id": answer.id,
+            "prediction": to_document(answer.prediction),
+            "timings_ms": {name: round(ms, 3) for name, ms in answer.timings.items()},
+            "links": documents.links_of(answer.id),
+        }
+        evidence = answer.prediction.heatmap
+        if heatmap and evidence is not None:
+            data = documents.heatmap_png(evidence)
+            result["heatmap"] = documents.attached(data, "image/png")
         if report is not None:
-            data = pictures.report_file(answer.prediction, service.predictor.bundle, format=report)
-            result["report"] = documents.attached(data, pictures.REPORT_TYPES[report])
-        found.append(result)
-    return found
+            bundle = service.predictor.bundle
+            data = documents.report_file(answer.prediction, bundle, format=report)
+            result["report"] = documents.attached(data, documents.REPORT_TYPES[report])
+        results.append(result)
+    return results
 
 
-def _result(
-    item: Received, answer: NewPrediction | None, document: dict[str, Any]
-) -> dict[str, Any]:
-    timings = {"prepare": item.milliseconds} if answer is None else answer.timings
+def _result(item: DecodedUpload) -> Document:
+    """Return what is known of an upload before it is answered, in the order of the schema."""
     return {
         "index": item.index,
         "name": item.name,
-        "id": None if answer is None else answer.id,
+        "id": None,
         "input_sha256": item.sha256,
-        "prediction": document,
-        "timings_ms": {name: round(value, 3) for name, value in timings.items()},
+        "prediction": None,
+        "timings_ms": {"prepare": round(item.milliseconds, 3)},
         "heatmap": None,
         "report": None,
-        "links": None if answer is None else documents.links_of(answer.id),
+        "links": None,
     }
+
+
+@router.post(
+    "/v1/predict/batch",
+    status_code=202,
+    responses={202: {"model": JobDocument}},
+    openapi_extra=describe_upload(Settings.max_files),
+)
+async def submit(request: Request) -> Response:
+    """Take a batch; it is on the disk, as prepared images, when the job's id is given."""
+    service, caller = service_of(request), caller_of(request, "predict")
+
+    def work() -> Job:
+        uploads = _uploads(request, max_files=service.settings.max_files)
+        job = _new_job(service, inference.decode(service, uploads), owner=caller.id)
+        save_job(service.store, job)
+        return get_job(service.store, job.id)
+
+    with service.pool.slot():
+        job = await service.pool.run(work)
+    service.batches.wake()
+    headers = {"Location": documents.job_links(job.id)["self"]}
+    return json_response(documents.job_document(job), status=202, headers=headers)
+
+
+@router.get("/v1/predict/batch/{id}", responses={200: {"model": JobDocument}})
+def progress(request: Request, id: JobId) -> Response:
+    """Return how far a batch is."""
+    return json_response(documents.job_document(_job(request, id)))
+
+
+@router.get("/v1/predict/batch/{id}/result", responses={200: {"model": JobResult, "content": CSV}})
+def result(
+    request: Request,
+    id: JobId,
+    format: Annotated[Literal["json", "csv"], Query(description="The kind of answer.")] = "json",
+) -> Response:
+    """Return the answers so far, in the order of the files."""
+    store, job = service_of(request).store, _job(request, id)
+    if format == "csv":
+        return csv_response(history_table(store, iter_job(store, id)), name=f"batch-{id}")
+    return StreamingResponse(_job_json(store, job), media_type="application/json")
+
+
+def _job(request: Request, id: str) -> Job:
+    caller = caller_of(request, "predict")
+    return get_job(service_of(request).store, id, owner=caller.sees)
+
+
+def _job_json(store: Store, job: Job) -> Iterator[str]:
+    """Write the answers one by one: a thousand of them are several megabytes."""
+    yield f'{{"job": {json.dumps(documents.job_document(job))}, "results": ['
+    for count, stored in enumerate(iter_job(store, job.id)):
+        yield (", " if count else "") + json.dumps(documents.job_item(stored))
+    yield "]}"
+
+
+def _new_job(service: Service, decoded: Sequence[DecodedUpload], *, owner: str) -> NewJob:
+    _refuse_if_none_is_usable(decoded)
+    waiting = [
+        JobScan(item.index, item.scan, item.sha256)
+        for item in decoded
+        if isinstance(item.scan, PreparedScan)
+    ]
+    job = NewJob(owner, waiting, failed=[])
+    failed = [
+        NewPrediction(
+            inference.unusable(service, item),
+            input_sha256=item.sha256,
+            bundle_sha256=service.predictor.bundle.sha256,
+            owner=owner,
+            source="batch",
+            job=job.id,
+            position=item.index,
+        )
+        for item in decoded
+        if isinstance(item.scan, Unusable)
+    ]
+    return replace(job, failed=failed)

@@ -3,63 +3,67 @@
 The input is `image`, BYTES [n]: whole image files, as bytes (binary data extension) or in base64.
 """
 
+import base64
+import binascii
 import json
 import re
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import ValidationError
 
 from tumorlens import __version__
-from tumorlens.services.http import answering
-from tumorlens.services.http.form import Upload
-from tumorlens.services.http.openapi import KEYS, inlined
-from tumorlens.services.http.problems import Refusal
+from tumorlens.labels import TYPES
+from tumorlens.predictions.document import to_json
+from tumorlens.records import Unusable
+from tumorlens.services.http import inference
+from tumorlens.services.http.documents import json_response
+from tumorlens.services.http.inference import Upload
+from tumorlens.services.http.problems import Refusal, invalid
 from tumorlens.services.http.routes_model import check_ready
-from tumorlens.services.http.routes_predict import MOST_AT_ONCE
-from tumorlens.services.http.schemas import InferRequest
+from tumorlens.services.http.routes_predict import MAX_AT_ONCE
+from tumorlens.services.http.schemas import KEYS, InferRequest, TensorData, inlined
 from tumorlens.services.http.service import Service, caller_of, service_of
-from tumorlens.services.http.tensors import (
-    INPUT,
-    check_outputs,
-    outputs_of,
-    read_images,
-    write_outputs,
-)
 from tumorlens.services.store.history import NewPrediction
 
 MODEL = "tumorlens"
+INPUT = "image"
 _NUMBER = re.compile("[0-9]{1,15}")
 HEADER_LENGTH = "inference-header-content-length"
+_NAN = float("nan")
+_NAN_IN_JSON = "NaN"  # JSON has no such number: the text that protocol buffers write for it
 router = APIRouter(tags=["v2"])
 
 
 @router.get("/v2", dependencies=KEYS)
 @router.get("/v2/", dependencies=KEYS, include_in_schema=False)  # the protocol names it both ways
-def server(request: Request) -> dict[str, Any]:
+def server(request: Request) -> dict[str, object]:
     """Describe the server."""
     return {"name": MODEL, "version": __version__, "extensions": ["binary_tensor_data"]}
 
 
 @router.get("/v2/health/live")
 def live() -> dict[str, bool]:
-    """Tell that the process answers."""
+    """Liveness: the process answers."""
     return {"live": True}
 
 
 @router.get("/v2/health/ready")
 def ready(request: Request) -> dict[str, bool]:
-    """Tell that requests can be answered."""
+    """Readiness: requests can be answered."""
     check_ready(request)
     return {"ready": True}
 
 
 @router.get("/v2/models/{name}", dependencies=KEYS)
 @router.get("/v2/models/{name}/versions/{version}", dependencies=KEYS)
-def metadata(request: Request, name: str, version: str | None = None) -> dict[str, Any]:
+def metadata(request: Request, name: str, version: str | None = None) -> dict[str, object]:
     """Describe the model's tensors."""
     service = _service(request, name, version)
     return {
@@ -73,8 +77,8 @@ def metadata(request: Request, name: str, version: str | None = None) -> dict[st
 
 @router.get("/v2/models/{name}/ready", dependencies=KEYS)
 @router.get("/v2/models/{name}/versions/{version}/ready", dependencies=KEYS)
-def model_ready(request: Request, name: str, version: str | None = None) -> dict[str, Any]:
-    """Tell that the model can answer."""
+def model_ready(request: Request, name: str, version: str | None = None) -> dict[str, object]:
+    """Readiness: the model can answer."""
     _service(request, name, version)
     check_ready(request)
     return {"name": MODEL, "ready": True}
@@ -100,22 +104,22 @@ async def infer(request: Request, name: str, version: str | None = None) -> Resp
     check_outputs(asked, service.predictor.bundle.atoms)
 
     def work() -> tuple[list[NewPrediction], list[Future[str]]]:
-        images = read_images(asked, binary, most=MOST_AT_ONCE)
-        received = answering.receive(service, [Upload("", image) for image in images])
-        for item in received:
-            if item.error is not None:
-                raise item.error
-        new = [answering.answer(service, item, owner=caller.id, source="v2") for item in received]
-        return new, answering.promise(service, new)
+        images = read_images(asked, binary, max_images=MAX_AT_ONCE)
+        decoded = inference.decode(service, [Upload("", image) for image in images])
+        for item in decoded:
+            if isinstance(item.scan, Unusable):
+                raise item.scan.error
+        new = [inference.predict(service, item, owner=caller.id, source="v2") for item in decoded]
+        return new, inference.enqueue(service, new)
 
-    with service.pool.place():
-        new, promises = await service.pool.run(work)
-        await answering.written(promises)
+    with service.pool.slot():
+        new, queued = await service.pool.run(work)
+        await inference.wait_persisted(queued)
     return _response(service, asked, new)
 
 
 def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, bytes]:
-    """Part a body into its JSON and the bytes behind it; raises Refusal."""
+    """Split a body into its JSON and the bytes behind it; raises Refusal."""
     length = len(body)
     if header_length is not None:
         if not _NUMBER.fullmatch(header_length) or int(header_length) > len(body):
@@ -124,8 +128,7 @@ def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, 
     try:
         return InferRequest.model_validate_json(body[:length]), body[length:]
     except ValidationError as e:
-        found = [{"where": list(map(str, row["loc"])), "what": row["msg"]} for row in e.errors()]
-        raise Refusal("not-valid", "It is no inference request.", errors=found[:20]) from None
+        raise invalid("It is no inference request.", e) from None
 
 
 def _response(service: Service, asked: InferRequest, new: Sequence[NewPrediction]) -> Response:
@@ -133,9 +136,9 @@ def _response(service: Service, asked: InferRequest, new: Sequence[NewPrediction
     document = {"model_name": MODEL, "model_version": _version(service), "outputs": tensors}
     if asked.id is not None:
         document["id"] = asked.id
-    text = json.dumps(document).encode()
     if not binary:
-        return Response(text, media_type="application/json")
+        return json_response(document)
+    text = json.dumps(document).encode()
     headers = {"Inference-Header-Content-Length": str(len(text))}
     return Response(text + binary, media_type="application/octet-stream", headers=headers)
 
@@ -151,3 +154,122 @@ def _service(request: Request, name: str, version: str | None) -> Service:
 
 def _version(service: Service) -> str:
     return service.predictor.bundle.sha256[:12]
+
+
+@dataclass(frozen=True)
+class _Output:
+    """A row of the table of outputs."""
+
+    datatype: str  # FP64 or BYTES
+    values: Callable[[NewPrediction], list[Any]]
+    width: int = 1
+
+
+def _table(atoms: Sequence[str]) -> Mapping[str, _Output]:
+    return {
+        "tumor_probability": _Output("FP64", lambda new: [new.prediction.tumor_probability]),
+        "decision": _Output("BYTES", lambda new: [new.prediction.decision]),
+        "modality": _Output("BYTES", lambda new: [new.prediction.modality]),
+        "type": _Output("BYTES", lambda new: [new.prediction.type]),
+        "type_probabilities": _Output(
+            "FP64",
+            lambda new: [new.prediction.type_probabilities.get(name) for name in TYPES],
+            len(TYPES),
+        ),
+        "atoms": _Output(
+            "FP64", lambda new: [new.prediction.atoms[atom] for atom in atoms], len(atoms)
+        ),
+        "prediction": _Output("BYTES", lambda new: [to_json(new.prediction)]),
+        "id": _Output("BYTES", lambda new: [new.id]),
+    }
+
+
+def outputs_of(atoms: Sequence[str]) -> list[dict[str, object]]:
+    """Describe the outputs."""
+    return [
+        {"name": name, "datatype": row.datatype, "shape": [-1, row.width]}
+        for name, row in _table(atoms).items()
+    ]
+
+
+def check_outputs(asked: InferRequest, atoms: Sequence[str]) -> None:
+    """Raise Refusal where an output is asked for that does not exist."""
+    table = _table(atoms)
+    if any(row.name not in table for row in asked.outputs or []):
+        raise Refusal("not-valid", f"Outputs are {', '.join(table)}.")
+
+
+def read_images(asked: InferRequest, binary: bytes, *, max_images: int) -> list[bytes]:
+    """Return the image files of a request; raises Refusal where they are not as announced."""
+    tensor = asked.inputs[0]
+    count = int(np.prod(tensor.shape, dtype=object))
+    if not 1 <= count <= max_images:
+        raise Refusal("not-valid", f"1 to {max_images} images are taken at once.")
+    size = tensor.parameters.get("binary_data_size")
+    images = _from_json(tensor) if size is None else _from_bytes(binary, size)
+    if len(images) != count:
+        raise Refusal("not-valid", f"The shape says {count} images, {len(images)} are there.")
+    return images
+
+
+def _from_json(tensor: TensorData) -> list[bytes]:
+    data = tensor.data or []
+    flat = [item for row in data for item in (row if isinstance(row, list) else [row])]
+    try:
+        return [base64.b64decode(item, validate=True) for item in flat]
+    except (TypeError, ValueError, binascii.Error):
+        raise Refusal("not-valid", "In JSON, images are base64 text.") from None
+
+
+def _from_bytes(binary: bytes, size: Any) -> list[bytes]:
+    """Read elements, each behind its length in four bytes, little endian."""
+    if size != len(binary):
+        raise Refusal("not-valid", "binary_data_size is not what follows the JSON.")
+    images, at = [], 0
+    while at < len(binary):
+        if at + 4 > len(binary):
+            raise Refusal("not-valid", "An element ends before its length.")
+        (length,) = struct.unpack_from("<I", binary, at)
+        at += 4
+        if at + length > len(binary):
+            raise Refusal("not-valid", "An element ends before its bytes.")
+        images.append(binary[at : at + length])
+        at += length
+    return images
+
+
+def write_outputs(
+    new: Sequence[NewPrediction], asked: InferRequest, atoms: Sequence[str]
+) -> tuple[list[dict[str, object]], bytes]:
+    """Return the outputs asked for (all, where none is named) and the bytes behind the JSON."""
+    table = _table(atoms)
+    all_binary = bool(asked.parameters.get("binary_data_output"))
+    wanted = dict.fromkeys(table, all_binary)
+    if asked.outputs:
+        wanted = {
+            row.name: bool(row.parameters.get("binary_data", all_binary)) for row in asked.outputs
+        }
+    tensors, binary = [], b""
+    for name, is_binary in wanted.items():
+        row = table[name]
+        values = [value for item in new for value in row.values(item)]
+        tensor: dict[str, object] = {
+            "name": name,
+            "datatype": row.datatype,
+            "shape": [len(new), row.width],
+        }
+        if is_binary:
+            data = _packed(values, row.datatype)
+            tensor["parameters"] = {"binary_data_size": len(data)}
+            binary += data
+        else:
+            tensor["data"] = [_NAN_IN_JSON if value is None else value for value in values]
+        tensors.append(tensor)
+    return tensors, binary
+
+
+def _packed(values: Sequence[Any], datatype: str) -> bytes:
+    if datatype == "FP64":
+        return np.array([_NAN if v is None else v for v in values], "<f8").tobytes()
+    encoded = [value.encode() for value in values]
+    return b"".join(struct.pack("<I", len(item)) + item for item in encoded)

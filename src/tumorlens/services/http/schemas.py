@@ -1,10 +1,19 @@
-"""The shapes of answers and requests, for OpenAPI; a test holds them against what is sent."""
+"""The shapes of requests and answers, and what OpenAPI has of every route.
+
+Tests hold the shapes against what is sent.
+"""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
+from fastapi import Depends, Path, Query
+from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from tumorlens.services.http.problems import MEDIA_TYPE
+
+JsonObject = dict[str, Any]
+Responses = dict[int | str, JsonObject]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Id = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
@@ -223,9 +232,9 @@ class ModelDocument(BaseModel):
     version: str
     sha256: Sha256
     atoms: list[str]
-    input: dict[str, Any]
+    input: JsonObject
     threshold: Probability
-    threshold_choice: dict[str, Any]
+    threshold_choice: JsonObject
     abstention: dict[str, float]
     temperature: float
     self_test: str
@@ -245,7 +254,7 @@ class TensorData(BaseModel):
     name: Literal["image"]
     shape: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1, max_length=2)]
     datatype: Literal["BYTES"]
-    parameters: dict[str, Any] = {}
+    parameters: JsonObject = {}
     data: Annotated[
         list[Any] | None, Field(description="Image files in base64; absent where sent as bytes.")
     ] = None
@@ -255,13 +264,76 @@ class RequestedOutput(BaseModel):
     """An output that is asked for."""
 
     name: str
-    parameters: dict[str, Any] = {}
+    parameters: JsonObject = {}
 
 
 class InferRequest(BaseModel):
     """An inference request of the Open Inference Protocol v2."""
 
     id: Annotated[str, Field(max_length=200)] | None = None
-    parameters: dict[str, Any] = {}
+    parameters: JsonObject = {}
     inputs: Annotated[list[TensorData], Field(min_length=1, max_length=1)]
     outputs: list[RequestedOutput] | None = None
+
+
+TAGS = [
+    {"name": "predict", "description": "Scans in, answers out."},
+    {"name": "history", "description": "Answers that were given, and what readers say of them."},
+    {"name": "model", "description": "What answers here, and how it does."},
+    {"name": "v2", "description": "The Open Inference Protocol, for KServe and Triton clients."},
+]
+_bearer = HTTPBearer(auto_error=False, scheme_name="bearer", description="An API key.")
+_header = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="header")
+# The middleware has checked the key before any of this runs: here it is only described.
+KEYS = [Depends(_bearer), Depends(_header)]
+
+PROBLEMS: Responses = {
+    status: {
+        "description": "A problem (RFC 9457).",
+        "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+    }
+    for status in ("4XX", "5XX")
+}
+PredictionId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="The id of an answer.")]
+JobId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="The id of a batch.")]
+ReportFormat = Annotated[Literal["html", "pdf"], Query(description="The kind of file.")]
+
+
+def inlined(model: type[BaseModel]) -> JsonObject:
+    """Return the schema of a model with the ones it refers to inside; none may contain itself."""
+    schema = model.model_json_schema()
+    parts = schema.pop("$defs", {})
+
+    def whole(value: Any) -> Any:
+        if isinstance(value, list):
+            return [whole(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if "$ref" in value:
+            return whole(parts[value["$ref"].rpartition("/")[2]])
+        return {key: whole(item) for key, item in value.items()}
+
+    return whole(schema)
+
+
+def describe_upload(max_files: int) -> JsonObject:
+    """Describe a form of files."""
+    file = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
+    schema = {
+        "type": "object",
+        "required": ["file"],
+        "properties": {
+            "file": {"type": "array", "items": file, "minItems": 1, "maxItems": max_files}
+        },
+        "additionalProperties": False,
+    }
+    content = {"multipart/form-data": {"schema": schema}}
+    description = f"One slice a file, {max_files:,} files at most."
+    return {"requestBody": {"required": True, "description": description, "content": content}}
+
+
+def describe_file(description: str, *media_types: str) -> Responses:
+    """Describe an answer that is a file."""
+    schema = {"type": "string", "format": "binary"}
+    content = {media_type: {"schema": schema} for media_type in media_types}
+    return {200: {"description": description, "content": content}}

@@ -16,13 +16,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from tumorlens.errors import SettingsError
 from tumorlens.services.http.app import create_app
 from tumorlens.services.http.authenticator import is_loopback
-from tumorlens.services.http.log import log_library
-from tumorlens.services.http.middleware import MOST_ADDRESS_BYTES, MOST_HEADER_BYTES
+from tumorlens.services.http.middleware import MAX_ADDRESS_BYTES, MAX_HEADER_BYTES
 from tumorlens.services.http.problems import MEDIA_TYPE, problem
+from tumorlens.services.http.telemetry import log_library
 from tumorlens.settings import Settings
 
 IDLE_SECONDS = 15
-MOST_CONNECTIONS = 512
+MAX_CONNECTIONS = 512
 DRAIN_SECONDS = 30
 # Numbers of mallopt(3): its options have no names here.
 GLIBC = {
@@ -145,10 +145,10 @@ def serve(settings: Settings, *, host: str, port: int, needs_keys: bool) -> None
         log_config=None,
         access_log=False,
         server_header=False,
-        limit_concurrency=MOST_CONNECTIONS,
+        limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
-        h11_max_incomplete_event_size=MOST_HEADER_BYTES + MOST_ADDRESS_BYTES,
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES + MAX_ADDRESS_BYTES,
         proxy_headers=False,
     )
     SettledServer(config).run()

@@ -1,21 +1,161 @@
 """What lives as long as the service: predictor, store, threads, and the way up and down."""
 
+import asyncio
+import math
+import threading
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from fastapi import Request
 
+from tumorlens.errors import TumorlensError
 from tumorlens.predictions.predictor import Predictor, load_predictor
 from tumorlens.predictions.self_test import check_golden
-from tumorlens.services.http.authenticator import Caller, Gate
-from tumorlens.services.http.batches import BatchRunner
-from tumorlens.services.http.log import log
-from tumorlens.services.http.metrics import Metrics
-from tumorlens.services.http.problems import Refusal
-from tumorlens.services.http.work_pool import WorkPool
+from tumorlens.services.http.authenticator import Authenticator, Caller
+from tumorlens.services.http.problems import Refusal, log_failure
+from tumorlens.services.http.telemetry import Metrics, log
+from tumorlens.services.store.audit_log import days_ago
 from tumorlens.services.store.commit_queue import CommitQueue
 from tumorlens.services.store.database import Store, open_store
+from tumorlens.services.store.history import NewPrediction, expire_predictions
+from tumorlens.services.store.jobs import JobScan, save_answers, waiting_scans
 from tumorlens.settings import Settings
+
+T = TypeVar("T")
+TYPICAL_SECONDS = 0.02  # of one request on one worker, for Retry-After
+IDLE_SECONDS = 2.0  # between looks for batches: another service may have left work behind
+POLITE_SECONDS = 0.1  # that a waiting scan lets requests pass, at most
+RETENTION_SECONDS = 3600.0
+
+
+class WorkPool:
+    """Runs the work of requests in a few threads; each holds a slot from its start to its end."""
+
+    def __init__(self, *, workers: int, queue: int) -> None:
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="work")
+        self._workers, self._slots = workers, workers + queue
+        self._taken = 0
+        self._lock = threading.Lock()
+
+    @property
+    def taken(self) -> int:
+        """Requests that are being worked on or wait."""
+        return self._taken
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether every worker has something to do."""
+        return self._taken >= self._workers
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Hold a slot; raises Refusal where all are taken."""
+        with self._lock:
+            if self._taken >= self._slots:
+                wait = max(1, math.ceil(self._taken * TYPICAL_SECONDS / self._workers))
+                raise Refusal(
+                    "queue-full", f"{self._taken} requests are waiting.", retry_after=wait
+                )
+            self._taken += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._taken -= 1
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run something in a thread; the caller holds a slot."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def close(self) -> None:
+        """Finish what was taken on."""
+        self._threads.shutdown(wait=True)
+
+
+class BatchRunner:
+    """Works off the batches of the store, scan by scan, whenever requests leave the processor free.
+
+    The list of what waits is in the store: what a kill leaves behind is found again.
+    """
+
+    def __init__(
+        self, predictor: Predictor, store: Store, pool: WorkPool, *, settings: Settings
+    ) -> None:
+        self._predictor, self._store, self._pool = predictor, store, pool
+        self._settings = settings
+        self._is_stopping = False
+        self._wake = threading.Event()
+        self._expired = -RETENTION_SECONDS
+        self._thread = threading.Thread(target=self._work, name="batches", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look for work now."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """Finish the scan at hand; the rest waits for the next start."""
+        self._is_stopping = True
+        self._wake.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while not self._is_stopping:
+            is_idle = True
+            try:
+                self._expire()
+                is_idle = not self._answer_some()
+            except TumorlensError as error:
+                log("batches wait", error=type(error).__name__, fact=error.fact)
+            except Exception as error:  # noqa: BLE001 (the edge: this thread must live)
+                log_failure(error)
+            if is_idle:
+                self._wake.wait(IDLE_SECONDS)
+                self._wake.clear()
+
+    def _answer_some(self) -> bool:
+        answers = []
+        for item in waiting_scans(self._store):
+            if self._is_stopping:
+                break
+            self._let_requests_pass()
+            answers.append(self._answer(item))
+        if answers:
+            save_answers(self._store, answers)
+        return bool(answers)
+
+    def _answer(self, item: JobScan) -> NewPrediction:
+        started = time.perf_counter()
+        prediction = self._predictor.predict_prepared([item.scan], heatmaps=True)[0]
+        return NewPrediction(
+            prediction=prediction,
+            input_sha256=item.input_sha256,
+            bundle_sha256=self._predictor.bundle.sha256,
+            owner=item.owner,
+            source="batch",
+            timings={"predict": 1000 * (time.perf_counter() - started)},
+            keep=self._settings.keep_images,
+            job=item.job,
+            position=item.position,
+        )
+
+    def _let_requests_pass(self) -> None:
+        end = time.monotonic() + POLITE_SECONDS
+        while self._pool.is_busy and time.monotonic() < end:
+            time.sleep(0.005)
+
+    def _expire(self) -> None:
+        """Remove what is older than retention allows, once an hour."""
+        days = self._settings.retention_days
+        if not days or time.monotonic() - self._expired < RETENTION_SECONDS:
+            return
+        self._expired = time.monotonic()
+        if count := expire_predictions(self._store, before=days_ago(days)):
+            log("expired", predictions=count)
 
 
 @dataclass
@@ -27,10 +167,10 @@ class Service:
     store: Store
     commits: CommitQueue
     pool: WorkPool
-    gate: Gate
-    runner: BatchRunner
+    authenticator: Authenticator
+    batches: BatchRunner
     metrics: Metrics
-    self_test: str  # what the golden scan said
+    self_test: str  # how the answer to the bundle's own test scan compares
     is_open: bool = True
 
 
@@ -41,26 +181,30 @@ def start_service(settings: Settings, metrics: Metrics, *, needs_keys: bool) -> 
     self_test = check_golden(predictor)
     store = open_store(settings.store)
     pool = WorkPool(workers=settings.worker_count, queue=settings.queue)
-    gate = Gate(store, needs_keys=needs_keys, per_minute=settings.requests_per_minute)
-    runner = BatchRunner(predictor, store, pool, settings=settings)
-    commits = CommitQueue(store, in_work=lambda: pool.taken, on_commit=metrics.committed)
-    metrics.watch(pool)
-    log(
-        "started",
-        bundle=predictor.bundle.version,
-        store=store.name,
-        keys=needs_keys,
-        workers=settings.worker_count,
+    metrics.watch_queue(lambda: pool.taken)
+    service = Service(
+        settings=settings,
+        predictor=predictor,
+        store=store,
+        commits=CommitQueue(store, in_work=lambda: pool.taken, on_commit=metrics.count_commit),
+        pool=pool,
+        authenticator=Authenticator(store, settings.requests_per_minute, needs_keys=needs_keys),
+        batches=BatchRunner(predictor, store, pool, settings=settings),
+        metrics=metrics,
         self_test=self_test,
-        seconds=round(time.perf_counter() - started, 2),
     )
-    return Service(settings, predictor, store, commits, pool, gate, runner, metrics, self_test)
+    seconds = round(time.perf_counter() - started, 2)
+    log(
+        "started", bundle=predictor.bundle.version, store=store.name, keys=needs_keys,
+        workers=settings.worker_count, self_test=self_test, seconds=seconds,
+    )  # fmt: skip
+    return service
 
 
 def stop_service(service: Service) -> None:
     """Finish what was taken on, write it, and close."""
     service.is_open = False
-    service.runner.close()
+    service.batches.close()
     service.pool.close()
     service.commits.close()
     service.store.close()
@@ -68,13 +212,13 @@ def stop_service(service: Service) -> None:
 
 
 def service_of(request: Request) -> Service:
-    """Give the service of a request's application."""
+    """Return the service of a request's application."""
     return request.app.state.service
 
 
-def caller_of(request: Request, scope: str) -> Caller:
-    """Say who asks; raises Refusal if the scope is not open to them."""
+def caller_of(request: Request, *scopes: str) -> Caller:
+    """Return who asks; raises Refusal if none of the scopes is open to them."""
     caller: Caller = request.scope["state"]["caller"]
-    if not caller.may(scope):
-        raise Refusal("not-allowed", f"It needs the scope {scope}.")
+    if not any(map(caller.may, scopes)):
+        raise Refusal("not-allowed", f"It needs the scope {' or '.join(scopes)}.")
     return caller
