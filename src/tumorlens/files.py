@@ -58,12 +58,13 @@ def table_text(columns: Sequence[str], rows: Iterable[Row], *, head: bool = True
     return text.getvalue()
 
 
-def read_table(path: Path) -> list[dict[str, str]]:
+def read_table(path: Path, *, errors: str = "surrogateescape") -> list[dict[str, str]]:
     """Read a table with a head, each cell as `write_table` was given it; cells that lack are "".
 
-    Raises OSError or csv.Error where there is no such table.
+    Raises OSError or csv.Error where there is no such table, and with `errors="strict"` also
+    UnicodeDecodeError where it is not UTF-8.
     """
-    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+    with path.open(newline="", encoding="utf-8-sig", errors=errors) as file:
         return [
             {name: _given(cell or "") for name, cell in row.items() if name}
             for row in csv.DictReader(file)

@@ -116,6 +116,14 @@ def test_a_table_without_a_needed_column_names_it(tmp_path, header):
         read_cases(root)
 
 
+@pytest.mark.parametrize("text", ["path,label\n", "path,label,patient", ""])
+def test_a_table_without_rows_says_that_it_holds_none(tmp_path, text):
+    root = make_files(tmp_path / "set", "a.png")
+    (root / "cases.csv").write_text(text)
+    with pytest.raises(CasesError, match="holds no rows"):
+        read_cases(root)
+
+
 def test_a_table_that_is_not_utf8_is_an_error_that_says_so(tmp_path):
     root = make_files(tmp_path / "set", "a.png")
     (root / "cases.csv").write_bytes("path,label\na.png,yes\nJosé.png,no\n".encode("latin-1"))

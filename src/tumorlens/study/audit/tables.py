@@ -88,7 +88,7 @@ def read_groups(folder: Path, cases: Sequence[Case]) -> Groups:
     """
     try:
         fingerprint = json.loads((folder / "audit.json").read_text(encoding="utf-8"))["fingerprint"]
-        files = read_table(folder / "files.csv")
+        files = read_table(folder / "files.csv", errors="strict")
         rows = {row["case"]: (row["group"], row["picture"]) for row in files}
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as e:
         fix = "Make it with `tumorlens audit DIR... --out OUT`."

@@ -113,10 +113,13 @@ def _rows_of_folders(folder: Path) -> Iterator[_Row]:
 def _rows_of_table(table: Path) -> Iterator[_Row]:
     base = table.parent
     try:
-        records = [{k: v.strip() for k, v in row.items()} for row in read_table(table)]
+        read = read_table(table, errors="strict")
     except (UnicodeDecodeError, csv.Error) as e:
         raise CasesError(table, f"is not CSV in UTF-8 ({e})", "Save it as CSV in UTF-8.") from e
-    missing = {"path", "label"} - set(records[0] if records else ())
+    if not read:
+        raise CasesError(table, "holds no rows", "Name one scan a row, under a head of columns.")
+    records = [{name: value.strip() for name, value in row.items()} for row in read]
+    missing = {"path", "label"} - set(records[0])
     if missing:
         columns = ", ".join(sorted(missing))
         raise CasesError(table, f"has no column {columns}", f"Columns: {','.join(COLUMNS)}")

@@ -171,11 +171,11 @@ def write_split(out: Path, cases: Sequence[Case], parts: Sequence[str], *, group
 def read_split(path: Path) -> Split:
     """Read a split file; raises SplitError if it is missing, malformed or was edited."""
     try:
-        rows = read_table(path)
+        rows = read_table(path, errors="strict")
     except (OSError, ValueError, csv.Error) as e:
         fix = "Make it with `tumorlens split DIR --out FILE`."
         raise SplitError(path, f"cannot be read as a split file ({e})", fix) from e
-    if not rows or any(tuple(row) != COLUMNS for row in rows):
+    if not rows or any(tuple(row) != COLUMNS or not row["fingerprint"] for row in rows):
         raise SplitError(path, "is not a split file", f"Its columns are {', '.join(COLUMNS)}.")
     fingerprint = _fingerprint([list(row.values())[:-1] for row in rows])
     if {row["fingerprint"] for row in rows} != {fingerprint}:
@@ -197,7 +197,7 @@ def parts_in(path: Path, cases: Sequence[Case]) -> list[str]:
     folder. Raises SplitError where it is no such table, or names none of the cases.
     """
     try:
-        rows = read_table(path)
+        rows = read_table(path, errors="strict")
     except (OSError, ValueError, csv.Error) as e:
         fix = "Give a CSV with the columns path and split."
         raise SplitError(path, f"cannot be read as a table ({e})", fix) from e
