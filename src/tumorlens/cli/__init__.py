@@ -28,7 +28,7 @@ EXTRAS = {
         "keras tensorflow tf2onnx onnx sklearn scipy numba matplotlib pooch requests h5py plotly "
         "optuna"
     ),
-    "service": "fastapi uvicorn sqlalchemy alembic prometheus_client python_multipart",
+    "service": "fastapi uvicorn sqlalchemy alembic prometheus_client python_multipart limits",
 }  # what to install -> the libraries that it brings
 
 # What the help shows, panel by panel: use a bundle, look at data, make a bundle, serve it.
