@@ -8,9 +8,9 @@ import streamlit as st
 
 from tumorlens.records import Prediction
 from tumorlens.services.dashboard import session
-from tumorlens.services.dashboard.pages.widgets import draw_download
 from tumorlens.services.dashboard.results import Result
 from tumorlens.services.dashboard.texts import Translate
+from tumorlens.services.dashboard.widgets import draw_download
 from tumorlens.services.store.export import history_table
 from tumorlens.services.store.history import (
     NewPrediction,

@@ -13,9 +13,9 @@ from tumorlens.services.dashboard.charts.data_sets import (
     split_verdict,
 )
 from tumorlens.services.dashboard.pages.study import DrawPart, draw_part, open_page
-from tumorlens.services.dashboard.pages.widgets import draw_image, draw_metrics, switch
 from tumorlens.services.dashboard.studies import Record
 from tumorlens.services.dashboard.texts import Translate, escape_markup, label_name
+from tumorlens.services.dashboard.widgets import draw_image, draw_metrics, switch
 
 VERDICT_BOXES = {"leaks": st.warning, "clean": st.success, "none": st.info}
 

@@ -24,7 +24,9 @@ from tumorlens.services.dashboard.charts.data_sets import (
     size_scatter,
 )
 from tumorlens.services.dashboard.pages.study import DrawPart, draw_part, open_page
-from tumorlens.services.dashboard.pages.widgets import (
+from tumorlens.services.dashboard.studies import Record
+from tumorlens.services.dashboard.texts import Translate, is_known, label_name, term
+from tumorlens.services.dashboard.widgets import (
     choose,
     columns_in_rows,
     draw_download,
@@ -32,8 +34,6 @@ from tumorlens.services.dashboard.pages.widgets import (
     draw_metrics,
     switch,
 )
-from tumorlens.services.dashboard.studies import Record
-from tumorlens.services.dashboard.texts import Translate, is_known, label_name, term
 
 KINDS = ("mean", "variability", "montage")
 

@@ -26,9 +26,9 @@ from tumorlens.services.dashboard.charts.evaluation import (
 from tumorlens.services.dashboard.charts.shapes import estimate_text, interval_text
 from tumorlens.services.dashboard.charts.thresholds import Rates, rates_at, sweep_figure
 from tumorlens.services.dashboard.pages.study import DrawPart, choose_record, draw_part, open_page
-from tumorlens.services.dashboard.pages.widgets import choose, columns_in_rows, draw_image, switch
 from tumorlens.services.dashboard.studies import HISTORY, KINDS, Record, read_record
 from tumorlens.services.dashboard.texts import Translate, escape_markup, label_name
+from tumorlens.services.dashboard.widgets import choose, columns_in_rows, draw_image, switch
 
 PREVALENCES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 

@@ -8,9 +8,9 @@ from tumorlens.images.readers import readable_suffixes
 from tumorlens.services.dashboard import history, session
 from tumorlens.services.dashboard.charts.shapes import BADGES
 from tumorlens.services.dashboard.pages import scan
-from tumorlens.services.dashboard.pages.widgets import switch
 from tumorlens.services.dashboard.results import MAX_RESULTS, Result, add_results, predict_files
 from tumorlens.services.dashboard.texts import Translate, escape_markup
+from tumorlens.services.dashboard.widgets import switch
 
 QUEUE_HEIGHT = 520
 

@@ -25,9 +25,9 @@ from tumorlens.services.dashboard.charts.answers import (
     windowed,
 )
 from tumorlens.services.dashboard.charts.shapes import BADGES
-from tumorlens.services.dashboard.pages.widgets import choose, draw_download
 from tumorlens.services.dashboard.results import Result, decode_pixels
 from tumorlens.services.dashboard.texts import Translate, escape_markup
+from tumorlens.services.dashboard.widgets import choose, draw_download
 
 DECISIONS = ("tumor", "no tumor", "uncertain", "out of scope")
 PLAIN = {"displayModeBar": False}  # a chart without Plotly's buttons

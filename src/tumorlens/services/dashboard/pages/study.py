@@ -8,9 +8,9 @@ import streamlit as st
 
 from tumorlens.errors import TumorlensError
 from tumorlens.services.dashboard import process_runner, session
-from tumorlens.services.dashboard.pages.widgets import choose, switch
 from tumorlens.services.dashboard.studies import KINDS, Record, find_records, read_record
 from tumorlens.services.dashboard.texts import Translate, escape_markup
+from tumorlens.services.dashboard.widgets import choose, switch
 
 DrawPart = Callable[[Record, Translate], None]
 
