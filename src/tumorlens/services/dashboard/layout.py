@@ -5,13 +5,7 @@ from collections.abc import Callable, Mapping
 import streamlit as st
 
 from tumorlens.errors import TumorlensError
-from tumorlens.services.dashboard.pages import (
-    about,
-    audit,
-    explore,
-    performance,
-    read,
-)
+from tumorlens.services.dashboard.pages import about, audit, explore, performance, read
 from tumorlens.services.dashboard.session import language, translation
 from tumorlens.services.dashboard.texts import LANGUAGES, Translate
 

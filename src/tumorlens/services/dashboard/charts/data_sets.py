@@ -7,31 +7,17 @@ import numpy as np
 import plotly.graph_objects as go
 
 from tumorlens.records import Estimate
-from tumorlens.services.dashboard.charts.shapes import (
-    BLUE,
-    GRAY,
-    LABELS,
-    SERIES,
-    VERMILION,
-    BadgeColor,
-    Dot,
-    count_map,
-    count_text,
-    dot_of,
-    interval_dots,
-    interval_text,
-    lay_out,
-)
+from tumorlens.services.dashboard.charts import shapes
 from tumorlens.services.dashboard.studies import Record
 from tumorlens.services.dashboard.texts import Translate, label_name, term
 
 DIVERGING = [[0.0, "#542788"], [0.5, "#f7f7f7"], [1.0, "#b35806"]]  # purple to orange
 MIN_SERIOUS_AUC = 0.75  # of a shortcut, as on the audit's own page
 CHANCE = {"marks": (0.5,), "bounds": (0.3, 1.02)}
-VERDICTS: Mapping[str, tuple[BadgeColor, str, str]] = {
-    "supported": ("blue", ":material/check_circle:", BLUE),
-    "not supported": ("red", ":material/cancel:", VERMILION),
-    "undecided": ("gray", ":material/help:", GRAY),
+VERDICTS: Mapping[str, tuple[shapes.BadgeColor, str, str]] = {
+    "supported": ("blue", ":material/check_circle:", shapes.BLUE),
+    "not supported": ("red", ":material/cancel:", shapes.VERMILION),
+    "undecided": ("gray", ":material/help:", shapes.GRAY),
 }
 
 
@@ -54,11 +40,11 @@ def balance_bars(balance: Mapping[str, Record], t: Translate) -> go.Figure:
             textposition="auto",
             customdata=[row.count("n_groups") for row in rows.values()],
             hovertemplate="%{x}: %{y:,}<br>%{customdata:,} " + t("explore.groups"),
-            marker_color=SERIES[number % len(SERIES)],
+            marker_color=shapes.SERIES[number % len(shapes.SERIES)],
         )
     title, y = t("explore.balance", n=f"{total:,}"), t("explore.scans")
     legend = {"orientation": "h", "y": 1.02, "x": 1, "xanchor": "right", "yanchor": "bottom"}
-    return lay_out(figure, title=title, y=y, height=380, barmode="group", legend=legend)
+    return shapes.lay_out(figure, title=title, y=y, height=380, barmode="group", legend=legend)
 
 
 def size_scatter(points: Sequence[Record], t: Translate) -> go.Figure:
@@ -74,12 +60,12 @@ def size_scatter(points: Sequence[Record], t: Translate) -> go.Figure:
             mode="markers",
             x=[point.count("width") for point in own],
             y=[point.count("height") for point in own],
-            marker={"size": sizes, "color": LABELS.get(label, GRAY), "opacity": 0.55},
+            marker={"size": sizes, "color": shapes.LABELS.get(label, shapes.GRAY), "opacity": 0.55},
             customdata=[[p.count("n"), p.text("format"), p.number("aspect")] for p in own],
             hovertemplate=template + " %{customdata[2]}<br>n=%{customdata[0]:,}",
         )
     title = t("explore.sizes", n=f"{sum(point.count('n') for point in points):,}")
-    return lay_out(figure, title=title, x=t("explore.width"), y=t("explore.height"))
+    return shapes.lay_out(figure, title=title, x=t("explore.width"), y=t("explore.height"))
 
 
 def gray_levels(images: Mapping[str, Record], t: Translate) -> go.Figure:
@@ -93,11 +79,13 @@ def gray_levels(images: Mapping[str, Record], t: Translate) -> go.Figure:
             y=shares.round(4),
             mode="lines",
             name=f"{label_name(name, t)} (n={row.count('n'):,})",
-            line={"color": LABELS.get(name, GRAY), "width": 1.8},
+            line={"color": shapes.LABELS.get(name, shapes.GRAY), "width": 1.8},
             hovertemplate="%{x}: %{y:.2f} %",
         )
     title = t("explore.histogram", n=f"{sum(row.count('n') for row in images.values()):,}")
-    return lay_out(figure, title=title, x=t("explore.gray"), y=t("explore.share"), height=360)
+    return shapes.lay_out(
+        figure, title=title, x=t("explore.gray"), y=t("explore.share"), height=360
+    )
 
 
 # --- features -------------------------------------------------------------------------------
@@ -118,24 +106,28 @@ def feature_boxes(study: Record, feature: str, t: Translate) -> go.Figure:
             lowerfence=[row.number("q05")],
             upperfence=[row.number("q95")],
             mean=[row.number("mean")],
-            marker_color=LABELS.get(label, GRAY),
+            marker_color=shapes.LABELS.get(label, shapes.GRAY),
         )
     title = t("explore.feature", feature=feature_name(feature, t), n=f"{total:,}")
-    return lay_out(figure, title=title, height=360, showlegend=False)
+    return shapes.lay_out(figure, title=title, height=360, showlegend=False)
 
 
 def single_dots(study: Record, t: Translate) -> go.Figure:
     """Draw how well each feature alone tells tumor from healthy."""
     rows = sorted(study.table("single").items(), key=lambda row: -(row[1].values["auc"] or 0))
-    dots = [dot_of(row, feature_name(name, t), measure="auc", t=t) for name, row in rows]
-    return interval_dots(dots, title=t("explore.single", n=f"{study.count('n'):,}"), **CHANCE)
+    dots = [shapes.dot_of(row, feature_name(name, t), measure="auc", t=t) for name, row in rows]
+    return shapes.interval_dots(
+        dots, title=t("explore.single", n=f"{study.count('n'):,}"), **CHANCE
+    )
 
 
 def model_dots(study: Record, t: Translate) -> go.Figure:
     """Draw what models of all features reach in cross-validation over whole groups."""
     rows = study.table("models").items()
-    dots = [dot_of(row, term("model", name, t), measure="auc", t=t) for name, row in rows]
-    return interval_dots(dots, title=t("explore.models", n=f"{study.count('n'):,}"), **CHANCE)
+    dots = [shapes.dot_of(row, term("model", name, t), measure="auc", t=t) for name, row in rows]
+    return shapes.interval_dots(
+        dots, title=t("explore.models", n=f"{study.count('n'):,}"), **CHANCE
+    )
 
 
 def importance_dots(study: Record, model: str, t: Translate) -> go.Figure:
@@ -147,11 +139,13 @@ def importance_dots(study: Record, model: str, t: Translate) -> go.Figure:
         for name, held in row.table("importance").items()
     }
     dots = [
-        Dot(feature_name(name, t), Estimate(mean, mean - sd, mean + sd, n), f"sd {sd:.3f}, n={n:,}")
+        shapes.Dot(
+            feature_name(name, t), Estimate(mean, mean - sd, mean + sd, n), f"sd {sd:.3f}, n={n:,}"
+        )
         for name, (mean, sd) in sorted(found.items(), key=lambda item: -item[1][0])
     ]
     title = t("explore.importance", model=term("model", model, t), n=f"{n:,}")
-    return interval_dots(dots, title=title, axis=t("explore.lost"), marks=(0.0,))
+    return shapes.interval_dots(dots, title=title, axis=t("explore.lost"), marks=(0.0,))
 
 
 def effect_rows(contrast: Record, t: Translate) -> list[dict[str, object]]:
@@ -174,22 +168,24 @@ def correlation_map(study: Record, t: Translate) -> go.Figure:
     cells = {"zmin": -1, "zmax": 1, "colorscale": DIVERGING, "xgap": 0, "ygap": 0}
     cells |= {"showscale": True, "hovertemplate": "%{x}, %{y}: %{z:.2f}<extra></extra>"}
     found = study.items("correlation")
-    figure = count_map(found, found, rows=names, columns=names, **cells)
-    return lay_out(figure, title=t("explore.correlation", n=f"{study.count('n'):,}"), height=480)
+    figure = shapes.count_map(found, found, rows=names, columns=names, **cells)
+    return shapes.lay_out(
+        figure, title=t("explore.correlation", n=f"{study.count('n'):,}"), height=480
+    )
 
 
 def frame_dots(frames: Record, t: Translate) -> go.Figure:
     """Draw each feature's AUC on the whole square and inside the head alone, in two colors."""
 
-    def dots() -> Iterator[Dot]:
+    def dots() -> Iterator[shapes.Dot]:
         for name, row in frames.table("features").items():
-            for frame, color in (("whole", VERMILION), ("head_only", BLUE)):
+            for frame, color in (("whole", shapes.VERMILION), ("head_only", shapes.BLUE)):
                 title = f"{feature_name(name, t)}, {t(f'explore.{frame}')}"
                 found = row.part(frame).part("auc")
-                yield dot_of(found, title, measure="auc", t=t, color=color)
+                yield shapes.dot_of(found, title, measure="auc", t=t, color=color)
 
     n = frames.part("head_share").count("n")
-    return interval_dots(dots(), title=t("explore.frames", n=f"{n:,}"), **CHANCE)
+    return shapes.interval_dots(dots(), title=t("explore.frames", n=f"{n:,}"), **CHANCE)
 
 
 def feature_name(name: str, t: Translate) -> str:
@@ -244,9 +240,9 @@ def shared_map(shared: Mapping[str, Record], title: str, t: Translate) -> go.Fig
     names = [t("explore.no_split") if name == "-" else name for name in shared]
     counts = [[row.count(name) for name in shared] for row in shared.values()]
     cells = {"texttemplate": "%{text:,}", "hovertemplate": t("audit.shared_cell")}
-    figure = count_map(counts, counts, rows=names, columns=names, **cells)
+    figure = shapes.count_map(counts, counts, rows=names, columns=names, **cells)
     x, y = t("audit.copy_in"), t("audit.files_of")
-    return lay_out(figure, title=title, x=x, y=y, height=170 + 50 * len(names))
+    return shapes.lay_out(figure, title=title, x=x, y=y, height=170 + 50 * len(names))
 
 
 def shortcut_dots(
@@ -257,16 +253,18 @@ def shortcut_dots(
     Returns the reasons of those that could not be measured too.
     """
 
-    def dot(row: Record) -> Dot:
+    def dot(row: Record) -> shapes.Dot:
         name = ", ".join(term(part, row.text(part), t) for part in ("family", "stage"))
-        color = BLUE if row.text("stage") == "as stored" else GRAY
-        return dot_of(row, name, measure="auc", t=t, color=color)
+        color = shapes.BLUE if row.text("stage") == "as stored" else shapes.GRAY
+        return shapes.dot_of(row, name, measure="auc", t=t, color=color)
 
     own = [row for row in shortcuts if row.text("task") == task]
     n = f"{max((row.count('n') for row in own), default=0):,}"
     title, marks = t("audit.shortcuts", task=task, n=n), (0.5, MIN_SERIOUS_AUC)
     reasons = sorted({row.text("reason") for row in own} - {""})
-    return interval_dots(map(dot, own), title=title, marks=marks, bounds=(0.2, 1.02)), reasons
+    return shapes.interval_dots(
+        map(dot, own), title=title, marks=marks, bounds=(0.2, 1.02)
+    ), reasons
 
 
 # --- hypotheses -----------------------------------------------------------------------------
@@ -276,14 +274,14 @@ def findings_figure(findings: Sequence[Record], measure: str, t: Translate) -> g
     """Draw the findings of one measure, colored by the verdict of each."""
     own = [row for row in findings if row.text("measure") == measure and has_value(row)]
     dots = [
-        Dot(row.text("where"), row.estimate("value"), _counts(row, t),
+        shapes.Dot(row.text("where"), row.estimate("value"), _counts(row, t),
             VERDICTS[row.text("verdict")][2])
         for row in own
     ]  # fmt: skip
     n, n_groups = (sum(row.values[key] or 0 for row in own) or None for key in ("n", "n_groups"))
-    title = f"{measure} ({count_text(n, n_groups, t=t)})"
+    title = f"{measure} ({shapes.count_text(n, n_groups, t=t)})"
     bounds = (0.0, 1.05) if measure == "AUC" or measure.startswith("p,") else None
-    return interval_dots(dots, title=title, axis=measure, bounds=bounds)
+    return shapes.interval_dots(dots, title=title, axis=measure, bounds=bounds)
 
 
 def has_value(finding: Record) -> bool:
@@ -298,13 +296,13 @@ def finding_text(finding: Record, t: Translate) -> str:
     if not has_value(finding):
         return f"{where}: {note} ({verdict})"
     value = finding.estimate("value")
-    inside = ", ".join(filter(None, [interval_text(value), _counts(finding, t)]))
+    inside = ", ".join(filter(None, [shapes.interval_text(value), _counts(finding, t)]))
     figure = f"{where}: {finding.text('measure')} {value.value:.3f} ({inside})"
     return f"{figure}{f'; {note}' if note else ''} ({verdict})"
 
 
 def _counts(row: Record, t: Translate) -> str:
-    return count_text(row.values["n"], row.values["n_groups"], t=t)
+    return shapes.count_text(row.values["n"], row.values["n_groups"], t=t)
 
 
 def finding_rows(findings: Sequence[Record], t: Translate) -> list[dict[str, object]]:

@@ -5,30 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from tumorlens.services.dashboard.charts.shapes import (
-    BLUE,
-    GRAY,
-    GREEN,
-    LEGEND_BELOW,
-    ORANGE,
-    PURPLE,
-    VERMILION,
-    Dot,
-    band,
-    count_map,
-    diagonal,
-    dot_of,
-    error_bars,
-    estimate_text,
-    interval_dots,
-    interval_text,
-    lay_out,
-    line,
-)
+from tumorlens.services.dashboard.charts import shapes
 from tumorlens.services.dashboard.studies import Record
 from tumorlens.services.dashboard.texts import Translate, label_name
 
-ROWS: Mapping[str, str] = {"all": GRAY, "ct": VERMILION, "mri": BLUE}
+ROWS: Mapping[str, str] = {"all": shapes.GRAY, "ct": shapes.VERMILION, "mri": shapes.BLUE}
 MEASURES = ("auc", "sensitivity", "specificity")
 COUNTS = {"sensitivity": "n_tumor", "specificity": "n_healthy"}  # what else than n they are out of
 
@@ -45,17 +26,19 @@ def roc_curves(
     template += f"{alarms} %{{x:.3f}}<extra></extra>"
     figure = go.Figure()
     for name, curve, found in _curves(evaluation, "roc"):
-        label = f"{t(f'rows.{name}')}: {estimate_text(found.estimate('auc'))}"
+        label = f"{t(f'rows.{name}')}: {shapes.estimate_text(found.estimate('auc'))}"
         x, y, at = curve.items("fpr"), curve.items("tpr"), curve.items("threshold")
-        color = ROWS.get(name, GREEN)
-        figure.add_trace(line(label, x, y, color=color, customdata=at, hovertemplate=template))
-    figure.add_trace(diagonal(t("performance.chance")))
+        color = ROWS.get(name, shapes.GREEN)
+        figure.add_trace(
+            shapes.line(label, x, y, color=color, customdata=at, hovertemplate=template)
+        )
+    figure.add_trace(shapes.diagonal(t("performance.chance")))
     if marked:
-        marker = {"size": 13, "symbol": "diamond", "color": ORANGE, "line": {"width": 2}}
+        marker = {"size": 13, "symbol": "diamond", "color": shapes.ORANGE, "line": {"width": 2}}
         x, y, here = [1 - marked[0]], [marked[1]], t("performance.here")
         figure.add_scatter(x=x, y=y, mode="markers", name=here, marker=marker)
     title = t("performance.roc", n=f"{_n_read(evaluation):,}")
-    return lay_out(figure, title=title, x=alarms, y=sensitivity, legend=LEGEND_BELOW)
+    return shapes.lay_out(figure, title=title, x=alarms, y=sensitivity, legend=shapes.LEGEND_BELOW)
 
 
 def precision_curves(evaluation: Record, t: Translate) -> go.Figure:
@@ -65,10 +48,10 @@ def precision_curves(evaluation: Record, t: Translate) -> go.Figure:
         average, n = found.number("average_precision"), found.count("n")
         label = f"{t(f'rows.{name}')}: {average:.3f} (n={n:,})"
         recall, precision = curve.items("recall"), curve.items("precision")
-        figure.add_trace(line(label, recall, precision, color=ROWS.get(name, GREEN)))
+        figure.add_trace(shapes.line(label, recall, precision, color=ROWS.get(name, shapes.GREEN)))
     title = t("performance.pr", n=f"{_n_read(evaluation):,}")
     x, y = t("performance.sensitivity"), t("performance.precision")
-    return lay_out(figure, title=title, x=x, y=y, legend=LEGEND_BELOW)
+    return shapes.lay_out(figure, title=title, x=x, y=y, legend=shapes.LEGEND_BELOW)
 
 
 def _curves(evaluation: Record, kind: str) -> Iterator[tuple[str, Record, Record]]:
@@ -84,8 +67,11 @@ def _n_read(evaluation: Record) -> int:
 
 def reliability(calibration: Record, t: Translate) -> go.Figure:
     """Draw how often scans of a probability had a tumor, before and after the temperature."""
-    figure = go.Figure([diagonal(t("performance.perfect"))])
-    stages = (("before", calibration.part("before"), GRAY), ("after", calibration, BLUE))
+    figure = go.Figure([shapes.diagonal(t("performance.perfect"))])
+    stages = (
+        ("before", calibration.part("before"), shapes.GRAY),
+        ("after", calibration, shapes.BLUE),
+    )
     for name, found, color in stages:
         bins = found.rows("bins")
         if not bins:
@@ -97,13 +83,13 @@ def reliability(calibration: Record, t: Translate) -> go.Figure:
             mode="lines+markers",
             name=t(f"performance.{name}"),
             marker={"color": color},
-            error_y=error_bars(observed, color=color, thickness=1, width=2),
+            error_y=shapes.error_bars(observed, color=color, thickness=1, width=2),
             customdata=[row.count("n") for row in bins],
             hovertemplate="%{x:.3f}: %{y:.3f}<br>n=%{customdata}<extra></extra>",
         )
     title = t("performance.calibration", n=f"{calibration.count('n'):,}")
     x, y = t("performance.predicted"), t("performance.observed")
-    return lay_out(figure, title=title, x=x, y=y, legend=LEGEND_BELOW)
+    return shapes.lay_out(figure, title=title, x=x, y=y, legend=shapes.LEGEND_BELOW)
 
 
 def net_benefit(found: Record, t: Translate) -> go.Figure:
@@ -112,24 +98,24 @@ def net_benefit(found: Record, t: Translate) -> go.Figure:
     values = [estimate.value for estimate in model]
     figure = go.Figure(
         [
-            band(x, model, color=BLUE),
-            line(t("performance.model"), x, values, color=BLUE),
-            line(t("performance.flag_all"), x, found.items("all"), color=GRAY),
+            shapes.band(x, model, color=shapes.BLUE),
+            shapes.line(t("performance.model"), x, values, color=shapes.BLUE),
+            shapes.line(t("performance.flag_all"), x, found.items("all"), color=shapes.GRAY),
         ]
     )
-    figure.add_hline(y=0, line={"dash": "dot", "color": GRAY})
+    figure.add_hline(y=0, line={"dash": "dot", "color": shapes.GRAY})
     highest = max(estimate.high for estimate in model if estimate.high is not None)
     figure.update_yaxes(range=[-0.1, 1.1 * highest])
     title = t("performance.net_benefit", n=f"{found.count('n'):,}")
     x_title, y_title = t("performance.threshold"), t("performance.benefit")
-    return lay_out(figure, title=title, x=x_title, y=y_title, legend=LEGEND_BELOW)
+    return shapes.lay_out(figure, title=title, x=x_title, y=y_title, legend=shapes.LEGEND_BELOW)
 
 
-LOSSES = (("loss", "training", GRAY), ("val_loss", "validation", BLUE))
+LOSSES = (("loss", "training", shapes.GRAY), ("val_loss", "validation", shapes.BLUE))
 FIGURES = (
-    ("val_auc_ct", "auc_ct", VERMILION),
-    ("val_auc_mri", "auc_mri", BLUE),
-    ("val_type_accuracy", "type_accuracy", PURPLE),
+    ("val_auc_ct", "auc_ct", shapes.VERMILION),
+    ("val_auc_mri", "auc_mri", shapes.BLUE),
+    ("val_type_accuracy", "type_accuracy", shapes.PURPLE),
 )
 
 
@@ -151,15 +137,17 @@ def _by_epoch(
     best = min(history, key=lambda row: row["val_loss"])["epoch"]
     figure = go.Figure(
         [
-            line(t(f"learning.{name}"), epochs, [row.get(key) for row in history], color=color)
+            shapes.line(
+                t(f"learning.{name}"), epochs, [row.get(key) for row in history], color=color
+            )
             for key, name, color in rows
         ]
     )
     label = t("learning.best", epoch=int(best))
-    figure.add_vline(x=best, line={"dash": "dot", "color": GRAY}, annotation_text=label)
+    figure.add_vline(x=best, line={"dash": "dot", "color": shapes.GRAY}, annotation_text=label)
     x, y = t("learning.epoch"), t(f"learning.{title}_axis")
     title = t(f"learning.{title}_title", n=len(history))
-    return lay_out(figure, title=title, x=x, y=y, legend=LEGEND_BELOW)
+    return shapes.lay_out(figure, title=title, x=x, y=y, legend=shapes.LEGEND_BELOW)
 
 
 # --- confusion ------------------------------------------------------------------------------
@@ -189,7 +177,7 @@ def type_matrix(found: Record, t: Translate) -> go.Figure:
 
 def _accuracy(found: Record) -> str:
     accuracy = found.estimate("accuracy")
-    interval = interval_text(accuracy)
+    interval = shapes.interval_text(accuracy)
     value = "-" if accuracy.value is None else f"{accuracy.value:.3f}"
     return f"{value} ({interval})" if interval else value
 
@@ -206,9 +194,11 @@ def _matrix(
     ]
     cells = {"zmin": 0, "zmax": 1, "texttemplate": "%{text}"}
     hover = "%{y} → %{x}: %{text}<extra></extra>"
-    figure = count_map(shares, text, rows=rows, columns=columns, hovertemplate=hover, **cells)
+    figure = shapes.count_map(
+        shares, text, rows=rows, columns=columns, hovertemplate=hover, **cells
+    )
     x, y = t("performance.answer"), t("performance.truth")
-    return lay_out(figure, title=title, x=x, y=y, height=150 + 52 * len(rows))
+    return shapes.lay_out(figure, title=title, x=x, y=y, height=150 + 52 * len(rows))
 
 
 # --- rows of figures ------------------------------------------------------------------------
@@ -220,27 +210,27 @@ def subgroup_dots(evaluation: Record, kind: str, measure: str, *, t: Translate) 
     groups = evaluation.part("subgroups").table(kind)
     title = t("performance.subgroups", measure=t(f"performance.{measure}"),
               n=f"{everything.count('n'):,}")  # fmt: skip
-    dots = [dot_of(everything, t("rows.all"), measure=measure, t=t, color=GRAY)]
+    dots = [shapes.dot_of(everything, t("rows.all"), measure=measure, t=t, color=shapes.GRAY)]
     dots += [
-        dot_of(found.part("detection"), label_name(name, t), measure=measure, t=t)
+        shapes.dot_of(found.part("detection"), label_name(name, t), measure=measure, t=t)
         for name, found in groups.items()
     ]
     marks = [v for v in (everything.estimate(measure).value,) if v is not None]
-    return interval_dots(dots, title=title, axis=t(f"performance.{measure}"), marks=marks)
+    return shapes.interval_dots(dots, title=title, axis=t(f"performance.{measure}"), marks=marks)
 
 
 def comparison_dots(against: Record, t: Translate) -> go.Figure:
     """Draw by how much a bundle is better than another on the same scans; 0 is no difference."""
 
-    def dot(row: Record, name: str, measure: str) -> Dot:
+    def dot(row: Record, name: str, measure: str) -> shapes.Dot:
         label = f"{t(f'rows.{name}')}: {t(f'performance.{measure}')}"
-        return dot_of(row, label, measure=f"{measure}_difference", t=t)
+        return shapes.dot_of(row, label, measure=f"{measure}_difference", t=t)
 
     rows = against.table("rows").items()
     dots = [dot(row, name, measure) for name, row in rows for measure in MEASURES]
     n = f"{against.count('n'):,}"
     title = t("performance.difference", other=against.text("bundle"), n=n)
-    return interval_dots(dots, title=title, axis=t("performance.gain"), marks=(0.0,))
+    return shapes.interval_dots(dots, title=title, axis=t("performance.gain"), marks=(0.0,))
 
 
 def same_scans(one: Record, other: Record) -> bool:
@@ -261,7 +251,7 @@ def pair_rows(one: Record, other: Record, t: Translate) -> list[dict[str, str]]:
     def columns(name: str, measure: str) -> dict[str, str]:
         n = COUNTS.get(measure, "n")
         return {
-            title: estimate_text(found.part(name).estimate(measure, n=n))
+            title: shapes.estimate_text(found.part(name).estimate(measure, n=n))
             for title, found in evaluations.items()
         }
 
@@ -283,8 +273,10 @@ def control_rows(controls: Sequence[Record], t: Translate) -> list[dict[str, str
             t("performance.task"): row.text("task"),
             t("performance.control"): row.text("control"),
             t("performance.detail"): row.text("detail") or row.text("reason"),
-            "AUC": estimate_text(row.estimate("auc")),
-            t("performance.bundle_auc"): estimate_text(model.estimate("auc")) if model else "",
+            "AUC": shapes.estimate_text(row.estimate("auc")),
+            t("performance.bundle_auc"): shapes.estimate_text(model.estimate("auc"))
+            if model
+            else "",
         }
         for row in controls
         for model in [row.part("model")]

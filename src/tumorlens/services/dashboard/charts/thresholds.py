@@ -9,19 +9,11 @@ import plotly.graph_objects as go
 
 from tumorlens.models.performance import predictive_values
 from tumorlens.records import Estimate
-from tumorlens.services.dashboard.charts.shapes import (
-    BLUE,
-    GRAY,
-    LEGEND_BELOW,
-    VERMILION,
-    band,
-    lay_out,
-    line,
-)
+from tumorlens.services.dashboard.charts import shapes
 from tumorlens.services.dashboard.studies import Record
 from tumorlens.services.dashboard.texts import Translate
 
-CURVES = (("sensitivity", "n_tumor", VERMILION), ("specificity", "n_healthy", BLUE))
+CURVES = (("sensitivity", "n_tumor", shapes.VERMILION), ("specificity", "n_healthy", shapes.BLUE))
 ENDS = ("value", "low", "high")
 TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 
@@ -68,16 +60,18 @@ def sweep_figure(sweep: Record, threshold: float, *, own: float, t: Translate) -
         if rates[0].value is None:
             continue
         if rates[0].low is not None:
-            figure.add_trace(band(steps, rates, color=color))
+            figure.add_trace(shapes.band(steps, rates, color=color))
         values, name = [rate.value for rate in rates], t(f"performance.{measure}")
-        figure.add_trace(line(name, list(steps), values, color=color, **more))
+        figure.add_trace(shapes.line(name, list(steps), values, color=color, **more))
     for value, dash, text in ((own, "dot", t("performance.own")), (threshold, "solid", "")):
-        style = {"dash": dash, "color": GRAY}
+        style = {"dash": dash, "color": shapes.GRAY}
         figure.add_vline(x=_step(grid, value), annotation_text=text, line=style)
     figure.update_xaxes(tickvals=[_step(grid, tick) for tick in TICKS])
     figure.update_xaxes(ticktext=[f"{tick:g}" for tick in TICKS])
     title = t("performance.sweep", n=f"{sweep.count('n'):,}")
-    return lay_out(figure, title=title, x=t("performance.threshold"), legend=LEGEND_BELOW)
+    return shapes.lay_out(
+        figure, title=title, x=t("performance.threshold"), legend=shapes.LEGEND_BELOW
+    )
 
 
 def _step(grid: Sequence[float], threshold: float) -> int:

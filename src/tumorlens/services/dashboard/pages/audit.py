@@ -5,13 +5,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from tumorlens.services.dashboard import session
-from tumorlens.services.dashboard.charts.data_sets import (
-    leak_rows,
-    set_rows,
-    shared_map,
-    shortcut_dots,
-    split_verdict,
-)
+from tumorlens.services.dashboard.charts import data_sets
 from tumorlens.services.dashboard.pages.study import DrawPart, draw_part, open_page
 from tumorlens.services.dashboard.studies import Record
 from tumorlens.services.dashboard.texts import Translate, escape_markup, label_name
@@ -26,7 +20,7 @@ def draw() -> None:
     record = open_page("audit", "audit", t)
     if record is None:
         return
-    text, kind = split_verdict(record, t)
+    text, kind = data_sets.split_verdict(record, t)
     VERDICT_BOXES[kind](text, icon=":material/content_copy:")
     figures = {
         "files": record.count("n"),
@@ -40,7 +34,7 @@ def draw() -> None:
 
 
 def _draw_copies(record: Record, t: Translate) -> None:
-    rows = leak_rows(record, t)
+    rows = data_sets.leak_rows(record, t)
     if rows:
         st.markdown(f"**{t('audit.leak_table')}**", help=t("audit.leak_help"))
         share = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)
@@ -48,7 +42,7 @@ def _draw_copies(record: Record, t: Translate) -> None:
     n = f"{record.count('n'):,}"
     for column, kind in zip(st.columns(2), ("by_split", "by_dataset"), strict=True):
         shared = record.part("copies").table(kind)
-        column.plotly_chart(shared_map(shared, t(f"audit.{kind}", n=n), t), key=kind)
+        column.plotly_chart(data_sets.shared_map(shared, t(f"audit.{kind}", n=n), t), key=kind)
     groups = record.part("gallery").rows("groups")
     st.header(t("audit.groups_shown", n=len(groups)), anchor=False)
     if not groups:
@@ -101,7 +95,7 @@ def _draw_shortcuts(record: Record, t: Translate) -> None:
         st.info(t("audit.no_shortcuts"))
         return
     task = switch(t("audit.task"), tasks, "audit_task")
-    figure, reasons = shortcut_dots(shortcuts, task, t)
+    figure, reasons = data_sets.shortcut_dots(shortcuts, task, t)
     st.plotly_chart(figure, key="shortcuts")
     for reason in reasons:
         st.caption(reason)
@@ -112,7 +106,7 @@ def _draw_files(record: Record, t: Translate) -> None:
         st.columns(2), {"datasets": "by_set", "labels": "by_label"}.items(), strict=True
     ):
         column.markdown(f"**{t(f'audit.{title}')}**")
-        column.dataframe(set_rows(record.table(key), t), hide_index=True)
+        column.dataframe(data_sets.set_rows(record.table(key), t), hide_index=True)
     privacy, quality = record.part("privacy"), record.part("quality")
     counts = {"text": "with_text", "head": "over_head", "fields": "with_fields"}
     found = {name: privacy.count(key) for name, key in counts.items()}

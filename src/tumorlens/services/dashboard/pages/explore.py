@@ -5,24 +5,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from tumorlens.services.dashboard import session
-from tumorlens.services.dashboard.charts.data_sets import (
-    VERDICTS,
-    balance_bars,
-    correlation_map,
-    effect_rows,
-    feature_boxes,
-    feature_name,
-    finding_rows,
-    finding_text,
-    findings_figure,
-    frame_dots,
-    gray_levels,
-    has_value,
-    importance_dots,
-    model_dots,
-    single_dots,
-    size_scatter,
-)
+from tumorlens.services.dashboard.charts import data_sets
 from tumorlens.services.dashboard.pages.study import DrawPart, draw_part, open_page
 from tumorlens.services.dashboard.studies import Record
 from tumorlens.services.dashboard.texts import Translate, is_known, label_name, term
@@ -77,7 +60,7 @@ def _draw_images(record: Record, t: Translate) -> None:
         with place:
             _draw_image(rows[name], kind, label_name(name, t), t=t)
     if names:
-        figure = gray_levels({name: rows[name] for name in names}, t)
+        figure = data_sets.gray_levels({name: rows[name] for name in names}, t)
         st.plotly_chart(figure, key="gray", alt=t("explore.histogram_alt"))
 
 
@@ -119,8 +102,8 @@ def _test_text(test: Record, t: Translate) -> str:
 def _draw_sets(record: Record, t: Translate) -> None:
     """Draw how many scans of what, and in which sizes."""
     left, right = st.columns(2)
-    left.plotly_chart(balance_bars(record.table("balance"), t), key="balance")
-    right.plotly_chart(size_scatter(record.part("sizes").rows("points"), t), key="sizes")
+    left.plotly_chart(data_sets.balance_bars(record.table("balance"), t), key="balance")
+    right.plotly_chart(data_sets.size_scatter(record.part("sizes").rows("points"), t), key="sizes")
 
 
 def _draw_features(record: Record, t: Translate) -> None:
@@ -135,13 +118,13 @@ def _draw_features(record: Record, t: Translate) -> None:
     study = studies[modality]
     _draw_feature(study, t)
     left, right = st.columns(2)
-    left.plotly_chart(single_dots(study, t), key="single")
-    right.plotly_chart(correlation_map(study, t), key="correlation")
+    left.plotly_chart(data_sets.single_dots(study, t), key="single")
+    right.plotly_chart(data_sets.correlation_map(study, t), key="correlation")
     _draw_models(study, t)
     frames = record.part("frames").part(modality)
     if frames:
         st.markdown(t("explore.frames_what"))
-        st.plotly_chart(frame_dots(frames, t), key="frames")
+        st.plotly_chart(data_sets.frame_dots(frames, t), key="frames")
     table = record.path.parent / record.text("features_table")
     if table.is_file():
         title = t("explore.table")
@@ -153,10 +136,12 @@ def _draw_feature(study: Record, t: Translate) -> None:
     left, right = st.columns(2)
     with left:
         title, features = t("explore.feature_column"), study.items("features")
-        feature = choose(title, features, "explore_feature", names=lambda n: feature_name(n, t))
+        feature = choose(
+            title, features, "explore_feature", names=lambda n: data_sets.feature_name(n, t)
+        )
         if is_known(f"feature.{feature}_what"):
             st.caption(t(f"feature.{feature}_what"))
-        st.plotly_chart(feature_boxes(study, feature, t), key="boxes")
+        st.plotly_chart(data_sets.feature_boxes(study, feature, t), key="boxes")
     contrasts = study.rows("contrasts")
     if not contrasts:
         return
@@ -167,7 +152,7 @@ def _draw_feature(study: Record, t: Translate) -> None:
         at = choose(title, numbers, key, names=titles.__getitem__, help=help)
         groups = {side: contrasts[at].count(f"n_groups_{side}") for side in "ab"}
         st.caption(t("explore.contrast_n", **groups))
-        st.dataframe(effect_rows(contrasts[at], t), hide_index=True, height=360)
+        st.dataframe(data_sets.effect_rows(contrasts[at], t), hide_index=True, height=360)
 
 
 def _draw_models(study: Record, t: Translate) -> None:
@@ -175,12 +160,12 @@ def _draw_models(study: Record, t: Translate) -> None:
     if not models:
         return
     left, right = st.columns(2)
-    left.plotly_chart(model_dots(study, t), key="models")
+    left.plotly_chart(data_sets.model_dots(study, t), key="models")
     with right:
         model = choose(
             t("explore.model"), models, "explore_model", names=lambda n: term("model", n, t)
         )
-        st.plotly_chart(importance_dots(study, model, t), key="importance")
+        st.plotly_chart(data_sets.importance_dots(study, model, t), key="importance")
 
 
 PARTS: Mapping[str, DrawPart] = {
@@ -200,7 +185,8 @@ def draw_hypotheses() -> None:
     rows = record.rows("hypotheses")
     found = [row.text("verdict") for row in rows]
     counts = {
-        verdict: t("hypotheses.of", n=found.count(verdict), total=len(rows)) for verdict in VERDICTS
+        verdict: t("hypotheses.of", n=found.count(verdict), total=len(rows))
+        for verdict in data_sets.VERDICTS
     }
     draw_metrics("verdict", counts, t)
     for row in rows:
@@ -210,7 +196,7 @@ def draw_hypotheses() -> None:
 
 def _draw_hypothesis(row: Record, t: Translate) -> None:
     id, verdict = row.text("id"), row.text("verdict")
-    color, icon, _ = VERDICTS[verdict]
+    color, icon, _ = data_sets.VERDICTS[verdict]
     key = f"hypothesis.{id}"
     with st.container(horizontal=True, vertical_alignment="center"):
         statement = t(key) if is_known(key) else row.text("statement")
@@ -219,13 +205,13 @@ def _draw_hypothesis(row: Record, t: Translate) -> None:
     if row.text("reason"):
         st.caption(row.text("reason"))
     findings = row.rows("findings")
-    measures = dict.fromkeys(f.text("measure") for f in findings if has_value(f))
+    measures = dict.fromkeys(f.text("measure") for f in findings if data_sets.has_value(f))
     for number, measure in enumerate(measures):
-        st.plotly_chart(findings_figure(findings, measure, t), key=f"{id}-{number}")
+        st.plotly_chart(data_sets.findings_figure(findings, measure, t), key=f"{id}-{number}")
     for finding in findings:
-        st.markdown(f"- {finding_text(finding, t)}")
+        st.markdown(f"- {data_sets.finding_text(finding, t)}")
     with st.expander(t("hypotheses.how")):
         st.markdown(f"**{t('hypotheses.test')}** {row.text('test')}")
         st.markdown(f"**{t('hypotheses.rule')}** {row.text('rule')}")
         if findings:
-            st.dataframe(finding_rows(findings, t), hide_index=True)
+            st.dataframe(data_sets.finding_rows(findings, t), hide_index=True)

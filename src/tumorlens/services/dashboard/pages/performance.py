@@ -6,23 +6,7 @@ import streamlit as st
 
 from tumorlens.files import read_table
 from tumorlens.services.dashboard import session
-from tumorlens.services.dashboard.charts.evaluation import (
-    COUNTS,
-    MEASURES,
-    class_matrix,
-    comparison_dots,
-    control_rows,
-    detection_matrix,
-    learning_curves,
-    net_benefit,
-    pair_rows,
-    precision_curves,
-    reliability,
-    roc_curves,
-    same_scans,
-    subgroup_dots,
-    type_matrix,
-)
+from tumorlens.services.dashboard.charts import evaluation
 from tumorlens.services.dashboard.charts.shapes import estimate_text, interval_text
 from tumorlens.services.dashboard.charts.thresholds import Rates, rates_at, sweep_figure
 from tumorlens.services.dashboard.pages.study import DrawPart, choose_record, draw_part, open_page
@@ -67,8 +51,10 @@ def _draw_headline(record: Record, t: Translate) -> None:
 
     def figures(found: Record) -> dict[str, str]:
         return {
-            t(f"performance.{name}"): estimate_text(found.estimate(name, n=COUNTS.get(name, "n")))
-            for name in (*MEASURES, "accuracy")
+            t(f"performance.{name}"): estimate_text(
+                found.estimate(name, n=evaluation.COUNTS.get(name, "n"))
+            )
+            for name in (*evaluation.MEASURES, "accuracy")
         }
 
     st.dataframe(
@@ -97,7 +83,7 @@ def _draw_threshold(record: Record, t: Translate) -> None:
     sweeps = {name: sweep for name, sweep in record.table("sweep").items() if sweep.count("n")}
     if not sweeps:
         st.info(t("performance.no_sweep"))
-        st.plotly_chart(roc_curves(record, t), key="roc")
+        st.plotly_chart(evaluation.roc_curves(record, t), key="roc")
         return
     controls, figures = st.columns([2, 3], gap="large")
     with controls:
@@ -112,7 +98,7 @@ def _draw_threshold(record: Record, t: Translate) -> None:
     specificity, sensitivity = rates.specificity.value, rates.sensitivity.value
     marked = None if specificity is None or sensitivity is None else (specificity, sensitivity)
     left, right = st.columns(2)
-    left.plotly_chart(roc_curves(record, t, marked=marked), key="roc")
+    left.plotly_chart(evaluation.roc_curves(record, t, marked=marked), key="roc")
     right.plotly_chart(sweep_figure(sweeps[name], threshold, own=own, t=t), key="sweep")
 
 
@@ -167,11 +153,11 @@ def _draw_confusion(record: Record, t: Translate) -> None:
     rows = _read_rows(record)
     for column, (name, found) in zip(st.columns(len(rows)), rows.items(), strict=True):
         column.markdown(f"**{t(f'rows.{name}')}**")
-        column.plotly_chart(detection_matrix(found, t), key=f"two-{name}")
+        column.plotly_chart(evaluation.detection_matrix(found, t), key=f"two-{name}")
     left, right = st.columns([3, 2])
-    left.plotly_chart(class_matrix(record.part("classes"), t), key="classes")
+    left.plotly_chart(evaluation.class_matrix(record.part("classes"), t), key="classes")
     if record.part("type"):
-        right.plotly_chart(type_matrix(record.part("type"), t), key="types")
+        right.plotly_chart(evaluation.type_matrix(record.part("type"), t), key="types")
 
 
 def _draw_calibration(record: Record, t: Translate) -> None:
@@ -181,13 +167,13 @@ def _draw_calibration(record: Record, t: Translate) -> None:
     if found.estimate("slope").value is not None:
         text += t("performance.slope", **figures)
     left, right = st.columns(2)
-    left.plotly_chart(reliability(found, t), key="calibration")
+    left.plotly_chart(evaluation.reliability(found, t), key="calibration")
     left.markdown(text, help=t("performance.ece_help"))
     benefit = record.part("decision").part("net_benefit")
     if benefit:
-        right.plotly_chart(net_benefit(benefit, t), key="benefit")
+        right.plotly_chart(evaluation.net_benefit(benefit, t), key="benefit")
         right.caption(t("performance.benefit_what"))
-    st.plotly_chart(precision_curves(record, t), key="precision")
+    st.plotly_chart(evaluation.precision_curves(record, t), key="precision")
 
 
 def _draw_subgroups(record: Record, t: Translate) -> None:
@@ -202,8 +188,10 @@ def _draw_subgroups(record: Record, t: Translate) -> None:
         kind = choose(title, kinds, "subgroup_kind", names=lambda name: name.replace("_", " "))
     with right:
         title, key = t("performance.measure"), "subgroup_measure"
-        measure = choose(title, MEASURES, key, names=lambda name: t(f"performance.{name}"))
-    st.plotly_chart(subgroup_dots(record, kind, measure, t=t), key="subgroups")
+        measure = choose(
+            title, evaluation.MEASURES, key, names=lambda name: t(f"performance.{name}")
+        )
+    st.plotly_chart(evaluation.subgroup_dots(record, kind, measure, t=t), key="subgroups")
 
 
 # --- failures, comparison, controls, training -----------------------------------------------
@@ -238,15 +226,15 @@ def _draw_comparison(record: Record, t: Translate) -> None:
     if against:
         own, other, n = record.text("bundle"), against.text("bundle"), f"{against.count('n'):,}"
         st.markdown(t("performance.against", own=own, other=other, n=n))
-        st.plotly_chart(comparison_dots(against, t), key="against")
+        st.plotly_chart(evaluation.comparison_dots(against, t), key="against")
     st.markdown(f"**{t('performance.side_by_side')}**")
     path = choose_record(
         KINDS["evaluation"].file, t("performance.other"), "other_evaluation", index=1
     )
     other = read_record(path or record.path, "evaluation")
-    if not same_scans(record, other):
+    if not evaluation.same_scans(record, other):
         st.warning(t("performance.not_same"), icon=":material/warning:")
-    st.dataframe(pair_rows(record, other, t), hide_index=True)
+    st.dataframe(evaluation.pair_rows(record, other, t), hide_index=True)
     if not against:
         st.caption(t("performance.how_against"))
 
@@ -256,7 +244,7 @@ def _draw_controls(record: Record, t: Translate) -> None:
     st.markdown(t("performance.controls_what"))
     controls = record.rows("controls")
     if controls:
-        st.dataframe(control_rows(controls, t), hide_index=True)
+        st.dataframe(evaluation.control_rows(controls, t), hide_index=True)
     else:
         st.info(t("performance.no_controls"))
 
@@ -272,7 +260,7 @@ def _draw_learning(t: Translate) -> None:
     if not history:
         st.info(t("learning.no_epoch"))
         return
-    for column, figure in zip(st.columns(2), learning_curves(history, t), strict=True):
+    for column, figure in zip(st.columns(2), evaluation.learning_curves(history, t), strict=True):
         column.plotly_chart(figure)
     st.caption(t("learning.what"))
 

@@ -15,15 +15,7 @@ from tumorlens.predictions.table import COLUMNS, table_row
 from tumorlens.records import Prediction
 from tumorlens.reports.scan.report import Examined, scan_html, scan_pdf
 from tumorlens.services.dashboard import history, session
-from tumorlens.services.dashboard.charts.answers import (
-    describe,
-    heatmap_image,
-    prepared_image,
-    probability_scale,
-    squared,
-    type_bars,
-    windowed,
-)
+from tumorlens.services.dashboard.charts import answers
 from tumorlens.services.dashboard.charts.shapes import BADGES
 from tumorlens.services.dashboard.results import Result, decode_pixels
 from tumorlens.services.dashboard.texts import Translate, escape_markup
@@ -82,11 +74,13 @@ def _draw_images(result: Result, t: Translate) -> None:
         help=t("read.window_help"),
         persist_state="session",
     )
-    pixels = windowed(decode_pixels(result.untouched), darkest=low / 100, brightest=high / 100)
-    _draw_image(first, squared(pixels), t("read.untouched"))
+    pixels = answers.windowed(
+        decode_pixels(result.untouched), darkest=low / 100, brightest=high / 100
+    )
+    _draw_image(first, answers.squared(pixels), t("read.untouched"))
     if heatmap is None:
         return
-    _draw_image(second, prepared_image(heatmap), t("read.prepared"))
+    _draw_image(second, answers.prepared_image(heatmap), t("read.prepared"))
     two.caption(t("read.seen_help"))
     opacity = three.slider(
         t("read.opacity"),
@@ -98,7 +92,7 @@ def _draw_images(result: Result, t: Translate) -> None:
         help=t("read.opacity_help"),
         persist_state="session",
     )
-    _draw_image(third, heatmap_image(heatmap, opacity=opacity / 100), t("read.heatmap"))
+    _draw_image(third, answers.heatmap_image(heatmap, opacity=opacity / 100), t("read.heatmap"))
 
 
 def _draw_image(place: DeltaGenerator, pixels: NDArray[np.uint8], title: str) -> None:
@@ -107,7 +101,7 @@ def _draw_image(place: DeltaGenerator, pixels: NDArray[np.uint8], title: str) ->
 
 
 def _draw_answer(prediction: Prediction, bundle: Bundle, t: Translate) -> None:
-    texts = describe(prediction, bundle, t)
+    texts = answers.describe(prediction, bundle, t)
     if prediction.decision == "out of scope":
         st.warning(texts.decision, icon=":material/block:")
     left, right = st.columns([2, 1], gap="medium")
@@ -115,12 +109,12 @@ def _draw_answer(prediction: Prediction, bundle: Bundle, t: Translate) -> None:
         probability = t("read.probability", value=f"{prediction.tumor_probability:.3f}")
         st.markdown(f"**{probability}**", help=t("read.probability_help"))
         color = session.text_color()
-        figure = probability_scale(prediction, bundle.abstention, t, text_color=color)
+        figure = answers.probability_scale(prediction, bundle.abstention, t, text_color=color)
         st.plotly_chart(figure, key="scale", config=PLAIN, alt=texts.decision)
     with right:
         st.markdown(f"**{t('read.type')}** {texts.type}", help=t("read.type_help"))
         if prediction.type_probabilities:
-            figure = type_bars(prediction, t)
+            figure = answers.type_bars(prediction, t)
             st.plotly_chart(figure, key="types", config=PLAIN, alt=texts.type)
     if prediction.decision != "out of scope":
         st.markdown(texts.decision)
