@@ -21,14 +21,16 @@ def read_texts() -> Mapping[str, Mapping[str, str]]:
 def translator(language: str) -> Translate:
     """Return `translate(key, **values)` of a language; pages and charts call it `t`.
 
+    Whole numbers are written with commas between thousands.
+
     >>> translator("es")("decision.no tumor")
     'sin tumor'
     """
     table = read_texts()
 
     def translate(key: str, **values: object) -> str:
-        text = table[key][language]
-        return text.format(**values) if values else text
+        written = {name: f"{v:,}" if isinstance(v, int) else v for name, v in values.items()}
+        return table[key][language].format(**written) if values else table[key][language]
 
     return translate
 

@@ -42,7 +42,7 @@ def balance_bars(balance: Mapping[str, Record], t: Translate) -> go.Figure:
             hovertemplate="%{x}: %{y:,}<br>%{customdata:,} " + t("explore.groups"),
             marker_color=shapes.SERIES[number % len(shapes.SERIES)],
         )
-    title, y = t("explore.balance", n=f"{total:,}"), t("explore.scans")
+    title, y = t("explore.balance", n=total), t("explore.scans")
     legend = {"orientation": "h", "y": 1.02, "x": 1, "xanchor": "right", "yanchor": "bottom"}
     return shapes.lay_out(figure, title=title, y=y, height=380, barmode="group", legend=legend)
 
@@ -64,7 +64,7 @@ def size_scatter(points: Sequence[Record], t: Translate) -> go.Figure:
             customdata=[[p.count("n"), p.text("format"), p.number("aspect")] for p in own],
             hovertemplate=template + " %{customdata[2]}<br>n=%{customdata[0]:,}",
         )
-    title = t("explore.sizes", n=f"{sum(point.count('n') for point in points):,}")
+    title = t("explore.sizes", n=sum(point.count("n") for point in points))
     return shapes.lay_out(figure, title=title, x=t("explore.width"), y=t("explore.height"))
 
 
@@ -82,7 +82,7 @@ def gray_levels(images: Mapping[str, Record], t: Translate) -> go.Figure:
             line={"color": shapes.LABELS.get(name, shapes.GRAY), "width": 1.8},
             hovertemplate="%{x}: %{y:.2f} %",
         )
-    title = t("explore.histogram", n=f"{sum(row.count('n') for row in images.values()):,}")
+    title = t("explore.histogram", n=sum(row.count("n") for row in images.values()))
     return shapes.lay_out(
         figure, title=title, x=t("explore.gray"), y=t("explore.share"), height=360
     )
@@ -108,7 +108,7 @@ def feature_boxes(study: Record, feature: str, t: Translate) -> go.Figure:
             mean=[row.number("mean")],
             marker_color=shapes.LABELS.get(label, shapes.GRAY),
         )
-    title = t("explore.feature", feature=feature_name(feature, t), n=f"{total:,}")
+    title = t("explore.feature", feature=feature_name(feature, t), n=total)
     return shapes.lay_out(figure, title=title, height=360, showlegend=False)
 
 
@@ -116,18 +116,14 @@ def single_dots(study: Record, t: Translate) -> go.Figure:
     """Draw how well each feature alone tells tumor from healthy."""
     rows = sorted(study.table("single").items(), key=lambda row: -(row[1].values["auc"] or 0))
     dots = [shapes.dot_of(row, feature_name(name, t), measure="auc", t=t) for name, row in rows]
-    return shapes.interval_dots(
-        dots, title=t("explore.single", n=f"{study.count('n'):,}"), **CHANCE
-    )
+    return shapes.interval_dots(dots, title=t("explore.single", n=study.count("n")), **CHANCE)
 
 
 def model_dots(study: Record, t: Translate) -> go.Figure:
     """Draw what models of all features reach in cross-validation over whole groups."""
     rows = study.table("models").items()
     dots = [shapes.dot_of(row, term("model", name, t), measure="auc", t=t) for name, row in rows]
-    return shapes.interval_dots(
-        dots, title=t("explore.models", n=f"{study.count('n'):,}"), **CHANCE
-    )
+    return shapes.interval_dots(dots, title=t("explore.models", n=study.count("n")), **CHANCE)
 
 
 def importance_dots(study: Record, model: str, t: Translate) -> go.Figure:
@@ -144,7 +140,7 @@ def importance_dots(study: Record, model: str, t: Translate) -> go.Figure:
         )
         for name, (mean, sd) in sorted(found.items(), key=lambda item: -item[1][0])
     ]
-    title = t("explore.importance", model=term("model", model, t), n=f"{n:,}")
+    title = t("explore.importance", model=term("model", model, t), n=n)
     return shapes.interval_dots(dots, title=title, axis=t("explore.lost"), marks=(0.0,))
 
 
@@ -169,9 +165,7 @@ def correlation_map(study: Record, t: Translate) -> go.Figure:
     cells |= {"showscale": True, "hovertemplate": "%{x}, %{y}: %{z:.2f}<extra></extra>"}
     found = study.items("correlation")
     figure = shapes.count_map(found, found, rows=names, columns=names, **cells)
-    return shapes.lay_out(
-        figure, title=t("explore.correlation", n=f"{study.count('n'):,}"), height=480
-    )
+    return shapes.lay_out(figure, title=t("explore.correlation", n=study.count("n")), height=480)
 
 
 def frame_dots(frames: Record, t: Translate) -> go.Figure:
@@ -185,7 +179,7 @@ def frame_dots(frames: Record, t: Translate) -> go.Figure:
                 yield shapes.dot_of(found, title, measure="auc", t=t, color=color)
 
     n = frames.part("head_share").count("n")
-    return shapes.interval_dots(dots(), title=t("explore.frames", n=f"{n:,}"), **CHANCE)
+    return shapes.interval_dots(dots(), title=t("explore.frames", n=n), **CHANCE)
 
 
 def feature_name(name: str, t: Translate) -> str:
@@ -202,7 +196,7 @@ def split_verdict(audit: Record, t: Translate) -> tuple[str, str]:
     by_group, by_copy = (split.part("leaks").rows(kind)[:1] for kind in ("groups", "copies"))
     if not split.text("name") or not by_group or not by_group[0].count("n"):
         return t("audit.no_split"), "none"
-    n = f"{by_group[0].count('n'):,}"
+    n = by_group[0].count("n")
     if not split.count("leaking"):
         return t("audit.clean", n=n), "clean"
     share, copies = (f"{100 * rows[0].number('share'):.1f} %" for rows in (by_group, by_copy))
@@ -259,7 +253,7 @@ def shortcut_dots(
         return shapes.dot_of(row, name, measure="auc", t=t, color=color)
 
     own = [row for row in shortcuts if row.text("task") == task]
-    n = f"{max((row.count('n') for row in own), default=0):,}"
+    n = max((row.count("n") for row in own), default=0)
     title, marks = t("audit.shortcuts", task=task, n=n), (0.5, MIN_SERIOUS_AUC)
     reasons = sorted({row.text("reason") for row in own} - {""})
     return shapes.interval_dots(

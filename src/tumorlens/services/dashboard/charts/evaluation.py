@@ -37,7 +37,7 @@ def roc_curves(
         marker = {"size": 13, "symbol": "diamond", "color": shapes.ORANGE, "line": {"width": 2}}
         x, y, here = [1 - marked[0]], [marked[1]], t("performance.here")
         figure.add_scatter(x=x, y=y, mode="markers", name=here, marker=marker)
-    title = t("performance.roc", n=f"{_n_read(evaluation):,}")
+    title = t("performance.roc", n=_n_read(evaluation))
     return shapes.lay_out(figure, title=title, x=alarms, y=sensitivity, legend=shapes.LEGEND_BELOW)
 
 
@@ -49,7 +49,7 @@ def precision_curves(evaluation: Record, t: Translate) -> go.Figure:
         label = f"{t(f'rows.{name}')}: {average:.3f} (n={n:,})"
         recall, precision = curve.items("recall"), curve.items("precision")
         figure.add_trace(shapes.line(label, recall, precision, color=ROWS.get(name, shapes.GREEN)))
-    title = t("performance.pr", n=f"{_n_read(evaluation):,}")
+    title = t("performance.pr", n=_n_read(evaluation))
     x, y = t("performance.sensitivity"), t("performance.precision")
     return shapes.lay_out(figure, title=title, x=x, y=y, legend=shapes.LEGEND_BELOW)
 
@@ -87,7 +87,7 @@ def reliability(calibration: Record, t: Translate) -> go.Figure:
             customdata=[row.count("n") for row in bins],
             hovertemplate="%{x:.3f}: %{y:.3f}<br>n=%{customdata}<extra></extra>",
         )
-    title = t("performance.calibration", n=f"{calibration.count('n'):,}")
+    title = t("performance.calibration", n=calibration.count("n"))
     x, y = t("performance.predicted"), t("performance.observed")
     return shapes.lay_out(figure, title=title, x=x, y=y, legend=shapes.LEGEND_BELOW)
 
@@ -106,7 +106,7 @@ def net_benefit(found: Record, t: Translate) -> go.Figure:
     figure.add_hline(y=0, line={"dash": "dot", "color": shapes.GRAY})
     highest = max(estimate.high for estimate in model if estimate.high is not None)
     figure.update_yaxes(range=[-0.1, 1.1 * highest])
-    title = t("performance.net_benefit", n=f"{found.count('n'):,}")
+    title = t("performance.net_benefit", n=found.count("n"))
     x_title, y_title = t("performance.threshold"), t("performance.benefit")
     return shapes.lay_out(figure, title=title, x=x_title, y=y_title, legend=shapes.LEGEND_BELOW)
 
@@ -157,21 +157,21 @@ def detection_matrix(found: Record, t: Translate) -> go.Figure:
     """Draw tumor and healthy against flagged and not, at the bundle's threshold."""
     truth = [t("label.healthy"), t("label.tumor")]
     answers = [t("decision.no tumor"), t("decision.tumor")]
-    title = t("performance.confusion", n=f"{found.count('n'):,}")
+    title = t("performance.confusion", n=found.count("n"))
     return _matrix(found, rows=truth, columns=answers, title=title, t=t)
 
 
 def class_matrix(found: Record, t: Translate) -> go.Figure:
     """Draw labels against the likeliest of all classes."""
     rows, columns = ([label_name(n, t) for n in found.items(key)] for key in ("labels", "atoms"))
-    title = t("performance.classes", n=f"{found.count('n'):,}", accuracy=_accuracy(found))
+    title = t("performance.classes", n=found.count("n"), accuracy=_accuracy(found))
     return _matrix(found, rows=rows, columns=columns, title=title, t=t)
 
 
 def type_matrix(found: Record, t: Translate) -> go.Figure:
     """Draw types against the likeliest type."""
     names = [t(f"type.{name}") for name in found.items("names")]
-    title = t("performance.types", n=f"{found.count('n'):,}", accuracy=_accuracy(found))
+    title = t("performance.types", n=found.count("n"), accuracy=_accuracy(found))
     return _matrix(found, rows=names, columns=names, title=title, t=t)
 
 
@@ -209,7 +209,7 @@ def subgroup_dots(evaluation: Record, kind: str, measure: str, *, t: Translate) 
     everything = evaluation.part("detection").part("all")
     groups = evaluation.part("subgroups").table(kind)
     title = t("performance.subgroups", measure=t(f"performance.{measure}"),
-              n=f"{everything.count('n'):,}")  # fmt: skip
+              n=everything.count("n"))  # fmt: skip
     dots = [shapes.dot_of(everything, t("rows.all"), measure=measure, t=t, color=shapes.GRAY)]
     dots += [
         shapes.dot_of(found.part("detection"), label_name(name, t), measure=measure, t=t)
@@ -228,7 +228,7 @@ def comparison_dots(against: Record, t: Translate) -> go.Figure:
 
     rows = against.table("rows").items()
     dots = [dot(row, name, measure) for name, row in rows for measure in MEASURES]
-    n = f"{against.count('n'):,}"
+    n = against.count("n")
     title = t("performance.difference", other=against.text("bundle"), n=n)
     return shapes.interval_dots(dots, title=title, axis=t("performance.gain"), marks=(0.0,))
 

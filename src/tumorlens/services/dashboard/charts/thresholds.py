@@ -68,7 +68,7 @@ def sweep_figure(sweep: Record, threshold: float, *, own: float, t: Translate) -
         figure.add_vline(x=_step(grid, value), annotation_text=text, line=style)
     figure.update_xaxes(tickvals=[_step(grid, tick) for tick in TICKS])
     figure.update_xaxes(ticktext=[f"{tick:g}" for tick in TICKS])
-    title = t("performance.sweep", n=f"{sweep.count('n'):,}")
+    title = t("performance.sweep", n=sweep.count("n"))
     return shapes.lay_out(
         figure, title=title, x=t("performance.threshold"), legend=shapes.LEGEND_BELOW
     )

@@ -39,7 +39,7 @@ def _draw_copies(record: Record, t: Translate) -> None:
         st.markdown(f"**{t('audit.leak_table')}**", help=t("audit.leak_help"))
         share = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)
         st.dataframe(rows, hide_index=True, column_config={t("audit.share"): share})
-    n = f"{record.count('n'):,}"
+    n = record.count("n")
     for column, kind in zip(st.columns(2), ("by_split", "by_dataset"), strict=True):
         shared = record.part("copies").table(kind)
         column.plotly_chart(data_sets.shared_map(shared, t(f"audit.{kind}", n=n), t), key=kind)
@@ -110,7 +110,7 @@ def _draw_files(record: Record, t: Translate) -> None:
     privacy, quality = record.part("privacy"), record.part("quality")
     counts = {"text": "with_text", "head": "over_head", "fields": "with_fields"}
     found = {name: privacy.count(key) for name, key in counts.items()}
-    st.markdown(t("audit.privacy", **found, n=f"{record.count('n'):,}"))
+    st.markdown(t("audit.privacy", **found, n=record.count("n")))
     for kind in ("unreadable", "odd", "unusual"):
         with st.expander(t(f"audit.list_{kind}", n=quality.count(kind)), expanded=False):
             st.caption(t(f"audit.list_{kind}_what"))

@@ -35,7 +35,7 @@ def open_page(page: str, kind: str, t: Translate) -> Record | None:
     record = read_record(path, kind)
     made = datetime.fromisoformat(record.text("created")).astimezone(UTC)
     sets = escape_markup(", ".join(record.items("folders") or record.names("datasets")))
-    n = f"{record.count('n'):,}"
+    n = record.count("n")
     st.caption(t("study.what", sets=sets, n=n, time=f"{made:%Y-%m-%d %H:%M}"))
     return record
 
