@@ -27,12 +27,13 @@
 
 # %%
 from IPython.display import Markdown, display
-from workspace import in_this_process, open_workplace, table, trials_of
+from workspace import open_workplace, pairs_of, table
 
 from tumorlens.json_records import to_json
 from tumorlens.study.audit.duplicates.groups import group_cases
 from tumorlens.study.data.index import read_cases
-from tumorlens.study.experiments.hypothesis_runs import choose_sets, run_trials
+from tumorlens.study.experiments.hypothesis_runs import choose_sets, run_pairs
+from tumorlens.study.experiments.runner import in_this_process
 from tumorlens.study.explore.hypothesis_report import TEXT, write_hypothesis_report
 from tumorlens.study.explore.hypothesis_tests import HYPOTHESES
 from tumorlens.study.explore.report import study_sets
@@ -43,22 +44,22 @@ table(map(vars, HYPOTHESES), "id", "statement", "test", "rule")
 # %% [markdown]
 # ## Networks
 #
-# Groups are sought over all sets at once, since a copy may stand in another set. Every trial that ends is
+# Groups are sought over all sets at once, since a copy may stand in another set. Every pair that ends is
 # kept; run the cell again to go on.
 
 # %%
 place = open_workplace()
 cases = read_cases(place.sets)
 groups = group_cases(cases, cache=place.cache)
-trials = trials_of(place)
-sets = choose_sets(cases, groups, trials)
-run_trials(sets, trials, at_most=place.most_trials, call=in_this_process)
+plan = pairs_of(place)
+sets = choose_sets(cases, groups, plan)
+run_pairs(sets, plan, at_most=place.max_pairs, executor=in_this_process)
 
 # %% [markdown]
 # ## Verdicts
 
 # %%
-results = trials.out / "experiments.json"
+results = plan.out / "experiments.json"
 studies = study_sets(
     cases, groups, out=place.out / "hypotheses", cache=place.cache, results=results
 )

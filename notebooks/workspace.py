@@ -7,7 +7,7 @@ results go; `TUMORLENS_NOTEBOOK_WEIGHTS`, a file of ImageNet weights instead of 
 
 import base64
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
@@ -24,7 +24,7 @@ from tumorlens.study.data import splits
 from tumorlens.study.data.groups import Groups
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.evaluation.context import Context, read_context
-from tumorlens.study.experiments.hypothesis_runs import Trials, trial_recipe
+from tumorlens.study.experiments.hypothesis_runs import PairedRuns, small_recipe
 from tumorlens.study.phantom import write_phantoms
 from tumorlens.study.recipes import NO_WEIGHTS, Recipe, find_recipe
 
@@ -46,7 +46,7 @@ class Workplace:
     weights: str = ""
 
     @property
-    def most_trials(self) -> int | None:
+    def max_pairs(self) -> int | None:
         """How many pairs of networks notebook 7 trains at a time; None: all."""
         return 1 if self.is_phantom else None
 
@@ -138,19 +138,13 @@ def tested_part(found: GroupedSet) -> tuple[list[Case], dict[str, Any], Context]
     return found.part("test"), about, read_context(found.cases, found.split, part="test")
 
 
-def trials_of(place: Workplace) -> Trials:
+def pairs_of(place: Workplace) -> PairedRuns:
     """Plan the networks that hypotheses are judged by; few and small ones on phantoms."""
     out = place.out / "hypotheses" / "networks"
     if not place.is_phantom:
-        return Trials(trial_recipe(), out, place.cache)
-    return Trials(replace(trial_recipe(), **SMALL), out, place.cache, folds=3, steps=4)
-
-
-def in_this_process(
-    function: Callable[..., Any], *arguments: Any, subject: object
-) -> tuple[Any, int | None]:
-    """Call a function where libraries are loaded already, as `run_trials` asks for it."""
-    return function(*arguments), None
+        return PairedRuns(small_recipe(), out, place.cache)
+    recipe = replace(small_recipe(), **SMALL)
+    return PairedRuns(recipe, out, place.cache, folds=3, steps=4)
 
 
 class Telling:

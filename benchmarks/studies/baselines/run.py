@@ -25,7 +25,7 @@ from tumorlens.progress import TrainingCallback
 from tumorlens.records import Case
 from tumorlens.study.audit.tables import read_groups
 from tumorlens.study.data.splits import Groups
-from tumorlens.study.experiments.folds import CrossJob, cross_validate
+from tumorlens.study.experiments.cross_validation import CrossValidation, cross_validate
 from tumorlens.study.recipes import REPRODUCTIONS
 from tumorlens.study.training.run_folder import HISTORY_FILE, Row, read_history
 from tumorlens.study.training.transfer.initialize import check_warm_start
@@ -78,7 +78,7 @@ def run_arm(arm: Arm, bench: Bench, *, callback: TrainingCallback) -> list[dict[
 def _run_folds(
     arm: Arm, cases: list[Case], groups: Groups, bench: Bench, *, callback: TrainingCallback
 ) -> list[dict[str, Any]]:
-    job = CrossJob(
+    job = CrossValidation(
         recipe=arm.made, folds=5, repeats=arm.repeats, out=bench.runs / arm.name,
         cache=bench.cache, weights=backbone(arm.made, bench),
         start=_start(arm, cases, bench),

@@ -17,7 +17,7 @@ from studies.baselines.starts import (
 from tumorlens.progress import TrainingCallback
 from tumorlens.study.audit.tables import read_groups
 from tumorlens.study.data import splits
-from tumorlens.study.experiments.learning_curve import SizeJob, measure_sizes
+from tumorlens.study.experiments.learning_curve import LearningCurve, measure_learning_curve
 from tumorlens.study.recipes import IMAGENET, find_pretraining
 from tumorlens.study.training.transfer.initialize import check_warm_start
 from tumorlens.study.training.transfer.pretraining import PretrainJob, pretrain
@@ -40,9 +40,9 @@ def run_start(name: str, bench: Bench) -> Mapping[str, Any]:
     if start.is_pretrained:
         held = [key for key, part in split.parts.items() if part == "test"]
         check_warm_start(pretrained, split.groups, held)
-    job = SizeJob(
+    job = LearningCurve(
         start.made, split, bench.runs / name, bench.cache, shares=SHARES, seeds=SEEDS,
         weights=bench.weights if start.made.weights == IMAGENET else "",
         start=pretrained if start.is_pretrained else None,
     )  # fmt: skip
-    return measure_sizes(splits.apply_split(read_sets(bench, (MEASURED_SET,)), split), job)
+    return measure_learning_curve(splits.apply_split(read_sets(bench, (MEASURED_SET,)), split), job)

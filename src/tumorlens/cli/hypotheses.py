@@ -81,20 +81,19 @@ def _trained(
     """Train what is missing; give the file of results, or None where some still is."""
     from dataclasses import replace
 
-    from tumorlens.study.experiments import hypothesis_runs as trials
+    from tumorlens.study.experiments import hypothesis_runs as pairs
 
-    chosen = trials.trial_recipe()
+    chosen = pairs.small_recipe()
     if recipe:
         chosen, _ = chosen_recipe(recipe, epochs=None, seed=None, weights=None)
     if epochs:
         chosen = replace(chosen, epochs=epochs)
-    job = trials.Trials(chosen, out, cache, folds=folds, largest=scans)
+    plan = pairs.PairedRuns(chosen, out, cache, folds=folds, max_images=scans)
     with counting("pairs of networks") as report:
-        done = trials.run_trials(
-            trials.choose_sets(cases, groups, job), job, at_most=runs, ended=report
-        )
+        sets = pairs.choose_sets(cases, groups, plan)
+        done = pairs.run_pairs(sets, plan, at_most=runs, on_end=report)
     if not done:
         console.print("Some networks are not trained yet. Repeat the command to go on, or judge by")
-        console.print(f"what there is: --experiments {out / trials.EXPERIMENTS_FILE}")
+        console.print(f"what there is: --experiments {out / pairs.EXPERIMENTS_FILE}")
         return None
-    return out / trials.EXPERIMENTS_FILE
+    return out / pairs.EXPERIMENTS_FILE

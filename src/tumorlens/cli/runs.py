@@ -93,7 +93,7 @@ def grouped_for(
     """
     from tumorlens.study.audit.duplicates.groups import group_cases
     from tumorlens.study.data import splits
-    from tumorlens.study.experiments.folds import groups_of
+    from tumorlens.study.data.folds import groups_of
 
     if split_file is not None:
         made = splits.read_split(split_file)
@@ -122,33 +122,30 @@ def print_recipe(recipe: Any) -> None:
     console.print(f"{recipe.name}: {recipe.summary}; {head}at most {recipe.epochs} epochs")
 
 
-def print_cross(figures: Mapping[str, Any]) -> None:
+def print_cross(figures: Any) -> None:
     """Print each figure of a cross-validation with its interval and its spread over folds."""
-    _print_answered(figures)
-    for name, found in figures["sets"].items():
+    _print_part(figures.whole)
+    for name, found in figures.sets.items():
         console.print(f"of {name} alone:")
-        _print_answered(found)
-    if figures["unreadable"]:
-        console.print(f"{figures['unreadable']} scans could not be read: see predictions.csv")
+        _print_part(found)
+    if figures.unreadable:
+        console.print(f"{figures.unreadable} scans could not be read: see predictions.csv")
 
 
-def _print_answered(figures: Mapping[str, Any]) -> None:
-    for name, found in figures["detection"].items():
-        console.print(f"{name:4} n={found['n']} ({found['n_groups']} groups)")
-        for key in ("auc", "sensitivity", "specificity", "accuracy", "f1"):
-            _print_figure(found, key)
-    if figures["type"]:
-        console.print(f"type n={figures['type']['n']} ({figures['type']['n_groups']} groups)")
-        _print_figure(figures["type"], "accuracy")
+def _print_part(figures: Any) -> None:
+    for name, found in figures.detection.items():
+        _print_summary(f"{name:4}", found)
+    if figures.type:
+        _print_summary("type", figures.type)
 
 
-def _print_figure(found: Mapping[str, Any], key: str) -> None:
-    if found[key] is None:
-        return
-    interval = ""
-    if found[f"{key}_low"] is not None:
-        interval = f" ({found[f'{key}_low']:.3f}-{found[f'{key}_high']:.3f})"
-    spread = found["folds"][key]
-    deviation = "" if spread["deviation"] is None else f", deviation {spread['deviation']:.3f}"
-    folds = f"mean of {spread['n']} folds {spread['mean']:.3f}{deviation}" if spread["n"] else ""
-    console.print(f"     {key:12} {found[key]:.3f}{interval}; {folds}")
+def _print_summary(title: str, summary: Any) -> None:
+    console.print(f"{title} n={summary.n} ({summary.n_groups} groups)")
+    for name, found in summary.figures.items():
+        if found.value is None:
+            continue
+        interval = "" if found.low is None else f" ({found.low:.3f}-{found.high:.3f})"
+        spread = summary.spread(name)
+        deviation = "" if spread["deviation"] is None else f", deviation {spread['deviation']:.3f}"
+        folds = f"mean of {spread['n']} folds {spread['mean']:.3f}{deviation}"
+        console.print(f"     {name:12} {found.value:.3f}{interval}; {folds if spread['n'] else ''}")

@@ -213,21 +213,22 @@ def _cross_validate(cases: list[Any], asked: _Request, *, folds: int, repeats: i
 
     print_recipe(asked.recipe)
     load_backend()
-    from tumorlens.study.experiments.folds import CrossJob, cross_validate
+    from tumorlens.study.experiments.cross_validation import CrossValidation, cross_validate
+    from tumorlens.study.experiments.runner import Listeners
 
     kept = asked.out / "fold-1" / "split.csv"
     cases, groups = grouped_for(cases, asked.split_file, kept, allow_leaks=asked.allow_leaks)
     if not asked.allow_leaks:
         keys = [case.key for case in cases]
         check_init(asked.init, dict(zip(keys, map(str, groups.groups), strict=True)), keys)
-    job = CrossJob(
+    plan = CrossValidation(
         asked.recipe, folds, repeats, asked.out, asked.cache, weights=asked.weights,
         start=asked.init,
     )  # fmt: skip
     with counting("preparing scans") as report, TrainingBars(asked.recipe.epochs) as bars:
         figures = cross_validate(
-            cases, groups, job, callback=bars, resume=asked.resume, progress=report,
-            begun=lambda number, total: console.print(f"fold {number} of {total}"),
+            cases, groups, plan, resume=asked.resume, listeners=Listeners(bars, preparing=report),
+            on_start=lambda number, total: console.print(f"fold {number} of {total}"),
         )  # fmt: skip
     print_cross(figures)
     typer.echo(asked.out / "cross_validation.json")

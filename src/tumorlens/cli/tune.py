@@ -60,6 +60,7 @@ def tune(
     from tumorlens.study.training.backend import load_backend
 
     load_backend()
+    from tumorlens.study.experiments.runner import Listeners
     from tumorlens.study.experiments.tuning import tune as search
     from tumorlens.study.training.run import Job
 
@@ -69,19 +70,20 @@ def tune(
     )  # fmt: skip
     with counting("preparing scans") as report, TrainingBars(chosen.epochs) as bars:
         tuned = search(
-            parted, job, searched, trials=trials, callback=bars, progress=report, begun=_tell_trial
-        )
+            parted, job, searched, trials=trials, listeners=Listeners(bars, preparing=report),
+            on_start=_print_trial,
+        )  # fmt: skip
     best = tuned.best
     console.print(f"best: trial {best.number} of {len(tuned.trials)}, validation loss "
-                  f"{best.val_loss:.4f}; {_shown(best.values)}")  # fmt: skip
+                  f"{best.val_loss:.4f}; {_listed(best.values)}")  # fmt: skip
     typer.echo(out / "recipe.json")
 
 
-def _tell_trial(number: int, values: Any) -> None:
-    console.print(f"trial {number}: {_shown(values)}")
+def _print_trial(number: int, values: Any) -> None:
+    console.print(f"trial {number}: {_listed(values)}")
 
 
-def _shown(values: Any) -> str:
+def _listed(values: Any) -> str:
     return ", ".join(
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in values.items()
@@ -114,7 +116,7 @@ def size_curve(
     """
     from tumorlens.study.data import splits
     from tumorlens.study.data.index import read_cases
-    from tumorlens.study.experiments.learning_curve import SizeJob, measure_sizes
+    from tumorlens.study.experiments.learning_curve import LearningCurve, measure_learning_curve
 
     chosen, file = chosen_recipe(recipe, epochs=epochs, seed=None, weights=weights)
     cases = read_cases(folders)
@@ -123,13 +125,13 @@ def size_curve(
     parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
     if not allow_leaks:
         check_init(init, made.groups, [key for key, part in made.parts.items() if part != "train"])
-    job = SizeJob(
+    plan = LearningCurve(
         recipe=chosen, split=made, out=out, cache=load_settings(cache=cache).cache_folder,
         shares=percents, seeds=seeds, same_updates=same_updates, weights=file, start=init,
     )  # fmt: skip
     print_recipe(chosen)
     with counting("preparing scans") as report:
-        measure_sizes(parted, job, progress=report, ended=_tell_run)
+        measure_learning_curve(parted, plan, progress=report, on_end=_print_run)
     typer.echo(out / "size_curve.json")
 
 
@@ -143,14 +145,16 @@ def _percents(text: str) -> tuple[float, ...]:
         raise TrainingError("--shares", f"{text!r} is no list of numbers", fix) from None
 
 
-def _tell_run(number: int, total: int, run: Any) -> None:
-    errors = ", ".join(
-        f"{name.removeprefix('error_')} {run[name]:.3f}"
-        for name in ("error_all", "error_ct", "error_mri", "error_type")
-        if run[name] is not None
-    )
-    memory = f", {run['peak_mb']:.0f} MiB" if run["peak_mb"] else ""
+def _print_run(number: int, total: int, run: Any) -> None:
+    errors = {
+        "all": run.error_all,
+        "ct": run.error_ct,
+        "mri": run.error_mri,
+        "type": run.error_type,
+    }
+    known = ", ".join(f"{part} {error:.3f}" for part, error in errors.items() if error is not None)
+    memory = f", {run.peak_mb:.0f} MiB" if run.peak_mb else ""
     console.print(
-        f"run {number} of {total}: {run['share']:g} %, {run['groups']} groups, seed {run['seed']}: "
-        f"errors {errors}; {run['seconds']:.0f} s{memory}"
+        f"run {number} of {total}: {run.share:g} %, {run.groups} groups, seed {run.seed}: "
+        f"errors {known}; {run.seconds:.0f} s{memory}"
     )

@@ -1,6 +1,5 @@
 """Folds of a head on a frozen network: honest as folds of networks, and no network is trained."""
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,13 +7,14 @@ import numpy as np
 import pytest
 
 from tumorlens.errors import TrainingError
+from tumorlens.files import read_table
 from tumorlens.study.data import splits
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.experiments import head_folds
-from tumorlens.study.experiments.folds import CrossJob, cross_validate
+from tumorlens.study.experiments.cross_validation import CrossValidation, cross_validate
+from tumorlens.study.experiments.runner import SILENT, Listeners
 from tumorlens.study.phantom import write_phantoms
 from tumorlens.study.recipes import find_recipe
-from tumorlens.study.training.learner import build_network
 
 RECIPE = replace(
     find_recipe("adapted-head"), network="residual-tiny", side=40, train_side=40, batch=8,
@@ -42,10 +42,9 @@ def ground(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="module")
 def done(ground):
     cases, groups, folder = ground
-    job = CrossJob(RECIPE, folds=2, repeats=2, out=folder / "run", cache=folder / "cache")
-    figures = cross_validate(cases, groups, job, callback=Nobody())
-    with (job.out / "predictions.csv").open(newline="") as file:
-        return figures, list(csv.DictReader(file)), job
+    job = CrossValidation(RECIPE, folds=2, repeats=2, out=folder / "run", cache=folder / "cache")
+    figures = cross_validate(cases, groups, job, listeners=Listeners(Nobody()))
+    return figures, read_table(job.out / "predictions.csv"), job
 
 
 def test_every_scan_is_predicted_once_a_repeat(ground, done):
@@ -57,8 +56,8 @@ def test_every_scan_is_predicted_once_a_repeat(ground, done):
 
 def test_rows_and_figures_are_those_of_a_cross_validation(ground, done):
     figures, rows, _ = done
-    assert figures["n"] == len(ground[0])
-    assert set(figures["detection"]) == {"all", "ct", "mri"}
+    assert figures.n == len(ground[0])
+    assert set(figures.whole.detection) == {"all", "ct", "mri"}
     for row in rows:
         assert 0 <= float(row["tumor_probability"]) <= 1
         assert row["decision"] in {"tumor", "no tumor", "uncertain"}
@@ -73,16 +72,16 @@ def test_a_fold_leaves_no_bundle(done):
 def test_what_is_done_is_not_done_again(ground, done, monkeypatch: pytest.MonkeyPatch):
     cases, groups, _ = ground
     monkeypatch.setattr(head_folds, "train_head", None)
-    again = cross_validate(cases, groups, done[2], callback=Nobody(), resume=True)
-    assert again["detection"] == done[0]["detection"]
+    again = cross_validate(cases, groups, done[2], listeners=Listeners(Nobody()), resume=True)
+    assert again == done[0]
 
 
 def test_what_is_held_out_teaches_the_head_nothing(ground, tmp_path: Path):
     cases = ground[0]
     parts = {case.key: ("test" if i % 4 == 0 else "val" if i % 4 == 1 else "train")
              for i, case in enumerate(cases)}  # fmt: skip
-    model = build_network(RECIPE, side=RECIPE.side, atoms=6)
-    seen = head_folds.look(cases, model, RECIPE, pictures={}, cache=tmp_path, out=tmp_path)
+    network = head_folds.FrozenNetwork(RECIPE, tmp_path, tmp_path)
+    seen = network.extract(cases, {}, SILENT)
     first = head_folds.predict_held_out(seen, parts, RECIPE)
     held = np.flatnonzero([parts[case.key] == "test" for case in seen.part.cases])
     other = seen.plain.copy()
@@ -97,6 +96,8 @@ def test_what_is_held_out_teaches_the_head_nothing(ground, tmp_path: Path):
 def test_a_network_that_flattens_has_no_features(ground, tmp_path: Path):
     cases, groups, _ = ground
     recipe = replace(RECIPE, network="baseline-cnn-small", options={})
-    job = CrossJob(recipe, folds=2, repeats=1, out=tmp_path / "run", cache=tmp_path / "cache")
+    job = CrossValidation(
+        recipe, folds=2, repeats=1, out=tmp_path / "run", cache=tmp_path / "cache"
+    )
     with pytest.raises(TrainingError, match="flattens"):
-        cross_validate(cases, groups, job, callback=Nobody())
+        cross_validate(cases, groups, job, listeners=Listeners(Nobody()))

@@ -1,10 +1,8 @@
 """Error against the number of training groups: nested parts, one test part, resumable."""
 
-import csv
 import json
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,25 +12,25 @@ import numpy as np
 import pytest
 
 from tumorlens.errors import TrainingError
-from tumorlens.labels import ATOMS
-from tumorlens.records import Case, Prediction
+from tumorlens.files import read_table
+from tumorlens.records import Case
 from tumorlens.study.data import splits
 from tumorlens.study.data.index import read_cases
+from tumorlens.study.experiments import learning_curve
 from tumorlens.study.experiments.learning_curve import (
-    SizeJob,
+    LearningCurve,
+    Run,
+    curve_of,
+    draw_curve,
     errors_of,
     groups_kept,
-    measure_sizes,
+    measure_learning_curve,
 )
-from tumorlens.study.experiments.learning_curve_report import draw_curve, summarize
-from tumorlens.study.experiments.subprocess_runner import STATUS, in_own_process
+from tumorlens.study.experiments.runner import Job, Listeners
+from tumorlens.study.experiments.scores import Score, read_scores
 from tumorlens.study.phantom import write_phantoms
 from tumorlens.study.recipes import find_recipe
 
-RECIPE = replace(
-    find_recipe("quick"), side=32, train_side=32, epochs=1, batch=8, warmup_epochs=0.0,
-    options={"widths": [8, 8, 8], "stem": 8},
-)  # fmt: skip
 CASES = [
     Case(Path("x"), f"set/{label}/{i}", label, "set", group=f"{label}-{i // 2}")
     for label, count in (("ct_healthy", 80), ("mri_glioma", 40), ("ct_tumor", 4))
@@ -64,73 +62,40 @@ def test_another_seed_draws_other_groups_whatever_the_order_of_the_cases():
 def test_shares_that_cannot_be_taken_are_refused(shares):
     split = splits.Split({}, {}, {}, "", "")
     with pytest.raises(TrainingError, match="cannot be taken"):
-        SizeJob(RECIPE, split, Path("out"), Path("cache"), shares=shares)
+        LearningCurve(find_recipe("quick"), split, Path("out"), Path("cache"), shares=shares)
 
 
-# --- errors of predictions that are given ---------------------------------------------------
-
-
-def answer(label: str, tumor: float, *, best: str = "mri_glioma", error: str = ""):
-    """A case of a label, and what was predicted of it."""
-    atoms = {atom: 0.1 + (atom == best) for atom in ATOMS}
-    found = Prediction("x", tumor_probability=None if error else tumor, error=error, atoms=atoms)
-    return Case(Path("x"), "x", label, "set"), found
+# --- errors of scores that are given --------------------------------------------------------
 
 
 def test_errors_are_of_those_who_can_be_judged():
-    given = [
-        answer("mri_glioma", 0.9),
-        answer("mri_meningioma", 0.4),
-        answer("mri_healthy", 0.5),
-        answer("mri_healthy", 0.1),
-        answer("ct_tumor", 0.9),
-        answer("ct_tumor", 0.0, error="broken"),
-    ]
-    found = errors_of([case for case, _ in given], [prediction for _, prediction in given])
+    found = errors_of([
+        Score("x/1", "mri_glioma", "", 0.9, 0.5, type="glioma"),
+        Score("x/2", "mri_meningioma", "", 0.4, 0.5, type="glioma"),
+        Score("x/3", "mri_healthy", "", 0.5, 0.5, type="glioma"),
+        Score("x/4", "mri_healthy", "", 0.1, 0.5, type="glioma"),
+        Score("x/5", "ct_tumor", "", 0.9, 0.5, type="glioma"),
+    ])  # fmt: skip
     assert found["error_mri"] == pytest.approx(1 / 4)
     assert found["error_type"] == 0.5
     assert found["error_ct"] is None
-    assert (found["n_all"], found["n_mri"], found["n_type"], found["unreadable"]) == (5, 4, 2, 1)
-
-
-# --- a process of its own -------------------------------------------------------------------
-
-
-@pytest.mark.skipif(not STATUS.exists(), reason="tells the peak of one process on Linux alone")
-def test_the_peak_of_memory_is_that_of_the_work_alone():
-    held = np.ones(300 * 2**20, np.uint8)  # of the parent, which must not count
-    # Built in, so that the process need not import this module first.
-    small, large = (
-        in_own_process(eval, f"len(b'x' * {size})", subject="x") for size in (1, 120 * 2**20)
-    )
-    assert (small[0], large[0]) == (1, 120 * 2**20)
-    assert 100 * 2**20 < large[1] - small[1] < 200 * 2**20
-    assert small[1] < held.nbytes
-
-
-def test_a_process_that_is_killed_is_an_error_a_user_can_read():
-    with pytest.raises(TrainingError, match="ended from outside"):
-        in_own_process(os._exit, 9, subject="run")
+    assert (found["n_all"], found["n_mri"], found["n_type"]) == (5, 4, 2)
 
 
 # --- a whole curve --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Curve:
+class Measured:
     cases: Sequence[Case]
-    job: SizeJob
-    found: dict[str, Any]
-    calls: list[tuple[float, int]]  # share and seed of each run that was done
-
-
-def here(function, *arguments, subject):
-    """Call in this process, where Keras is loaded once."""
-    return function(*arguments), 512 * 2**20
+    plan: LearningCurve
+    runs: list[Run]
+    started: list[str]  # folders of runs that were started
+    learned: list[set[str]]  # groups, of each network
 
 
 @pytest.fixture(scope="module")
-def curve(tmp_path_factory) -> Curve:
+def measured(tmp_path_factory, copied_training, small_recipe) -> Measured:
     """Two shares with one seed, of which the second was killed at first."""
     root = tmp_path_factory.mktemp("curve")
     cases = read_cases(write_phantoms(root / "phantoms", per_class=12, seed=8, side=48))
@@ -138,66 +103,86 @@ def curve(tmp_path_factory) -> Curve:
     parts = splits.split_cases(cases, groups, test=0.25, val=0.25)
     split = splits.write_split(root / "split.csv", cases, parts, groups=groups)
     cases = splits.apply_split(cases, split)
-    job = SizeJob(RECIPE, split, root / "out", root / "cache", shares=(50, 100), seeds=1)
-    calls: list[tuple[float, int]] = []
-
-    def call(function, *arguments, subject):
-        calls.append(arguments[2:4])
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return here(function, *arguments, subject=subject)
-
-    with pytest.raises(KeyboardInterrupt):
-        measure_sizes(cases, job, call=call)
-    return Curve(cases, job, measure_sizes(cases, job, call=call), calls)
-
-
-def test_only_what_was_not_finished_is_done_again(curve):
-    assert curve.calls == [(50, 0), (100, 0), (100, 0)]
-
-
-def test_runs_say_how_much_they_learned_from(curve):
-    half, whole = curve.found["runs"]
-    learned = [case for case in curve.cases if case.split == "train"]
-    assert whole["scans"] == whole["pictures"] == len(learned)
-    assert whole["groups"] == len({case.group for case in learned})
-    assert 0 < half["groups"] < whole["groups"]
-    assert half["scans"] < whole["scans"]
-
-
-def test_every_run_is_judged_on_the_same_test_part(curve):
-    n = sum(case.split == "test" for case in curve.cases)
-    assert [run["n_all"] for run in curve.found["runs"]] == [n, n]
-    assert all(0 <= run["error_all"] <= 1 for run in curve.found["runs"])
-
-
-def test_time_and_memory_of_each_run_are_kept(curve):
-    assert all(run["seconds"] > 0 and run["cpu_seconds"] > 0 for run in curve.found["runs"])
-    assert [run["peak_mb"] for run in curve.found["runs"]] == [512, 512]
-
-
-def test_the_curve_is_a_table_and_a_picture(curve):
-    with (curve.job.out / "size_curve.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [float(row["error_all"]) for row in rows] == pytest.approx(
-        [run["error_all"] for run in curve.found["runs"]], rel=1e-4
+    test = [case for case in cases if case.split == "test"]
+    test[0].path.write_bytes(b"broken")
+    plan = LearningCurve(
+        small_recipe, split, root / "out", root / "cache", shares=(50, 100), seeds=1
     )
-    assert cv2.imread(str(curve.job.out / "size_curve.png")).std() > 5
-    assert json.loads((curve.job.out / "size_curve.json").read_text()) == curve.found
+    started: list[str] = []
+
+    def executor(job: Job, listeners: Listeners) -> None:
+        started.append(job.folder.name)
+        if len(started) == 2:
+            raise KeyboardInterrupt
+        job.run(listeners)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(learning_curve, "train_network", copied_training)
+        with pytest.raises(KeyboardInterrupt):
+            measure_learning_curve(cases, plan, executor=executor)
+        runs = measure_learning_curve(cases, plan, executor=executor)
+    return Measured(cases, plan, runs, started, copied_training.learned)
 
 
-def test_going_on_with_another_recipe_is_refused(curve):
-    job = replace(curve.job, recipe=replace(RECIPE, epochs=2))
+def test_only_what_was_not_finished_is_done_again(measured):
+    assert measured.started == ["size-50-seed-0", "size-100-seed-0", "size-100-seed-0"]
+
+
+def test_runs_say_how_much_they_learned_from(measured):
+    half, whole = measured.runs
+    learned = [case for case in measured.cases if case.split == "train"]
+    assert whole.scans == whole.pictures == len(learned)
+    assert whole.groups == len({case.group for case in learned})
+    assert 0 < half.groups < whole.groups
+    assert half.scans < whole.scans
+    assert measured.learned[0] < measured.learned[1]
+
+
+def test_every_run_is_judged_on_the_same_test_part(measured):
+    n = sum(case.split == "test" for case in measured.cases)
+    for run in measured.runs:
+        assert (run.n_all, run.unreadable) == (n - 1, 1)
+        assert 0 <= run.error_all <= 1
+        scores = read_scores(measured.plan.out / f"size-{run.share:g}-seed-0" / "scores.csv")
+        assert errors_of(scores)["error_all"] == pytest.approx(run.error_all)
+
+
+def test_time_and_memory_of_each_run_are_kept(measured):
+    for run in measured.runs:
+        assert run.seconds > 0
+        assert run.cpu_seconds > 0
+        assert run.peak_mb is None or run.peak_mb > 10
+
+
+def test_the_curve_is_a_table_and_a_plot(measured):
+    out = measured.plan.out
+    rows = read_table(out / "size_curve.csv")
+    assert [float(row["error_all"]) for row in rows] == pytest.approx(
+        [run.error_all for run in measured.runs], rel=1e-4
+    )
+    assert cv2.imread(str(out / "size_curve.png")).std() > 5
+    stored = json.loads((out / "size_curve.json").read_text())
+    assert stored["runs"] == [asdict(run) for run in measured.runs]
+    assert [(row["share"], row["runs"]) for row in stored["curve"]] == [(50, 1), (100, 1)]
+    assert stored["curve"][1]["error_all"]["mean"] == measured.runs[1].error_all
+
+
+def test_going_on_with_another_recipe_is_refused(measured):
+    plan = replace(measured.plan, recipe=replace(measured.plan.recipe, epochs=2))
     with pytest.raises(TrainingError, match="another recipe"):
-        measure_sizes(curve.cases, job, call=here)
+        measure_learning_curve(measured.cases, plan)
 
 
 def test_bands_span_the_seeds_and_what_is_unknown_stays_out(tmp_path):
-    run = {"share": 50, "pictures": 9, "scans": 9, "error_all": 0.1, "error_ct": None,
-           "error_type": 0.0, "seconds": 2.0, "cpu_seconds": 2.0, "peak_mb": None}  # fmt: skip
-    runs = [{**run, "groups": groups, "error_mri": error} for groups, error in ((4, 0.2), (6, 0.4))]
-    [row] = summarize(runs)
-    assert row["error_mri"] == pytest.approx({"mean": 0.3, "least": 0.2, "greatest": 0.4})
-    assert (row["groups"]["mean"], row["error_ct"], row["peak_mb"]) == (5, None, None)
-    draw_curve([row], tmp_path / "curve.png", title="one size")
+    known: dict[str, Any] = dict.fromkeys((field.name for field in fields(Run)), 1)
+    known |= {"share": 50, "error_all": 0.1, "error_ct": None, "error_type": 0.0, "peak_mb": None}
+    runs = [Run(**{**known, "groups": groups, "error_mri": error})
+            for groups, error in ((4, 0.2), (6, 0.4))]  # fmt: skip
+    curve = curve_of(runs)
+    mri, groups = curve[50]["error_mri"], curve[50]["groups"]
+    assert mri is not None
+    assert (mri.mean, mri.least, mri.greatest) == pytest.approx((0.3, 0.2, 0.4))
+    assert groups is not None
+    assert (groups.mean, curve[50]["error_ct"], curve[50]["peak_mb"]) == (5, None, None)
+    draw_curve(curve, tmp_path / "curve.png", title="one size")
     assert cv2.imread(str(tmp_path / "curve.png")).std() > 5

@@ -1,6 +1,5 @@
 """A search over a recipe's space: on validation alone, resumable, and its best is a recipe."""
 
-import csv
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -13,12 +12,19 @@ import numpy as np
 import pytest
 
 from tumorlens.errors import TrainingError
+from tumorlens.files import read_table
 from tumorlens.records import Case
 from tumorlens.study.data import splits
 from tumorlens.study.data.index import read_cases
+from tumorlens.study.experiments.runner import Listeners
+from tumorlens.study.experiments.trials import (
+    Trial,
+    draw_trials,
+    own_values,
+    recipe_with,
+    write_trials,
+)
 from tumorlens.study.experiments.tuning import Tuned, tune
-from tumorlens.study.experiments.tuning_report import Trial, draw_trials, write_trials
-from tumorlens.study.experiments.tuning_values import own_values, recipe_with
 from tumorlens.study.phantom import write_phantoms
 from tumorlens.study.recipes import (
     RECIPES,
@@ -35,7 +41,7 @@ from tumorlens.study.training.learner import build_network
 from tumorlens.study.training.run import Job
 
 RECIPE = replace(
-    find_recipe("quick"), side=32, train_side=32, epochs=3, batch=8, warmup_epochs=0.0,
+    find_recipe("quick"), side=32, train_side=32, epochs=2, batch=8, warmup_epochs=0.0,
     options={"widths": [8, 8, 8], "stem": 8}, augmentation=0.0,
 )  # fmt: skip
 SPACE = {
@@ -43,7 +49,7 @@ SPACE = {
     "options.dropout": Range(0.0, 0.5),
     "options.widths": Choices(((8, 8, 8), (8, 12, 16))),
 }
-TRIALS = 4
+TRIALS = 3
 
 
 @dataclass
@@ -75,9 +81,9 @@ class Searched:
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory) -> Searched:
-    """Four trials, broken off in the second epoch of the second, and taken up again."""
+    """Three trials, broken off in the second epoch of the second, and taken up again."""
     root = tmp_path_factory.mktemp("search")
-    cases = read_cases(write_phantoms(root / "phantoms", per_class=8, seed=6, side=48))
+    cases = read_cases(write_phantoms(root / "phantoms", per_class=5, seed=6, side=48))
     groups = splits.Groups(np.arange(len(cases)), np.arange(len(cases)))
     parts = splits.split_cases(cases, groups, seed=1)
     split = splits.write_split(root / "split.csv", cases, parts, groups=groups)
@@ -86,16 +92,13 @@ def searched(tmp_path_factory) -> Searched:
         if case.split == "test":
             case.path.unlink()  # whoever read it would say so
     job = Job(RECIPE, split, root / "run", root / "cache", "tune")
-    ears = [Ear(stop_after=4), Ear()]
+    ears = [Ear(stop_after=3), Ear()]
     with pytest.raises(KeyboardInterrupt):
-        tune(cases, job, SPACE, trials=TRIALS, callback=ears[0], begun=ears[0].begin)
-    tuned = tune(cases, job, SPACE, trials=TRIALS, callback=ears[1], begun=ears[1].begin)
+        tune(cases, job, SPACE, trials=TRIALS, listeners=Listeners(ears[0]), on_start=ears[0].begin)
+    tuned = tune(
+        cases, job, SPACE, trials=TRIALS, listeners=Listeners(ears[1]), on_start=ears[1].begin
+    )
     return Searched(cases, job, tuned, ears)
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def test_the_first_trial_is_the_recipe_itself(searched):
@@ -105,24 +108,26 @@ def test_the_first_trial_is_the_recipe_itself(searched):
 
 
 def test_a_trial_that_was_broken_off_goes_on_with_its_values_in_the_epoch_it_was_in(searched):
-    assert searched.ears[0].epochs == [1, 2, 3, 1]
+    assert searched.ears[0].epochs == [1, 2, 1]
     assert searched.ears[1].begun[0][1] == searched.ears[0].begun[1][1]
     assert searched.ears[1].epochs[0] == 2
 
 
 def test_as_many_trials_end_as_were_asked_for(searched):
-    rows = rows_of(searched.job.out / "trials.csv")
+    rows = read_table(searched.job.out / "trials.csv")
     assert len(rows) == len(searched.tuned.trials) == TRIALS
     assert {row["state"] for row in rows} <= {"complete", "pruned"}
     for row in rows:
-        assert (row["state"] == "complete") == (row["epochs"] == "3")
+        assert (row["state"] == "complete") == (row["epochs"] == "2")
         assert float(row["val_loss"]) > 0
         assert float(row["seconds"]) > 0
         assert 1e-4 <= float(row["learning_rate"]) <= 1e-2
 
 
 def test_the_best_has_the_least_validation_loss_of_the_completed(searched):
-    rows = [row for row in rows_of(searched.job.out / "trials.csv") if row["state"] == "complete"]
+    rows = [
+        row for row in read_table(searched.job.out / "trials.csv") if row["state"] == "complete"
+    ]
     least = min(rows, key=lambda row: float(row["val_loss"]))
     assert searched.tuned.best.number == int(least["trial"])
 
@@ -134,7 +139,7 @@ def test_the_best_recipe_is_one_to_train_with(searched):
     assert found.learning_rate == best["learning_rate"]
     assert found.options == {"stem": 8, "dropout": best["options.dropout"],
                              "widths": best["options.widths"]}  # fmt: skip
-    assert (found.name, found.epochs, found.side) == ("quick-best", 3, 32)
+    assert (found.name, found.epochs, found.side) == ("quick-best", 2, 32)
     assert build_network(found, side=32, atoms=6).output.shape[-1] == 6
 
 
@@ -152,7 +157,7 @@ def test_only_the_history_of_a_trial_that_ended_is_kept(searched):
 
 def test_a_search_that_is_finished_trains_nothing_more(searched):
     ear = Ear()
-    again = tune(searched.cases, searched.job, SPACE, trials=TRIALS, callback=ear)
+    again = tune(searched.cases, searched.job, SPACE, trials=TRIALS, listeners=Listeners(ear))
     assert ear.epochs == []
     assert again.recipe == searched.tuned.recipe
 
@@ -167,7 +172,7 @@ def test_a_line_of_the_journal_that_a_kill_cut_short_is_dropped(searched, tmp_pa
     with (job.out / "trials.journal").open("ab") as file:
         file.write(b'{"op_code":4,"worker_')
     for _ in range(2):
-        found = tune(searched.cases, job, SPACE, trials=TRIALS, callback=Ear())
+        found = tune(searched.cases, job, SPACE, trials=TRIALS)
         assert found.recipe == searched.tuned.recipe
 
 
@@ -176,13 +181,13 @@ def test_a_damaged_journal_is_an_error_a_user_can_read(searched, tmp_path):
     lines = (job.out / "trials.journal").read_bytes().splitlines(keepends=True)
     (job.out / "trials.journal").write_bytes(b"".join([*lines[:3], b"zebra\n", *lines[3:]]))
     with pytest.raises(TrainingError, match="is damaged"):
-        tune(searched.cases, job, SPACE, trials=TRIALS, callback=Ear())
+        tune(searched.cases, job, SPACE, trials=TRIALS)
 
 
 def test_another_space_in_the_same_folder_is_refused(searched):
     other = {"learning_rate": Range(1e-4, 1e-2)}
     with pytest.raises(TrainingError, match="another recipe"):
-        tune(searched.cases, searched.job, other, trials=1, callback=Ear())
+        tune(searched.cases, searched.job, other, trials=1)
 
 
 def test_a_search_in_which_nothing_can_be_trained_ends_with_the_reason(searched, tmp_path):
@@ -190,14 +195,14 @@ def test_a_search_in_which_nothing_can_be_trained_ends_with_the_reason(searched,
     job = replace(searched.job, recipe=recipe, out=tmp_path / "run")
     space = {"learning_rate": Range(1e-4, 1e-2, log=True)}
     with pytest.raises(TrainingError, match=r"none of 3 trials.*cannot be trained at 32 px"):
-        tune(searched.cases, job, space, trials=20, callback=Ear())
-    assert [row["state"] for row in rows_of(job.out / "trials.csv")] == ["failed"] * 3
+        tune(searched.cases, job, space, trials=20)
+    assert [row["state"] for row in read_table(job.out / "trials.csv")] == ["failed"] * 3
 
 
 def test_an_option_that_the_network_has_not_is_refused_at_once(searched, tmp_path):
     job = replace(searched.job, out=tmp_path / "run")
     with pytest.raises(TrainingError, match="has no option depth"):
-        tune(searched.cases, job, {"options.depth": Choices((1, 2))}, trials=1, callback=Ear())
+        tune(searched.cases, job, {"options.depth": Choices((1, 2))}, trials=1)
     assert not job.out.exists()
 
 
@@ -292,7 +297,7 @@ GIVEN = [
 
 def test_a_failed_trial_is_a_row_with_its_reason(tmp_path):
     write_trials(GIVEN, tmp_path / "trials.csv")
-    rows = rows_of(tmp_path / "trials.csv")
+    rows = read_table(tmp_path / "trials.csv")
     assert [row["state"] for row in rows] == ["complete", "pruned", "failed"]
     assert (rows[2]["val_loss"], rows[2]["error"]) == ("", "diverged")
     assert rows[1]["options.widths"] == "[8, 16]"

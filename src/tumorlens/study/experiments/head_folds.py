@@ -5,7 +5,7 @@ of a fold is only ever asked for the scans held out.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import keras
@@ -16,8 +16,9 @@ from tumorlens import labels
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.predictions.calibration import calibrated
 from tumorlens.predictions.predictor import summarize
-from tumorlens.progress import Progress
 from tumorlens.records import Case, Prediction
+from tumorlens.study.data.splits import Split
+from tumorlens.study.experiments.runner import Listeners
 from tumorlens.study.networks.registry import NETWORKS
 from tumorlens.study.networks.transfer import head_of
 from tumorlens.study.networks.weights import load_weights
@@ -35,52 +36,66 @@ IN_SCOPE = 0.0  # a distance: what belongs to a labeled set is not asked whether
 
 
 @dataclass(frozen=True)
-class LookedAt:
-    """The usable scans of all folds and what a frozen network sees in them."""
+class Extracted:
+    """The usable scans of all folds and their features."""
 
-    model: keras.Model
+    head: keras.Model
     part: Subset
     plain: NDArray[np.float16]  # [n, D] of every file
     first: NDArray[np.int64]  # [k] position of the first file of each picture
     views: NDArray[np.float16]  # [k, views, D] of those
 
 
-def build_frozen(recipe: Recipe, *, weights: str, start: Path | None) -> keras.Model:
-    """Build the recipe's network with the weights it is frozen with."""
-    keras.utils.set_random_seed(recipe.seed)
-    model = build_network(recipe, side=recipe.side, atoms=len(labels.ATOMS))
-    if start:
-        load_run(model, start)
-    else:
-        load_weights(model, NETWORKS[recipe.network].family, weights or recipe.weights)
-    return model
+@dataclass(frozen=True)
+class FrozenNetwork:
+    """A network that learns nothing but its head; its features are kept for the next fold."""
 
+    recipe: Recipe
+    out: Path
+    cache: Path
+    weights: str = ""
+    start: Path | None = None
+    _kept: list[Extracted] = field(default_factory=list)  # not before a fold needs it
 
-def look(
-    cases: Sequence[Case],
-    model: keras.Model,
-    recipe: Recipe,
-    *,
-    pictures: Mapping[str, str],
-    cache: Path,
-    out: Path,
-    progress: Progress | None = None,
-    extracting: Progress | None = None,
-) -> LookedAt:
-    """Let all scans through the network once; those that cannot be read are listed in `out`."""
-    part = prepare_subset(cases, InputSpec(side=recipe.side), image_ids=pictures, cache=cache,
-                        unreadable=out / "unreadable.csv", progress=progress)  # fmt: skip
-    plain = frozen_features(model, part.images, cache=cache, progress=extracting)[:, 0]
-    first = np.sort(np.unique(part.image_ids, return_index=True)[1])
-    views = AugmentedViews(recipe.head_views, strength=recipe.augmentation, seed=recipe.seed)
-    shown = frozen_features(
-        model, part.images[first], cache=cache, views=views, progress=extracting
-    )
-    return LookedAt(model, part, plain, first, shown)
+    def predict_held_out(
+        self, cases: Sequence[Case], split: Split, recipe: Recipe, listeners: Listeners
+    ) -> list[tuple[Case, Prediction]]:
+        """Predict the test part of a fold by a head trained on its train part."""
+        if not self._kept:
+            self._kept.append(self.extract(cases, split.image_ids, listeners))
+        return predict_held_out(self._kept[0], split.parts, recipe)
+
+    def extract(
+        self, cases: Sequence[Case], image_ids: Mapping[str, str], listeners: Listeners
+    ) -> Extracted:
+        """Let all scans through the network once; those that cannot be read are listed in `out`."""
+        recipe, model = self.recipe, self._build()
+        part = prepare_subset(
+            cases, InputSpec(side=recipe.side), image_ids=image_ids, cache=self.cache,
+            unreadable=self.out / "unreadable.csv", progress=listeners.preparing,
+        )  # fmt: skip
+        first = np.sort(np.unique(part.image_ids, return_index=True)[1])
+        views = AugmentedViews(recipe.head_views, strength=recipe.augmentation, seed=recipe.seed)
+        plain, shown = (
+            frozen_features(model, part.images[rows], cache=self.cache, views=drawn,
+                            progress=listeners.extracting)
+            for rows, drawn in ((slice(None), AugmentedViews()), (first, views))
+        )  # fmt: skip
+        return Extracted(head_of(model), part, plain[:, 0], first, shown)
+
+    def _build(self) -> keras.Model:
+        keras.utils.set_random_seed(self.recipe.seed)
+        model = build_network(self.recipe, side=self.recipe.side, atoms=len(labels.ATOMS))
+        if self.start:
+            load_run(model, self.start)
+        else:
+            family = NETWORKS[self.recipe.network].family
+            load_weights(model, family, self.weights or self.recipe.weights)
+        return model
 
 
 def predict_held_out(
-    seen: LookedAt, parts: Mapping[str, str], recipe: Recipe
+    seen: Extracted, parts: Mapping[str, str], recipe: Recipe
 ) -> list[tuple[Case, Prediction]]:
     """Train a fresh head on the train part, choose on val, and predict the test part."""
     part_of = np.array([parts[case.key] for case in seen.part.cases])
@@ -88,7 +103,8 @@ def predict_held_out(
     held = np.flatnonzero(part_of == "test")
     train, val = (_rows(seen.part, seen.first[rows]) for rows in (learned, chosen))
     val_features = seen.plain[seen.first[chosen]]
-    head = _fresh_head(seen.model, seed=recipe.seed)
+    keras.utils.set_random_seed(recipe.seed)
+    head = keras.models.clone_model(seen.head)  # with new random weights
     data = train.to_training_set()
     train_head(
         head,
@@ -98,8 +114,8 @@ def predict_held_out(
         validate=lambda z: validation_metrics(z, val.names, val.strata)["val_loss"],
     )
     draft = draft_bundle(Path(), "head", InputSpec(side=recipe.side))
-    bundle = with_choices(draft, recipe, validation=val, logits=_ask(head, val_features))
-    probabilities = calibrated(_ask(head, seen.plain[held]), bundle.temperature)
+    bundle = with_choices(draft, recipe, validation=val, logits=_logits(head, val_features))
+    probabilities = calibrated(_logits(head, seen.plain[held]), bundle.temperature)
     return [
         (case, summarize(str(case.path), p, IN_SCOPE, bundle=bundle))
         for case, p in zip((seen.part.cases[i] for i in held.tolist()), probabilities, strict=True)
@@ -111,11 +127,5 @@ def _rows(part: Subset, rows: NDArray[np.int64]) -> Subset:
                    images=part.images[rows], image_ids=part.image_ids[rows])  # fmt: skip
 
 
-def _fresh_head(model: keras.Model, *, seed: int) -> keras.Model:
-    """Give the head with new random weights."""
-    keras.utils.set_random_seed(seed)
-    return keras.models.clone_model(head_of(model))
-
-
-def _ask(head: keras.Model, features: NDArray[np.float16]) -> NDArray[np.float32]:
+def _logits(head: keras.Model, features: NDArray[np.float16]) -> NDArray[np.float32]:
     return to_array(head.predict_on_batch(features.astype(np.float32)))

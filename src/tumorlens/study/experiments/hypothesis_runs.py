@@ -1,6 +1,6 @@
 """Networks that hypotheses are judged by: set by set, fold by fold, with and without augmentation.
 
-A trial trains two small networks on four fifths of one set, alike but for augmentation, and asks
+A job trains two small networks on four fifths of one set, alike but for augmentation, and asks
 both for the last fifth and for every other set. Whole groups are held out, and what another set
 shares with the set trained on, by picture, slice or patient, is not asked. Every network gets the
 same number of updates, whatever the size of its set.
@@ -15,46 +15,69 @@ import numpy as np
 
 from tumorlens import labels
 from tumorlens.errors import CasesError
-from tumorlens.files import read_table, write_table
-from tumorlens.inputs.cache import prepare_files
-from tumorlens.inputs.prepare import InputSpec
-from tumorlens.progress import SilentCallback
 from tumorlens.records import Case
 from tumorlens.study.data import splits
-from tumorlens.study.experiments.hypothesis_figures import Score, experiments_of
-from tumorlens.study.experiments.subprocess_runner import in_own_process
-from tumorlens.study.explore.held_out_performance import EXPERIMENTS_SCHEMA, set_name
+from tumorlens.study.data.folds import fold_parts
+from tumorlens.study.experiments.runner import (
+    Executor,
+    Job,
+    Listeners,
+    in_own_process,
+    run_jobs,
+)
+from tumorlens.study.experiments.scores import (
+    SCORES_FILE,
+    Score,
+    area,
+    predict_cases,
+    read_scores,
+    scores_of,
+    summarize,
+    together,
+    train_network,
+    write_scores,
+)
+from tumorlens.study.explore.held_out_performance import (
+    AUGMENTATION,
+    EXPERIMENTS_SCHEMA,
+    TRANSFER,
+    set_name,
+)
 from tumorlens.study.recipes import Recipe, find_recipe
 from tumorlens.study.training.run_folder import open_or_resume, read_json, write_json
 
-PLAN_FILE, SCORES_FILE, EXPERIMENTS_FILE = "plan.json", "scores.csv", "experiments.json"
-FOLDS, LARGEST, STEPS = 5, 2000, 60
-Caller = Callable[..., tuple[Any, int | None]]
+PLAN_FILE, EXPERIMENTS_FILE = "plan.json", "experiments.json"
+FOLDS, MAX_IMAGES, STEPS, RESAMPLES = 5, 2000, 60, 300
+AUGMENTED, PLAIN = "augmented", "plain"
+UNSEEN, OTHERS = "unseen groups of the same set", "other sets"
 
 
 @dataclass(frozen=True)
-class Trials:
+class PairedRuns:
     """Which networks are trained, how often, and where to."""
 
     recipe: Recipe
     out: Path
     cache: Path  # of prepared images
     folds: int = FOLDS
-    largest: int = LARGEST  # scans taken of one set
+    max_images: int = MAX_IMAGES  # taken of one set
     steps: int = STEPS  # of an epoch
 
-    def to_json(self) -> dict[str, Any]:
-        """Give what has to be the same when work goes on."""
+    def to_json(self, sets: "PairedSets") -> dict[str, Any]:
+        """Return what has to be the same when work goes on."""
         return {
             "recipe": self.recipe.to_json(),
             "folds": self.folds,
-            "largest": self.largest,
+            "largest": self.max_images,
             "steps": self.steps,
+            "audit": sets.groups.audit,
+            "sets": list(sets.trained),
+            "cases": len(sets.cases),
         }
 
 
 @dataclass(frozen=True)
-class TrialSets:
+class PairedSets:
     """The scans that take part, one file of each picture; `group` as found."""
 
     cases: tuple[Case, ...]
@@ -63,13 +86,13 @@ class TrialSets:
     seen_by: Mapping[str, frozenset[str]]  # set -> groups with any file in it, taken or not
 
 
-def trial_recipe() -> Recipe:
-    """Give the recipe of a trial: `quick`, smaller and shorter, since many are trained."""
+def small_recipe() -> Recipe:
+    """Return the recipe of a pair: `quick`, smaller and shorter, since many are trained."""
     return replace(find_recipe("quick"), name="trial", side=80, train_side=64, epochs=10)
 
 
-def choose_sets(cases: Sequence[Case], groups: splits.Groups, job: Trials) -> TrialSets:
-    """Take at most `job.largest` pictures of each set that has both healthy and tumor scans.
+def choose_sets(cases: Sequence[Case], groups: splits.Groups, plan: PairedRuns) -> PairedSets:
+    """Take some images of each set that has both healthy and tumor scans.
 
     Raises CasesError where no set can be trained on.
     """
@@ -78,35 +101,30 @@ def choose_sets(cases: Sequence[Case], groups: splits.Groups, job: Trials) -> Tr
     trained = []
     for name in sorted({case.dataset for case in cases}):
         own = np.array([i for i, case in enumerate(named) if case.dataset == name])
-        own = _sample(own, named, groups, largest=job.largest)
+        own = _sample(own, named, groups, count=plan.max_images)
         if {labels.is_tumor(named[i].label) for i in own} != {True, False}:
             continue
         taken += own
-        if _fewest_groups([named[i] for i in own]) >= max(3, job.folds):
+        if _fewest_groups([named[i] for i in own]) >= max(3, plan.folds):
             trained.append(name)
     if not trained:
-        fact = f"hold no set with healthy and tumor scans of {job.folds} groups or more"
+        fact = f"hold no set with healthy and tumor scans of {plan.folds} groups or more"
         raise CasesError("folders", fact, "Add scans of other patients, or take fewer folds.")
     seen = {name: frozenset(c.group or "" for c in named if c.dataset == name) for name in trained}
-    return TrialSets(
-        tuple(named[i] for i in taken),
-        groups.take(taken),
-        tuple(trained),
-        seen,
-    )
+    return PairedSets(tuple(named[i] for i in taken), groups.take(taken), tuple(trained), seen)
 
 
 def _sample(
-    own: np.ndarray, cases: Sequence[Case], groups: splits.Groups, *, largest: int
+    own: np.ndarray, cases: Sequence[Case], groups: splits.Groups, *, count: int
 ) -> list[int]:
-    """Draw pictures so that each label keeps its share, the same ones every time."""
+    """Draw images so that each label keeps its share, the same ones every time."""
     order = np.random.default_rng(0).permutation(own)
     order = order[np.sort(np.unique(groups.image_ids[order], return_index=True)[1])]
     names = np.array([cases[i].label for i in order])
     kept: list[int] = []
     for name in np.unique(names):
         rows = order[names == name]
-        kept += rows[: max(1, round(largest * len(rows) / max(largest, len(order))))].tolist()
+        kept += rows[: max(1, round(count * len(rows) / max(count, len(order))))].tolist()
     return sorted(kept)
 
 
@@ -117,61 +135,52 @@ def _fewest_groups(cases: Sequence[Case]) -> int:
     )
 
 
-def run_trials(
-    sets: TrialSets,
-    job: Trials,
+def run_pairs(
+    sets: PairedSets,
+    plan: PairedRuns,
     *,
     at_most: int | None = None,
-    call: Caller = in_own_process,
-    ended: Callable[[int, int], None] | None = None,
+    executor: Executor = in_own_process,
+    on_end: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> bool:
-    """Run the trials that are not done, at most so many; tell whether all are done.
+    """Train the pairs that are not done, at most so many; return whether all are done.
 
-    After each, `job.out/experiments.json` holds what is known so far. A trial that was broken
-    off is done again. `ended` hears how many of how many are done. Raises TrainingError where the
-    folder holds trials of other sets or another plan.
+    After each, `plan.out/experiments.json` holds what is known so far. `on_end` hears how many of
+    how many are done. Raises TrainingError where the folder holds pairs of other sets or another
+    plan.
     """
-    open_or_resume(job.out / PLAN_FILE, {**job.to_json(), "audit": sets.groups.audit,
-                                "sets": list(sets.trained), "cases": len(sets.cases)})  # fmt: skip
-    planned = [(fold, name) for fold in range(job.folds) for name in sets.trained]
-    for fold, name in planned:
-        folder = job.out / f"{name}-{fold}"
-        if (folder / SCORES_FILE).exists():
-            continue
-        if at_most == 0:
-            break
-        at_most = None if at_most is None else at_most - 1
-        call(_run_trial, sets, job, name, fold, folder, subject=folder)
-        write_experiments(job.out)
-        if ended:
-            ended(sum((job.out / f"{n}-{f}" / SCORES_FILE).exists() for f, n in planned),
-                  len(planned))  # fmt: skip
-    return all((job.out / f"{name}-{fold}" / SCORES_FILE).exists() for fold, name in planned)
+    open_or_resume(plan.out / PLAN_FILE, plan.to_json(sets))
+    jobs = [
+        Job(plan.out / f"{name}-{fold}", SCORES_FILE, _do_pair,
+            {"sets": sets, "plan": plan, "name": name, "fold": fold})
+        for fold in range(plan.folds) for name in sets.trained
+    ]  # fmt: skip
+    left = [job for job in jobs if not job.is_done]
+    for _ in run_jobs(left[:at_most], executor):
+        write_experiments(plan.out)
+        on_end(sum(job.is_done for job in jobs), len(jobs))
+    return all(job.is_done for job in jobs)
 
 
 def write_experiments(out: Path) -> None:
-    """Write experiments.json from the scores of all trials that are done."""
+    """Write experiments.json from the scores of all pairs that are done."""
     done = sorted(out.glob(f"*/{SCORES_FILE}"))
-    scores = [row for file in done for row in _read_scores(file)]
     plan = read_json(out / PLAN_FILE)
     write_json(out / EXPERIMENTS_FILE, {
         "schema": EXPERIMENTS_SCHEMA,
         "plan": plan,
         "trials": {"done": len(done), "planned": plan["folds"] * len(plan["sets"])},
-        "experiments": experiments_of(scores),
+        "experiments": experiments_of([row for file in done for row in read_scores(file)]),
     })  # fmt: skip
 
 
-def _run_trial(sets: TrialSets, job: Trials, name: str, fold: int, folder: Path) -> None:
-    """Train the two networks of a trial, and write what both say, last of all."""
-    from tumorlens.study.training.backend import load_backend
-
-    load_backend()
-    from tumorlens.study.experiments.folds import fold_parts
-
+def _do_pair(
+    folder: Path, listeners: Listeners, *, sets: PairedSets, plan: PairedRuns, name: str, fold: int
+) -> None:
+    """Train the two networks of a pair, and write what both answer, last of all."""
     rows = [i for i, case in enumerate(sets.cases) if case.dataset == name]
     own, groups = [sets.cases[i] for i in rows], sets.groups.take(rows)
-    parts = fold_parts(own, groups.groups, folds=job.folds, seed=0)[fold]
+    parts = fold_parts(own, groups.groups, folds=plan.folds, seed=0)[fold]
     split = splits.write_split(folder / "split.csv", own, parts, groups=groups)
     parted = splits.apply_split(own, split)
     modalities = {labels.modality_of(case.label) for case in own}
@@ -181,68 +190,71 @@ def _run_trial(sets: TrialSets, job: Trials, name: str, fold: int, folder: Path)
         and labels.modality_of(case.label) in modalities
     ]  # fmt: skip
     found: list[Score] = []
-    for augmented in (True, False):
-        found += _train_and_ask(parted, asked, split, job, folder, fold=fold, augmented=augmented)
-    _write_scores(found, folder / SCORES_FILE)
+    for network in (AUGMENTED, PLAIN):
+        strength = plan.recipe.augmentation if network == AUGMENTED else 0.0
+        recipe = replace(plan.recipe, seed=plan.recipe.seed + fold, augmentation=strength)
+        bundle = train_network(
+            parted, split, recipe=recipe, out=folder / network, cache=plan.cache,
+            name=folder.name, steps=plan.steps, listeners=listeners,
+        )  # fmt: skip
+        held = predict_cases(bundle, asked)
+        found += scores_of(held, fold=fold, network=network, trained_on=name)
+    write_scores(found, folder / SCORES_FILE)
 
 
-def _train_and_ask(
-    cases: Sequence[Case],
-    asked: Sequence[Case],
-    split: splits.Split,
-    job: Trials,
-    folder: Path,
-    *,
-    fold: int,
-    augmented: bool,
-) -> list[Score]:
-    from tumorlens.study.training.packaging.packaging import tumor_scores
-    from tumorlens.study.training.run import Job, train
+def experiments_of(scores: Sequence[Score]) -> list[dict[str, Any]]:
+    """Return the experiments that the scores make, as `read_experiments` reads them."""
+    found: list[dict[str, Any]] = []
+    matrix: dict[str, dict[str, Any]] = {}
+    augmented = [score for score in scores if score.network == AUGMENTED]
+    for own in together(augmented, _sets):
+        if cell := _cell(own):
+            trained, tested = _sets(own[0])
+            matrix.setdefault(trained, {})[tested] = cell
+    if matrix:
+        found.append({"id": TRANSFER, "measure": "AUC", "matrix": matrix})
+    for where, is_own in ((UNSEEN, True), (OTHERS, False)):
+        pairs = _pairs([s for s in scores if (s.trained_on == s.dataset) == is_own])
+        if pairs:
+            found.append(
+                {"id": AUGMENTATION, "where": where, "measure": "mean AUC", "pairs": pairs}
+            )
+    return found
 
-    strength = job.recipe.augmentation if augmented else 0.0
-    recipe = replace(job.recipe, seed=job.recipe.seed + fold, augmentation=strength)
-    run = folder / ("augmented" if augmented else "plain")
-    one = Job(recipe, split, run, job.cache, folder.name, steps=job.steps)
-    bundle = train(cases, one, callback=SilentCallback(), resume=True)
-    spec = InputSpec(side=recipe.side)
-    made = prepare_files([case.path for case in asked], spec, cache=job.cache)
-    scores = tumor_scores(bundle, made.pixels)
-    return [
-        Score(
-            augmented=augmented,
-            trained_on=set_name(cases[0].dataset, case.label),
-            fold=fold,
-            tested_on=set_name(case.dataset, case.label),
-            case=case.key,
-            group=case.group or case.key,
-            is_tumor=labels.is_tumor(case.label),
-            score=float(score),
-        )
-        for case, score, usable in zip(asked, scores, made.usable, strict=True)
-        if usable
+
+def _sets(score: Score) -> tuple[str, str]:
+    """Name the set that the network was trained on, and the one that the scan is from."""
+    return set_name(score.trained_on, score.label), set_name(score.dataset, score.label)
+
+
+def _has_both(scores: Sequence[Score]) -> bool:
+    return len({score.is_tumor for score in scores}) > 1
+
+
+def _cell(scores: Sequence[Score]) -> dict[str, Any] | None:
+    """Average the AUC of the networks of all folds; a fold with one class alone has none."""
+    folds = [
+        own for own in together(scores, lambda s: s.fold) if len({s.is_tumor for s in own}) > 1
     ]
+    if not folds:
+        return None
+    known = [score for own in folds for score in own]
+    found = summarize(known, area, over=lambda score: score.fold, resamples=RESAMPLES)
+    auc = found.figures["auc"]
+    return {"auc": auc.value, "auc_low": auc.low, "auc_high": auc.high, "n": found.n,
+            "n_groups": found.n_groups, "networks": len(folds)}  # fmt: skip
 
 
-def _write_scores(scores: Sequence[Score], out: Path) -> None:
-    rows = (
-        [int(s.augmented), s.trained_on, s.fold, s.tested_on, s.case, s.group,
-         int(s.is_tumor), f"{s.score:.9g}"]
-        for s in scores
-    )  # fmt: skip
-    write_table(out, list(Score.__dataclass_fields__), rows)
-
-
-def _read_scores(path: Path) -> list[Score]:
-    return [
-        Score(
-            augmented=row["augmented"] == "1",
-            trained_on=row["trained_on"],
-            fold=int(row["fold"]),
-            tested_on=row["tested_on"],
-            case=row["case"],
-            group=row["group"],
-            is_tumor=row["is_tumor"] == "1",
-            score=float(row["score"]),
-        )
-        for row in read_table(path)
-    ]
+def _pairs(scores: Sequence[Score]) -> list[dict[str, Any]]:
+    """Return, for each fold, the AUC without and with augmentation, each a mean over the sets."""
+    found = []
+    for of_fold in together(scores, lambda score: score.fold):
+        aucs: dict[str, list[float]] = {AUGMENTED: [], PLAIN: []}
+        for own in together(of_fold, lambda score: (_sets(score), score.network)):
+            if _has_both(own):
+                aucs[own[0].network].append(float(area(own)(np.ones((1, len(own))))["auc"][0]))
+        if aucs[PLAIN] and len(aucs[PLAIN]) == len(aucs[AUGMENTED]):
+            means = {name: float(np.mean(values)) for name, values in aucs.items()}
+            found.append({"seed": of_fold[0].fold, "without": means[PLAIN],
+                          "with": means[AUGMENTED]})  # fmt: skip
+    return found

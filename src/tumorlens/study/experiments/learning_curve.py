@@ -1,37 +1,64 @@
 """How the error falls with the number of patients: one recipe on growing parts of train."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
 import numpy as np
-from sklearn.metrics import roc_auc_score
+from matplotlib.axes import Axes
 
 from tumorlens import labels
 from tumorlens.errors import TrainingError
+from tumorlens.files import replacing, write_table
 from tumorlens.inputs.cache import prepare_files
 from tumorlens.inputs.prepare import InputSpec
-from tumorlens.predictions.predictor import load_predictor
-from tumorlens.progress import SilentCallback
-from tumorlens.records import Case, Prediction
-from tumorlens.settings import load_settings
+from tumorlens.progress import Progress
+from tumorlens.records import Case
 from tumorlens.study.data.splits import Split
-from tumorlens.study.experiments.learning_curve_report import draw_curve, summarize, write_runs
-from tumorlens.study.experiments.subprocess_runner import in_own_process
+from tumorlens.study.experiments.runner import (
+    Executor,
+    Job,
+    Listeners,
+    in_own_process,
+    peak_memory,
+    run_jobs,
+)
+from tumorlens.study.experiments.scores import (
+    SCORES_FILE,
+    Score,
+    detection,
+    predict_cases,
+    scores_of,
+    train_network,
+    type_accuracy,
+    write_scores,
+)
 from tumorlens.study.recipes import Recipe
 from tumorlens.study.training.run_folder import open_or_resume, read_json, write_json
 
 PLAN_FILE, RUN_FILE = "plan.json", "result.json"
-JSON_FILE, TABLE_FILE, PICTURE_FILE = "size_curve.json", "size_curve.csv", "size_curve.png"
-Run = dict[str, Any]
-Caller = Callable[..., tuple[Any, int | None]]
+JSON_FILE, TABLE_FILE, PLOT_FILE = "size_curve.json", "size_curve.csv", "size_curve.png"
+ERRORS = {
+    "error_all": ("1 - AUC, all scans", "#4d4d4d"),
+    "error_ct": ("1 - AUC, CT", "#b35806"),
+    "error_mri": ("1 - AUC, MRI", "#2b6ca3"),
+    "error_type": ("error of the type", "#7b3294"),
+}
+SIZES = ("groups", "pictures", "scans")
+COSTS = ("seconds", "cpu_seconds", "peak_mb")
+COLUMNS = ("share", "seed", *SIZES, "best_epoch", *ERRORS, *COSTS,
+           "n_all", "n_ct", "n_mri", "n_type", "unreadable")  # fmt: skip
 
 
 @dataclass(frozen=True)
-class SizeJob:
-    """A size curve: what, at which sizes, how often, and where to."""
+class LearningCurve:
+    """What is trained, at which sizes, how often, and where to."""
 
     recipe: Recipe
     split: Split
@@ -40,15 +67,129 @@ class SizeJob:
     shares: tuple[float, ...] = (5, 10, 25, 50, 100)  # percent of the training groups
     seeds: int = 3
     same_updates: bool = False  # as many steps an epoch as all of train would have
-    weights: str = ""  # as in a Job
-    start: Path | None = None  # as in a Job
+    weights: str = ""  # of the backbone: a file instead of what the recipe says
+    start: Path | None = None  # another run, whose network every run starts from
 
     def __post_init__(self) -> None:
         """Refuse sizes that are none."""
         if not self.shares or not all(0 < share <= 100 for share in self.shares):
-            shown = ", ".join(f"{share:g}" for share in self.shares) or "nothing"
+            named = ", ".join(f"{share:g}" for share in self.shares) or "nothing"
             fix = "Give percents above 0 and up to 100."
-            raise TrainingError("shares", f"{shown} cannot be taken of the groups", fix)
+            raise TrainingError("shares", f"{named} cannot be taken of the groups", fix)
+
+    def to_json(self, cases: Sequence[Case]) -> dict[str, Any]:
+        """Return what has to be the same when work goes on."""
+        return {
+            "recipe": self.recipe.to_json(),
+            "split": self.split.fingerprint,
+            "cases": len(cases),
+            "same_updates": self.same_updates,
+            **({"start": self.start.name} if self.start else {}),
+        }
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network of the curve, as result.json has it; errors are None where none can be."""
+
+    share: float
+    seed: int
+    groups: int
+    pictures: int
+    scans: int
+    best_epoch: int
+    seconds: float
+    cpu_seconds: float
+    unreadable: int
+    error_all: float | None
+    n_all: int
+    error_ct: float | None
+    n_ct: int
+    error_mri: float | None
+    n_mri: int
+    error_type: float | None
+    n_type: int
+    peak_mb: float | None
+
+
+@dataclass(frozen=True)
+class Band:
+    """A figure of the runs at one size."""
+
+    mean: float
+    least: float
+    greatest: float
+
+
+Curve = Mapping[float, Mapping[str, Band | None]]  # share -> figure -> over seeds
+
+
+def measure_learning_curve(
+    cases: Sequence[Case],
+    plan: LearningCurve,
+    *,
+    executor: Executor = in_own_process,
+    progress: Progress | None = None,
+    on_end: Callable[[int, int, Run], None] = lambda _number, _total, _run: None,
+) -> list[Run]:
+    """Train at every share with every seed, and judge each on the same test part.
+
+    Writes size_curve.json, .csv and .png into `plan.out`. A run that was finished is not done
+    again. `progress` hears of prepared scans, `on_end` which one of how many has ended.
+    """
+    open_or_resume(plan.out / PLAN_FILE, plan.to_json(cases))
+    jobs = [
+        Job(plan.out / f"size-{share:g}-seed-{seed}", RUN_FILE, _do_run,
+            {"cases": cases, "plan": plan, "share": share, "seed": seed})
+        for share in sorted(plan.shares) for seed in range(plan.seeds)
+    ]  # fmt: skip
+    if not all(job.is_done for job in jobs):
+        # All are prepared before, so that the first run is not charged for the others.
+        files = [case.path for case in cases if case.split in ("train", "val")]
+        prepare_files(files, InputSpec(side=plan.recipe.side), cache=plan.cache, progress=progress)
+    runs: list[Run] = []
+    for job in run_jobs(jobs, executor):
+        runs.append(Run(**read_json(job.folder / RUN_FILE)))
+        _write(runs, plan, cases)
+        on_end(len(runs), len(jobs), runs[-1])
+    return runs
+
+
+def _do_run(
+    folder: Path,
+    listeners: Listeners,
+    *,
+    cases: Sequence[Case],
+    plan: LearningCurve,
+    share: float,
+    seed: int,
+) -> None:
+    """Train one network, write what it answers for the test part, and what it took."""
+    from tumorlens.study.training.backend import load_backend
+
+    load_backend()
+    learned = [case for case in cases if case.split == "train"]
+    kept = groups_kept(learned, share=share, seed=seed)
+    taken = [c for c in cases if c.split != "train" or (c.group or c.key) in kept]
+    recipe = replace(plan.recipe, seed=plan.recipe.seed + seed)
+    steps = _pictures(learned, plan) // recipe.batch if plan.same_updates else 0
+    clocks = time.perf_counter(), time.process_time()
+    bundle = train_network(
+        taken, plan.split, recipe=recipe, out=folder, cache=plan.cache, weights=plan.weights,
+        start=plan.start, steps=steps, listeners=listeners,
+    )  # fmt: skip
+    seconds, cpu = time.perf_counter() - clocks[0], time.process_time() - clocks[1]
+    held = predict_cases(bundle, [case for case in cases if case.split == "test"])
+    scores = scores_of(held)
+    write_scores(scores, folder / SCORES_FILE)
+    own, peak = [case for case in taken if case.split == "train"], peak_memory()
+    write_json(folder / RUN_FILE, {
+        "share": share, "seed": seed, "groups": len(kept), "pictures": _pictures(own, plan),
+        "scans": len(own), "best_epoch": bundle.details["validation"]["epoch"],
+        "seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2),
+        "unreadable": len(held) - len(scores), **errors_of(scores),
+        "peak_mb": peak and round(peak / 2**20, 1),
+    })  # fmt: skip
 
 
 def groups_kept(cases: Sequence[Case], *, share: float, seed: int) -> set[str]:
@@ -69,109 +210,95 @@ def groups_kept(cases: Sequence[Case], *, share: float, seed: int) -> set[str]:
     return kept
 
 
-def measure_sizes(
-    cases: Sequence[Case],
-    job: SizeJob,
-    *,
-    call: Caller = in_own_process,
-    progress: Callable[[int, int], None] | None = None,
-    ended: Callable[[int, int, Run], None] | None = None,
-) -> dict[str, Any]:
-    """Train at every share with every seed, and judge each on the same test part.
+def _pictures(cases: Sequence[Case], plan: LearningCurve) -> int:
+    return len({plan.split.image_ids.get(case.key, case.key) for case in cases})
 
-    Writes size_curve.json, .csv and .png into `job.out` and gives what stands in the first. A
-    run that was finished is not done again. `progress` hears of prepared scans, `ended` which
-    one of how many has ended. `call` runs a function, by default in its own process.
+
+def errors_of(scores: Sequence[Score]) -> dict[str, float | int | None]:
+    """Return 1 - AUC of detection (all, CT, MRI) and the error of the type, with their n.
+
+    A figure that the scores cannot show is None.
     """
-    open_or_resume(job.out / PLAN_FILE, _plan(cases, job))
-    files = [case.path for case in cases if case.split in ("train", "val")]
-    # All are prepared before, so that the first run is not charged for the others.
-    prepare_files(files, InputSpec(side=job.recipe.side), cache=job.cache, progress=progress)
-    planned = [(share, seed) for share in sorted(job.shares) for seed in range(job.seeds)]
-    runs: list[Run] = []
-    for number, (share, seed) in enumerate(planned, start=1):
-        folder = job.out / f"size-{share:g}-seed-{seed}"
-        if not (folder / RUN_FILE).exists():
-            found, peak = call(_train_and_judge, cases, job, share, seed, folder, subject=folder)
-            write_json(folder / RUN_FILE, {**found, "peak_mb": peak and round(peak / 2**20, 1)})
-        runs.append(read_json(folder / RUN_FILE))
-        _write(runs, job, cases)
-        if ended:
-            ended(number, len(planned), runs[-1])
-    return read_json(job.out / JSON_FILE)
+    found: dict[str, float | int | None] = {}
+    for part in ("all", *labels.MODALITIES):
+        own = [s for s in scores if part in ("all", labels.modality_of(s.label))]
+        auc = detection(own)(np.ones((1, len(own))))["auc"][0] if own else np.nan
+        found |= {f"error_{part}": _error(auc), f"n_{part}": len(own)}
+    typed = [score for score in scores if labels.type_of(score.label)]
+    right = type_accuracy(typed)(np.ones((1, len(typed))))["accuracy"][0] if typed else np.nan
+    return {**found, "error_type": _error(right), "n_type": len(typed)}
 
 
-def _plan(cases: Sequence[Case], job: SizeJob) -> dict[str, Any]:
+def _error(right: float) -> float | None:
+    return 1 - float(right) if np.isfinite(right) else None
+
+
+def _write(runs: Sequence[Run], plan: LearningCurve, cases: Sequence[Case]) -> None:
+    curve = curve_of(runs)
+    points = [
+        {"share": share, "runs": sum(run.share == share for run in runs),
+         **{name: band and asdict(band) for name, band in bands.items()}}
+        for share, bands in curve.items()
+    ]  # fmt: skip
+    found = {**plan.to_json(cases), "curve": points, "runs": [asdict(run) for run in runs]}
+    write_json(plan.out / JSON_FILE, found)
+    rows = ([_cell(getattr(run, name)) for name in COLUMNS] for run in runs)
+    write_table(plan.out / TABLE_FILE, COLUMNS, rows)
+    draw_curve(curve, plan.out / PLOT_FILE, title=f"{plan.recipe.name}, {len(runs)} runs")
+
+
+def _cell(value: float | None) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def curve_of(runs: Sequence[Run]) -> Curve:
+    """Return, for each share, the mean, the least and the greatest over seeds of each figure."""
     return {
-        "recipe": job.recipe.to_json(),
-        "split": job.split.fingerprint,
-        "cases": len(cases),
-        "same_updates": job.same_updates,
-        **({"start": str(job.start.name)} if job.start else {}),
+        share: {
+            name: _band([getattr(run, name) for run in runs if run.share == share])
+            for name in (*SIZES, *ERRORS, *COSTS)
+        }
+        for share in sorted({run.share for run in runs})
     }
 
 
-def _write(runs: Sequence[Run], job: SizeJob, cases: Sequence[Case]) -> None:
-    curve = summarize(runs)
-    write_json(job.out / JSON_FILE, {**_plan(cases, job), "curve": curve, "runs": list(runs)})
-    write_runs(runs, job.out / TABLE_FILE)
-    draw_curve(curve, job.out / PICTURE_FILE, title=f"{job.recipe.name}, {len(runs)} runs")
+def _band(values: Sequence[float | None]) -> Band | None:
+    known = [value for value in values if value is not None]
+    return Band(float(np.mean(known)), min(known), max(known)) if known else None
 
 
-def _train_and_judge(
-    cases: Sequence[Case], job: SizeJob, share: float, seed: int, folder: Path
-) -> Run:
-    """Do one run; it goes on where a kill broke it off."""
-    from tumorlens.study.training.backend import load_backend
-
-    load_backend()
-    from tumorlens.study.training.run import Job, train
-
-    learned = [case for case in cases if case.split == "train"]
-    kept = groups_kept(learned, share=share, seed=seed)
-    taken = [c for c in cases if c.split != "train" or (c.group or c.key) in kept]
-    recipe = replace(job.recipe, seed=job.recipe.seed + seed)
-    steps = _pictures(learned, job) // recipe.batch if job.same_updates else 0
-    one = Job(
-        recipe, job.split, folder, job.cache, folder.name, weights=job.weights, start=job.start,
-        steps=steps,
-    )  # fmt: skip
-    clocks = time.perf_counter(), time.process_time()
-    bundle = train(taken, one, callback=SilentCallback(), resume=True)
-    seconds, cpu = time.perf_counter() - clocks[0], time.process_time() - clocks[1]
-    test = [case for case in cases if case.split == "test"]
-    found = load_predictor(bundle.folder, load_settings()).predict([case.path for case in test])
-    own = [case for case in taken if case.split == "train"]
-    return {
-        "share": share, "seed": seed, "groups": len(kept), "pictures": _pictures(own, job),
-        "scans": len(own), "best_epoch": bundle.details["validation"]["epoch"],
-        "seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2), **errors_of(test, found),
-    }  # fmt: skip
+def draw_curve(curve: Curve, out: Path, *, title: str) -> None:
+    """Draw error, time and memory by the number of training groups; bands span the seeds."""
+    figure, (left, middle, right) = plt.subplots(
+        1, 3, figsize=(14, 4.4), layout="constrained", width_ratios=(2, 1, 1)
+    )
+    for name, (label, color) in ERRORS.items():
+        _draw_band(left, curve, name, label=label, color=color)
+    left.set(yscale="log", ylabel="error on the test part", title=title)
+    _draw_band(middle, curve, "seconds", label="wall clock", color="#2b6ca3")
+    _draw_band(middle, curve, "cpu_seconds", label="processor", color="#b35806")
+    middle.set(ylabel="seconds of training")
+    _draw_band(right, curve, "peak_mb", label="peak of the process", color="#2b6ca3")
+    right.set(ylabel="memory (MiB)")
+    for axes in (left, middle, right):
+        axes.set(xscale="log", xlabel="training groups")
+        axes.grid(alpha=0.3, which="both")
+        if axes.lines:
+            axes.legend(fontsize=8)
+    with replacing(out) as partial:
+        figure.savefig(partial, dpi=110, format="png")
+    plt.close(figure)
 
 
-def _pictures(cases: Sequence[Case], job: SizeJob) -> int:
-    return len({job.split.image_ids.get(case.key, case.key) for case in cases})
-
-
-def errors_of(cases: Sequence[Case], predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """Give 1 - AUC of detection (all, CT, MRI) and the error of the type, with their n.
-
-    A figure that the cases cannot show is None; scans that cannot be read are left out.
-    """
-    read = [(c, p) for c, p in zip(cases, predictions, strict=True) if not p.error]
-    found: dict[str, Any] = {"unreadable": len(cases) - len(read)}
-    for part in ("all", *labels.MODALITIES):
-        own = [(c, p) for c, p in read if part in ("all", labels.modality_of(c.label))]
-        truth = [labels.is_tumor(case.label) for case, _ in own]
-        error = None
-        if len(set(truth)) == 2:
-            error = 1 - float(roc_auc_score(truth, [p.tumor_probability for _, p in own]))
-        found |= {f"error_{part}": error, f"n_{part}": len(own)}
-    typed = [(c, p) for c, p in read if labels.type_of(c.label)]
-    wrong = [_best_type(prediction) != labels.type_of(case.label) for case, prediction in typed]
-    return {**found, "error_type": float(np.mean(wrong)) if wrong else None, "n_type": len(wrong)}
-
-
-def _best_type(prediction: Prediction) -> str:
-    atoms = np.array([prediction.atoms[atom] for atom in labels.ATOMS])
-    return labels.TYPES[int(labels.type_probabilities(atoms[None])[0].argmax())]
+def _draw_band(axes: Axes, curve: Curve, name: str, *, label: str, color: str) -> None:
+    # No error at all has no place on a logarithmic axis: it is drawn at half of the least one.
+    known = [band.least for row in curve.values() for error in ERRORS if (band := row[error])]
+    floor = min(filter(None, known), default=1e-3) / 2 if name in ERRORS else 0.0
+    rows = [
+        (groups.mean, *(max(value, floor) for value in asdict(band).values()))
+        for row in curve.values() if (groups := row["groups"]) and (band := row[name])
+    ]  # fmt: skip
+    if rows:
+        at, mean, least, greatest = np.array(rows).T
+        axes.plot(at, mean, "o-", color=color, label=label)
+        axes.fill_between(at, least, greatest, color=color, alpha=0.15, lw=0)

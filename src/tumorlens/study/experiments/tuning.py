@@ -4,7 +4,7 @@ Many recipes begin, and those that are behind at a rung are stopped early. Every
 search knows is in one journal file, written after every epoch.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,27 +18,33 @@ from optuna.trial import TrialState
 
 from tumorlens.errors import TrainingError
 from tumorlens.files import replacing
-from tumorlens.progress import Progress, TrainingCallback
+from tumorlens.progress import TrainingCallback
 from tumorlens.records import Case
-from tumorlens.study.experiments.tuning_report import (
+from tumorlens.study.experiments.runner import (
+    SILENT,
+    Executor,
+    Job,
+    Listeners,
+    in_this_process,
+    run_jobs,
+)
+from tumorlens.study.experiments.trials import (
     COMPLETE,
     FAILED,
     PRUNED,
     Trial,
-    draw_trials,
-    write_trials,
-)
-from tumorlens.study.experiments.tuning_values import (
     decoded,
     distribution_of,
+    draw_trials,
     own_values,
     recipe_with,
     values_digest,
+    write_trials,
 )
 from tumorlens.study.recipes import Recipe, Space, write_recipe
+from tumorlens.study.training import run as training
 from tumorlens.study.training.data.training_set import Subset
 from tumorlens.study.training.loop import fit, predict_logits
-from tumorlens.study.training.run import Job, prepare_subsets
 from tumorlens.study.training.run_folder import (
     HISTORY_FILE,
     STATE_FILE,
@@ -49,12 +55,12 @@ from tumorlens.study.training.transfer.initialize import prepare_network
 from tumorlens.study.training.validation_metrics import validation_metrics
 
 PLAN_FILE, JOURNAL_FILE, RECIPE_FILE = "tune.json", "trials.journal", "recipe.json"
-TABLE_FILE, PICTURE_FILE = "trials.csv", "trials.png"
+TABLE_FILE, PLOT_FILE = "trials.csv", "trials.png"
 STUDY = "tune"
 REDUCTION = 3  # of the trials at a rung, one in so many goes on
 STARTUP = 8  # trials at random before the sampler learns from them
-HOPE = 3  # trials that may end without one being completed
-LEAST_FOR_IMPORTANCE = 4  # completed trials
+MAX_WITHOUT_ONE = 3  # trials that may end without one being completed
+MIN_FOR_IMPORTANCE = 4  # completed trials
 STATES = {TrialState.COMPLETE: COMPLETE, TrialState.PRUNED: PRUNED, TrialState.FAIL: FAILED}
 
 
@@ -68,46 +74,19 @@ class Tuned:
     @property
     def best(self) -> Trial:
         """The completed trial with the least validation loss."""
-        return _best(self.trials)
-
-
-def _best(trials: Sequence[Trial]) -> Trial:
-    return min((t for t in trials if t.state == COMPLETE), key=lambda t: (t.val_loss, t.number))
-
-
-@dataclass
-class _Reporter:
-    """Tells the search of each epoch, and breaks off a trial that is behind."""
-
-    trial: optuna.Trial
-    callback: TrainingCallback
-    epochs: int  # of the recipe: at its last one there is nothing left to stop
-
-    def on_batch_end(self, epoch: int, done: int, total: int, loss: float) -> None:
-        """Hand on."""
-        self.callback.on_batch_end(epoch, done, total, loss)
-
-    def on_epoch_end(self, row: Mapping[str, float], is_best: bool) -> None:
-        """Hand on, report, and stop the trial where it is behind."""
-        self.callback.on_epoch_end(row, is_best)
-        self.report(row)
-        if row["epoch"] < self.epochs and self.trial.should_prune():
-            raise optuna.TrialPruned
-
-    def report(self, row: Mapping[str, float]) -> None:
-        """Write the validation loss of an epoch into the journal."""
-        self.trial.report(row["val_loss"], int(row["epoch"]))
+        completed = (trial for trial in self.trials if trial.state == COMPLETE)
+        return min(completed, key=lambda trial: (trial.val_loss, trial.number))
 
 
 def tune(
     cases: Sequence[Case],
-    job: Job,
+    job: training.Job,
     space: Space,
     *,
     trials: int,
-    callback: TrainingCallback,
-    progress: Progress | None = None,
-    begun: Callable[[int, Mapping[str, Any]], None] | None = None,
+    listeners: Listeners = SILENT,
+    executor: Executor = in_this_process,
+    on_start: Callable[[int, Mapping[str, Any]], None] = lambda _number, _values: None,
 ) -> Tuned:
     """Try recipes from `space` around `job.recipe` until `trials` have ended; keep the best.
 
@@ -118,32 +97,44 @@ def tune(
     Raises TrainingError where the folder holds another search, or no trial could be completed.
     """
     own = own_values(job.recipe, space)
-    open_or_resume(job.out / PLAN_FILE, _plan(job, space))
-    parts = prepare_subsets(cases, job, progress=progress)
-    parts["val"] = parts["val"].without_copies()
+    described = {"recipe": job.recipe.to_json(), "split": job.split.fingerprint,
+                 "space": {name: row.to_json() for name, row in space.items()}}  # fmt: skip
+    open_or_resume(job.out / PLAN_FILE, described)
     study = _open(job)
-    drawn = {name: distribution_of(row) for name, row in space.items()}
     if not study.get_trials(deepcopy=False):
         study.enqueue_trial(own)
-    _take_up_again(study)
-    while len(_ended(study)) < trials:
-        trial = study.ask(drawn)
-        if begun:
-            begun(trial.number, {name: decoded(value) for name, value in trial.params.items()})
-        _run(study, trial, job, parts=parts, callback=callback)
+    _queue_broken_off(study)
+    plan = _plan_trials(study, cases, job, space, trials=trials, listeners=listeners,
+                        on_start=on_start)  # fmt: skip
+    for _ in run_jobs(plan, executor, listeners=listeners):
         _report(study, job)
     return _report(study, job)
 
 
-def _plan(job: Job, space: Space) -> dict[str, Any]:
-    return {
-        "recipe": job.recipe.to_json(),
-        "space": {name: row.to_json() for name, row in space.items()},
-        "split": job.split.fingerprint,
-    }
+def _plan_trials(
+    study: optuna.Study,
+    cases: Sequence[Case],
+    job: training.Job,
+    space: Space,
+    *,
+    trials: int,
+    listeners: Listeners,
+    on_start: Callable[[int, Mapping[str, Any]], None],
+) -> Iterator[Job]:
+    """Draw a trial after what came of those before, until enough have ended."""
+    if len(_ended(study)) >= trials:
+        return
+    parts = training.prepare_subsets(cases, job, progress=listeners.preparing)
+    parts["val"] = parts["val"].without_copies()
+    drawn = {name: distribution_of(row) for name, row in space.items()}
+    while len(_ended(study)) < trials:
+        trial = study.ask(drawn)
+        on_start(trial.number, decoded(trial.params))
+        yield Job(job.out / "trials" / values_digest(trial.params), "ended", _do_trial,
+                  {"study": study, "trial": trial, "job": job, "parts": parts})  # fmt: skip
 
 
-def _open(job: Job) -> optuna.Study:
+def _open(job: training.Job) -> optuna.Study:
     """Open the journal; its trials are what a kill leaves behind."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     journal = job.out / JOURNAL_FILE
@@ -176,22 +167,50 @@ def _cut_half_line(journal: Path) -> None:
             partial.write_bytes(text[: text.rfind(b"\n") + 1])
 
 
-def _take_up_again(study: optuna.Study) -> None:
+def _queue_broken_off(study: optuna.Study) -> None:
     """Queue what a kill broke off: with the same values it goes on in its own folder."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
         study.enqueue_trial(trial.params)
 
 
-def _run(
-    study: optuna.Study, trial: optuna.Trial, job: Job, *, parts: Mapping[str, Subset],
-    callback: TrainingCallback,
-) -> None:  # fmt: skip
+@dataclass
+class _Reporter:
+    """Reports each epoch to the search, and breaks off a trial that is behind."""
+
+    trial: optuna.Trial
+    callback: TrainingCallback
+    epochs: int  # of the recipe: at its last one there is nothing left to stop
+
+    def on_batch_end(self, epoch: int, done: int, total: int, loss: float) -> None:
+        """Hand on."""
+        self.callback.on_batch_end(epoch, done, total, loss)
+
+    def on_epoch_end(self, row: Mapping[str, float], is_best: bool) -> None:
+        """Hand on, report, and stop the trial where it is behind."""
+        self.callback.on_epoch_end(row, is_best)
+        self.report(row)
+        if row["epoch"] < self.epochs and self.trial.should_prune():
+            raise optuna.TrialPruned
+
+    def report(self, row: Mapping[str, float]) -> None:
+        """Write the validation loss of an epoch into the journal."""
+        self.trial.report(row["val_loss"], int(row["epoch"]))
+
+
+def _do_trial(
+    folder: Path,
+    listeners: Listeners,
+    *,
+    study: optuna.Study,
+    trial: optuna.Trial,
+    job: training.Job,
+    parts: Mapping[str, Subset],
+) -> None:
     """Train one trial to its end, or to where it is behind, and tell the search."""
-    recipe = recipe_with(job.recipe, {k: decoded(value) for k, value in trial.params.items()})
-    folder = job.out / "trials" / values_digest(trial.params)
+    recipe = recipe_with(job.recipe, decoded(trial.params))
     folder.mkdir(parents=True, exist_ok=True)
-    reporter = _Reporter(trial, callback, recipe.epochs)
+    reporter = _Reporter(trial, listeners.callback, recipe.epochs)
     if (folder / STATE_FILE).exists():
         for row in read_history(folder / HISTORY_FILE):
             reporter.report(row)
@@ -213,31 +232,31 @@ def _run(
 
 def _fit(
     recipe: Recipe,
-    job: Job,
+    job: training.Job,
     *,
     parts: Mapping[str, Subset],
     folder: Path,
     callback: TrainingCallback,
 ) -> None:
-    training, validation = parts["train"], parts["val"]
+    learned, validation = parts["train"], parts["val"]
     keras.backend.clear_session()
     fit(
         recipe,
-        training.to_training_set(),
+        learned.to_training_set(),
         validate=lambda model: validation_metrics(
             predict_logits(model, validation.images), validation.names, validation.strata
         ),
         run=folder,
         callback=callback,
         prepare=lambda model: prepare_network(
-            model, recipe, training=training, validation=validation, cache=job.cache,
+            model, recipe, training=learned, validation=validation, cache=job.cache,
             weights=job.weights or recipe.weights,
         ),
     )  # fmt: skip
 
 
 def _ended(study: optuna.Study) -> list[Trial]:
-    """Give the trials that came to an end; one that a kill broke off has none."""
+    """Return the trials that came to an end; one that a kill broke off has none."""
     return [
         Trial(
             number=trial.number,
@@ -245,7 +264,7 @@ def _ended(study: optuna.Study) -> list[Trial]:
             val_loss=min(trial.intermediate_values.values(), default=float("nan")),
             epochs=trial.user_attrs["epochs"],
             seconds=trial.user_attrs["seconds"],
-            values={name: decoded(value) for name, value in trial.params.items()},
+            values=decoded(trial.params),
             error=trial.user_attrs["error"],
         )
         for trial in study.get_trials(deepcopy=False)
@@ -253,35 +272,34 @@ def _ended(study: optuna.Study) -> list[Trial]:
     ]
 
 
-def _report(study: optuna.Study, job: Job) -> Tuned:
-    """Write the table, the picture and the best recipe so far.
+def _report(study: optuna.Study, job: training.Job) -> Tuned:
+    """Write the table, the plot and the best recipe so far.
 
     Raises TrainingError where three trials and more have ended and none was completed.
     """
-    trials = _ended(study)
-    write_trials(trials, job.out / TABLE_FILE)
+    found = Tuned(job.recipe, tuple(_ended(study)))
+    count = len(found.trials)
+    write_trials(found.trials, job.out / TABLE_FILE)
     draw_trials(
-        trials, _importance(study, trials), job.out / PICTURE_FILE,
-        title=f"{job.recipe.name}: {len(trials)} trials, chosen on validation",
+        found.trials, _importance(study, found.trials), job.out / PLOT_FILE,
+        title=f"{job.recipe.name}: {count} trials, chosen on validation",
     )  # fmt: skip
-    if not any(trial.state == COMPLETE for trial in trials):
-        if len(trials) < HOPE:
-            return Tuned(job.recipe, tuple(trials))
-        fact = f"completed none of {len(trials)} trials ({trials[-1].error or 'all stopped'})"
+    if not any(trial.state == COMPLETE for trial in found.trials):
+        if count < MAX_WITHOUT_ONE:
+            return found
+        fact = f"completed none of {count} trials ({found.trials[-1].error or 'all stopped'})"
         raise TrainingError(job.out, fact, "Mend that, or give another space.")
-    best = _best(trials)
-    summary = f"{job.recipe.summary}; tuned: trial {best.number} of {len(trials)}"
-    recipe = replace(
-        recipe_with(job.recipe, best.values), name=f"{job.recipe.name}-best", summary=summary
-    )
+    summary = f"{job.recipe.summary}; tuned: trial {found.best.number} of {count}"
+    recipe = replace(recipe_with(job.recipe, found.best.values), name=f"{job.recipe.name}-best",
+                     summary=summary)  # fmt: skip
     write_recipe(recipe, job.out / RECIPE_FILE)
-    return Tuned(recipe, tuple(trials))
+    return replace(found, recipe=recipe)
 
 
 def _importance(study: optuna.Study, trials: Sequence[Trial]) -> dict[str, float]:
-    """Give each field's share of the variation (fANOVA, Hutter et al., 2014), the largest first."""
+    """Return each field's share of the variation (fANOVA, Hutter et al., 2014), largest first."""
     losses = {trial.val_loss for trial in trials if trial.state == COMPLETE}
-    if len(losses) < LEAST_FOR_IMPORTANCE:
+    if len(losses) < MIN_FOR_IMPORTANCE:
         return {}
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))

@@ -1,7 +1,10 @@
-"""The trials of a search as a table and a picture."""
+"""The trials of a search: what each draws from a recipe's space, and all as a table and a plot."""
 
+import hashlib
+import inspect
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
+from tumorlens.errors import TrainingError
 from tumorlens.files import replacing, write_table
+from tumorlens.study.networks.registry import NETWORKS
+from tumorlens.study.recipes import Choices, Range, Recipe, Space
+from tumorlens.study.recipes.spaces import OPTIONS
 
 COMPLETE, PRUNED, FAILED = "complete", "pruned", "failed"
 MARKS = {COMPLETE: ("o", "#2b6ca3"), PRUNED: ("x", "#b35806")}
@@ -30,6 +38,54 @@ class Trial:
     seconds: float
     values: Mapping[str, Any]  # field -> what was tried
     error: str = ""
+
+
+def distribution_of(row: Choices | Range) -> BaseDistribution:
+    """Return what the search draws from; a choice stands in the journal as JSON."""
+    if isinstance(row, Choices):
+        return CategoricalDistribution([json.dumps(value) for value in row.values])
+    return FloatDistribution(row.low, row.high, log=row.log)
+
+
+def decoded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was drawn: text is a choice, which the journal has as JSON."""
+    return {k: json.loads(v) if isinstance(v, str) else v for k, v in values.items()}
+
+
+def own_values(recipe: Recipe, space: Space) -> dict[str, Any]:
+    """Return what the recipe itself has for the fields of a space, as the journal has it.
+
+    Fields whose own value is outside of the space are left out. Raises TrainingError for an
+    option that the recipe's network has not.
+    """
+    parameters = inspect.signature(NETWORKS[recipe.network].build).parameters
+    found = {}
+    for name, row in space.items():
+        option = name.removeprefix(OPTIONS)
+        if name == option:
+            own = getattr(recipe, name)
+        elif option in parameters:
+            own = recipe.options.get(option, parameters[option].default)
+        else:
+            known = ", ".join(k for k, p in parameters.items() if p.kind is p.KEYWORD_ONLY)
+            fix = f"Its network has: {known}."
+            raise TrainingError(recipe.network, f"has no option {option}", fix)
+        if row.holds(own):
+            found[name] = json.dumps(own) if isinstance(row, Choices) else own
+    return found
+
+
+def recipe_with(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """Return the recipe with other values of its fields and of its network's options."""
+    options = {k.removeprefix(OPTIONS): v for k, v in values.items() if k.startswith(OPTIONS)}
+    plain = {name: value for name, value in values.items() if not name.startswith(OPTIONS)}
+    return replace(recipe, **plain, options={**recipe.options, **options})
+
+
+def values_digest(values: Mapping[str, Any]) -> str:
+    """Name what was drawn, so that a trial that was broken off finds its folder again."""
+    text = json.dumps(values, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def write_trials(trials: Sequence[Trial], out: Path) -> None:

@@ -1,0 +1,224 @@
+"""Cross-validation: every case is predicted by a network that saw nothing of its group."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tumorlens import labels
+from tumorlens.errors import TrainingError
+from tumorlens.files import read_table, write_table
+from tumorlens.predictions.table import COLUMNS, table_row
+from tumorlens.records import Case, Prediction
+from tumorlens.study.data import splits
+from tumorlens.study.data.folds import fold_parts
+from tumorlens.study.experiments.head_folds import FrozenNetwork
+from tumorlens.study.experiments.runner import (
+    SILENT,
+    Executor,
+    Job,
+    Listeners,
+    in_this_process,
+    run_jobs,
+)
+from tumorlens.study.experiments.scores import (
+    Score,
+    Summary,
+    detection,
+    predict_cases,
+    read_scores,
+    summarize,
+    train_network,
+    type_accuracy,
+)
+from tumorlens.study.recipes import Recipe
+from tumorlens.study.training.run_folder import open_or_resume, write_json
+from tumorlens.study.training.transfer.initialize import run_digest
+
+PLAN_FILE, TABLE_FILE, FIGURES_FILE = "folds.json", "predictions.csv", "cross_validation.json"
+FOLD_COLUMNS = ("repeat", "fold", "case", "label", "group", *COLUMNS)
+INTERVALS = "95 %, bootstrap over groups, 1000 resamples, seed 0; within a repeat, then the mean"
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """What is trained, how often, and where to."""
+
+    recipe: Recipe
+    folds: int
+    repeats: int
+    out: Path
+    cache: Path  # of prepared images
+    weights: str = ""  # of the backbone: a file instead of what the recipe says
+    start: Path | None = None  # another run, whose network every fold starts from
+
+    def folder(self, repeat: int, fold: int) -> Path:
+        """Return the folder of one fold; both count from 1, and repeats go on counting."""
+        return self.out / f"fold-{(repeat - 1) * self.folds + fold}"
+
+    def recipe_of(self, repeat: int) -> Recipe:
+        """Return the recipe, with which each repeat starts from other weights."""
+        return replace(self.recipe, seed=self.recipe.seed + repeat - 1)
+
+    def to_json(self, groups: splits.Groups) -> dict[str, Any]:
+        """Return what has to be the same when work goes on."""
+        return {
+            "recipe": self.recipe.to_json(),
+            "folds": self.folds,
+            "cases": len(groups.groups),
+            "groups": len(np.unique(groups.groups)),
+            "audit": groups.audit,
+            **({"start": run_digest(self.start)} if self.start else {}),
+        }
+
+
+@dataclass(frozen=True)
+class PartFigures:
+    """Figures of some cases: detection (all, CT, MRI), and type where any is recorded."""
+
+    detection: Mapping[str, Summary]
+    type: Summary | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as cross_validation.json has it."""
+        found = {name: summary.to_json() for name, summary in self.detection.items()}
+        return {"detection": found, "type": self.type.to_json() if self.type else None}
+
+
+@dataclass(frozen=True)
+class CrossFigures:
+    """What cross-validation found: of all cases, and of each set where there are several."""
+
+    n: int
+    unreadable: int
+    whole: PartFigures
+    sets: Mapping[str, PartFigures]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as cross_validation.json has it."""
+        return {
+            "n": self.n,
+            "unreadable": self.unreadable,
+            "intervals": INTERVALS,
+            **self.whole.to_json(),
+            "sets": {name: found.to_json() for name, found in self.sets.items()},
+        }
+
+
+def cross_validate(
+    cases: Sequence[Case],
+    groups: splits.Groups,
+    plan: CrossValidation,
+    *,
+    listeners: Listeners = SILENT,
+    executor: Executor = in_this_process,
+    resume: bool = False,
+    on_start: Callable[[int, int], None] = lambda _number, _total: None,
+) -> CrossFigures:
+    """Train every fold of every repeat and judge each case where it was held out.
+
+    Writes fold-1 ..., predictions.csv and cross_validation.json into `plan.out`. A fold that was
+    finished is not trained again; `on_start` hears which one of how many begins. More repeats may
+    be asked for later. Raises TrainingError where the folder holds other runs, or holds these and
+    `resume` is False.
+    """
+    jobs = _plan_folds(cases, groups, plan)
+    described = plan.to_json(groups)
+    open_or_resume(plan.out / PLAN_FILE, described, resume=resume)
+    done = run_jobs(jobs, executor, listeners=listeners,
+                    on_start=lambda job: on_start(jobs.index(job) + 1, len(jobs)))  # fmt: skip
+    rows = [row for job in done for row in read_table(job.folder / TABLE_FILE)]
+    write_table(plan.out / TABLE_FILE, FOLD_COLUMNS, rows)
+    figures = cross_figures(read_scores(plan.out / TABLE_FILE))
+    described |= {"repeats": plan.repeats, **figures.to_json()}
+    write_json(plan.out / FIGURES_FILE, described)
+    return figures
+
+
+def _plan_folds(
+    cases: Sequence[Case], groups: splits.Groups, plan: CrossValidation
+) -> list[Job]:  # fmt: skip
+    is_head = plan.recipe.head_epochs and not plan.recipe.epochs
+    frozen = FrozenNetwork(plan.recipe, plan.out, plan.cache, plan.weights, plan.start)
+    return [
+        Job(plan.folder(repeat, fold), TABLE_FILE, _do_fold,
+            {"cases": cases, "groups": groups, "parts": parts, "plan": plan, "repeat": repeat,
+             "fold": fold, "frozen": frozen if is_head else None})
+        for repeat in range(1, plan.repeats + 1)
+        for fold, parts in enumerate(
+            # Each repeat draws other folds.
+            fold_parts(cases, groups.groups, folds=plan.folds, seed=repeat - 1), start=1
+        )
+    ]  # fmt: skip
+
+
+def _do_fold(
+    folder: Path,
+    listeners: Listeners,
+    *,
+    cases: Sequence[Case],
+    groups: splits.Groups,
+    parts: Sequence[str],
+    plan: CrossValidation,
+    repeat: int,
+    fold: int,
+    frozen: FrozenNetwork | None,
+) -> None:
+    """Train what a fold needs, and write what it answers for the part held out, last of all."""
+    split = splits.write_split(folder / "split.csv", cases, parts, groups=groups)
+    parted = splits.apply_split(cases, split, allow_leaks=True)  # whole groups: it has none
+    recipe = plan.recipe_of(repeat)
+    if frozen:
+        held = frozen.predict_held_out(parted, split, recipe, listeners)
+    else:
+        bundle = train_network(
+            parted, split, recipe=recipe, out=folder, cache=plan.cache, weights=plan.weights,
+            start=plan.start, listeners=listeners,
+        )  # fmt: skip
+        held = predict_cases(bundle, [case for case in parted if case.split == "test"])
+    rows = [{"repeat": repeat, "fold": fold, **_row(case, found)} for case, found in held]
+    write_table(folder / TABLE_FILE, FOLD_COLUMNS, rows)
+
+
+def _row(case: Case, prediction: Prediction) -> dict[str, str]:
+    # With more digits than a person reads: figures are computed from this table.
+    exact = {
+        name: f"{value:.9g}"
+        for name in ("tumor_probability", "threshold")
+        if (value := getattr(prediction, name)) is not None
+    }
+    place = {"case": case.key, "label": case.label, "group": str(case.group)}
+    return {**place, **table_row(prediction), **exact}
+
+
+def cross_figures(scores: Sequence[Score]) -> CrossFigures:
+    """Return figures of out-of-fold scores, of all cases and of each set among several.
+
+    A sensitivity uses the threshold of each score's own fold. Raises TrainingError where no scan
+    could be read.
+    """
+    read = [score for score in scores if np.isfinite(score.tumor_probability)]
+    if not read:
+        fact, fix = "could read none of the scans held out", "Look into predictions.csv."
+        raise TrainingError("cross-validation", fact, fix)
+    names = list(dict.fromkeys(score.dataset for score in read))
+    sets = {name: [score for score in read if score.dataset == name] for name in names}
+    return CrossFigures(
+        n=len({score.case for score in scores}),
+        unreadable=len({score.case for score in scores} - {score.case for score in read}),
+        whole=_part_figures(read),
+        sets={name: _part_figures(own) for name, own in sets.items()} if len(sets) > 1 else {},
+    )
+
+
+def _part_figures(scores: Sequence[Score]) -> PartFigures:
+    parts = {"all": list(scores)}
+    for name in labels.MODALITIES:
+        parts[name] = [s for s in scores if (labels.modality_of(s.label) or s.modality) == name]
+    typed = [score for score in scores if labels.type_of(score.label)]
+    return PartFigures(
+        {name: summarize(own, detection) for name, own in parts.items() if own},
+        summarize(typed, type_accuracy) if typed else None,
+    )

@@ -1,0 +1,74 @@
+"""One trained network that experiments of many copy."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tumorlens.models.bundle import Bundle, load_bundle
+from tumorlens.records import Case
+from tumorlens.study.data import splits
+from tumorlens.study.data.index import read_cases
+from tumorlens.study.data.splits import Split
+from tumorlens.study.experiments.runner import SILENT, Listeners
+from tumorlens.study.experiments.scores import train_network
+from tumorlens.study.phantom import write_phantoms
+from tumorlens.study.recipes import Recipe, find_recipe
+
+
+class CopiedTraining:
+    """Takes the place of `train_network`: a run that was trained once is copied."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self.recipes: list[Any] = []
+        self.learned: list[set[str]] = []  # groups, of each network
+
+    def __call__(
+        self,
+        cases: Sequence[Case],
+        split: Split,
+        *,
+        recipe: Any,
+        out: Path,
+        listeners: Listeners = SILENT,
+        **ignored: Any,
+    ) -> Bundle:
+        self.recipes.append(recipe)
+        self.learned.append({case.group or case.key for case in cases if case.split != "test"})
+        shutil.copytree(self.run, out, dirs_exist_ok=True,
+                        ignore=shutil.ignore_patterns("split.csv"))  # fmt: skip
+        listeners.callback.on_epoch_end({"epoch": 1}, True)
+        return load_bundle(out)
+
+
+@pytest.fixture(scope="session")
+def small_recipe() -> Recipe:
+    """A recipe of one short epoch."""
+    return replace(
+        find_recipe("quick"), side=32, train_side=32, epochs=1, batch=8, warmup_epochs=0.0,
+        sensitivity_aim=0.9, options={"widths": [8, 8, 8], "stem": 8},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory, small_recipe: Recipe) -> Path:
+    """The folder of a run of `train_network` that has ended."""
+    root = tmp_path_factory.mktemp("trained")
+    cases = read_cases(write_phantoms(root / "phantoms", per_class=4, seed=2, side=48))
+    groups = splits.Groups(np.arange(len(cases)), np.arange(len(cases)))
+    parts = splits.split_cases(cases, groups, test=0.25, val=0.25)
+    split = splits.write_split(root / "split.csv", cases, parts, groups=groups)
+    train_network(splits.apply_split(cases, split), split, recipe=small_recipe,
+                  out=root / "run", cache=root / "cache")  # fmt: skip
+    return root / "run"
+
+
+@pytest.fixture(scope="module")
+def copied_training(trained_run: Path) -> CopiedTraining:
+    """What takes the place of `train_network` where it is not the training that is tested."""
+    return CopiedTraining(trained_run)

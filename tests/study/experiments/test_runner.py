@@ -1,0 +1,68 @@
+"""Jobs are done once, here or in a process of their own."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.jobs import RESULT, be_killed, peak_job
+
+from tumorlens.errors import TrainingError
+from tumorlens.study.experiments.runner import (
+    SILENT,
+    STATUS,
+    Job,
+    Listeners,
+    in_own_process,
+    in_this_process,
+    run_jobs,
+)
+
+
+def note(folder: Path, listeners: Listeners, *, text: str) -> None:
+    """Write a text, or fail where it is the name of a signal."""
+    if text == "SIGINT":
+        raise KeyboardInterrupt
+    folder.mkdir(exist_ok=True)
+    (folder / RESULT).write_text(text)
+
+
+def jobs_of(root: Path, *texts: str) -> list[Job]:
+    return [Job(root / str(i), RESULT, note, {"text": text}) for i, text in enumerate(texts)]
+
+
+def test_what_is_done_is_not_done_again_and_what_was_killed_is(tmp_path):
+    started = []
+    with pytest.raises(KeyboardInterrupt):
+        list(run_jobs(jobs_of(tmp_path, "one", "SIGINT", "three"), in_this_process))
+    jobs = jobs_of(tmp_path, "changed", "two", "three")
+    found = list(run_jobs(jobs, in_this_process, on_start=started.append))
+    assert found == jobs
+    assert started == jobs[1:]
+    assert [(job.folder / RESULT).read_text() for job in jobs] == ["one", "two", "three"]
+
+
+def test_a_plan_may_look_at_what_came_of_the_jobs_before(tmp_path):
+    def plan():
+        first, second = jobs_of(tmp_path, "one", "two")
+        yield first
+        yield Job(second.folder, RESULT, note, {"text": (first.folder / RESULT).read_text() * 2})
+
+    assert len(list(run_jobs(plan(), in_this_process))) == 2
+    assert (tmp_path / "1" / RESULT).read_text() == "oneone"
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="tells the peak of one process on Linux alone")
+def test_the_peak_of_memory_is_that_of_the_work_alone(tmp_path):
+    held = np.ones(300 * 2**20, np.uint8)  # of the parent, which must not count
+    peaks = []
+    for size in (1, 120 * 2**20):
+        in_own_process(peak_job(tmp_path / str(size), size), SILENT)
+        peaks.append(int((tmp_path / str(size) / RESULT).read_text()))
+    small, large = peaks
+    assert 100 * 2**20 < large - small < 200 * 2**20
+    assert small < held.nbytes
+
+
+def test_a_process_that_is_killed_is_an_error_a_user_can_read(tmp_path):
+    with pytest.raises(TrainingError, match="ended from outside"):
+        in_own_process(Job(tmp_path, RESULT, be_killed, {}), SILENT)
