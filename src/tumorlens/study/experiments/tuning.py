@@ -44,15 +44,12 @@ from tumorlens.study.experiments.trials import (
 from tumorlens.study.recipes import Recipe, Space, write_recipe
 from tumorlens.study.training import run as training
 from tumorlens.study.training.data.training_set import Subset
-from tumorlens.study.training.loop import fit, predict_logits
 from tumorlens.study.training.run_folder import (
     HISTORY_FILE,
     STATE_FILE,
     open_or_resume,
     read_history,
 )
-from tumorlens.study.training.transfer.initialize import prepare_network
-from tumorlens.study.training.validation_metrics import validation_metrics
 
 PLAN_FILE, JOURNAL_FILE, RECIPE_FILE = "tune.json", "trials.journal", "recipe.json"
 TABLE_FILE, PLOT_FILE = "trials.csv", "trials.png"
@@ -124,14 +121,14 @@ def _plan_trials(
     """Draw a trial after what came of those before, until enough have ended."""
     if len(_ended(study)) >= trials:
         return
-    parts = training.prepare_subsets(cases, job, progress=listeners.preparing)
-    parts["val"] = parts["val"].without_copies()
+    subsets = training.prepare_subsets(cases, job, progress=listeners.preparing)
+    pair = subsets["train"], subsets["val"].without_copies()
     drawn = {name: distribution_of(row) for name, row in space.items()}
     while len(_ended(study)) < trials:
         trial = study.ask(drawn)
         on_start(trial.number, decoded(trial.params))
         yield Job(job.out / "trials" / values_digest(trial.params), "ended", _do_trial,
-                  {"study": study, "trial": trial, "job": job, "parts": parts})  # fmt: skip
+                  {"study": study, "trial": trial, "job": job, "subsets": pair})  # fmt: skip
 
 
 def _open(job: training.Job) -> optuna.Study:
@@ -205,7 +202,7 @@ def _do_trial(
     study: optuna.Study,
     trial: optuna.Trial,
     job: training.Job,
-    parts: Mapping[str, Subset],
+    subsets: tuple[Subset, Subset],  # train and val
 ) -> None:
     """Train one trial to its end, or to where it is behind, and tell the search."""
     recipe = recipe_with(job.recipe, decoded(trial.params))
@@ -216,7 +213,8 @@ def _do_trial(
             reporter.report(row)
     state, error = TrialState.COMPLETE, ""
     try:
-        _fit(recipe, job, parts=parts, folder=folder, callback=reporter)
+        keras.backend.clear_session()
+        training.fit_subsets(replace(job, recipe=recipe, out=folder), *subsets, callback=reporter)
     except optuna.TrialPruned:
         state = TrialState.PRUNED
     except TrainingError as e:
@@ -228,31 +226,6 @@ def _do_trial(
     best = min((row["val_loss"] for row in history), default=np.nan)
     study.tell(trial, best if state is TrialState.COMPLETE else None, state=state)
     (folder / STATE_FILE).unlink(missing_ok=True)  # many times the size of the network
-
-
-def _fit(
-    recipe: Recipe,
-    job: training.Job,
-    *,
-    parts: Mapping[str, Subset],
-    folder: Path,
-    callback: TrainingCallback,
-) -> None:
-    learned, validation = parts["train"], parts["val"]
-    keras.backend.clear_session()
-    fit(
-        recipe,
-        learned.to_training_set(),
-        validate=lambda model: validation_metrics(
-            predict_logits(model, validation.images), validation.names, validation.strata
-        ),
-        run=folder,
-        callback=callback,
-        prepare=lambda model: prepare_network(
-            model, recipe, training=learned, validation=validation, cache=job.cache,
-            weights=job.weights or recipe.weights,
-        ),
-    )  # fmt: skip
 
 
 def _ended(study: optuna.Study) -> list[Trial]:
