@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tumorlens.records import Estimate
 from tumorlens.study.audit.facts import PIXEL_FACTS
 from tumorlens.study.audit.shortcuts import FAMILIES, STAGES, TASKS, Shortcut, measure_shortcuts
 
@@ -41,9 +42,9 @@ def every(names: list[str], n: int) -> np.ndarray:
 
 
 def holds_chance(row: Shortcut) -> bool:
-    assert row.auc_low is not None
-    assert row.auc_high is not None
-    return row.auc_low <= 0.5 <= row.auc_high
+    assert row.auc.low is not None
+    assert row.auc.high is not None
+    return row.auc.low <= 0.5 <= row.auc.high
 
 
 @pytest.mark.parametrize(
@@ -63,11 +64,11 @@ def test_a_planted_shortcut_is_found_in_its_own_family_and_no_other(family, colu
     found = measure(labels, raw={column: planted})
     for other in FAMILIES:
         row = found["CT detection", other, "as stored"]
-        assert row.auc is not None
-        assert (row.auc > 0.99) == (other in (family, "all of these"))
+        assert row.auc.value is not None
+        assert (row.auc.value > 0.99) == (other in (family, "all of these"))
     left = found["CT detection", "all of these", "prepared"]
-    assert left.auc is not None
-    assert left.auc < 0.6
+    assert left.auc.value is not None
+    assert left.auc.value < 0.6
 
 
 def test_a_shortcut_that_survives_preparation_is_told_of_the_prepared_pictures():
@@ -75,7 +76,7 @@ def test_a_shortcut_that_survives_preparation_is_told_of_the_prepared_pictures()
     planted = {"mean": np.where(labels == "ct_tumor", 0.6, 0.4)}
     found = measure(labels, prepared=planted)["CT detection", "border, mean and black share",
                                               "prepared"]  # fmt: skip
-    assert found.auc == pytest.approx(1.0, abs=1e-6)
+    assert found.auc.value == pytest.approx(1.0, abs=1e-6)
 
 
 def test_nothing_is_told_where_the_labels_are_shuffled():
@@ -91,16 +92,16 @@ def test_copies_of_a_file_lend_it_nothing():
     family = "CT detection", "all of these", "as stored"
     grouped = measure(labels, groups=groups, raw=copied)[family]
     apart = measure(labels, raw=copied)[family]
-    assert grouped.auc is not None
-    assert apart.auc is not None
+    assert grouped.auc.value is not None
+    assert apart.auc.value is not None
     assert holds_chance(grouped)
-    assert apart.auc > grouped.auc + 0.2
-    assert (grouped.n, grouped.n_groups, apart.n_groups) == (720, 60, 720)
+    assert apart.auc.value > grouped.auc.value + 0.2
+    assert (grouped.auc.n, grouped.n_groups, apart.n_groups) == (720, 60, 720)
 
 
 def test_prepared_pictures_have_one_size_and_so_tell_nothing_by_it():
     row = measure(every(CT, 100))["CT detection", "size, mode and format", "prepared"]
-    assert (row.auc, row.auc_low, row.auc_high) == (0.5, 0.5, 0.5)
+    assert row.auc == Estimate(0.5, 0.5, 0.5, 100)
 
 
 def test_every_task_family_and_stage_is_told_once():
@@ -134,9 +135,9 @@ def test_the_type_is_scored_one_against_the_others():
     planted = {"bytes": np.select([labels == name for name in TYPED], [1, 2, 3])}
     found = measure(labels, raw=planted)
     told = found["type", "file bytes", "as stored"]
-    assert told.auc == pytest.approx(1.0, abs=1e-6)
-    assert (told.n, told.n_groups) == (300, 300)
-    untold = found["type", "corner text", "as stored"].auc
+    assert told.auc.value == pytest.approx(1.0, abs=1e-6)
+    assert (told.auc.n, told.n_groups) == (300, 300)
+    untold = found["type", "corner text", "as stored"].auc.value
     assert untold is not None
     assert 0.4 < untold < 0.6
 
@@ -155,7 +156,7 @@ def test_a_task_with_too_little_is_skipped_with_its_reason(labels, groups, reaso
     found = measure(labels, groups=None if groups is None else np.array(groups))
     row = found["CT detection", "all of these", "as stored"]
     assert row.reason.startswith(reason)
-    assert row.auc is row.auc_low is row.auc_high is None
+    assert row.auc.value is row.auc.low is row.auc.high is None
 
 
 def test_no_files_at_all_give_reasons():
@@ -167,14 +168,14 @@ def test_a_file_without_facts_is_left_out_of_both_stages():
     mean = np.full(60, 0.3, np.float32)
     mean[7] = np.nan
     for stage in ("raw", "prepared"):
-        assert {row.n for row in measure(labels, **{stage: {"mean": mean}}).values()} == {59, 0}
+        assert {row.auc.n for row in measure(labels, **{stage: {"mean": mean}}).values()} == {59, 0}
 
 
 def test_a_file_without_a_header_is_left_out():
     width = np.full(60, 256)
     width[5] = 0
     found = measure(every(CT, 60), raw={"width": width, "height": width})
-    assert found["CT detection", "file bytes", "as stored"].n == 59
+    assert found["CT detection", "file bytes", "as stored"].auc.n == 59
 
 
 def test_a_structured_array_is_taken_as_columns():

@@ -90,8 +90,8 @@ def result(features) -> ExploreResult:
             ("mri_healthy", "mri_healthy"), ("all mri", None))},
         contrasts=tuple(contrasts), features={"mri": features[0]}, frames={"mri": features[1]},
         shortcuts=(
-            Shortcut("MRI detection", "file bytes", "as stored", N, 18, 0.7, 0.6, 0.8),
-            Shortcut("type", "file bytes", "as stored", 0, 0, None, reason="no files"),
+            Shortcut("MRI detection", "file bytes", "as stored", 18, Estimate(0.7, 0.6, 0.8, N)),
+            Shortcut("type", "file bytes", "as stored", 0, Estimate(None, None, None, 0), "none"),
         ),
         hypotheses=tuple(judgments),
     )  # fmt: skip

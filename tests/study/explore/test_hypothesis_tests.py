@@ -116,6 +116,9 @@ def test_the_figure_of_means_is_the_corrected_p():
     assert "up to 40 of 255 gray levels" in finding.note
 
 
+NOTHING = Estimate(None, None, None, 0)
+
+
 def estimate(value: float) -> Estimate:
     return Estimate(value, value - 0.03, value + 0.03, 90)
 
@@ -165,12 +168,11 @@ def test_texture_of_one_class_is_undecided():
 )
 def test_shortcuts_count_as_the_files_are_stored(value, expected):
     rows = (
-        Shortcut("MRI detection", "all of these", "as stored", 90, 80,
-                 value, value - 0.03, value + 0.03),
-        Shortcut("MRI detection", "all of these", "prepared", 90, 80, 0.99, 0.98, 1.0),
-        Shortcut("MRI detection", "file bytes", "as stored", 90, 80, 0.99, 0.98, 1.0),
-        Shortcut("type", "all of these", "as stored", 90, 80, 0.99, 0.98, 1.0),
-        Shortcut("CT detection", "all of these", "as stored", 0, 0, None, reason="no files"),
+        Shortcut("MRI detection", "all of these", "as stored", 80, estimate(value)),
+        Shortcut("MRI detection", "all of these", "prepared", 80, Estimate(0.99, 0.98, 1.0, 90)),
+        Shortcut("MRI detection", "file bytes", "as stored", 80, Estimate(0.99, 0.98, 1.0, 90)),
+        Shortcut("type", "all of these", "as stored", 80, Estimate(0.99, 0.98, 1.0, 90)),
+        Shortcut("CT detection", "all of these", "as stored", 0, NOTHING, "no files"),
     )  # fmt: skip
     found = verdict("H5", Evidence(exploration(shortcuts=rows)))
     assert found.verdict == expected
@@ -178,7 +180,7 @@ def test_shortcuts_count_as_the_files_are_stored(value, expected):
 
 
 def test_shortcuts_that_cannot_be_measured_say_why():
-    row = Shortcut("CT detection", "all of these", "as stored", 0, 0, None, reason="no files")
+    row = Shortcut("CT detection", "all of these", "as stored", 0, NOTHING, "no files")
     assert verdict("H5", Evidence(exploration(shortcuts=(row,)))).reason == "CT detection: no files"
 
 

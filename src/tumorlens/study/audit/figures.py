@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 
 from tumorlens import __version__
+from tumorlens.json_records import to_json
 from tumorlens.labels import UNLABELED
 from tumorlens.study.audit.duplicates.copies import KINDS
 from tumorlens.study.audit.leaks import leak_figures, shared_pictures
@@ -50,7 +50,7 @@ def audit_figures(audit: Audit, *, folders: Sequence[str], now: datetime) -> dic
             "disputed": audit.patients.disputed,
         },
         "conflicts": _conflicts(audit),
-        "shortcuts": [asdict(row) for row in audit.shortcuts],
+        "shortcuts": [to_json(row) for row in audit.shortcuts],
         "privacy": _privacy(audit),
         "quality": _quality(audit),
         "balance": balance([c.label for c in cases], list(audit.parts), sets),

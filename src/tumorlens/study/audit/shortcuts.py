@@ -1,7 +1,7 @@
 """How well each label can be told without looking at the brain.
 
 A small decision tree is given only facts of the file, its border and its corners. Where it tells
-the classes apart, a network may have learned the same. On prepared pictures the figures say how
+the classes apart, a network may have learned the same. On prepared images the figures say how
 much of that is left; there mean, deviation and length also hold the disease itself, so that only
 what reaches the stored figures is alarming.
 """
@@ -16,13 +16,14 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.tree import DecisionTreeClassifier
 
 from tumorlens import labels as algebra
+from tumorlens.records import Estimate
 from tumorlens.study.stats.discrimination import areas
 from tumorlens.study.stats.intervals import Weights, bootstrap, estimate_of
 
 FOLDS = 5  # also the fewest groups that a class needs
 RESAMPLES = 300  # of the intervals
 DEPTH = 4
-LEAF = 0.015  # least share of the cases in a leaf
+LEAF = 0.015  # smallest share of the cases in a leaf
 STAGES = ("as stored", "prepared")
 
 Columns = Mapping[str, NDArray] | NDArray[np.void]  # by name, [n] each
@@ -60,23 +61,20 @@ class Shortcut:
     task: str  # a row of TASKS
     family: str  # a row of FAMILIES
     stage: str  # one of STAGES
-    n: int
     n_groups: int
-    auc: float | None  # of the type: mean of one type against the others; 0.5 tells nothing
-    auc_low: float | None = None
-    auc_high: float | None = None
+    auc: Estimate  # of the type: mean of one type against the others; 0.5 tells nothing
     reason: str = ""  # why there is no figure
 
 
 @dataclass(frozen=True)
-class _Question:
-    """One task on the files that it can be asked of."""
+class _Problem:
+    """One task on the files whose labels answer it."""
 
     rows: NDArray[np.int64]  # [m], positions among all files
     truth: NDArray[np.int64]  # [m], number of the class
     groups: NDArray[np.int64]  # [m]
     folds: list[tuple[NDArray[np.int64], NDArray[np.int64]]]  # train and held-out, of 0..m-1
-    reason: str  # why it cannot be asked
+    reason: str  # why it cannot be solved
 
 
 def measure_shortcuts(
@@ -86,7 +84,7 @@ def measure_shortcuts(
 
     `raw` and `prepared` give columns of n values (a structured array does): PIXEL_FACTS and
     `bytes`, and `raw` also width, height, mode and format; mode and format may be text.
-    Prepared pictures share one size, mode and format, so that family tells nothing there by
+    Prepared images share one size, mode and format, so that family tells nothing there by
     construction. Files with a value that is not finite are left out of both stages.
 
     Intervals are by bootstrap over groups with the trees as they are, and so a little narrow:
@@ -97,8 +95,8 @@ def measure_shortcuts(
     values = [column for columns in stages.values() for column in columns.values()]
     usable = np.logical_and.reduce([np.isfinite(column) for column in values])
     return [
-        _answer(question, columns, seed=seed, names=(task, family, stage))
-        for task, question in _questions(labels, groups, usable=usable, seed=seed).items()
+        _solve(problem, columns, seed=seed, names=(task, family, stage))
+        for task, problem in _problems(labels, groups, usable=usable, seed=seed).items()
         for stage, columns in stages.items()
         for family in FAMILIES
     ]
@@ -116,30 +114,30 @@ def _prepared_columns(prepared: Columns) -> dict[str, NDArray[np.float64]]:
 
 
 def _numbers(column: NDArray) -> NDArray[np.float64]:
-    """Give text the number of its place in the alphabet."""
+    """Return numbers, those of text by its place in the alphabet."""
     if np.issubdtype(column.dtype, np.number):
         return np.asarray(column, np.float64)
     return np.unique(column, return_inverse=True)[1].astype(np.float64)
 
 
-def _questions(
+def _problems(
     labels: Sequence[str], groups: NDArray, *, usable: NDArray[np.bool_], seed: int
-) -> dict[str, _Question]:
+) -> dict[str, _Problem]:
     found = {}
-    for task, ask in TASKS.items():
-        classes = {label: ask(label) for label in set(labels)}
+    for task, class_of in TASKS.items():
+        classes = {label: class_of(label) for label in set(labels)}
         names = np.array([classes[label] or "" for label in labels], np.str_)
         rows = np.flatnonzero(usable & (names != ""))
         known, truth = np.unique(names[rows], return_inverse=True)
         own = np.unique(groups[rows], return_inverse=True)[1]
         reason = _too_few(known, truth, own)
         folds = [] if reason else _folds(truth, own, seed=seed)
-        found[task] = _Question(rows, truth, own, folds, reason)
+        found[task] = _Problem(rows, truth, own, folds, reason)
     return found
 
 
 def _too_few(names: NDArray[np.str_], truth: NDArray[np.int64], groups: NDArray[np.int64]) -> str:
-    """Say why a task cannot be asked; nothing where it can."""
+    """Return why a task cannot be solved, "" where it can."""
     if len(names) < 2:
         return f"only {names[0]}" if len(names) else "no files"
     for number, name in enumerate(names):
@@ -156,41 +154,41 @@ def _folds(
     return list(folds.split(np.zeros(len(truth)), truth, groups))
 
 
-def _answer(
-    question: _Question, columns: Columns, *, seed: int, names: tuple[str, str, str]
+def _solve(
+    problem: _Problem, columns: Columns, *, seed: int, names: tuple[str, str, str]
 ) -> Shortcut:
     task, family, stage = names
-    counts = len(question.rows), len(np.unique(question.groups))
-    if question.reason:
-        return Shortcut(task, family, stage, *counts, auc=None, reason=question.reason)
-    table = np.column_stack([columns[name][question.rows] for name in FAMILIES[family]])
+    n, n_groups = len(problem.rows), len(np.unique(problem.groups))
+    if problem.reason:
+        nothing = Estimate(None, None, None, n)
+        return Shortcut(task, family, stage, n_groups, nothing, problem.reason)
+    table = np.column_stack([columns[name][problem.rows] for name in FAMILIES[family]])
     # Trees of one leaf may differ in the last bit between folds, which is no information.
-    scores = _held_out_scores(table, question, seed=seed).round(9).T
-    truth = question.truth
+    scores = _held_out_scores(table, problem, seed=seed).round(9).T
+    truth = problem.truth
     # Of two classes, one against the other is the same figure either way around.
-    asked = range(len(scores))[1:] if len(scores) == 2 else range(len(scores))
+    classes = range(len(scores))[1:] if len(scores) == 2 else range(len(scores))
 
     def statistics(weights: Weights) -> dict[str, NDArray[np.float64]]:
-        each = [areas(truth == k, scores[k], weights)["auc"] for k in asked]
+        each = [areas(truth == k, scores[k], weights)["auc"] for k in classes]
         return {"auc": np.mean(each, axis=0)}
 
-    found = bootstrap(statistics, question.groups, resamples=RESAMPLES, seed=seed)
-    auc = estimate_of(found, "auc", counts[0])
-    return Shortcut(task, family, stage, *counts, auc.value, auc.low, auc.high)
+    found = bootstrap(statistics, problem.groups, resamples=RESAMPLES, seed=seed)
+    return Shortcut(task, family, stage, n_groups, estimate_of(found, "auc", n))
 
 
 def _held_out_scores(
-    table: NDArray[np.float64], question: _Question, *, seed: int
+    table: NDArray[np.float64], problem: _Problem, *, seed: int
 ) -> NDArray[np.float64]:
     """Score each file by a tree that saw neither it nor its group: [m, classes]."""
-    scores = np.zeros((len(table), int(question.truth.max()) + 1))
-    for train, held in question.folds:
+    scores = np.zeros((len(table), int(problem.truth.max()) + 1))
+    for train, held in problem.folds:
         tree = DecisionTreeClassifier(
             max_depth=DEPTH,
             min_samples_leaf=max(1, round(LEAF * len(train))),
             class_weight="balanced",
             random_state=seed,
         )
-        tree.fit(table[train], question.truth[train])
+        tree.fit(table[train], problem.truth[train])
         scores[np.ix_(held, tree.classes_)] = tree.predict_proba(table[held])
     return scores

@@ -219,8 +219,9 @@ def shortcut_rows(
     return [
         {
             "control": f"tree on {NAMED.get(row.family, row.family)}", "detail": row.stage,
-            "task": TASKS[row.task], "n": row.n, "n_groups": row.n_groups, "reason": row.reason,
-            **nan_to_none({"auc": row.auc, "auc_low": row.auc_low, "auc_high": row.auc_high}),
+            "task": TASKS[row.task], "n": row.auc.n, "n_groups": row.n_groups,
+            "reason": row.reason, "auc": row.auc.value, "auc_low": row.auc.low,
+            "auc_high": row.auc.high,
         }
         for row in found
     ]  # fmt: skip

@@ -264,12 +264,12 @@ def _shortcut(evidence: Evidence) -> tuple[list[Finding], str]:
     found = [
         _auc_finding(
             row.task.removesuffix(" detection"),
-            Estimate(row.auc, row.auc_low, row.auc_high, row.n),
+            row.auc,
             row.n_groups,
             EXPLAINS,
         )
         for row in rows
-        if row.auc is not None
+        if row.auc.value is not None
     ]
     return found, "; ".join(f"{row.task}: {row.reason}" for row in rows)
 
