@@ -34,7 +34,7 @@ from workspace import (
 )
 
 from tumorlens import Predictor
-from tumorlens.reports.page import figure
+from tumorlens.json_records import to_json
 from tumorlens.study.evaluation.plots import draw_plots
 from tumorlens.study.evaluation.run import evaluate, write_evaluation
 
@@ -45,13 +45,13 @@ bundle = train_once(place, found, recipe_for(place, "quick"))
 cases, split, context = tested_part(found)
 evaluation = evaluate(cases, Predictor(bundle), part="test", split=split, context=context)
 write_evaluation(evaluation, place.out / "evaluation")
-figures = evaluation.figures
+result = evaluation.result
 
 # %%
-for name, row in figures["detection"].items():
-    print(f"{name:4} AUC {figure(row, 'auc')}")
-    print(f"     sensitivity {figure(row, 'sensitivity', 'n_tumor')}")
-    print(f"     specificity {figure(row, 'specificity', 'n_healthy')}")
+for name, row in result.detection.items():
+    print(f"{name:4} AUC {row.auc}")
+    print(f"     sensitivity {row.sensitivity}")
+    print(f"     specificity {row.specificity}")
 
 # %% [markdown]
 # ## Curves
@@ -60,7 +60,7 @@ for name, row in figures["detection"].items():
 # would make the test part a second validation part.
 
 # %%
-plots = draw_plots(figures)
+plots = draw_plots(result)
 Shown(plots["roc"])
 
 # %%
@@ -73,7 +73,7 @@ Shown(plots["calibration"])
 # are as well: at a prevalence of 1 %, a specificity of 0.95 means five false alarms for each true one.
 
 # %%
-table(figures["thresholds"]["all"])
+table(to_json(result.thresholds["all"]))
 
 # %%
-table([figures["decisions"]])
+table([result.decisions])

@@ -18,12 +18,13 @@ from tumorlens.errors import CasesError
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.models.bundle import Bundle
 from tumorlens.records import Case
+from tumorlens.reports.evaluation.result import SplitFacts
 from tumorlens.settings import load_settings
 from tumorlens.study.audit.duplicates.groups import group_cases
 from tumorlens.study.data import splits
 from tumorlens.study.data.groups import Groups
 from tumorlens.study.data.index import read_cases
-from tumorlens.study.evaluation.context import Context, read_context
+from tumorlens.study.evaluation.subgroups import Context, read_context
 from tumorlens.study.experiments.hypothesis_runs import PairedRuns, small_recipe
 from tumorlens.study.phantom import write_phantoms
 from tumorlens.study.recipes import NO_WEIGHTS, Recipe, find_recipe
@@ -131,11 +132,11 @@ def first_of(cases: Sequence[Case], *, modality: str, is_tumor: bool) -> Case:
     raise CasesError("cases", f"hold no {kind}", f"Name another folder in {DATA}.")
 
 
-def tested_part(found: GroupedSet) -> tuple[list[Case], dict[str, Any], Context]:
+def tested_part(found: GroupedSet) -> tuple[list[Case], SplitFacts, Context]:
     """Give what `evaluate` asks for: the test cases, what is known of the split, and by it."""
     leak = splits.leaks_of(found.split)
-    about = {"fingerprint": found.split.fingerprint, "n": leak.n, "share": leak.share}
-    return found.part("test"), about, read_context(found.cases, found.split, part="test")
+    facts = SplitFacts(found.split.fingerprint, leak.n, leak.share)
+    return found.part("test"), facts, read_context(found.cases, found.split, part="test")
 
 
 def pairs_of(place: Workplace) -> PairedRuns:

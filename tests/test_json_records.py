@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from tumorlens.json_records import from_json, stored_as, to_json, write_json
+from tumorlens.json_records import counted_on, from_json, stored_as, to_json, write_json
 from tumorlens.records import Estimate
 
 
@@ -63,3 +63,23 @@ def test_what_is_no_such_record_is_refused():
 )
 def test_numbers_become_what_json_holds(value, plain):
     assert to_json(value) == plain
+
+
+@dataclass(frozen=True)
+class Curve:
+    n: int
+    n_tumor: int
+    sensitivity: Estimate = field(metadata=counted_on("n_tumor"))
+    overlap: tuple[Estimate, ...] = ()
+
+
+def test_an_estimate_may_be_counted_on_another_number_of_its_record():
+    curve = Curve(9, 4, Estimate(0.5, 0.2, 0.8, 4))
+    assert to_json(curve) | {"n": 9, "n_tumor": 4, "sensitivity": 0.5} == to_json(curve)
+    assert from_json(Curve, to_json(curve)) == curve
+
+
+def test_many_estimates_are_three_lists():
+    curve = Curve(9, 4, Estimate(0.5, 0.2, 0.8, 4), (Estimate(0.1, 0.0, 0.3, 9),) * 2)
+    assert to_json(curve)["overlap_high"] == [0.3, 0.3]
+    assert from_json(Curve, to_json(curve)) == curve

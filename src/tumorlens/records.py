@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,12 +120,3 @@ class Prediction:
     error: str = ""
     heatmap: Heatmap | None = None
     atoms: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What a bundle did on one part of one data set; `figures` is evaluation.json."""
-
-    figures: Mapping[str, Any]
-    predictions: tuple[Prediction, ...]
-    cases: tuple[Case, ...]

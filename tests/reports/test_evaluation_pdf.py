@@ -8,14 +8,15 @@ from pypdf import PdfReader
 
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.reports.evaluation.pdf import evaluation_pdf
+from tumorlens.reports.evaluation.result import SplitFacts
 from tumorlens.study.data.index import read_cases
-from tumorlens.study.evaluation.failures import gallery
-from tumorlens.study.evaluation.mask_gallery import mask_gallery
+from tumorlens.study.evaluation.failures import failure_gallery
+from tumorlens.study.evaluation.localization import mask_gallery
 from tumorlens.study.evaluation.plots import draw_plots
 from tumorlens.study.evaluation.run import evaluate, write_evaluation
 from tumorlens.study.phantom import write_phantoms
 
-SPLIT = {"fingerprint": "0123456789abcdef", "n": 12, "share": 0.5}
+SPLIT = SplitFacts("0123456789abcdef", 12, 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +28,9 @@ def evaluation(tiny_bundle, tmp_path_factory):
 @pytest.fixture(scope="module")
 def pages(evaluation, tiny_bundle) -> list[str]:
     data = evaluation_pdf(
-        figures=evaluation.figures,
-        plots=draw_plots(evaluation.figures),
-        failures=gallery(evaluation.predictions, evaluation.figures["failures"]),
+        result=evaluation.result,
+        plots=draw_plots(evaluation.result),
+        failures=failure_gallery(evaluation.predictions, evaluation.result.failures),
         examples=mask_gallery(evaluation, tiny_bundle),
     )
     return [" ".join(page.extract_text().split()) for page in PdfReader(io.BytesIO(data)).pages]
@@ -55,8 +56,8 @@ def test_every_section_is_there(pages, title):
 
 
 def test_figures_have_their_interval_and_n(pages, evaluation):
-    found = evaluation.figures["detection"]["all"]
-    told = f"{found['auc']:.3f} ({found['auc_low']:.3f}-{found['auc_high']:.3f}, n={found['n']})"
+    auc = evaluation.result.detection["all"].auc
+    told = f"{auc.value:.3f} ({auc.low:.3f}-{auc.high:.3f}, n={auc.n})"
     assert told in " ".join(pages)
 
 
@@ -64,7 +65,7 @@ def test_pictures_of_heatmaps_and_masks_are_on_the_pages(evaluation, tiny_bundle
     shown = mask_gallery(evaluation, tiny_bundle)
     rows = [*shown["hits"], *shown["misses"]]
     assert rows
-    assert all(row["picture"].shape == (112, 224, 3) for row in rows if not row["hidden"])
+    assert all(image.shape == (112, 224, 3) for row, image in rows if not row.hidden)
     assert mask_gallery(evaluation, None) is None
 
 

@@ -1,7 +1,6 @@
 """Pages stand alone, escape what they show, and say what must be said."""
 
 import base64
-import copy
 import re
 from dataclasses import replace
 
@@ -12,16 +11,17 @@ import pytest
 from markupsafe import Markup
 
 from tumorlens.predictions.predictor import Predictor
+from tumorlens.reports.evaluation.result import SplitFacts
 from tumorlens.reports.page import figure, picture, render_page, share
 from tumorlens.study.data.index import read_cases
-from tumorlens.study.evaluation.plots import draw_plots
+from tumorlens.study.evaluation.plots import PLOTS
 from tumorlens.study.evaluation.run import evaluate
 from tumorlens.study.phantom import write_phantoms
 
 DETECTION = {"n": 40, "n_tumor": 20, "n_healthy": 18, "n_groups": 35, "threshold": 0.4,
              "auc": 0.9, "auc_low": 0.8, "auc_high": 0.95, "sensitivity": 0.9, "specificity": 0.7,
              "f1": None}  # fmt: skip
-SPLIT = {"fingerprint": "0123456789abcdef", "n": 40, "share": 0.0}
+SPLIT = SplitFacts("0123456789abcdef", 40, 0.0)
 CHOICE = {"aim": "sensitivity >= 0.98", "part": "validation", "n": 50, "n_tumor": 20,
           "threshold": 0.5, "sensitivity": 0.98, "specificity": 0.5}  # fmt: skip
 
@@ -29,16 +29,16 @@ CHOICE = {"aim": "sensitivity >= 0.98", "part": "validation", "n": 50, "n_tumor"
 @pytest.fixture(scope="module")
 def page_of(tiny_bundle, tmp_path_factory):
     """Render the page of an evaluation of phantoms, with some of its figures changed."""
-    details = tiny_bundle.details | {"data": {"split": SPLIT["fingerprint"]}}
+    details = tiny_bundle.details | {"data": {"split": SPLIT.fingerprint}}
     bundle = replace(tiny_bundle, threshold_choice=CHOICE, details=details)
     cases = read_cases(write_phantoms(tmp_path_factory.mktemp("set"), per_class=3, side=64))
-    figures = evaluate(cases, Predictor(bundle), part="test", split=SPLIT).figures
-    plots = {name: Markup("<svg></svg>") for name in draw_plots(figures)}
+    result = evaluate(cases, Predictor(bundle), part="test", split=SPLIT).result
+    plots = {name: Markup("<svg></svg>") for name in PLOTS}
     nothing = {"false_negatives": [], "false_positives": []}
 
     def page(**changes) -> str:
-        changed = copy.deepcopy(dict(figures)) | changes
-        return render_page("evaluation.html", figures=changed, plots=plots, failures=nothing,
+        changed = replace(result, **changes)
+        return render_page("evaluation.html", result=changed, plots=plots, failures=nothing,
                            examples=None, has_card=False)  # fmt: skip
 
     return page
@@ -78,7 +78,7 @@ def test_plots_are_put_in_as_they_are(page_of):
 
 
 def test_a_leaking_split_is_printed_with_its_share(page_of):
-    page = page_of(split={"fingerprint": "0123456789abcdef", "n": 200, "share": 0.658})
+    page = page_of(split=SplitFacts("0123456789abcdef", 200, 0.658))
     assert "This split leaks" in page
     assert "65.8 %" in page
     assert "200 test scans" in " ".join(page.split())
@@ -89,7 +89,7 @@ def test_a_split_that_does_not_leak_is_not_said_to(page_of):
 
 
 def test_a_page_without_a_split_says_so(page_of):
-    page = page_of(split={"fingerprint": None, "n": 0, "share": None})
+    page = page_of(split=SplitFacts())
     assert "No split was given" in page
 
 
@@ -101,7 +101,7 @@ def test_a_bundle_trained_with_another_split_is_said_to_be(page_of, trained_on):
 
 def test_a_missing_value_is_an_error_and_never_an_empty_place():
     with pytest.raises(jinja2.UndefinedError):
-        render_page("evaluation.html", figures={}, plots={})
+        render_page("evaluation.html", result={}, plots={})
 
 
 @pytest.mark.parametrize(

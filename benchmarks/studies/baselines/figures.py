@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens import labels
-from tumorlens.study.stats.discrimination import areas, rates, share
-from tumorlens.study.stats.intervals import bootstrap, not_collapsed
+from tumorlens.study.stats.discrimination import areas, rates
+from tumorlens.study.stats.intervals import bootstrap, not_collapsed, share
 
 DETECTION = ("accuracy", "sensitivity", "specificity", "f1", "auc")
 Row = Mapping[str, Any]  # of an arm's table: repeat, label, group, tumor_probability, threshold

@@ -1,13 +1,18 @@
 """`tumorlens evaluate`: a bundle measured on one part of a split, or on a whole folder."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tumorlens.cli.progress import console, counting
 from tumorlens.cli.runs import AllowLeaks, Folders, SplitFile
 from tumorlens.settings import load_settings
+
+if TYPE_CHECKING:
+    from tumorlens.records import Case
+    from tumorlens.reports.evaluation.result import EvaluationResult, SplitFacts
+    from tumorlens.study.evaluation.subgroups import Context
 
 Out = Annotated[Path, typer.Option(help="Folder for json, html and csv.")]
 BundleName = Annotated[str, typer.Option(help="A bundle or run folder; default: shipped.")]
@@ -54,7 +59,7 @@ def evaluate(
 ) -> None:
     """Measure a bundle on one part of a split, or on a whole folder without one.
 
-    Each look is counted in the bundle's run folder. Example:
+    Each evaluation of a test part is counted in the bundle's run folder. Example:
     `tumorlens evaluate scans/ --bundle runs/default --split split.csv --out results`
     """
     from datetime import UTC, datetime
@@ -63,37 +68,37 @@ def evaluate(
     from tumorlens.study.data.index import read_cases
     from tumorlens.study.evaluation.run import evaluate as run_evaluation
     from tumorlens.study.evaluation.run import write_evaluation
-    from tumorlens.study.evaluation.test_access_log import counted
+    from tumorlens.study.evaluation.test_access_log import log_evaluation
 
     settings = load_settings(workers=workers)
     predictor = load_predictor(bundle, settings)
     rival = load_predictor(against, settings) if against else None
-    cases, about, context = _part_of(read_cases(folders), split_file, part, allow_leaks)
+    cases, facts, context = _part_of(read_cases(folders), split_file, part, allow_leaks)
     found = run_evaluation(
-        cases, predictor, part=part if split_file else "all", split=about, context=context,
-        against=rival, controls=controls, robustness=robustness, explanations=explanations,
+        cases, predictor, part=part if split_file else "all", split=facts, context=context,
+        baseline=rival, controls=controls, robustness=robustness, explanations=explanations,
         steps=counting,
     )  # fmt: skip
-    found = counted(found, predictor.bundle, out=out, now=datetime.now(UTC))
+    found = log_evaluation(found, predictor.bundle, out=out, now=datetime.now(UTC))
     write_evaluation(found, out, bundle=predictor.bundle)
-    _print_figures(found.figures)
+    _print_result(found.result)
     typer.echo(out / "evaluation.html")
 
 
 def _part_of(
-    cases: list[Any], split_file: Path | None, part: str, allow_leaks: bool
-) -> tuple[list[Any], dict[str, Any], Any]:
+    cases: list["Case"], split_file: Path | None, part: str, allow_leaks: bool
+) -> tuple[list["Case"], "SplitFacts", "Context"]:
     """Return the cases of a part with their groups, and what is known of the split and by it."""
     from tumorlens.errors import SplitError
+    from tumorlens.reports.evaluation.result import SplitFacts
     from tumorlens.study.audit.duplicates.groups import group_cases
     from tumorlens.study.data import splits
-    from tumorlens.study.evaluation.context import Context, read_context
+    from tumorlens.study.evaluation.subgroups import Context, read_context
 
     if split_file is None:
         with counting("looking for copies") as report:
             groups = group_cases(cases, progress=report)
-        nothing = {"fingerprint": None, "n": 0, "share": None}
-        return splits.with_groups(cases, groups), nothing, Context()
+        return splits.with_groups(cases, groups), SplitFacts(), Context()
     made = splits.read_split(split_file)
     parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
     chosen = [case for case in parted if part in ("all", case.split)]
@@ -101,54 +106,33 @@ def _part_of(
         known = ", ".join((*splits.PARTS, "all"))
         raise SplitError(split_file, f"has no cases in part {part!r}", f"Parts: {known}.")
     leak = splits.leaks_of(made)
-    about = {"fingerprint": made.fingerprint, "n": leak.n, "share": leak.share}
-    return chosen, about, read_context(parted, made, part=part)
+    facts = SplitFacts(made.fingerprint, leak.n, leak.share)
+    return chosen, facts, read_context(parted, made, part=part)
 
 
-def _print_figures(figures: Any) -> None:
-    """Print what `evaluate` found; figures are those of evaluation.json."""
-    from tumorlens.reports.page import figure
-
-    for name, found in figures["detection"].items():
+def _print_result(found: "EvaluationResult") -> None:
+    for name, row in found.detection.items():
         console.print(
-            f"{name:4} AUC {figure(found, 'auc')}  "
-            f"sensitivity {figure(found, 'sensitivity', 'n_tumor')}  "
-            f"specificity {figure(found, 'specificity', 'n_healthy')}"
+            f"{name:4} AUC {row.auc}  sensitivity {row.sensitivity}  specificity {row.specificity}"
         )
-    if figures["type"]:
-        console.print(f"type accuracy {figure(figures['type'], 'accuracy')}")
-    if figures["localisation"]:
-        console.print(f"pointing {figure(figures['localisation'], 'pointing')}")
-    _print_controls(figures["controls"])
-    _print_comparison(figures["against"])
-    _print_looks(figures["looks"])
-    if figures["split"]["share"]:
-        console.print(f"this split leaks: {figures['split']['share']:.1%} of its test scans")
-
-
-def _print_controls(rows: Any) -> None:
-    """Print shuffled labels, blanked brains and the trees on all facts as stored."""
-    from tumorlens.reports.page import figure
-
-    for row in rows or ():
-        is_tree = row["control"].startswith("tree on ")
-        if row["auc"] is None or (is_tree and row["control"] != "tree on all facts of the file"):
-            continue
-        detail = f", {row['detail']}" if is_tree else ""
-        console.print(f"control {row['task']}: {row['control']}{detail}: AUC {figure(row, 'auc')}")
-
-
-def _print_comparison(found: Any) -> None:
-    from tumorlens.reports.page import figure
-
-    for name, row in found["rows"].items() if found else ():
-        console.print(f"{name:4} AUC minus that of {found['bundle']}: "
-                      f"{figure(row, 'auc_difference')}, "
-                      f"McNemar p {row['mcnemar']['all']['p']:.3g}")  # fmt: skip
-
-
-def _print_looks(found: Any) -> None:
-    console.print(
-        f"look {found['same_scans']} at these scans ({found['same_part']} at this part of the "
-        f"split), counted in looks.csv of the {found['folder']} folder"
-    )
+    if found.type:
+        console.print(f"type accuracy {found.type.accuracy}")
+    if found.localization:
+        console.print(f"pointing {found.localization.pointing}")
+    for row in found.controls or ():
+        if row.auc.value is not None and not row.is_detail:
+            detail = f", {row.detail}" if row.is_tree else ""
+            console.print(f"control {row.task}: {row.control}{detail}: AUC {row.auc}")
+    for name, row in found.comparison.rows.items() if found.comparison else ():
+        console.print(
+            f"{name:4} AUC minus that of {found.comparison.bundle}: "
+            f"{row.auc_difference}, McNemar p {row.mcnemar['all']['p']:.3g}"
+        )
+    accesses = found.test_accesses
+    if accesses:
+        console.print(
+            f"evaluation {accesses.same_scans} of these scans ({accesses.same_part} of this part "
+            f"of the split), counted in test_access_log.csv of the {accesses.folder} folder"
+        )
+    if found.split.share:
+        console.print(f"this split leaks: {found.split.share:.1%} of its test scans")

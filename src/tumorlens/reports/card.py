@@ -3,19 +3,17 @@
 Text after Mitchell et al. (2019); the block on top is the metadata that the Hugging Face hub reads.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tumorlens.models.bundle import SHIPPED_DEFAULT, Bundle
+from tumorlens.reports.evaluation.result import EvaluationResult
 from tumorlens.reports.limits import KNOWN_LIMITS, NOT_FOR
-from tumorlens.reports.page import figure, share
 
 _NEEDED = ("recipe", "parameters", "validation", "created", "data")
-_METRICS = {"auc": ("roc_auc", "n"), "sensitivity": ("recall", "n_tumor"),
-            "specificity": ("specificity", "n_healthy"), "f1": ("f1", "n"),
-            "accuracy": ("accuracy", "n")}  # fmt: skip
+_METRICS = {"auc": "roc_auc", "sensitivity": "recall", "specificity": "specificity", "f1": "f1",
+            "accuracy": "accuracy"}  # fmt: skip
 
 
 def says_where_from(bundle: Bundle) -> bool:
@@ -23,8 +21,8 @@ def says_where_from(bundle: Bundle) -> bool:
     return all(name in bundle.details for name in _NEEDED)
 
 
-def write_card(bundle: Bundle, evaluation: Mapping[str, Any] | None = None) -> str:
-    """Give the text of card.md; `evaluation` is evaluation.json of this bundle.
+def write_card(bundle: Bundle, evaluation: EvaluationResult | None = None) -> str:
+    """Give the text of card.md; `evaluation` is the result of one of this bundle.
 
     Raises jinja2.UndefinedError for a bundle that does not say where it comes from.
     """
@@ -35,7 +33,6 @@ def write_card(bundle: Bundle, evaluation: Mapping[str, Any] | None = None) -> s
         lstrip_blocks=True,
         autoescape=False,  # Markdown, and every value is our own
     )
-    environment.filters |= {"figure": figure, "share": share}
     return environment.get_template("card.md").render(
         bundle=bundle,
         limits=KNOWN_LIMITS,
@@ -47,22 +44,16 @@ def write_card(bundle: Bundle, evaluation: Mapping[str, Any] | None = None) -> s
     )
 
 
-def _results(evaluation: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give each figure that could be measured as the hub wants it, named with interval and n."""
-    for modality, found in evaluation["detection"].items():
-        for name, (kind, n) in _METRICS.items():
-            if found.get(name) is not None:
-                shown = figure(found, name, n)
-                yield {
-                    "task": f"tumor on a slice, {modality}",
-                    "type": kind,
-                    "value": round(found[name], 4),
-                    "name": f"{name} {shown[shown.index('(') :]}",
-                }
-    if evaluation["type"]:
-        yield {
-            "task": "type of an MRI tumor",
-            "type": "accuracy",
-            "value": round(evaluation["type"]["accuracy"], 4),
-            "name": f"accuracy {figure(evaluation['type'], 'accuracy').split(' ', 1)[1]}",
-        }
+def _results(evaluation: EvaluationResult) -> Iterator[dict[str, str | float]]:
+    """Yield each figure that could be measured as the hub wants it, named with interval and n."""
+    found = [
+        (f"tumor on a slice, {modality}", kind, name, getattr(detection, name))
+        for modality, detection in evaluation.detection.items()
+        for name, kind in _METRICS.items()
+    ]
+    if evaluation.type:
+        found.append(("type of an MRI tumor", "accuracy", "accuracy", evaluation.type.accuracy))
+    for task, kind, name, estimate in found:
+        if estimate.value is not None:
+            shown = f"{name} {str(estimate).split(' ', 1)[1]}"
+            yield {"task": task, "type": kind, "value": round(estimate.value, 4), "name": shown}

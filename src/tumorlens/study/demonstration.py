@@ -14,7 +14,8 @@ from tumorlens.models.bundle import load_bundle
 from tumorlens.predictions.heatmaps import overlay
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.progress import Progress, TrainingCallback
-from tumorlens.records import Case, Evaluation
+from tumorlens.records import Case
+from tumorlens.reports.evaluation.result import Evaluation, SplitFacts
 from tumorlens.reports.page import render_page
 from tumorlens.study.audit.duplicates.groups import group_cases
 from tumorlens.study.audit.page import write_audit
@@ -74,8 +75,8 @@ def demonstrate(
     own = Predictor(train(cases, job, callback=callback, progress=progress))
     test = [case for case in cases if case.split == "test"]
     say(f"5/7 evaluating it on {len(test)} scans it has not seen")
-    about = {"fingerprint": split.fingerprint, "n": len(test), "share": 0.0}
-    measured = evaluate(test, own, part="test", split=about, steps=steps)
+    facts = SplitFacts(split.fingerprint, len(test), 0.0)
+    measured = evaluate(test, own, part="test", split=facts, steps=steps)
     write_evaluation(measured, out / "evaluation", bundle=own.bundle)
     say(f"6/7 exploring {EXPLORED} scans of each label")
     rows = _first_of_each_label(cases)
@@ -86,7 +87,7 @@ def demonstrate(
     )  # fmt: skip
     say("7/7 predicting the same scans with the bundle that ships with tumorlens")
     compared = evaluate(
-        test, Predictor(shipped), part="test", split=about, against=own, steps=steps
+        test, Predictor(shipped), part="test", split=facts, baseline=own, steps=steps
     )
     write_evaluation(compared, out / "shipped", bundle=shipped)
     return _write_page(out, measured, compared, is_phantom=_are_phantoms(cases))
@@ -142,11 +143,11 @@ def _are_phantoms(cases: Sequence[Case]) -> bool:
 
 def _write_page(out: Path, own: Evaluation, shipped: Evaluation, *, is_phantom: bool) -> Path:
     page = out / "index.html"
-    plots = draw_plots(shipped.figures)
+    plots = draw_plots(shipped.result)
     text = render_page(
         "demo.html",
-        own=own.figures,
-        shipped=shipped.figures,
+        own=own.result,
+        shipped=shipped.result,
         plots={name: plot for name, plot in plots.items() if name in PLOTS},
         gallery=_gallery(shipped) if is_phantom else [],
         is_phantom=is_phantom,

@@ -8,12 +8,13 @@ from scipy.stats import binom
 from sklearn.metrics import roc_auc_score
 from support.made_answers import able_answers, scored
 
-from tumorlens.study.evaluation.baseline_comparison import compare, mcnemar
+from tumorlens.json_records import to_json
+from tumorlens.study.evaluation.detection import compare, mcnemar
 
 
 def test_a_bundle_does_not_differ_from_itself():
     answers = able_answers(0)
-    found = compare(answers, answers)["all"]
+    found = to_json(compare(answers, answers))["all"]
     assert found["auc_difference"] == found["auc_difference_low"] == 0
     assert found["mcnemar"]["all"] == {"n": 200, "own_only": 0, "against_only": 0, "p": 1.0}
     assert found["delong"]["p"] is None, "a difference that cannot vary has no p-value"
@@ -21,7 +22,7 @@ def test_a_bundle_does_not_differ_from_itself():
 
 def test_differences_are_those_of_the_figures():
     a, b = able_answers(1, skill=3.0), able_answers(1, skill=1.0)
-    found = compare(a, b)
+    found = to_json(compare(a, b))
     for name, rows in a.rows().items():
         areas = [roc_auc_score(x.truth[rows], x.scores[rows]) for x in (a, b)]
         assert found[name]["auc_difference"] == pytest.approx(areas[0] - areas[1], abs=1e-9)
@@ -30,7 +31,7 @@ def test_differences_are_those_of_the_figures():
 
 
 def test_the_better_bundle_is_found():
-    found = compare(able_answers(2, skill=4.0), able_answers(2, skill=0.5))["all"]
+    found = to_json(compare(able_answers(2, skill=4.0), able_answers(2, skill=0.5)))["all"]
     assert found["auc_difference_low"] > 0
     assert found["delong"]["p"] < 1e-3
     assert found["mcnemar"]["all"]["p"] < 1e-3
@@ -38,7 +39,7 @@ def test_the_better_bundle_is_found():
 
 def test_each_bundle_is_taken_at_its_own_threshold():
     answers = scored([1, 1, 0, 0], [0.6, 0.7, 0.2, 0.3])
-    found = compare(answers, replace(answers, threshold=0.9))["all"]
+    found = to_json(compare(answers, replace(answers, threshold=0.9)))["all"]
     assert found["sensitivity_difference"] == 1.0
     assert found["mcnemar"]["tumor"]["own_only"] == 2
     assert found["mcnemar"]["healthy"]["p"] == 1.0
@@ -47,7 +48,7 @@ def test_each_bundle_is_taken_at_its_own_threshold():
 def test_pairing_makes_the_interval_narrower_than_two_apart():
     a = able_answers(3, n=400)
     b = replace(a, probabilities=0.97 * a.probabilities + 0.03 / 6)
-    found = compare(a, b)["all"]
+    found = to_json(compare(a, b))["all"]
     assert found["auc_difference_high"] - found["auc_difference_low"] < 0.02
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from support.made_answers import able_answers, scored
 
+from tumorlens.json_records import to_json
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.evaluation.controls import control_figures, deal, rim, shuffled_rows
@@ -27,7 +28,7 @@ def measured(tiny_bundle, tmp_path_factory):
     answers = label_predictions(
         cases, Predictor(tiny_bundle).predict([c.path for c in cases]), tiny_bundle
     )
-    return answers, control_figures(cases, answers, tiny_bundle)
+    return answers, to_json(control_figures(cases, answers, tiny_bundle))
 
 
 def row_of(rows, control, task, detail=""):
@@ -45,7 +46,7 @@ def test_dealt_labels_are_the_same_labels_in_whole_runs():
 
 
 def test_shuffled_labels_are_at_chance_however_able_the_model():
-    for row in shuffled_rows(able_answers(0, n=600, skill=5.0, each=3)):
+    for row in to_json(shuffled_rows(able_answers(0, n=600, skill=5.0, each=3))):
         assert row["auc"] == pytest.approx(0.5, abs=0.03)
         assert row["auc_low"] < 0.5 < row["auc_high"]
         assert row["p"] == pytest.approx(1 / 201)
@@ -57,7 +58,7 @@ def test_shuffled_labels_spread_more_where_groups_are_large():
         truth = np.repeat(np.arange(240 // each) % 2 == 0, each)
         shared = np.repeat(rng.random(240 // each), each)
         groups = np.repeat(np.arange(240 // each), each)
-        row = shuffled_rows(scored(truth, shared, groups=groups.astype(str)))[0]
+        row = to_json(shuffled_rows(scored(truth, shared, groups=groups.astype(str))))[0]
         return row["auc_high"] - row["auc_low"]
 
     assert width(12) > 2 * width(1)
@@ -65,11 +66,11 @@ def test_shuffled_labels_spread_more_where_groups_are_large():
 
 def test_a_model_that_knows_nothing_has_no_small_p():
     answers = able_answers(2, skill=0.0)
-    assert all(row["p"] > 0.01 for row in shuffled_rows(answers))
+    assert all(row["p"] > 0.01 for row in to_json(shuffled_rows(answers)))
 
 
 def test_one_class_alone_says_why_there_is_no_figure():
-    row = shuffled_rows(scored([1, 1, 1], [0.2, 0.5, 0.9]))[0]
+    row = to_json(shuffled_rows(scored([1, 1, 1], [0.2, 0.5, 0.9])))[0]
     assert (row["auc"], row["p"], row["reason"]) == (None, None, "only one class")
 
 
@@ -114,5 +115,5 @@ def test_a_file_that_went_away_does_not_end_the_controls(tiny_bundle, tmp_path):
         cases, Predictor(tiny_bundle).predict([c.path for c in cases]), tiny_bundle
     )
     gone = [replace(cases[0], path=tmp_path / "gone.png"), *cases[1:]]
-    found = row_of(control_figures(gone, answers, tiny_bundle), "brain blanked", "ct")
+    found = row_of(to_json(control_figures(gone, answers, tiny_bundle)), "brain blanked", "ct")
     assert found["n"] == (answers.modalities == "ct").sum() - 1

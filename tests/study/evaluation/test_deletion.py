@@ -1,13 +1,12 @@
 """Deletion takes out what comes first, and a map that knows what matters beats chance."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
+from scipy.special import expit
 
-from tumorlens.labels import ATOMS
+from tumorlens.json_records import to_json
 from tumorlens.records import Heatmap
-from tumorlens.study.evaluation.deletion import DELETED, delete, deletion_figures
+from tumorlens.study.evaluation.explanation import DELETED, delete, deletion_figures
 
 SIDE = 32
 SPOT = (slice(4, 8), slice(20, 24))
@@ -20,15 +19,10 @@ def head_with_spot() -> np.ndarray:
     return prepared
 
 
-class SpotNetwork:
+def spot_probability(pixels: np.ndarray) -> np.ndarray:
     """Sees a tumor as far as the spot is bright."""
-
-    def run(self, pixels: np.ndarray) -> SimpleNamespace:
-        bright = pixels[:, SPOT[0], SPOT[1]].mean((1, 2)) / 255
-        logits = np.zeros((len(pixels), len(ATOMS)), np.float32)
-        logits[:, ATOMS.index("mri_glioma")] = 20 * (bright - 0.6)
-        logits[:, ATOMS.index("mri_healthy")] = -20 * (bright - 0.6)
-        return SimpleNamespace(logits=logits)
+    bright = pixels[:, SPOT[0], SPOT[1]].mean((1, 2)) / 255
+    return expit(40 * (bright - 0.6))
 
 
 def evidence_at(rows: slice, columns: slice) -> np.ndarray:
@@ -39,9 +33,7 @@ def evidence_at(rows: slice, columns: slice) -> np.ndarray:
 
 def figures(evidence: np.ndarray, n: int = 3):
     heatmaps = [Heatmap(evidence, head_with_spot())] * n
-    return deletion_figures(
-        heatmaps, np.arange(n).astype(str), SpotNetwork(), atoms=ATOMS, temperature=1.0
-    )
+    return to_json(deletion_figures(heatmaps, np.arange(n).astype(str), spot_probability))
 
 
 def test_a_map_of_what_matters_falls_first_and_beats_both_orders_that_know_nothing():

@@ -6,14 +6,19 @@ import numpy as np
 import pytest
 from support.made_answers import able_answers, all_rows, scored
 
-from tumorlens.study.evaluation.curves import precision_recall_points, threshold_table
-from tumorlens.study.evaluation.detection import PREVALENCES, detection_figures
+from tumorlens.json_records import to_json
+from tumorlens.study.evaluation.detection import (
+    PREVALENCES,
+    detection_figures,
+    precision_recall_points,
+    threshold_table,
+)
 from tumorlens.study.stats.intervals import bootstrap
 
 
 def test_predictive_values_follow_from_bayes_rule():
     answers = able_answers(0)
-    found = detection_figures(answers, all_rows(answers))
+    found = to_json(detection_figures(answers, all_rows(answers)))
     assert [row["prevalence"] for row in found["predictive_values"]] == list(PREVALENCES)
     for row in found["predictive_values"]:
         p, sensitivity, specificity = row["prevalence"], found["sensitivity"], found["specificity"]
@@ -25,14 +30,14 @@ def test_predictive_values_follow_from_bayes_rule():
 
 def test_at_the_share_of_tumors_here_ppv_is_precision():
     answers = scored([1, 1, 0, 0], [0.9, 0.2, 0.8, 0.1])
-    half = detection_figures(answers, all_rows(answers))["predictive_values"][-1]
+    half = to_json(detection_figures(answers, all_rows(answers)))["predictive_values"][-1]
     assert (half["prevalence"], half["ppv"]) == (0.5, 0.5)
 
 
 def test_one_table_row_is_the_bundles_own_threshold():
     answers = able_answers(1)
-    found = detection_figures(answers, all_rows(answers))
-    rows = [row for row in threshold_table(answers, all_rows(answers)) if row["chosen"]]
+    found = to_json(detection_figures(answers, all_rows(answers)))
+    rows = [row for row in to_json(threshold_table(answers, all_rows(answers))) if row["chosen"]]
     assert len(rows) == 1
     for name in ("sensitivity", "specificity", "n"):
         assert rows[0][name] == pytest.approx(found[name])
@@ -40,7 +45,7 @@ def test_one_table_row_is_the_bundles_own_threshold():
 
 def test_a_higher_threshold_never_flags_more():
     answers = able_answers(2)
-    rows = threshold_table(answers, all_rows(answers))
+    rows = to_json(threshold_table(answers, all_rows(answers)))
     assert all(a["flagged"] >= b["flagged"] for a, b in pairwise(rows))
     assert all(a["sensitivity"] >= b["sensitivity"] for a, b in pairwise(rows))
 
@@ -71,7 +76,7 @@ def test_group_intervals_of_rates_hold_the_truth_about_as_often_as_they_say():
         ability = np.repeat(rng.normal(0, 0.8, 60), 3) + rng.normal(0, 0.6, 180)
         scores = 1 / (1 + np.exp(-(ability + truth)))  # unit normals one apart, in groups of 3
         answers = scored(truth, scores, groups=np.repeat(np.arange(60), 3).astype(str))
-        found = detection_figures(answers, all_rows(answers))
+        found = to_json(detection_figures(answers, all_rows(answers)))
         for name, wanted in (("sensitivity", 0.8413447), ("auc", 0.7602499)):
             held[name] += found[f"{name}_low"] <= wanted <= found[f"{name}_high"]
     assert 88 <= held["sensitivity"] <= 100

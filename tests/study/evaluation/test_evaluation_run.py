@@ -14,15 +14,16 @@ import pytest
 from tumorlens.errors import CasesError
 from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.predictor import Predictor
-from tumorlens.records import Case, Evaluation
+from tumorlens.records import Case
+from tumorlens.reports.evaluation.result import Evaluation, SplitFacts, read_result
 from tumorlens.study.data.index import read_cases
-from tumorlens.study.evaluation.context import Context
 from tumorlens.study.evaluation.plots import draw_plots
 from tumorlens.study.evaluation.run import evaluate, write_evaluation
-from tumorlens.study.evaluation.test_access_log import counted
+from tumorlens.study.evaluation.subgroups import Context
+from tumorlens.study.evaluation.test_access_log import log_evaluation
 from tumorlens.study.phantom import write_phantoms
 
-SPLIT = {"fingerprint": "0123456789abcdef", "n": 10, "share": 0.0}
+SPLIT = SplitFacts("0123456789abcdef", 10, 0.0)
 CHOICE = {"aim": "sensitivity >= 0.98", "part": "validation", "n": 50, "n_tumor": 20,
           "threshold": 0.5, "sensitivity": 0.98, "specificity": 0.5}  # fmt: skip
 
@@ -49,7 +50,7 @@ def evaluation(bundle, cases) -> Evaluation:
                       conflicts={cases[4].key: ("tumor",)})  # fmt: skip
     return evaluate(
         cases, Predictor(bundle), part="test", split=SPLIT, context=context, controls=True,
-        against=Predictor(replace(bundle, threshold=0.3)), robustness=True, explanations=True,
+        baseline=Predictor(replace(bundle, threshold=0.3)), robustness=True, explanations=True,
     )  # fmt: skip
 
 
@@ -68,18 +69,18 @@ def test_page_figures_and_tables_are_written_and_nothing_partial(written):
 
 
 def test_every_failure_that_may_be_shown_has_its_small_picture(written, evaluation):
-    rows = [row for kind in evaluation.figures["failures"].values() for row in kind["worst"]]
-    named = {row["picture"] for row in rows if not row["hidden"]}
+    rows = [row for kind in evaluation.result.failures.values() for row in kind.worst]
+    named = {row.image for row in rows if not row.hidden}
     assert named == {f"failures/{path.name}" for path in (written / "failures").iterdir()}
     assert named
 
 
 def test_every_plot_has_its_data_beside_the_page(written, evaluation):
     found = {path.stem for path in (written / "data").iterdir()}
-    assert found == set(draw_plots(evaluation.figures)) | {"checklists", "thresholds"}
+    assert found == set(draw_plots(evaluation.result)) | {"checklists", "thresholds"}
     with (written / "data" / "roc.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["rows"] == "all"]
-    assert [float(row["tpr"]) for row in rows] == evaluation.figures["roc"]["all"]["tpr"]
+    assert [float(row["tpr"]) for row in rows] == list(evaluation.result.roc["all"]["tpr"])
 
 
 def test_the_json_is_strict_and_holds_the_figures(written, evaluation):
@@ -87,12 +88,13 @@ def test_the_json_is_strict_and_holds_the_figures(written, evaluation):
         raise AssertionError(f"{name} is no JSON")
 
     found = json.loads((written / "evaluation.json").read_text(), parse_constant=refuse)
-    assert found == json.loads(json.dumps(evaluation.figures))
+    assert found["schema"] == 2
+    assert read_result(written / "evaluation.json") == evaluation.result
 
 
 @pytest.mark.parametrize("modality", ["all", "ct", "mri"])
-def test_detection_has_the_keys_of_the_contract(evaluation, modality):
-    found = evaluation.figures["detection"][modality]
+def test_detection_has_the_keys_of_the_contract(written, modality):
+    found = json.loads((written / "evaluation.json").read_text())["detection"][modality]
     assert set(found) >= {"n", "auc", "auc_low", "auc_high", "sensitivity", "specificity",
                           "threshold"}  # fmt: skip
     assert found["auc_low"] <= found["auc"] <= found["auc_high"]
@@ -104,24 +106,27 @@ def test_detection_has_the_keys_of_the_contract(evaluation, modality):
         ("type", {"n", "accuracy", "macro_f1"}),
         ("calibration", {"ece", "brier"}),
         ("localisation", {"pointing", "centre_prior", "n"}),
-        ("split", set(SPLIT)),
+        ("split", {"fingerprint", "n", "share"}),
+        ("looks", set()),
+        ("against", {"bundle", "rows"}),
     ],
 )
-def test_the_other_sections_have_the_keys_of_the_contract(evaluation, section, keys):
-    assert set(evaluation.figures[section]) >= keys
+def test_the_other_sections_have_the_keys_of_the_contract(written, section, keys):
+    found = json.loads((written / "evaluation.json").read_text())
+    assert set(found[section] or ()) >= keys
 
 
 def test_modalities_add_up_to_all(evaluation):
-    detection = evaluation.figures["detection"]
-    assert detection["all"]["n"] == detection["ct"]["n"] + detection["mri"]["n"] == 29
-    assert detection["mri"]["n"] == 20
+    detection = evaluation.result.detection
+    assert detection["all"].n == detection["ct"].n + detection["mri"].n == 29
+    assert detection["mri"].n == 20
 
 
 def test_an_unreadable_file_is_counted_and_left_out_of_the_figures(evaluation, cases):
-    assert (evaluation.figures["n"], evaluation.figures["unreadable"]) == (30, 1)
+    assert (evaluation.result.n, evaluation.result.unreadable) == (30, 1)
     assert len(evaluation.predictions) == len(evaluation.cases) == len(cases)
     assert [bool(p.error) for p in evaluation.predictions].count(True) == 1
-    assert sum(evaluation.figures["decisions"].values()) == 29
+    assert sum(evaluation.result.decisions.values()) == 29
 
 
 def test_the_predictions_stand_beside_in_the_order_of_the_cases(written, cases):
@@ -135,45 +140,45 @@ def test_the_figures_follow_from_the_predictions(evaluation):
     read = [(c, p) for c, p in zip(evaluation.cases, evaluation.predictions, strict=True)
             if not p.error]  # fmt: skip
     tumors = [p.tumor_probability >= p.threshold for c, p in read if "healthy" not in c.label]
-    found = evaluation.figures["detection"]["all"]
-    assert found["sensitivity"] == pytest.approx(np.mean(tumors))
-    assert found["n_tumor"] == len(tumors)
+    found = evaluation.result.detection["all"]
+    assert found.sensitivity.value == pytest.approx(np.mean(tumors))
+    assert found.n_tumor == len(tumors)
 
 
 def test_a_mask_that_does_not_fit_its_scan_is_left_out(evaluation, cases):
     assert sum(case.mask is not None for case in cases) == 20
-    assert evaluation.figures["localisation"]["n"] == 19
+    assert evaluation.result.localization.n == 19
 
 
 def test_cases_without_masks_have_no_localisation_and_heatmaps_of_failures_alone(bundle, cases):
     bare = [replace(case, mask=None) for case in cases[1:9]]
     found = evaluate(bare, Predictor(bundle), part="all", split=SPLIT)
-    assert found.figures["localisation"] is None
-    kinds = found.figures["failures"].values()
-    listed = {row["position"] for kind in kinds for row in kind["worst"] if not row["hidden"]}
+    assert found.result.localization is None
+    kinds = found.result.failures.values()
+    listed = {row.position for kind in kinds for row in kind.worst if not row.hidden}
     assert {i for i, p in enumerate(found.predictions) if p.heatmap} == listed
 
 
 def test_pointing_is_right_where_the_mask_covers_the_whole_scan(bundle, cases, tmp_path):
     cv2.imwrite(str(tmp_path / "all.png"), np.full((96, 96), 255, np.uint8))
     whole = [replace(case, mask=tmp_path / "all.png") for case in cases[1:7]]
-    found = evaluate(whole, Predictor(bundle), part="all", split=SPLIT).figures["localisation"]
-    assert (found["pointing"], found["centre_prior"]) == (1.0, 1.0)
+    found = evaluate(whole, Predictor(bundle), part="all", split=SPLIT).result.localization
+    assert (found.pointing.value, found.center_prior.value) == (1.0, 1.0)
 
 
 def test_cases_of_one_group_are_counted_as_one(bundle, cases):
     grouped = [replace(case, group=f"g{i % 4}") for i, case in enumerate(cases[1:13])]
     found = evaluate(grouped, Predictor(bundle), part="all", split=SPLIT)
-    assert found.figures["detection"]["all"]["n_groups"] == 4
+    assert found.result.detection["all"].n_groups == 4
 
 
 def test_one_label_alone_still_gives_an_evaluation_and_a_page(bundle, cases, tmp_path):
     healthy = [case for case in cases if case.label == "mri_healthy"]
     found = evaluate(healthy, Predictor(bundle), part="all", split=SPLIT)
-    assert found.figures["detection"]["all"]["auc"] is None
-    assert found.figures["type"] is None
+    assert found.result.detection["all"].auc.value is None
+    assert found.result.type is None
     write_evaluation(found, tmp_path)
-    assert "not measurable here" in (tmp_path / "evaluation.html").read_text()
+    assert "not measurable" in (tmp_path / "evaluation.html").read_text()
 
 
 def test_progress_of_each_step_ends_at_the_number_of_cases(bundle, cases):
@@ -186,15 +191,10 @@ def test_progress_of_each_step_ends_at_the_number_of_cases(bundle, cases):
     assert heard == {"predicting": (6, 6), "negative controls": (6, 6)}
 
 
-def test_all_sections_are_there(evaluation):
-    assert set(evaluation.figures) >= {
-        "schema", "precision_recall", "thresholds", "subgroups", "decision", "conformal",
-        "against", "controls", "failures", "looks", "robustness", "explanation", "checklists",
-    }  # fmt: skip
-    assert evaluation.figures["schema"] == 2
-    assert evaluation.figures["conformal"]["detection"][0]["n_validation"] == 28
-    copies = evaluation.figures["subgroups"]["copy in training or validation"]
-    assert copies["has one"]["detection"]["n"] == 1
+def test_what_a_split_tells_of_the_cases_is_in_the_result(evaluation):
+    assert evaluation.result.conformal["detection"][0].n_validation == 28
+    copies = evaluation.result.subgroups["copy in training or validation"]
+    assert copies["has one"].detection.n == 1
 
 
 def test_a_bundle_without_calibration_says_so_instead_of_showing_one(bundle, cases, tmp_path):
@@ -205,7 +205,7 @@ def test_a_bundle_without_calibration_says_so_instead_of_showing_one(bundle, cas
 
 def test_what_was_not_asked_for_is_said_to_be_missing(bundle, cases, tmp_path):
     found = evaluate(cases[1:9], Predictor(bundle), part="all", split=SPLIT)
-    assert found.figures["controls"] is found.figures["against"] is None
+    assert found.result.controls is found.result.comparison is None
     write_evaluation(found, tmp_path)
     page = (tmp_path / "evaluation.html").read_text()
     assert "Not asked for" in page
@@ -213,13 +213,13 @@ def test_what_was_not_asked_for_is_said_to_be_missing(bundle, cases, tmp_path):
     assert not (tmp_path / "data" / "controls.csv").exists()
 
 
-def test_a_look_is_written_into_the_figures_and_the_page(evaluation, bundle, tmp_path):
+def test_an_access_is_written_into_the_result_and_the_page(evaluation, bundle, tmp_path):
     now = datetime(2026, 1, 2, tzinfo=UTC)
     for _ in range(2):
-        found = counted(evaluation, bundle, out=tmp_path, now=now)
-    assert found.figures["looks"]["same_scans"] == 2
+        found = log_evaluation(evaluation, bundle, out=tmp_path, now=now)
+    assert found.result.test_accesses.same_scans == 2
     write_evaluation(found, tmp_path)
-    assert "Look 2 at these scans" in (tmp_path / "evaluation.html").read_text()
+    assert "Evaluation 2 of these scans" in (tmp_path / "evaluation.html").read_text()
 
 
 @pytest.mark.parametrize("count", [0, 1])

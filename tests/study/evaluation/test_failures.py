@@ -14,7 +14,7 @@ from tumorlens.study.evaluation.failures import (
     SIDE,
     WORST,
     failure_figures,
-    gallery,
+    failure_gallery,
     small_overlay,
     with_heatmaps,
 )
@@ -35,22 +35,22 @@ def unread(monkeypatch):
 def test_the_surest_errors_come_first(unread):
     answers = scored([1, 1, 1, 0, 0, 0], [0.3, 0.1, 0.8, 0.6, 0.9, 0.2])
     found = failure_figures(unread(6), answers, range(6), conflicts={"set/4.png": ("tumor",)})
-    assert [row["case"] for row in found["false_negatives"]["worst"]] == ["set/1.png", "set/0.png"]
-    assert [row["case"] for row in found["false_positives"]["worst"]] == ["set/4.png", "set/3.png"]
-    assert found["false_positives"]["worst"][0]["other_labels"] == ["tumor"]
-    assert (found["false_positives"]["with_conflict"], found["false_negatives"]["with_conflict"]) \
+    assert [row.case for row in found["false_negatives"].worst] == ["set/1.png", "set/0.png"]
+    assert [row.case for row in found["false_positives"].worst] == ["set/4.png", "set/3.png"]
+    assert found["false_positives"].worst[0].other_labels == ("tumor",)
+    assert (found["false_positives"].with_conflict, found["false_negatives"].with_conflict) \
         == (1, 0)  # fmt: skip
 
 
 def test_positions_are_those_among_all_cases_also_behind_an_unreadable_one(unread):
     found = failure_figures(unread(3), scored([1, 1], [0.1, 0.2]), [0, 2], conflicts={})
-    assert [row["position"] for row in found["false_negatives"]["worst"]] == [0, 2]
-    assert found["false_negatives"]["worst"][1]["case"] == "set/2.png"
+    assert [row.position for row in found["false_negatives"].worst] == [0, 2]
+    assert found["false_negatives"].worst[1].case == "set/2.png"
 
 
 def test_twenty_are_listed_and_all_are_counted(unread):
     found = failure_figures(unread(30), scored([1] * 30, [0.1] * 30), range(30), conflicts={})
-    assert (found["false_negatives"]["total"], len(found["false_negatives"]["worst"])) == (
+    assert (found["false_negatives"].total, len(found["false_negatives"].worst)) == (
         30,
         WORST,
     )
@@ -75,15 +75,15 @@ def test_only_what_may_be_shown_gets_a_heatmap_and_a_picture(files, tiny_bundle)
     mapped = with_heatmaps(predictions, found, predictor)
     assert [p.heatmap is not None for p in mapped] == [True, False, False]
     assert [p.atoms for p in mapped] == [p.atoms for p in predictions]
-    shown = gallery(mapped, found)["false_negatives"]
-    assert shown[0]["picture"].shape == (SIDE, 2 * SIDE, 3)
-    assert shown[1]["picture"] is None
+    shown = failure_gallery(mapped, found)["false_negatives"]
+    assert shown[0][1].shape == (SIDE, 2 * SIDE, 3)
+    assert shown[1][1] is None
 
 
 def test_what_is_hidden_stays_hidden_where_a_heatmap_was_made_anyway(files, tiny_bundle):
     predictions = Predictor(tiny_bundle).predict([case.path for case in files], heatmaps=True)
     found = failure_figures(files[:2], scored([1, 1], [0.1, 0.2]), [0, 1], conflicts={})
-    assert gallery(predictions, found)["false_negatives"][1]["picture"] is None
+    assert failure_gallery(predictions, found)["false_negatives"][1][1] is None
 
 
 def test_shown_pictures_are_too_small_for_strokes_of_letters():

@@ -6,8 +6,9 @@ import pytest
 from support.tiny_bundle import training_scans
 
 from tumorlens.inputs.prepare import prepare
+from tumorlens.json_records import to_json
 from tumorlens.models.engine import Engine
-from tumorlens.study.evaluation.randomization import (
+from tumorlens.study.evaluation.explanation import (
     STAGES,
     layer_weights,
     randomization_figures,
@@ -46,7 +47,7 @@ def test_shuffling_keeps_the_values_and_loses_the_answers(tiny_bundle, prepared,
 
 
 def test_every_stage_has_its_correlation_with_interval_and_n(tiny_bundle, prepared):
-    found = randomization_figures(prepared, np.arange(6).astype(str), tiny_bundle)
+    found = to_json(randomization_figures(prepared, np.arange(6).astype(str), tiny_bundle))
     assert [row["stage"] for row in found["rows"]] == [*STAGES, "other scan"]
     for row in found["rows"]:
         assert -1 <= row["correlation_low"] <= row["correlation"] <= row["correlation_high"] <= 1
@@ -54,4 +55,4 @@ def test_every_stage_has_its_correlation_with_interval_and_n(tiny_bundle, prepar
 
 
 def test_one_scan_alone_has_no_figures(tiny_bundle, prepared):
-    assert randomization_figures(prepared[:1], np.array(["a"]), tiny_bundle) is None
+    assert to_json(randomization_figures(prepared[:1], np.array(["a"]), tiny_bundle)) is None

@@ -6,12 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tumorlens.json_records import to_json
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Case, Scan
 from tumorlens.study.data.index import read_cases
-from tumorlens.study.evaluation.perturbations import PERTURBATIONS, perturbed
-from tumorlens.study.evaluation.robustness import AS_STORED, robustness_figures
-from tumorlens.study.evaluation.sampling import draw_sample
+from tumorlens.study.evaluation.robustness import (
+    AS_STORED,
+    PERTURBATIONS,
+    perturbed,
+    robustness_figures,
+)
+from tumorlens.study.evaluation.subgroups import draw_sample
 from tumorlens.study.phantom import write_phantoms
 
 DAMAGES = [(name, strength) for name, row in PERTURBATIONS.items() for strength in row.strengths]
@@ -86,8 +91,8 @@ def test_every_damage_is_measured_by_modality_beside_the_scan_as_stored(tiny_bun
     cases = read_cases(write_phantoms(tmp_path / "set", per_class=2, seed=2, side=64))
     cases.append(replace(cases[0], path=tmp_path / "missing.png", key="set/missing"))
     heard = []
-    found = robustness_figures(
-        cases, Predictor(tiny_bundle), progress=lambda *now: heard.append(now)
+    found = to_json(
+        robustness_figures(cases, Predictor(tiny_bundle), progress=lambda *now: heard.append(now))
     )
     asked = {(row["perturbation"], row["strength"], row["task"]) for row in found["rows"]}
     assert asked >= {(n, s, t) for n, s in [*DAMAGES, (AS_STORED, 0.0)] for t in ("ct", "mri")}

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from support.made_answers import make_answers, one_atom
 
+from tumorlens.json_records import to_json
 from tumorlens.records import Case
 from tumorlens.study.data.splits import Split
-from tumorlens.study.evaluation.context import read_context
 from tumorlens.study.evaluation.detection import detection_figures
 from tumorlens.study.evaluation.subgroups import (
     NO_SIZE,
     find_subgroups,
+    read_context,
     size_band,
     subgroup_figures,
 )
@@ -79,9 +80,9 @@ def test_a_missing_or_foreign_file_has_no_size(tmp_path):
 
 
 def test_subgroups_hold_the_figures_of_their_rows(cases, answers):
-    found = subgroup_figures(cases, answers)
+    found = to_json(subgroup_figures(cases, answers))
     rows = find_subgroups(cases, answers)["modality"]["mri"]
-    assert found["modality"]["mri"]["detection"] == detection_figures(answers, rows)
+    assert found["modality"]["mri"]["detection"] == to_json(detection_figures(answers, rows))
     assert found["modality"]["mri"]["type"]["n"] == 1
     assert found["modality"]["ct"]["type"] is None
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, precision_score, recall_score, roc_auc_score
 from support.made_answers import scored
 
+from tumorlens.json_records import to_json
 from tumorlens.study.stats.discrimination import areas, delong, detection_statistics, rates
 from tumorlens.study.stats.intervals import bootstrap
 
@@ -91,7 +92,7 @@ def test_a_perfect_area_has_no_interval_of_this_kind_and_its_figures_say_null():
     from tumorlens.study.evaluation.detection import detection_figures
 
     answers = scored([1, 1, 0, 0], [0.9, 0.8, 0.2, 0.1])
-    found = detection_figures(answers, np.ones(4, bool))
+    found = to_json(detection_figures(answers, np.ones(4, bool)))
     assert found["auc"] == 1
     assert found["auc_delong_low"] is found["auc_delong_high"] is None
     assert 0 < found["sensitivity_low"] < 0.5, "two of two is not certainty"

@@ -2,9 +2,16 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from tumorlens.study.stats.intervals import bootstrap, not_collapsed, wilson
+from tumorlens.study.stats.intervals import (
+    bootstrap,
+    bootstrap_shares,
+    not_collapsed,
+    wilson,
+)
 
 
 def clustered(seed: int, *, groups: int = 40, each: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -118,3 +125,20 @@ def test_wilson_agrees_with_scipy(hits, n):
 
 def test_wilson_of_nothing_is_not_a_number():
     assert np.isnan(wilson(0, 0)).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 4)), min_size=1,
+                     max_size=20))  # fmt: skip
+def test_shares_are_means_of_hits_within_intervals_of_a_width(rows):
+    hits, others, groups = (np.array(column) for column in zip(*rows, strict=True))
+    found = bootstrap_shares(groups, hits=hits, others=others)
+    for name, column in (("hits", hits), ("others", others)):
+        assert found[name] == pytest.approx(np.mean(column))
+        assert found[f"{name}_low"] < found[f"{name}_high"]
+
+
+def test_what_is_not_known_counts_in_no_share():
+    found = bootstrap_shares(np.arange(4), hits=np.array([1.0, 0.0, np.nan, np.nan]))
+    assert found["hits"] == 0.5
+    assert np.isnan(bootstrap_shares(np.arange(2), hits=np.full(2, np.nan))["hits"])

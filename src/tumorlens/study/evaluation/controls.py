@@ -7,8 +7,8 @@ the file test the scans. A model's figure says something only where it lies far 
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,118 +16,104 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from tumorlens import labels
-from tumorlens.errors import ImageError
-from tumorlens.images.readers import read_scan
-from tumorlens.inputs.prepare import prepare
+from tumorlens.inputs.prepare import prepare_file
+from tumorlens.json_records import as_record
 from tumorlens.models.bundle import Bundle
 from tumorlens.models.engine import Engine
 from tumorlens.predictions.calibration import calibrated
 from tumorlens.progress import Progress
-from tumorlens.records import Case
+from tumorlens.records import Case, Unusable
+from tumorlens.reports.evaluation.result import ALL_FACTS, Control, ModelArea
 from tumorlens.study.audit.shortcuts import measure_shortcuts
 from tumorlens.study.audit.survey import survey_files
-from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions
-from tumorlens.study.stats.discrimination import areas, share
-from tumorlens.study.stats.intervals import TAILS, bootstrap, nan_to_none
+from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions, Rows
+from tumorlens.study.stats.discrimination import areas
+from tumorlens.study.stats.intervals import TAILS, bootstrap, estimate_of, not_collapsed, share
 
 DEALS = 200  # of the labels
 RIM = 0.08  # width of the rim that is left of a head, of the side
 BATCH = 32
-NAMED = {"all of these": "all facts of the file"}  # families whose name needs its place
+NAMED = {"all of these": ALL_FACTS}  # families whose name needs its place
 TASKS = {"CT detection": "ct", "MRI detection": "mri", "type": "type"}
 
 
 def control_figures(
     cases: Sequence[Case],
-    answers: LabeledPredictions,
+    labeled: LabeledPredictions,
     bundle: Bundle,
     *,
     seed: int = 0,
     progress: Progress | None = None,
-) -> list[dict[str, Any]]:
-    """Give a row for each control and task, with the model's own AUC on the same scans.
+) -> tuple[Control, ...]:
+    """Return a row for each control and task, with the model's own AUC on the same scans.
 
-    `answers` are those to `cases`. Where a control cannot be measured, `auc` is None and
+    `labeled` are the answers to `cases`. Where a control cannot be measured, `auc` is None and
     `reason` says why.
     """
-    model = _model_areas(answers)
-    rows = shuffled_rows(answers, seed=seed)
-    rows += rim_rows([case.path for case in cases], answers, bundle, progress=progress)
-    rows += shortcut_rows(cases, answers, bundle, seed=seed)
-    return [row | {"model": model.get(row["task"])} for row in rows]
+    model = _model_areas(labeled)
+    rows = shuffled_rows(labeled, seed=seed)
+    rows += rim_rows([case.path for case in cases], labeled, bundle, progress=progress)
+    rows += shortcut_rows(cases, labeled, bundle, seed=seed)
+    return tuple(replace(row, model=model.get(row.task)) for row in rows)
 
 
-def _model_areas(answers: LabeledPredictions) -> dict[str, dict[str, Any]]:
+def _model_areas(labeled: LabeledPredictions) -> dict[str, ModelArea]:
+    """Return the AUC of detection in each modality, and the mean of each type against the rest."""
     found = {
-        name: _area(answers, answers.scores, rows)
-        for name, rows in answers.rows().items()
-        if name != "all"
+        name: _area(labeled, rows, [(labeled.truth, labeled.scores)])
+        for name, rows in _modality_rows(labeled).items()
     }
-    typed = answers.types >= 0
+    typed = labeled.types >= 0
     if typed.any():
-        found["type"] = _type_area(answers, typed)
+        given = np.asarray(labels.type_probabilities(labeled.probabilities), np.float64)
+        each = [(labeled.types == k, given[:, k]) for k in np.unique(labeled.types[typed])]
+        found["type"] = _area(labeled, typed, each)
     return found
 
 
+def _modality_rows(labeled: LabeledPredictions) -> dict[str, Rows]:
+    return {name: rows for name, rows in labeled.rows().items() if name != "all"}
+
+
 def _area(
-    answers: LabeledPredictions, scores: NDArray[np.float64], rows: NDArray[np.bool_]
-) -> dict[str, Any]:
-    truth = answers.truth[rows]
-    found = bootstrap(lambda w: {"auc": areas(truth, scores[rows], w)["auc"]}, answers.groups[rows])
-    return {
-        "n": int(rows.sum()),
-        "n_groups": len(np.unique(answers.groups[rows])),
-        **nan_to_none(found),
-    }
-
-
-def _type_area(answers: LabeledPredictions, rows: NDArray[np.bool_]) -> dict[str, Any]:
-    """Give the mean area of each type against the others, of the types that are there."""
-    truth = answers.types[rows]
-    given = np.asarray(labels.type_probabilities(answers.probabilities[rows]), np.float64)
-    present = np.unique(truth)
-
-    def statistics(weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        each = [areas(truth == k, given[:, k], weights)["auc"] for k in present]
-        return {"auc": np.mean(each, axis=0)}
-
-    found = bootstrap(statistics, answers.groups[rows])
-    return {
-        "n": int(rows.sum()),
-        "n_groups": len(np.unique(answers.groups[rows])),
-        **nan_to_none(found),
-    }
+    labeled: LabeledPredictions, rows: Rows, each: Sequence[tuple[Rows, NDArray[np.float64]]]
+) -> ModelArea:
+    """Return the mean area, among some rows, of scores and the truths that they are to tell."""
+    groups = labeled.groups[rows]
+    asked = [(truth[rows], scores[rows]) for truth, scores in each]
+    found = bootstrap(
+        lambda w: {"auc": np.mean([areas(*one, w)["auc"] for one in asked], axis=0)}, groups
+    )
+    sides = [len(np.unique(groups[side])) for truth, _ in asked for side in (truth, ~truth)]
+    auc = estimate_of(not_collapsed(found, {"auc": min(sides)}), "auc", len(groups))
+    return ModelArea(len(groups), len(np.unique(groups)), auc)
 
 
 def shuffled_rows(
-    answers: LabeledPredictions, *, deals: int = DEALS, seed: int = 0
-) -> list[dict[str, Any]]:
+    labeled: LabeledPredictions, *, deals: int = DEALS, seed: int = 0
+) -> list[Control]:
     """Measure the answers against labels dealt anew within each modality; chance is 0.5.
 
     Runs of labels that belong to one group go together, so that the spread is that of groups.
-    `auc` is the mean of the deals, `auc_low` and `auc_high` hold 95 % of them, and `p` is the
+    `auc` is the mean of the deals with the interval that holds 95 % of them, and `p` is the
     share of deals, with the true one, that reach the model's AUC.
     """
     rng = np.random.default_rng(seed)
     found = []
-    for name, rows in answers.rows().items():
-        if name == "all":
-            continue
-        truth, groups = answers.truth[rows], answers.groups[rows]
+    for name, rows in _modality_rows(labeled).items():
+        truth, groups = labeled.truth[rows], labeled.groups[rows]
         dealt = np.stack([deal(truth, groups, rng) for _ in range(deals)])
-        ranks = rankdata(answers.scores[rows])
-        chance = _areas_of(dealt, ranks)
-        own = _areas_of(truth[None], ranks)[0]
+        ranks = rankdata(labeled.scores[rows])
+        chance, own = _areas_of(dealt, ranks), _areas_of(truth[None], ranks)[0]
         low, high = np.quantile(chance, TAILS)
-        found.append({
+        reached = (1 + int((chance >= own).sum())) / (1 + deals)
+        found.append(as_record(Control, {
             "control": "labels shuffled", "detail": f"{deals} deals to whole groups",
             "task": name, "n": len(truth), "n_groups": len(np.unique(groups)),
             "reason": "" if np.isfinite(own) else "only one class",
-            **nan_to_none({
-                "auc": float(chance.mean()), "auc_low": float(low), "auc_high": float(high),
-                "p": (1 + int((chance >= own).sum())) / (1 + deals) + 0 * own,
-            }),
-        })  # fmt: skip
+            "auc": chance.mean(), "auc_low": low, "auc_high": high,
+            "p": reached if np.isfinite(own) else None,
+        }))  # fmt: skip
     return found
 
 
@@ -142,7 +128,7 @@ def deal(truth: NDArray[np.bool_], groups: NDArray, rng: np.random.Generator) ->
 
 
 def _areas_of(truths: NDArray[np.bool_], ranks: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the area under the ROC curve of one ranking, [n], for many truths, [d, n]."""
+    """Return the area under the ROC curve of one ranking, [n], for many truths, [d, n]."""
     positive = truths.sum(1).astype(float)
     above = truths @ ranks - positive * (positive + 1) / 2
     return share(above, positive * (truths.shape[1] - positive))
@@ -163,65 +149,59 @@ def rim(prepared: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def rim_rows(
     paths: Sequence[Path],
-    answers: LabeledPredictions,
+    labeled: LabeledPredictions,
     bundle: Bundle,
     *,
     progress: Progress | None = None,
-) -> list[dict[str, Any]]:
-    """Ask the same network about the rims alone."""
+) -> list[Control]:
+    """Predict the rims alone with the same network."""
     engine = Engine(bundle)
 
-    def ask(some: Sequence[Path]) -> NDArray[np.float64]:
+    def scores_of(some: Sequence[Path]) -> NDArray[np.float64]:
+        prepared = [prepare_file(path, bundle.spec) for path in some]
+        rims = {i: rim(p.pixels) for i, p in enumerate(prepared) if not isinstance(p, Unusable)}
         scores = np.full(len(some), np.nan)
-        seen = [(i, p) for i, path in enumerate(some) if (p := _rim_of(path, bundle)) is not None]
-        if seen:
-            logits = engine.run(np.stack([pixels for _, pixels in seen])).logits
+        if rims:
+            logits = engine.run(np.stack(list(rims.values()))).logits
             found = labels.tumor_probability(calibrated(logits, bundle.temperature))
-            scores[[i for i, _ in seen]] = found
+            scores[list(rims)] = found
         return scores
 
     batches = [paths[i : i + BATCH] for i in range(0, len(paths), BATCH)]
     parts = []
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for part in pool.map(ask, batches):
+        for part in pool.map(scores_of, batches):
             parts.append(part)
             if progress:
                 progress(sum(map(len, parts)), len(paths))
     scores = np.concatenate(parts)
-    known = np.isfinite(scores)
-    row = {"control": "brain blanked", "detail": f"a rim of {RIM:.0%} of the side is left"}
+    detail = f"a rim of {RIM:.0%} of the side is left"
+    areas_ = {
+        name: _area(labeled, rows & np.isfinite(scores), [(labeled.truth, scores)])
+        for name, rows in _modality_rows(labeled).items()
+    }
     return [
-        row | {"task": name, "reason": "", **_area(answers, scores, rows & known)}
-        for name, rows in answers.rows().items()
-        if name != "all"
+        Control("brain blanked", detail, name, area.n, area.n_groups, "", area.auc)
+        for name, area in areas_.items()
     ]
 
 
-def _rim_of(path: Path, bundle: Bundle) -> NDArray[np.uint8] | None:
-    try:
-        return rim(prepare(read_scan(path), bundle.spec).pixels)
-    except ImageError:
-        return None
-
-
 def shortcut_rows(
-    cases: Sequence[Case], answers: LabeledPredictions, bundle: Bundle, *, seed: int = 0
-) -> list[dict[str, Any]]:
+    cases: Sequence[Case], labeled: LabeledPredictions, bundle: Bundle, *, seed: int = 0
+) -> list[Control]:
     """Let the audit's trees tell the labels of these scans from facts of their files."""
     survey = survey_files([case.path for case in cases], bundle.spec, with_text=False)
     found = measure_shortcuts(
-        answers.labels,
-        answers.groups,
+        labeled.labels,
+        labeled.groups,
         raw=survey.stored_columns(),
         prepared=survey.prepared,
         seed=seed,
     )
     return [
-        {
-            "control": f"tree on {NAMED.get(row.family, row.family)}", "detail": row.stage,
-            "task": TASKS[row.task], "n": row.auc.n, "n_groups": row.n_groups,
-            "reason": row.reason, "auc": row.auc.value, "auc_low": row.auc.low,
-            "auc_high": row.auc.high,
-        }
+        Control(
+            f"tree on {NAMED.get(row.family, row.family)}", row.stage, TASKS[row.task],
+            row.auc.n, row.n_groups, row.reason, row.auc,
+        )
         for row in found
     ]  # fmt: skip

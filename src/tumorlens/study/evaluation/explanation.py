@@ -1,50 +1,253 @@
-"""Whether heatmaps say what moved the answer, where no mask is needed to tell."""
+"""Whether heatmaps say what moved the answer, where no mask is needed to tell.
 
-from collections.abc import Sequence
+Deletion: parts are taken out of the head, the most marked first, and filled from what is left
+around them; a heatmap that says what moved the answer makes the tumor probability fall fast
+(Petsiuk, Das and Saenko, 2018). Two orders that know nothing of the network stand beside it.
+
+Randomization, after Adebayo et al. (2018): a map that stays alike when weights are shuffled shows
+edges of the image, and not what the network knows. Beside it stands how alike the maps of two
+different scans are, which is as low as such a figure can be expected to fall.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import cv2
 import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from scipy.stats import rankdata
 
+from tumorlens import labels
+from tumorlens.json_records import as_record
+from tumorlens.models.bundle import GRAPH, Bundle
 from tumorlens.models.engine import Engine
+from tumorlens.predictions.calibration import calibrated
+from tumorlens.predictions.heatmaps import enlarged, tumor_evidence
 from tumorlens.predictions.predictor import Predictor
-from tumorlens.records import Case
-from tumorlens.study.evaluation.deletion import deletion_figures
+from tumorlens.progress import Progress
+from tumorlens.records import Case, Heatmap
+from tumorlens.reports.evaluation.result import (
+    Deletion,
+    Explanation,
+    Randomization,
+    RandomizedRow,
+)
 from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions
-from tumorlens.study.evaluation.randomization import randomization_figures
-from tumorlens.study.evaluation.sampling import draw_sample
+from tumorlens.study.evaluation.subgroups import draw_sample
+from tumorlens.study.stats.intervals import bootstrap, estimate_of
 
-MOST = 60  # flagged tumors
+MAX_SCANS = 60  # flagged tumors
+STAGES = ("last layer", "last half of the layers", "all layers")
+BATCH = 32
+WEIGHED = ("Conv", "MatMul", "Gemm")
+DELETED = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75)  # of the head's pixels
+REACH = 0.08  # deviation of the fill, of the side
+Order = Callable[[Heatmap, np.random.Generator], NDArray[np.floating]]  # high: deleted first
+Answer = Callable[
+    [NDArray[np.uint8]], NDArray[np.floating]
+]  # tumor probability, [n], of [n, side, side]
 
 
 def explanation_figures(
     cases: Sequence[Case],
-    answers: LabeledPredictions,
+    labeled: LabeledPredictions,
     predictor: Predictor,
     *,
-    most: int = MOST,
+    max_scans: int = MAX_SCANS,
     seed: int = 0,
-) -> dict[str, Any]:
+    progress: Progress | None = None,
+) -> Explanation:
     """Measure the heatmaps of a sample of the tumors that were flagged.
 
-    `answers` are those to `cases`. `deletion` and `randomization` are None where no tumor was
+    `labeled` are the answers to `cases`. `deletion` and `randomization` are None where no tumor was
     flagged.
     """
     bundle = predictor.bundle
-    rows = np.flatnonzero(answers.truth & (answers.scores >= answers.threshold))
+    rows = np.flatnonzero(labeled.truth & (labeled.scores >= labeled.threshold))
     flagged = [cases[i] for i in rows.tolist()]
-    sample = [flagged[i] for i in draw_sample(flagged, most, seed=seed)]
-    answered = predictor.predict([case.path for case in sample], heatmaps=True)
-    seen = [(case, found.heatmap) for case, found in zip(sample, answered, strict=True)
+    sample = [flagged[i] for i in draw_sample(flagged, max_scans, seed=seed)]
+    predictions = predictor.predict([case.path for case in sample], heatmaps=True)
+    seen = [(case, found.heatmap) for case, found in zip(sample, predictions, strict=True)
             if found.heatmap is not None]  # fmt: skip
     groups = np.array([case.group or case.key for case, _ in seen])
     heatmaps = [heatmap for _, heatmap in seen]
     side = bundle.spec.side
     prepared = np.array([h.prepared for h in heatmaps], np.uint8).reshape(-1, side, side)
-    return {
-        "of": len(flagged),
-        "deletion": deletion_figures(
-            heatmaps, groups, Engine(bundle),
-            atoms=bundle.atoms, temperature=bundle.temperature, seed=seed,
-        ),
-        "randomization": randomization_figures(prepared, groups, bundle, seed=seed),
-    }  # fmt: skip
+    engine = Engine(bundle)
+
+    def answer(batch: NDArray[np.uint8]) -> NDArray[np.floating]:
+        found = calibrated(engine.run(batch).logits, bundle.temperature)
+        return labels.tumor_probability(found, bundle.atoms)
+
+    found = Explanation(
+        of=len(flagged),
+        deletion=deletion_figures(heatmaps, groups, answer, seed=seed),
+        randomization=randomization_figures(prepared, groups, bundle, seed=seed),
+    )
+    if progress:
+        progress(len(cases), len(cases))
+    return found
+
+
+def _by_evidence(heatmap: Heatmap, _rng: np.random.Generator) -> NDArray[np.floating]:
+    return enlarged(heatmap)
+
+
+def _from_the_center(heatmap: Heatmap, _rng: np.random.Generator) -> NDArray[np.floating]:
+    rows, columns = np.indices(heatmap.prepared.shape)
+    center = (heatmap.prepared.shape[0] - 1) / 2
+    return -np.hypot(rows - center, columns - center)
+
+
+def _by_chance(heatmap: Heatmap, rng: np.random.Generator) -> NDArray[np.floating]:
+    """Return blobs as coarse as the evidence is, anywhere."""
+    noise = rng.normal(size=heatmap.evidence.shape).astype(np.float32)
+    return enlarged(Heatmap(noise, heatmap.prepared))
+
+
+ORDERS: Mapping[str, Order] = {
+    "heatmap": _by_evidence,
+    "middle": _from_the_center,
+    "random": _by_chance,
+}
+
+
+def deletion_figures(
+    heatmaps: Sequence[Heatmap], groups: NDArray, answer: Answer, *, seed: int = 0
+) -> Deletion | None:
+    """Return the mean tumor probability by share deleted, and the area under it, of each order.
+
+    An area is the mean probability over 0 to 75 % deleted: small is good. `gain_x` is the area
+    of order x minus that of the heatmap, paired; above 0 the heatmap knows more than x. None
+    without heatmaps.
+    """
+    if not heatmaps:
+        return None
+    curves = _curves(heatmaps, answer, seed=seed)
+    areas = {name: np.trapezoid(curve, DELETED, axis=1) / DELETED[-1]
+             for name, curve in curves.items()}  # fmt: skip
+    columns = curves | {f"area_{name}": area for name, area in areas.items()}
+    columns |= {f"gain_{name}": areas[name] - areas["heatmap"] for name in ("middle", "random")}
+    return as_record(Deletion, _means(columns, groups) | {"deleted": DELETED})
+
+
+def _means(columns: Mapping[str, NDArray[np.float64]], groups: NDArray) -> dict[str, Any]:
+    """Average columns, [n] or [n, k] each, with intervals over groups, and count."""
+    found = bootstrap(
+        lambda w: {name: ((w @ column).T / w.sum(1)).T for name, column in columns.items()}, groups
+    )
+    return found | {"n": len(groups), "n_groups": len(np.unique(groups))}
+
+
+def _curves(
+    heatmaps: Sequence[Heatmap], answer: Answer, *, seed: int
+) -> dict[str, NDArray[np.float64]]:
+    """Return the tumor probability after each of DELETED, by order, [n, k] each."""
+
+    def curve(order: Order, row: int) -> NDArray[np.floating]:
+        heatmap = heatmaps[row]
+        ranked = order(heatmap, np.random.default_rng([seed, row]))
+        return answer(np.stack([delete(heatmap.prepared, ranked, share) for share in DELETED]))
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return {
+            name: np.stack(list(pool.map(partial(curve, order), range(len(heatmaps)))))
+            for name, order in ORDERS.items()
+        }
+
+
+def delete(
+    prepared: NDArray[np.uint8], order: NDArray[np.floating], share: float
+) -> NDArray[np.uint8]:
+    """Fill the `share` of the head that comes first in `order` from what is left around it."""
+    head = prepared > 0
+    count = round(share * int(head.sum()))
+    if not count:
+        return prepared
+    first = np.argsort(-order[head], kind="stable")[:count]  # ties fall, too, but no more
+    left = head.astype(np.float32)
+    left[tuple(where[first] for where in np.nonzero(head))] = 0
+    sigma = REACH * len(prepared)
+    weight = cv2.GaussianBlur(left, (0, 0), sigma)
+    around = cv2.GaussianBlur(left * prepared, (0, 0), sigma)
+    mean = float(prepared[left > 0].mean()) if left.any() else float(prepared[head].mean())
+    fill = np.where(weight > 1e-3, around / np.maximum(weight, 1e-3), mean)
+    kept = (left > 0) | ~head
+    return np.where(kept, prepared, np.clip(fill, 1, 255)).astype(np.uint8)
+
+
+def randomization_figures(
+    prepared: NDArray[np.uint8], groups: NDArray, bundle: Bundle, *, seed: int = 0
+) -> Randomization | None:
+    """Return the rank correlation of each scan's evidence before and after shuffling, as means.
+
+    `prepared` is [n, side, side]. `other scan` is the correlation with the next scan's evidence.
+    None with fewer than two scans, or for a graph without weights that can be told.
+    """
+    weights = layer_weights(onnx.load(str(bundle.graph)))
+    if len(prepared) < 2 or not weights:
+        return None
+    own = _evidence(prepared, bundle)
+    alike = {"other scan": rank_correlations(own, np.roll(own, 1, axis=0))}
+    for stage, count in zip(STAGES, (1, -(-len(weights) // 2), len(weights)), strict=True):
+        with TemporaryDirectory() as folder:
+            astray = write_shuffled(bundle, weights[-count:], Path(folder), seed=seed)
+            alike[stage] = rank_correlations(own, _evidence(prepared, astray))
+
+    found = _means(alike, groups)
+    rows = tuple(
+        RandomizedRow(name, len(prepared), estimate_of(found, name, len(prepared)))
+        for name in (*STAGES, "other scan")
+    )
+    return Randomization(n=len(prepared), n_groups=found["n_groups"], rows=rows)
+
+
+def layer_weights(model: Any) -> list[str]:
+    """Name the weights of the layers in the order of the graph, each once."""
+    shapes = {item.name: tuple(item.dims) for item in model.graph.initializer}
+    used = [name for node in model.graph.node if node.op_type in WEIGHED for name in node.input]
+    return list(dict.fromkeys(name for name in used if len(shapes.get(name, ())) >= 2))
+
+
+def write_shuffled(bundle: Bundle, names: Sequence[str], folder: Path, *, seed: int) -> Bundle:
+    """Write the bundle's graph with the values of some weights shuffled, each within itself.
+
+    So every layer keeps the spread of its weights and loses what they say.
+    """
+    model = onnx.load(str(bundle.graph))
+    rng = np.random.default_rng(seed)
+    for item in model.graph.initializer:
+        if item.name in names:
+            values = numpy_helper.to_array(item)
+            shuffled = rng.permutation(values.ravel()).reshape(values.shape)
+            item.CopyFrom(numpy_helper.from_array(shuffled, item.name))
+    onnx.save(model, folder / GRAPH)
+    return replace(bundle, folder=folder)
+
+
+def _evidence(prepared: NDArray[np.uint8], bundle: Bundle) -> NDArray[np.float32]:
+    engine = Engine(bundle)
+    found = []
+    for start in range(0, len(prepared), BATCH):
+        raw = engine.run(prepared[start : start + BATCH])
+        probabilities = calibrated(raw.logits, bundle.temperature)
+        found.append(tumor_evidence(raw.maps, probabilities, bundle.atoms))
+    return np.concatenate(found)
+
+
+def rank_correlations(
+    maps: NDArray[np.floating], others: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Return Spearman's correlation of each pair of maps, [n, h, w] each; 0 where one is flat."""
+    a, b = (rankdata(each.reshape(len(each), -1), axis=1) for each in (maps, others))
+    a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
+    spread = np.sqrt((a**2).sum(1) * (b**2).sum(1))
+    return np.divide((a * b).sum(1), spread, out=np.zeros(len(a)), where=spread > 0)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import cv2
 import numpy as np
@@ -11,115 +10,94 @@ from numpy.typing import NDArray
 from tumorlens.predictions.heatmaps import overlay
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Case, Heatmap, Prediction
+from tumorlens.reports.evaluation.result import Failure, Failures, Gallery
 from tumorlens.study.audit.text import why_hidden
 from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions
 
 WORST = 20
-FOLDER = "failures"  # of the pictures, beside evaluation.json
+FOLDER = "failures"  # of the images, beside evaluation.json
 SIDE = 112  # pixels shown: a name that were left in a head could not be read at this size
 
 
 def failure_figures(
     cases: Sequence[Case],
-    answers: LabeledPredictions,
+    labeled: LabeledPredictions,
     positions: Sequence[int],
     *,
     conflicts: Mapping[str, tuple[str, ...]],
-) -> dict[str, Any]:
+) -> dict[str, Failures]:
     """List the worst misses and false alarms, worst first, and how many there are in all.
 
     `positions`, [n], say which of `cases` each answer is of. `conflicts` tells other labels that
-    the same picture has elsewhere: there the label may be wrong and not the answer.
+    the same image has elsewhere: there the label may be wrong and not the answer.
     """
-    flagged = answers.scores >= answers.threshold
-    kinds = {
-        "false_negatives": (answers.truth & ~flagged, answers.scores),
-        "false_positives": (~answers.truth & flagged, -answers.scores),
-    }
-    found = {}
-    for kind, (wrong, order) in kinds.items():
+    flagged, truth, scores = labeled.scores >= labeled.threshold, labeled.truth, labeled.scores
+
+    def row(i: int) -> Failure:
+        case, position = cases[positions[i]], positions[i]
+        hidden = why_hidden(case.path) or ""
+        return Failure(
+            position, case.key, case.label, float(scores[i]), labeled.decisions[i],
+            tuple(conflicts.get(case.key, ())), hidden,
+            image=None if hidden else f"{FOLDER}/{position:06d}.png",
+        )  # fmt: skip
+
+    def listed(wrong: NDArray[np.bool_], order: NDArray[np.float64]) -> Failures:
         rows = np.flatnonzero(wrong)
-        rows = rows[np.argsort(order[rows], kind="stable")]
-        listed = [
-            _row(cases[positions[i]], answers, i, positions[i], conflicts=conflicts)
-            for i in rows[:WORST].tolist()
-        ]
-        found[kind] = {
-            "total": len(rows),
-            "with_conflict": sum(cases[positions[i]].key in conflicts for i in rows.tolist()),
-            "worst": listed,
-        }
-    return found
+        rows = rows[np.argsort(order[rows], kind="stable")].tolist()
+        known = sum(cases[positions[i]].key in conflicts for i in rows)
+        return Failures(len(rows), known, tuple(row(i) for i in rows[:WORST]))
 
-
-def _row(
-    case: Case,
-    answers: LabeledPredictions,
-    row: int,
-    position: int,
-    *,
-    conflicts: Mapping[str, tuple[str, ...]],
-) -> dict[str, Any]:
-    hidden = why_hidden(case.path) or ""
     return {
-        "position": position,
-        "case": case.key,
-        "label": case.label,
-        "tumor_probability": float(answers.scores[row]),
-        "decision": answers.decisions[row],
-        "other_labels": list(conflicts.get(case.key, ())),
-        "hidden": hidden,
-        "picture": None if hidden else f"{FOLDER}/{position:06d}.png",
+        "false_negatives": listed(truth & ~flagged, scores),
+        "false_positives": listed(~truth & flagged, -scores),
     }
 
 
 def with_heatmaps(
-    predictions: Sequence[Prediction], failures: Mapping[str, Any], predictor: Predictor
+    predictions: Sequence[Prediction], failures: Mapping[str, Failures], predictor: Predictor
 ) -> list[Prediction]:
-    """Ask again for the heatmaps of the listed failures that may be shown."""
+    """Predict the listed failures that may be shown again, for their heatmaps."""
     found = list(predictions)
-    asked = [
-        row["position"]
+    shown = [
+        row.position
         for kind in failures.values()
-        for row in kind["worst"]
-        if not row["hidden"] and found[row["position"]].heatmap is None
+        for row in kind.worst
+        if not row.hidden and found[row.position].heatmap is None
     ]
-    again = predictor.predict([found[i].path for i in asked], heatmaps=True)
-    for position, prediction in zip(asked, again, strict=True):
+    again = predictor.predict([found[i].path for i in shown], heatmaps=True)
+    for position, prediction in zip(shown, again, strict=True):
         found[position] = replace(found[position], heatmap=prediction.heatmap)
     return found
 
 
-def gallery(
-    predictions: Sequence[Prediction], failures: Mapping[str, Any]
-) -> dict[str, list[dict[str, Any]]]:
-    """Give the rows of the failures with their pictures, None where hidden, for a page."""
+def failure_gallery(
+    predictions: Sequence[Prediction], failures: Mapping[str, Failures]
+) -> Gallery[Failure]:
+    """Return the listed failures with their images, None where hidden, for a page."""
     return {
-        kind: [row | {"picture": _picture(row, predictions)} for row in listed["worst"]]
+        kind: [(row, _image(row, predictions)) for row in listed.worst]
         for kind, listed in failures.items()
     }
 
 
-def draw_failures(
-    predictions: Sequence[Prediction], failures: Mapping[str, Any]
-) -> Iterator[tuple[str, bytes]]:
-    """Give the name and the PNG of every listed failure that may be shown."""
-    for kind in failures.values():
-        for row in kind["worst"]:
-            picture = _picture(row, predictions)
-            if picture is not None and row["picture"]:
-                yield row["picture"], cv2.imencode(".png", picture)[1].tobytes()
+def failure_files(gallery: Gallery[Failure]) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the PNG of every failure that is shown."""
+    for rows in gallery.values():
+        for row, image in rows:
+            if image is not None and row.image:
+                yield row.image, cv2.imencode(".png", image)[1].tobytes()
 
 
-def _picture(row: Mapping[str, Any], predictions: Sequence[Prediction]) -> NDArray[np.uint8] | None:
-    heatmap = predictions[row["position"]].heatmap
-    return None if row["hidden"] or heatmap is None else small_overlay(heatmap)
+def _image(row: Failure, predictions: Sequence[Prediction]) -> NDArray[np.uint8] | None:
+    heatmap = predictions[row.position].heatmap
+    return None if row.hidden or heatmap is None else small_overlay(heatmap)
 
 
 def small_overlay(heatmap: Heatmap) -> NDArray[np.uint8]:
-    """Draw a prepared picture and its heatmap side by side, too small to read, [SIDE, 2 SIDE, 3].
+    """Draw a prepared image and its heatmap side by side, too small to read, [SIDE, 2 SIDE, 3].
 
-    The picture is shrunk before it is blurred, so that strokes of letters are gone from it.
+    The image is shrunk before it is blurred, so that strokes of letters are gone from it.
     """
     shrunk = cv2.resize(heatmap.prepared, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     blurred = np.asarray(cv2.GaussianBlur(shrunk, (0, 0), 0.5), np.uint8)

@@ -1,14 +1,19 @@
 """What a bundle answered, beside what is known: everything that figures are made from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens import labels
 from tumorlens.models.bundle import Bundle
+from tumorlens.predictions.predictor import Predictor
+from tumorlens.progress import Steps
 from tumorlens.records import Case, Prediction
+from tumorlens.study.evaluation.planes import FEATURES, estimate_planes, plane_features
+
+Rows = NDArray[np.bool_]  # [n]: which cases
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class LabeledPredictions:
         return np.asarray(labels.tumor_probability(raised), np.float64)
 
     @property
-    def truth(self) -> NDArray[np.bool_]:
+    def truth(self) -> Rows:
         """Whether each case has a tumor, [n]."""
         return np.array([labels.is_tumor(label) for label in self.labels], bool)
 
@@ -52,9 +57,19 @@ class LabeledPredictions:
         """The recorded modality, or the predicted one where none is recorded, [n]."""
         return labels.modalities_of(self.labels, self.probabilities)
 
-    def rows(self) -> dict[str, NDArray[np.bool_]]:
-        """Return the rows of all cases and of each modality that is there, [n] each."""
+    def rows(self) -> dict[str, Rows]:
+        """Return the rows of all cases and of each modality that is there."""
         return labels.modality_rows(self.modalities)
+
+    def counts(self, rows: Rows) -> dict[str, int]:
+        """Count scans, tumors, healthy scans and groups among some rows."""
+        truth = self.truth[rows]
+        return {
+            "n": len(truth),
+            "n_tumor": int(truth.sum()),
+            "n_healthy": int((~truth).sum()),
+            "n_groups": len(np.unique(self.groups[rows])),
+        }
 
 
 def label_predictions(
@@ -71,3 +86,34 @@ def label_predictions(
         threshold=bundle.threshold,
         temperature=bundle.temperature,
     )
+
+
+def predict_with_planes(
+    cases: Sequence[Case], predictor: Predictor, steps: Steps
+) -> tuple[list[Prediction], list[str]]:
+    """Predict cases, and estimate the plane of each one that could be read.
+
+    Heatmaps are kept of cases with a mask alone: those of a large set would fill the memory.
+    """
+    predictions, features = [], []
+    with steps("predicting") as report:
+        found = predictor.iter_predict([case.path for case in cases], heatmaps=True)
+        for case, prediction in zip(cases, found, strict=True):
+            if prediction.heatmap is not None:
+                features.append(plane_features(prediction.heatmap.prepared))
+            predictions.append(prediction if case.mask else replace(prediction, heatmap=None))
+            report(len(predictions), len(cases))
+    return predictions, estimate_planes(np.array(features).reshape(-1, len(FEATURES)))
+
+
+def predict_cases(
+    cases: Sequence[Case], predictor: Predictor, steps: Steps, what: str
+) -> list[Prediction]:
+    """Predict cases without heatmaps."""
+    with steps(what) as report:
+        return predictor.predict([case.path for case in cases], progress=report)
+
+
+def readable(predictions: Sequence[Prediction]) -> list[int]:
+    """Return the positions that have an answer."""
+    return [i for i, prediction in enumerate(predictions) if not prediction.error]

@@ -1,21 +1,22 @@
 """What every plot was drawn from, as tables."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tumorlens.files import write_table
+from tumorlens.json_records import to_json
+from tumorlens.reports.evaluation.result import EvaluationResult, Subgroup
+from tumorlens.study.stats.intervals import ENDS
 
-Row = Mapping[str, Any]
+Row = Mapping[str, Any]  # of a table, by column
 FOLDER = "data"
-_DELETION = ("deleted", *(f"{name}{end}" for name in ("heatmap", "middle", "random")
-                          for end in ("", "_low", "_high")))  # fmt: skip
 
 
-def write_plot_data(figures: Mapping[str, Any], out: Path) -> list[Path]:
-    """Write a CSV for each plot that has data into `out`/data; gives what was written."""
+def write_plot_data(result: EvaluationResult, out: Path) -> list[Path]:
+    """Write a CSV for each plot that has data into `out`/data; returns what was written."""
     written = []
-    for name, rows in plot_tables(figures).items():
+    for name, rows in plot_tables(result).items():
         if not rows:
             continue
         path = out / FOLDER / f"{name}.csv"
@@ -25,93 +26,83 @@ def write_plot_data(figures: Mapping[str, Any], out: Path) -> list[Path]:
     return written
 
 
-def plot_tables(figures: Mapping[str, Any]) -> dict[str, list[Row]]:
-    """Give the rows behind each plot, by the plot's name in `draw_plots`, and the thresholds."""
-    decision = figures["decision"]
+def plot_tables(result: EvaluationResult) -> dict[str, list[Row]]:
+    """Return the rows behind each plot, by the plot's name in `draw_plots`, and the thresholds."""
+    calibration, decision = result.calibration, result.decision
+    classes, kinds = result.classes, result.type
+    every = {"all": {"all": Subgroup(result.detection["all"], kinds)}}
     return {
-        "roc": list(_by_modality(figures["roc"])),
-        "precision_recall": list(_by_modality(figures["precision_recall"])),
-        "thresholds": list(_named(figures["thresholds"], "rows")),
-        "calibration": list(_calibration(figures["calibration"])),
-        "net_benefit": list(_columns(decision["net_benefit"],
-                                     ("threshold", "model", "model_low", "model_high", "all"))),
-        "risk_coverage": list(_columns(decision["risk_coverage"], ("coverage", "risk"))),
-        "classes": list(_matrix(figures["classes"], "labels", "atoms")),
-        "type": list(_matrix(figures["type"], "names", "names")),
-        "subgroups": list(_subgroups(figures)),
-        "checklists": [
-            {"guideline": name, **row}
-            for name, rows in figures.get("checklists", {}).items() for row in rows
+        "roc": list(_curves(result.roc)),
+        "precision_recall": list(_curves(result.precision_recall)),
+        "thresholds": list(_named("rows", result.thresholds)),
+        "calibration": list(_named("stage", {
+            "before": calibration.before.bins if calibration.before else (),
+            "as answered": calibration.bins,
+        })),
+        "net_benefit": list(_columns(decision.net_benefit, "threshold", "model", "all")),
+        "risk_coverage": list(_columns(decision.risk_coverage, "coverage", "risk")),
+        "classes": list(_matrix(classes.confusion, classes.labels, classes.atoms)),
+        "type": list(_matrix(kinds.confusion, kinds.names, kinds.names)) if kinds else [],
+        "subgroups": [
+            {"kind": kind, "name": name, **_subgroup(found)}
+            for kind, names in (every | dict(result.subgroups)).items()
+            for name, found in names.items()
         ],
-        "robustness": list((figures.get("robustness") or {}).get("rows", ())),
-        "deletion": list(_columns((figures.get("explanation") or {}).get("deletion"), _DELETION)),
-        "controls": [_flat_control(row) for row in figures["controls"] or ()],
+        "checklists": list(_named("guideline", result.checklists)),
+        "robustness": list(to_json(result.robustness.rows)) if result.robustness else [],
+        "deletion": list(_columns(
+            result.explanation and result.explanation.deletion,
+            "deleted", "heatmap", "middle", "random",
+        )),
+        "controls": [_flat_control(row) for row in to_json(result.controls or ())],
     }  # fmt: skip
 
 
-def _by_modality(curves: Mapping[str, Any]) -> Iterator[Row]:
+def _curves(curves: Mapping[str, Mapping[str, Sequence[float]] | None]) -> Iterator[Row]:
     for name, curve in curves.items():
-        for row in _columns(curve, tuple(curve or ())):
-            yield {"rows": name, **row}
+        for values in zip(*curve.values(), strict=True) if curve else ():
+            yield {"rows": name, **dict(zip(curve or (), values, strict=True))}
 
 
-def _named(tables: Mapping[str, Sequence[Row]], column: str) -> Iterator[Row]:
+def _named(column: str, tables: Mapping[str, Iterable[object]]) -> Iterator[Row]:
     for name, rows in tables.items():
         for row in rows:
-            yield {column: name, **row}
+            yield {column: name, **to_json(row)}
 
 
-def _columns(found: Mapping[str, Any] | None, names: Sequence[str]) -> Iterator[Row]:
-    if found:
-        for values in zip(*(found[name] for name in names), strict=True):
-            yield dict(zip(names, values, strict=True))
+def _columns(found: object, *names: str) -> Iterator[Row]:
+    """Yield the rows of columns of one length, those of estimates with their bounds."""
+    stored = to_json(found) or {}
+    keys = [name + end for name in names for end in ENDS if name + end in stored]
+    for values in zip(*(stored[key] for key in keys), strict=True):
+        yield dict(zip(keys, values, strict=True))
 
 
-def _calibration(found: Mapping[str, Any]) -> Iterator[Row]:
-    for stage, part in (("before", found["before"]), ("as answered", found)):
-        for row in part["bins"] if part else ():
-            yield {"stage": stage, **row}
+def _matrix(
+    counts: Sequence[Sequence[int]], rows: Sequence[str], columns: Sequence[str]
+) -> Iterator[Row]:
+    for name, row in zip(rows, counts, strict=True):
+        yield {"label": name, **dict(zip(columns, row, strict=True))}
 
 
-def _matrix(found: Mapping[str, Any] | None, rows: str, columns: str) -> Iterator[Row]:
-    if found:
-        for name, counts in zip(found[rows], found["confusion"], strict=True):
-            yield {"label": name, **dict(zip(found[columns], counts, strict=True))}
+def _subgroup(found: Subgroup) -> dict[str, Any]:
+    """Return the figures of a subgroup in columns: the four counts and PPV and NPV among them."""
+    row = to_json(found.detection)
+    (row["tn"], row["fp"]), (row["fn"], row["tp"]) = row.pop("confusion")
+    for values in row.pop("predictive_values"):
+        at = f"{values['prevalence']:g}"
+        row |= {
+            f"{name}{end}_at_{at}": values[name + end] for name in ("ppv", "npv") for end in ENDS
+        }
+    kinds = found.type
+    if kinds is not None:
+        plain = {key: value for key, value in to_json(kinds).items() if not isinstance(value, list)}
+        row |= {f"type_{key}": value for key, value in plain.items()}
+        for own, counts in zip(kinds.names, kinds.confusion, strict=True):
+            row |= {f"type_{own}_as_{k}": n for k, n in zip(kinds.names, counts, strict=True)}
+    return row
 
 
-def _subgroups(figures: Mapping[str, Any]) -> Iterator[Row]:
-    groups = {"all": {"all": {"detection": figures["detection"]["all"], "type": figures["type"]}}}
-    for kind, names in (groups | dict(figures["subgroups"])).items():
-        for name, found in names.items():
-            own = dict(_flat(found["detection"]))
-            kinds = found["type"] or {}
-            typed = {f"type_{key}": value for key, value in kinds.items()
-                     if not isinstance(value, list)}  # fmt: skip
-            typed |= _named_counts(kinds)
-            yield {"kind": kind, "name": name, **own, **typed}
-
-
-def _flat(found: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Give the figures of a subgroup in columns: the four counts and PPV and NPV among them."""
-    for key, value in found.items():
-        if key == "confusion":
-            names = (("tn", "fp"), ("fn", "tp"))
-            yield from ((names[i][j], value[i][j]) for i in (0, 1) for j in (0, 1))
-        elif key == "predictive_values":
-            for row in value:
-                at = f"{row['prevalence']:g}"
-                yield from ((f"{n}_at_{at}", x) for n, x in row.items() if n != "prevalence")
-        else:
-            yield key, value
-
-
-def _named_counts(kinds: Mapping[str, Any]) -> Row:
-    names = kinds.get("names", ())
-    return {f"type_{a}_as_{b}": kinds["confusion"][i][j]
-            for i, a in enumerate(names) for j, b in enumerate(names)}  # fmt: skip
-
-
-def _flat_control(row: Row) -> Row:
-    model = row["model"] or {}
-    shown = {f"model_{key}": model.get(key) for key in ("auc", "auc_low", "auc_high")}
-    return {key: value for key, value in row.items() if key != "model"} | shown
+def _flat_control(row: dict[str, Any]) -> Row:
+    model = row.pop("model") or {}
+    return row | {f"model_auc{end}": model.get(f"auc{end}") for end in ENDS}

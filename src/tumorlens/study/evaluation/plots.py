@@ -1,114 +1,197 @@
 """The plots of an evaluation, as SVG text to be put into a page."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from tumorlens.study.evaluation.curve_plots import (
-    draw_calibration,
-    draw_net_benefit,
-    draw_precision_recall,
-    draw_risk_coverage,
-    draw_roc,
+from tumorlens.records import Estimate
+from tumorlens.reports.evaluation.result import (
+    Control,
+    Curve,
+    Detection,
+    EvaluationResult,
+    Matrix,
+    Reliability,
+    Robustness,
 )
-from tumorlens.study.evaluation.trial_plots import draw_deletion, draw_robustness
-from tumorlens.study.plotting.svg import COLORS, QUIET, svg
+from tumorlens.study.evaluation.robustness import AS_STORED, PERTURBATIONS
+from tumorlens.study.plotting.svg import COLORS, NAMES, QUIET, svg
 
-ALL_FACTS = "all facts of the file"
-
-
-def draw_plots(figures: Mapping[str, Any]) -> dict[str, Markup]:
-    """Draw what evaluation.json holds, by name; what it does not hold is not drawn."""
-    classes, kind = figures["classes"], figures["type"]
-    plots = {"roc": draw_roc(figures), "calibration": draw_calibration(figures["calibration"])}
-    if figures.get("precision_recall"):
-        plots["precision_recall"] = draw_precision_recall(figures)
-    decision = figures.get("decision") or {}
-    if decision.get("net_benefit"):
-        plots["net_benefit"] = draw_net_benefit(
-            decision["net_benefit"], threshold=figures["detection"]["all"]["threshold"]
-        )
-    if decision:
-        plots["risk_coverage"] = draw_risk_coverage(decision)
-    plots["classes"] = _matrix(
-        classes["confusion"], classes["labels"], classes["atoms"],
-        f"Label against answer, n={classes['n']}",
-    )  # fmt: skip
-    if kind:
-        plots["type"] = _matrix(
-            kind["confusion"], kind["names"], kind["names"], f"Type given a tumor, n={kind['n']}"
-        )
-    if figures.get("subgroups"):
-        plots |= {"subgroups": _subgroups(figures)}
-    if figures.get("controls"):
-        plots |= {"controls": _controls(figures["controls"])}
-    if figures.get("robustness"):
-        plots |= {"robustness": draw_robustness(figures["robustness"])}
-    if (figures.get("explanation") or {}).get("deletion"):
-        plots |= {"deletion": draw_deletion(figures["explanation"]["deletion"])}
-    return plots
+_SIZE = (5, 4.5)
+_ORDERS = {"heatmap": (COLORS["mri"], "-", "by the heatmap"),
+           "middle": (COLORS["ct"], "--", "from the center of the head"),
+           "random": (QUIET, ":", "at random")}  # fmt: skip
 
 
-def _subgroups(figures: Mapping[str, Any]) -> Markup:
-    """Draw the AUC of every subgroup that has one, with its interval, under that of all."""
-    rows = [("all scans", figures["detection"]["all"])] + [
-        (f"{kind}: {name}", found["detection"])
-        for kind, names in figures["subgroups"].items()
-        if len(names) > 1  # one name alone is all scans again
-        for name, found in names.items()
-    ]
-    rows = [(name, found) for name, found in rows if found["auc"] is not None]
-    drawing, axes = plt.subplots(figsize=(6.2, 1.2 + 0.27 * len(rows)), layout="constrained")
-    for at, (name, found) in enumerate(rows):
-        _bar(axes, at, found, color=COLORS["all"] if name == "all scans" else COLORS["mri"])
-    if rows:
-        axes.axvline(rows[0][1]["auc"], color=QUIET, lw=0.8, linestyle=":")
-    _name_rows(axes, [f"{name}, n={found['n']}" for name, found in rows])
-    axes.set(xlabel="AUC, 95 % by groups", title="Detection in subgroups")
+def draw_plots(result: EvaluationResult) -> dict[str, Markup]:
+    """Draw each plot by its name; what the result does not hold is not drawn."""
+    drawn = {name: draw(result) for name, draw in PLOTS.items()}
+    return {name: plot for name, plot in drawn.items() if plot is not None}
+
+
+def _draw_roc(result: EvaluationResult) -> Markup:
+    """Draw ROC curves by modality, each with its operating point."""
+
+    def draw(axes: Axes, name: str, curve: Curve, found: Detection) -> None:
+        label = f"{NAMES[name]}: AUC {_three(found.auc)}, n={found.n}"
+        axes.plot(curve["fpr"], curve["tpr"], drawstyle="steps-post", label=label,
+                  color=COLORS[name])  # fmt: skip
+        if found.specificity.value is not None and found.sensitivity.value is not None:
+            at = 1 - found.specificity.value, found.sensitivity.value
+            axes.plot(*at, "o", color=COLORS[name])
+
+    drawing, axes = plt.subplots(figsize=_SIZE, layout="constrained")
+    axes.plot([0, 1], [0, 1], color="0.8", linestyle=":")
+    _by_modality(axes, result.roc, result, draw)
+    axes.set(xlabel="1 - specificity", ylabel="sensitivity", title="ROC, operating point marked")
+    _legend(axes)
     return svg(drawing)
 
 
-def _controls(rows: Sequence[Mapping[str, Any]]) -> Markup:
-    """Draw each control's AUC with the model's on the same scans as an open mark."""
-    shown = [row for row in rows if row["auc"] is not None and _is_main(row)]
-    drawing, axes = plt.subplots(figsize=(6.2, 1.4 + 0.27 * len(shown)), layout="constrained")
-    for at, row in enumerate(shown):
-        _bar(axes, at, row, color=COLORS["ct"])
-        if row["model"] and row["model"]["auc"] is not None:
-            axes.plot(row["model"]["auc"], at, "o", color=COLORS["mri"], fillstyle="none")
-    axes.axvline(0.5, color=QUIET, lw=0.8)
-    _name_rows(axes, [f"{row['task'].upper() if row['task'] != 'type' else 'type'}: "
-                      f"{row['control']}{_stage(row)}" for row in shown])  # fmt: skip
-    axes.set(xlabel="AUC; 0.5 is chance; open: the model's", title="Negative controls")
+def _draw_precision_recall(result: EvaluationResult) -> Markup | None:
+    """Draw precision by recall; the dotted lines are the shares of tumors."""
+    if not result.precision_recall:
+        return None
+
+    def draw(axes: Axes, name: str, curve: Curve, found: Detection) -> None:
+        label = f"{NAMES[name]}: average precision {_three(found.average_precision)}"
+        axes.plot(curve["recall"], curve["precision"], label=label, color=COLORS[name])
+        axes.axhline(found.n_tumor / found.n, color=COLORS[name], linestyle=":", lw=0.8)
+
+    drawing, axes = plt.subplots(figsize=_SIZE, layout="constrained")
+    _by_modality(axes, result.precision_recall, result, draw)
+    axes.set(xlabel="recall (sensitivity)", ylabel="precision", ylim=(0, 1.02),
+             title="Precision at the share of tumors here")  # fmt: skip
+    _legend(axes)
     return svg(drawing)
 
 
-def _is_main(row: Mapping[str, Any]) -> bool:
-    return not row["control"].startswith("tree on ") or row["control"].endswith(ALL_FACTS)
+def _by_modality(
+    axes: Axes,
+    curves: Mapping[str, Curve | None],
+    result: EvaluationResult,
+    draw: Callable[[Axes, str, Curve, Detection], None],
+) -> None:
+    for name, curve in curves.items():
+        if curve is not None:
+            draw(axes, name, curve, result.detection[name])
 
 
-def _stage(row: Mapping[str, Any]) -> str:
-    return f" ({row['detail']})" if row["control"].startswith("tree on ") else ""
+def _three(found: Estimate) -> str:
+    return "-" if found.value is None else f"{found.value:.3f}"
 
 
-def _bar(axes: Axes, at: int, found: Mapping[str, Any], *, color: str) -> None:
-    axes.plot(found["auc"], at, "o", color=color, ms=4)
-    if found["auc_low"] is not None:
-        axes.plot([found["auc_low"], found["auc_high"]], [at, at], color=color, lw=1.4)
+def _draw_calibration(result: EvaluationResult) -> Markup:
+    """Draw the reliability before and after calibration, over the counts of the probabilities."""
+    found = result.calibration
+    drawing, (axes, counts) = plt.subplots(
+        2, 1, figsize=(5, 5.4), height_ratios=(4, 1), sharex=True, layout="constrained"
+    )
+    axes.plot([0, 1], [0, 1], color="0.8", linestyle=":")
+    if found.before:
+        axes.plot(*_points(found.before), "s--", color=QUIET, ms=4, label="before")
+    at, observed = _points(found)
+    axes.plot(at, observed, "o-", color=COLORS["mri"], ms=5, label="as answered")
+    for row in found.bins:
+        axes.plot([row.predicted] * 2, _bounds(row.observed), color=COLORS["mri"], lw=0.8)
+    axes.set(ylabel="share with a tumor", ylim=(-0.02, 1.02),
+             title=f"Calibration: ECE {_three(found.ece)}, n={found.n}")  # fmt: skip
+    if found.before:
+        axes.legend(fontsize=8)
+    counts.bar(at, [row.n for row in found.bins], width=0.015, color=COLORS["mri"])
+    counts.set(xlabel="predicted tumor probability, bins of equally many", ylabel="scans")
+    return svg(drawing)
 
 
-def _name_rows(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), names, fontsize=8)
-    axes.set_ylim(len(names) - 0.4, -0.6)
+def _points(found: Reliability) -> tuple[list[float], list[float]]:
+    return [row.predicted for row in found.bins], _values(row.observed for row in found.bins)
 
 
-def _matrix(
-    counts: Sequence[Sequence[int]], rows: Sequence[str], columns: Sequence[str], title: str
-) -> Markup:
+def _values(found: Iterable[Estimate], end: str = "value") -> list[float]:
+    """Return one end of estimates; what could not be shown is NaN, which is not drawn."""
+    ends = (getattr(estimate, end) for estimate in found)
+    return [np.nan if value is None else value for value in ends]
+
+
+def _bounds(found: Estimate) -> list[float]:
+    return [*_values([found], "low"), *_values([found], "high")]
+
+
+def _line(
+    axes: Axes,
+    at: Sequence[float],
+    found: Sequence[Estimate],
+    *,
+    style: str = "-",
+    color: str,
+    label: str,
+    ms: float = 0,
+) -> None:
+    """Draw estimates as a line with a band."""
+    axes.plot(at, _values(found), style, color=color, label=label, ms=ms)
+    low, high = _values(found, "low"), _values(found, "high")
+    if np.isfinite(low).any():
+        axes.fill_between(at, low, high, color=color, alpha=0.15, lw=0)
+
+
+def _draw_net_benefit(result: EvaluationResult) -> Markup | None:
+    """Draw the decision curve with its band, against flagging all and flagging none."""
+    found = result.decision.net_benefit
+    if found is None:
+        return None
+    drawing, axes = plt.subplots(figsize=_SIZE, layout="constrained")
+    axes.axhline(0, color=QUIET, lw=0.8, label="flag none")
+    axes.plot(found.threshold, found.all, color=QUIET, linestyle="--", label="flag all")
+    _line(axes, found.threshold, found.model, color=COLORS["mri"], label="flag by the model")
+    axes.axvline(result.detection["all"].threshold, color=COLORS["ct"], linestyle=":",
+                 label="the bundle's threshold")  # fmt: skip
+    top = found.prevalence
+    axes.set(ylim=(-0.25 * top, 1.1 * top), xlabel="threshold probability",
+             ylabel="net benefit", title=f"Decision curve, n={found.n}")  # fmt: skip
+    _legend(axes)
+    return svg(drawing)
+
+
+def _draw_risk_coverage(result: EvaluationResult) -> Markup:
+    """Draw the error among the scans answered, and the point that the predictor chose."""
+    found, chosen = result.decision.risk_coverage, result.decision.abstention
+    drawing, axes = plt.subplots(figsize=_SIZE, layout="constrained")
+    axes.plot(found.coverage, found.risk, color=COLORS["mri"],
+              label="answering the surest first")  # fmt: skip
+    if chosen.error.value is not None:
+        axes.plot(chosen.answered / chosen.n, chosen.error.value, "o", color=COLORS["ct"],
+                  label="with the bundle's abstention")  # fmt: skip
+    axes.set(xlim=(0, 1.02), xlabel="share of scans answered", ylabel="share of them wrong",
+             title=f"Risk against coverage, n={found.n}")  # fmt: skip
+    axes.set_ylim(bottom=0)
+    _legend(axes)
+    return svg(drawing)
+
+
+def _legend(axes: Axes) -> None:
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(fontsize=8)
+
+
+def _draw_classes(result: EvaluationResult) -> Markup:
+    found = result.classes
+    title = f"Label against answer, n={found.n}"
+    return _draw_matrix(found.confusion, found.labels, found.atoms, title)
+
+
+def _draw_type(result: EvaluationResult) -> Markup | None:
+    found = result.type
+    if found is None:
+        return None
+    return _draw_matrix(
+        found.confusion, found.names, found.names, f"Type given a tumor, n={found.n}"
+    )
+
+
+def _draw_matrix(counts: Matrix, rows: Sequence[str], columns: Sequence[str], title: str) -> Markup:
     table = np.array(counts)
     size = (1.6 + 0.8 * len(columns), 1.4 + 0.45 * len(rows))
     drawing, axes = plt.subplots(figsize=size, layout="constrained")
@@ -116,15 +199,133 @@ def _matrix(
     edges = [np.arange(length + 1) - 0.5 for length in table.shape]
     axes.pcolormesh(edges[1], edges[0], shares, cmap="Blues", vmin=0, vmax=1)  # cells, not pixels
     axes.invert_yaxis()
-    _write_counts(axes, table)
+    for (row, column), count in np.ndenumerate(table):
+        color = "white" if count > 0.6 * table[row].sum() else "black"
+        axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color=color)
     axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right", fontsize=8)
     axes.set_yticks(range(len(rows)), rows, fontsize=8)
     axes.set_title(title, fontsize=10)
     return svg(drawing)
 
 
-def _write_counts(axes: Axes, table: np.ndarray) -> None:
-    for (row, column), count in np.ndenumerate(table):
-        dark = count > 0.6 * table[row].sum()
-        axes.text(column, row, str(count), ha="center", va="center", fontsize=8,
-                  color="white" if dark else "black")  # fmt: skip
+def _draw_subgroups(result: EvaluationResult) -> Markup | None:
+    """Draw the AUC of every subgroup that has one, with its interval, under that of all."""
+    if not result.subgroups:
+        return None
+    every = result.detection["all"]
+    rows = [("all scans", every)] + [
+        (f"{kind}: {name}", found.detection)
+        for kind, names in result.subgroups.items()
+        if len(names) > 1  # one name alone is all scans again
+        for name, found in names.items()
+    ]
+    rows = [(name, found) for name, found in rows if found.auc.value is not None]
+    drawing, axes = plt.subplots(figsize=(6.2, 1.2 + 0.27 * len(rows)), layout="constrained")
+    for at, (_, found) in enumerate(rows):
+        _bar(axes, at, found.auc, color=COLORS["all" if found is every else "mri"])
+    if rows:
+        axes.axvline(rows[0][1].auc.value, color=QUIET, lw=0.8, linestyle=":")
+    _name_rows(axes, [f"{name}, n={found.n}" for name, found in rows])
+    axes.set(xlabel="AUC, 95 % by groups", title="Detection in subgroups")
+    return svg(drawing)
+
+
+def _draw_controls(result: EvaluationResult) -> Markup | None:
+    """Draw each control's AUC with the model's on the same scans as an open mark."""
+    if not result.controls:
+        return None
+    rows = [row for row in result.controls if row.auc.value is not None and not row.is_detail]
+    drawing, axes = plt.subplots(figsize=(6.2, 1.4 + 0.27 * len(rows)), layout="constrained")
+    for at, row in enumerate(rows):
+        _bar(axes, at, row.auc, color=COLORS["ct"])
+        if row.model:
+            axes.plot(_values([row.model.auc]), at, "o", color=COLORS["mri"], fillstyle="none")
+    axes.axvline(0.5, color=QUIET, lw=0.8)
+    _name_rows(axes, [_name_of(row) for row in rows])
+    axes.set(xlabel="AUC; 0.5 is chance; open: the model's", title="Negative controls")
+    return svg(drawing)
+
+
+def _name_of(row: Control) -> str:
+    task = row.task if row.task == "type" else row.task.upper()
+    return f"{task}: {row.control}{f' ({row.detail})' if row.is_tree else ''}"
+
+
+def _bar(axes: Axes, at: int, found: Estimate, *, color: str) -> None:
+    axes.plot(_values([found]), at, "o", color=color, ms=4)
+    axes.plot(_bounds(found), [at, at], color=color, lw=1.4)
+
+
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+
+
+def _draw_robustness(result: EvaluationResult) -> Markup | None:
+    """Draw the AUC against the strength of each kind of damage, by modality."""
+    found = result.robustness
+    if found is None:
+        return None
+    drawing, panels = plt.subplots(2, 4, figsize=(9.4, 4.9), sharey=True, layout="constrained")
+    for axes, (name, kind) in zip(panels.flat, PERTURBATIONS.items(), strict=False):
+        for task in ("ct", "mri"):
+            _draw_damage(axes, found, name, task)
+        axes.axhline(0.5, color=QUIET, lw=0.8)
+        axes.set_title(name, fontsize=10)
+        axes.set_xlabel(kind.unit, fontsize=8)
+        axes.tick_params(labelsize=8)
+    legend = panels.flat[len(PERTURBATIONS)]
+    legend.axis("off")
+    handles, labels = panels.flat[0].get_legend_handles_labels()
+    legend.legend(handles, labels, loc="center", fontsize=9, title=f"n={found.n}")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("AUC")
+    return svg(drawing)
+
+
+def _draw_damage(axes: Axes, found: Robustness, name: str, task: str) -> None:
+    """Draw one modality over the strengths in order, the scan as stored among them."""
+    neutral = PERTURBATIONS[name].neutral
+    points = sorted(
+        (neutral if row.perturbation == AS_STORED else row.strength, i, row.auc)
+        for i, row in enumerate(found.rows)
+        if row.task == task and row.perturbation in (name, AS_STORED) and row.auc.value is not None
+    )
+    if not points:
+        return
+    at, aucs = [strength for strength, _, _ in points], [auc for _, _, auc in points]
+    _line(axes, at, aucs, style="o-", ms=3.5, color=COLORS[task], label=NAMES[task])
+    stored = _values([auc for strength, _, auc in points if strength == neutral][:1])
+    axes.plot([neutral] * len(stored), stored, "s", ms=5.5, color=COLORS[task], fillstyle="none")
+    if "JPEG" in name or "resolution" in name:
+        axes.set_xlim(max(at) * 1.05, 0)  # worse to the right, as everywhere
+
+
+def _draw_deletion(result: EvaluationResult) -> Markup | None:
+    """Draw the tumor probability by the share of the head deleted, in three orders."""
+    found = result.explanation and result.explanation.deletion
+    if not found:
+        return None
+    drawing, axes = plt.subplots(figsize=(5, 4), layout="constrained")
+    at = [100 * share for share in found.deleted]
+    for name, (color, style, label) in _ORDERS.items():
+        _line(axes, at, getattr(found, name), style=style, color=color, label=label)
+    axes.set(xlabel="deleted, % of the head", ylabel="mean tumor probability", ylim=(0, 1.02),
+             title=f"Deletion, n={found.n} flagged tumors")  # fmt: skip
+    axes.legend(fontsize=8)
+    return svg(drawing)
+
+
+PLOTS: Mapping[str, Callable[[EvaluationResult], Markup | None]] = {
+    "roc": _draw_roc,
+    "calibration": _draw_calibration,
+    "precision_recall": _draw_precision_recall,
+    "net_benefit": _draw_net_benefit,
+    "risk_coverage": _draw_risk_coverage,
+    "classes": _draw_classes,
+    "type": _draw_type,
+    "subgroups": _draw_subgroups,
+    "controls": _draw_controls,
+    "robustness": _draw_robustness,
+    "deletion": _draw_deletion,
+}

@@ -1,58 +1,91 @@
-"""The same figures by modality, plane, set, label, size of the file, copy and patient."""
+"""Cases by what is known of them: the split's context, subgroups, a sample even over strata."""
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tumorlens import labels
 from tumorlens.records import Case
+from tumorlens.reports.evaluation.result import Subgroup
 from tumorlens.study.audit.facts import read_file_facts
+from tumorlens.study.data.splits import Split
+from tumorlens.study.evaluation.classification import type_figures
 from tumorlens.study.evaluation.detection import detection_figures
-from tumorlens.study.evaluation.figures import type_figures
-from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions
+from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions, Rows
 
 SIZE_BANDS = ((200, "up to 200 px"), (256, "201 to 256 px"), (512, "257 to 512 px"))
 LARGEST_BAND, NO_SIZE = "above 512 px", "size not known"
-Rows = Mapping[str, NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a split tells of the measured cases besides their labels; empty without a split."""
+
+    validation: tuple[Case, ...] = ()  # what conformal sets are fitted on
+    copies: Mapping[str, bool] | None = None  # case key -> a copy stands in train or validation
+    conflicts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # case key -> other labels of the same image, anywhere in the split
+
+
+def read_context(cases: Sequence[Case], split: Split, *, part: str) -> Context:
+    """Gather what `split` tells of one part; `cases` are all that it names and were found."""
+    return Context(
+        validation=tuple(case for case in cases if part == "test" and case.split == "val"),
+        copies=_copies(split) if part == "test" else None,
+        conflicts=_conflicts(cases, split),
+    )
+
+
+def _copies(split: Split) -> dict[str, bool]:
+    """Tell of each test case whether training or validation holds a file of its image."""
+    seen = {split.image_ids[key] for key, part in split.parts.items() if part != "test"}
+    return {
+        key: split.image_ids[key] in seen for key, part in split.parts.items() if part == "test"
+    }
+
+
+def _conflicts(cases: Sequence[Case], split: Split) -> dict[str, tuple[str, ...]]:
+    names: dict[str, set[str]] = defaultdict(set)
+    for case in cases:
+        names[split.image_ids[case.key]].add(case.label)
+    others = {case.key: names[split.image_ids[case.key]] - {case.label} for case in cases}
+    return {key: tuple(sorted(found)) for key, found in others.items() if found}
 
 
 def subgroup_figures(
     cases: Sequence[Case],
-    answers: LabeledPredictions,
+    labeled: LabeledPredictions,
     *,
     copies: Mapping[str, bool] | None = None,
     planes: Sequence[str] | None = None,
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """Give detection and type of each subgroup: subgroup kind -> name -> figures.
+) -> dict[str, dict[str, Subgroup]]:
+    """Return detection and type of each subgroup: subgroup kind -> name -> figures.
 
-    `copies` says of case keys whether the split has a file of the same picture in training or
+    `copies` says of case keys whether the split has a file of the same image in training or
     validation; None where no split was given. `planes` names the estimated plane of each case.
     A tumor's label is measured against the healthy scans of its modality, a healthy one against
     the tumors.
     """
     return {
         kind: {
-            name: {"detection": detection_figures(answers, rows),
-                   "type": type_figures(answers, rows)}
+            name: Subgroup(detection_figures(labeled, rows), type_figures(labeled, rows))
             for name, rows in found.items()
         }
-        for kind, found in find_subgroups(
-            cases, answers, copies=copies, planes=planes
-        ).items()
-    }  # fmt: skip
+        for kind, found in find_subgroups(cases, labeled, copies=copies, planes=planes).items()
+    }
 
 
 def find_subgroups(
     cases: Sequence[Case],
-    answers: LabeledPredictions,
+    labeled: LabeledPredictions,
     *,
     copies: Mapping[str, bool] | None = None,
     planes: Sequence[str] | None = None,
-) -> dict[str, Rows]:
-    """Give the rows, [n], of each subgroup of each kind; kinds that cannot be told are left out."""
+) -> dict[str, dict[str, Rows]]:
+    """Return the rows, [n], of each subgroup of each kind; unknown kinds are left out."""
     named: dict[str, list[str]] = {
         "modality": [labels.modality_of(case.label) or "not recorded" for case in cases],
         **({"plane (estimated)": list(planes)} if planes is not None else {}),
@@ -64,11 +97,11 @@ def find_subgroups(
         told = {True: "has one", False: "has none"}
         named["copy in training or validation"] = [told[copies.get(c.key, False)] for c in cases]
     found = {kind: _rows(names) for kind, names in named.items()}
-    found["label"] = _label_rows(answers)
+    found["label"] = _label_rows(labeled)
     return found
 
 
-def _rows(names: Sequence[str]) -> Rows:
+def _rows(names: Sequence[str]) -> dict[str, Rows]:
     column = np.array(names, np.str_)
     return {name: column == name for name in sorted(set(names), key=_order)}
 
@@ -79,11 +112,11 @@ def _order(name: str) -> tuple[int, str]:
     return (bands.index(name) if name in bands else 0), name
 
 
-def _label_rows(answers: LabeledPredictions) -> Rows:
-    own = np.array(answers.labels, np.str_)
-    truth, modalities = answers.truth, answers.modalities
+def _label_rows(labeled: LabeledPredictions) -> dict[str, Rows]:
+    own = np.array(labeled.labels, np.str_)
+    truth, modalities = labeled.truth, labeled.modalities
     found = {}
-    for label in sorted(set(answers.labels)):
+    for label in sorted(set(labeled.labels)):
         modality = labels.modality_of(label)
         other = truth != labels.is_tumor(label)
         found[label] = (own == label) | (other & ((modalities == modality) | (modality is None)))
@@ -91,7 +124,7 @@ def _label_rows(answers: LabeledPredictions) -> Rows:
 
 
 def size_band(path: Path) -> str:
-    """Name the band of the longer side of a stored picture."""
+    """Name the band of the longer side of a stored image."""
     try:
         facts = read_file_facts(path.read_bytes())
     except OSError:
@@ -100,3 +133,24 @@ def size_band(path: Path) -> str:
         return NO_SIZE
     longer = max(facts.width, facts.height)
     return next((name for most, name in SIZE_BANDS if longer <= most), LARGEST_BAND)
+
+
+def draw_sample(cases: Sequence[Case], most: int, *, seed: int = 0) -> list[int]:
+    """Choose up to `most` positions, in order, even in number over modality and finding.
+
+    Of each of these, a second scan of a group comes only after the first of every other group.
+    """
+    strata = [(labels.modality_of(c.label) or "", labels.is_tumor(c.label)) for c in cases]
+    order = np.random.default_rng(seed).permutation(len(cases)).tolist()
+    of_group: Counter[tuple[tuple[str, bool], str]] = Counter()
+    rounds = []
+    for place, i in enumerate(order):
+        group = (strata[i], cases[i].group or cases[i].key)
+        rounds.append((of_group[group], place, i))
+        of_group[group] += 1
+    of_stratum: Counter[tuple[str, bool]] = Counter()
+    turns = []
+    for times, place, i in sorted(rounds):
+        turns.append((of_stratum[strata[i]], times, place, i))
+        of_stratum[strata[i]] += 1
+    return sorted(turn[-1] for turn in sorted(turns)[:most])

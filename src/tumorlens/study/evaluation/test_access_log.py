@@ -1,68 +1,62 @@
-"""How often a test part has been looked at: each look makes the next figure less of a test."""
+"""How often a test part has been measured: each time makes the next figure less of a test."""
 
-import csv
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from tumorlens.files import write_table
+from tumorlens.files import read_table, write_table
 from tumorlens.models.bundle import SHIPPED, Bundle
-from tumorlens.records import Case, Evaluation
+from tumorlens.records import Case
+from tumorlens.reports.evaluation.result import Evaluation, TestAccesses
 
-NAME = "looks.csv"
+NAME, OLD_NAME = "test_access_log.csv", "looks.csv"
 
 
 @dataclass(frozen=True)
-class Look:
-    """One evaluation; a row of looks.csv."""
+class TestAccess:
+    """One evaluation; a row of the log."""
+
+    __test__ = False  # no class of tests
 
     created: str
     bundle: str
     split: str  # fingerprint of the split file, "" without
     part: str
     n: int
-    scans: str  # 16 hex digits of the keys and labels looked at
+    scans: str  # 16 hex digits of the keys and labels that were measured
 
 
-COLUMNS = tuple(Look.__dataclass_fields__)
+COLUMNS = tuple(TestAccess.__dataclass_fields__)
 
 
-@dataclass(frozen=True)
-class Looks:
-    """A look that has been counted."""
-
-    folder: str  # whose looks are counted: "run" or "results"
-    same_scans: int  # looks at exactly these scans, this one among them
-    same_part: int  # looks at this part of this split, this one among them
-    bundles: int  # different bundles that looked at these scans
-
-
-def counted(evaluation: Evaluation, bundle: Bundle, *, out: Path, now: datetime) -> Evaluation:
-    """Count a look before anything of it is written or printed, and write the count into it."""
-    figures = evaluation.figures
-    looks = count_look(
+def log_evaluation(
+    evaluation: Evaluation, bundle: Bundle, *, out: Path, now: datetime
+) -> Evaluation:
+    """Log an evaluation before anything of it is written or printed, and count it in its result."""
+    result = evaluation.result
+    accesses = log_access(
         evaluation.cases,
         bundle,
-        split=figures["split"]["fingerprint"] or "",
-        part=figures["part"],
+        split=result.split.fingerprint or "",
+        part=result.part,
         out=out,
         now=now,
     )
-    return replace(evaluation, figures={**figures, "looks": asdict(looks)})
+    return replace(evaluation, result=replace(result, test_accesses=accesses))
 
 
-def count_look(
+def log_access(
     cases: Sequence[Case], bundle: Bundle, *, split: str, part: str, out: Path, now: datetime
-) -> Looks:
-    """Add a row to looks.csv of the bundle's run folder, or of `out`, and count.
+) -> TestAccesses:
+    """Add a row to the log of the bundle's run folder, or of `out`, and count.
 
     `out` is taken where the bundle stands in no run folder, ships with tumorlens, or cannot be
     written beside.
     """
     run = _run_folder(bundle)
-    look = Look(
+    access = TestAccess(
         created=now.isoformat(timespec="seconds"),
         bundle=bundle.version,
         split=split,
@@ -72,14 +66,14 @@ def count_look(
     )
     if run is not None:
         try:
-            return _add(run / NAME, look, folder="run")
+            return _add(run, access, folder="run")
         except PermissionError:  # somebody else's run
             pass
-    return _add(out / NAME, look, folder="results")
+    return _add(out, access, folder="results")
 
 
 def _run_folder(bundle: Bundle) -> Path | None:
-    """Give the run that made a bundle, where it stands in one."""
+    """Return the run that made a bundle, where it stands in one."""
     folder = bundle.folder.resolve()
     if folder.is_relative_to(SHIPPED.resolve()) or folder.name != "bundle":
         return None
@@ -92,18 +86,17 @@ def _hash(cases: Sequence[Case]) -> str:
     return hashlib.sha256(text).hexdigest()[:16]
 
 
-def _add(path: Path, look: Look, *, folder: str) -> Looks:
-    rows = [*_read(path), {name: str(value) for name, value in asdict(look).items()}]
-    write_table(path, COLUMNS, rows)
-    same = [row for row in rows if row["scans"] == look.scans]
-    part = [row for row in rows if (row["split"], row["part"]) == (look.split, look.part)]
-    return Looks(folder, len(same), len(part), len({row["bundle"] for row in same}))
+def _add(log: Path, access: TestAccess, *, folder: str) -> TestAccesses:
+    new = {name: str(value) for name, value in asdict(access).items()}
+    rows = [*_read(log / NAME), new]
+    write_table(log / NAME, COLUMNS, rows)
+    rows = [*_read(log / OLD_NAME), *rows]
+    same = [row for row in rows if row.get("scans") == access.scans]
+    part = [
+        row for row in rows if (row.get("split"), row.get("part")) == (access.split, access.part)
+    ]
+    return TestAccesses(folder, len(same), len(part), len({row.get("bundle") for row in same}))
 
 
 def _read(path: Path) -> list[dict[str, str]]:
-    """Read earlier looks; rows that lack a column are left as they are, with it empty."""
-    try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            return [{name: row.get(name) or "" for name in COLUMNS} for row in csv.DictReader(file)]
-    except FileNotFoundError:
-        return []
+    return read_table(path) if path.is_file() else []

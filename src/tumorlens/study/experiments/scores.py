@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tumorlens import labels
 from tumorlens.files import read_table, write_table
+from tumorlens.json_records import to_json
 from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Case, Estimate, Prediction
@@ -17,15 +18,15 @@ from tumorlens.settings import load_settings
 from tumorlens.study.data.splits import Split
 from tumorlens.study.experiments.runner import SILENT, Listeners
 from tumorlens.study.recipes import Recipe
-from tumorlens.study.stats.discrimination import areas, rates, share
+from tumorlens.study.stats.discrimination import areas, rates
 from tumorlens.study.stats.intervals import (
     RESAMPLES,
     Statistics,
     Weights,
     bootstrap,
     estimate_of,
-    nan_to_none,
     not_collapsed,
+    share,
 )
 
 SCORES_FILE = "scores.csv"
@@ -245,7 +246,7 @@ def summarize(
             name: estimate_of(found, name, _distinct(counted.get(name, scores), "case"))
             for name in names
         },
-        folds={name: [nan_to_none(row[name][0]) for row in folds] for name in names},
+        folds={name: [to_json(row[name][0]) for row in folds] for name in names},
     )
 
 

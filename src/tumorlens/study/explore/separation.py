@@ -18,12 +18,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from tumorlens.json_records import to_json
 from tumorlens.progress import Progress, silent
 from tumorlens.records import Estimate
 from tumorlens.study.explore.record import FeatureAuc, GroupedAuc, Importance, ModelAuc
 from tumorlens.study.features.texture import FEATURES
 from tumorlens.study.stats.discrimination import areas
-from tumorlens.study.stats.intervals import RESAMPLES, bootstrap, estimate_of, nan_to_none
+from tumorlens.study.stats.intervals import RESAMPLES, bootstrap, estimate_of
 
 FOLDS = 5
 SHUFFLES = 2  # of each feature in each held-out fold
@@ -187,6 +188,6 @@ def _importance(losses: Sequence[NDArray[np.float64]]) -> dict[str, Importance] 
         return None
     means, deviations = (reduce(losses, axis=0).tolist() for reduce in (np.mean, np.std))
     return {
-        feature: Importance(nan_to_none(mean), nan_to_none(deviation))
+        feature: Importance(to_json(mean), to_json(deviation))
         for feature, mean, deviation in zip(FEATURES, means, deviations, strict=True)
     }

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tumorlens import __version__, labels
 from tumorlens.errors import CasesError, UnknownLabelError
 from tumorlens.files import read_table
+from tumorlens.json_records import to_json
 from tumorlens.progress import Progress, Steps, silent, silent_steps
 from tumorlens.study.explore.record import (
     Counts,
@@ -35,7 +36,7 @@ from tumorlens.study.explore.separation import compare_models, single_features
 from tumorlens.study.features.table import FeatureTable, read_features
 from tumorlens.study.features.texture import FEATURES
 from tumorlens.study.stats.effects import effect_size, group_means, holm, rank_correlation
-from tumorlens.study.stats.intervals import RESAMPLES, nan_to_none
+from tumorlens.study.stats.intervals import RESAMPLES
 
 UNKNOWN = "unknown"  # the modality of labels that leave it open
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -80,7 +81,7 @@ def study_table(
         classes=_classes(kept, groups),
         distributions=distributions(kept),
         contrasts=contrasts(kept, groups),
-        correlation=tuple(map(tuple, nan_to_none(rank_correlation(kept.values)))),
+        correlation=tuple(map(tuple, to_json(rank_correlation(kept.values)))),
         single=single_features(kept.values, truth, groups, resamples=resamples),
         models=compare_models(
             kept.values, truth, groups, seed=seed, resamples=resamples, progress=progress
@@ -200,7 +201,7 @@ def _frame_aucs(
     values: NDArray, share: NDArray, truth: NDArray, groups: NDArray, resamples: int
 ) -> list[FrameAuc]:
     aucs = single_features(values, truth, groups, resamples=resamples) or {}
-    ties = nan_to_none(rank_correlation(np.column_stack([share, values]))[0, 1:])
+    ties = to_json(rank_correlation(np.column_stack([share, values]))[0, 1:])
     return [FrameAuc(aucs.get(f), tie) for f, tie in zip(FEATURES, ties, strict=True)]
 
 

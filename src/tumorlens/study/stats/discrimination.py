@@ -18,6 +18,7 @@ from tumorlens.study.stats.intervals import (
     Weights,
     bootstrap,
     not_collapsed,
+    share,
 )
 
 # Even steps of the log odds: what a sure network has to say stands close to 0 and to 1.
@@ -111,12 +112,6 @@ def _mean_of_known(*values: NDArray[np.float64]) -> NDArray[np.float64]:
     table = np.stack(values)
     known = np.isfinite(table)
     return share(np.where(known, table, 0.0).sum(0), known.sum(0).astype(float))
-
-
-def share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Divide; NaN where there is nothing to divide by."""
-    part, whole = np.broadcast_arrays(part, whole)
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
 
 def areas(

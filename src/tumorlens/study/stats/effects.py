@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from tumorlens.study.stats.intervals import nan_to_none
+from tumorlens.json_records import to_json
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ def effect_size(a: NDArray[np.float64], b: NDArray[np.float64]) -> EffectSize:
     pooled = (a.var(ddof=1) * (len(a) - 1) + b.var(ddof=1) * (len(b) - 1)) / (len(a) + len(b) - 2)
     gap = float(b.mean() - a.mean())
     return EffectSize(
-        delta=nan_to_none(2 * test.statistic / (len(a) * len(b)) - 1),
-        cohen_d=nan_to_none(gap / np.sqrt(pooled)) if pooled > 0 else None,
-        p=nan_to_none(test.pvalue),
+        delta=to_json(2 * test.statistic / (len(a) * len(b)) - 1),
+        cohen_d=to_json(gap / np.sqrt(pooled)) if pooled > 0 else None,
+        p=to_json(test.pvalue),
     )
 
 

@@ -1,11 +1,11 @@
 """Intervals of figures: bootstrap over groups, because slices of one patient are alike; Wilson."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.json_records import to_json
 from tumorlens.records import Estimate
 
 RESAMPLES = 1000
@@ -100,22 +100,32 @@ def not_collapsed(
     return widened
 
 
-def estimate_of(found: Mapping[str, Any], name: str, n: int) -> Estimate:
-    """Return a figure that stands with its bounds under `name`, `name_low` and `name_high`."""
-    value, low, high = (nan_to_none(found.get(f"{name}{end}")) for end in ENDS)
-    return Estimate(value, low, high, n)
+def share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Divide; NaN where there is nothing to divide by."""
+    part, whole = np.broadcast_arrays(part, whole)
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
 
-def nan_to_none(found: Any) -> Any:
-    """Return numbers, arrays and mappings of them as JSON knows them: what is not finite is None.
+def bootstrap_shares(groups: NDArray, **columns: NDArray) -> dict[str, NDArray[np.float64]]:
+    """Return the mean of each column of hits, [n], with intervals that have a width.
 
-    >>> nan_to_none({"auc": np.array([0.5, np.nan]), "n": 3})
-    {'auc': [0.5, None], 'n': 3}
+    Hits are 0 or 1; what is NaN does not count.
     """
-    if isinstance(found, Mapping):
-        return {key: nan_to_none(value) for key, value in found.items()}
-    if isinstance(found, np.ndarray) and found.ndim:
-        return [nan_to_none(value) for value in found]
-    if isinstance(found, float | np.floating | np.ndarray):
-        return float(found) if np.isfinite(found) else None
-    return found
+    known = {name: np.isfinite(column.astype(float)) for name, column in columns.items()}
+    hits = {name: np.nan_to_num(column.astype(float)) for name, column in columns.items()}
+    found = bootstrap(
+        lambda w: {name: share(w @ hits[name], w @ known[name]) for name in columns}, groups
+    )
+    return not_collapsed(found, {n: len(np.unique(groups[known[n]])) for n in columns})
+
+
+def share_with_wilson(name: str, hits: NDArray[np.bool_]) -> dict[str, float]:
+    """Return the share of hits, [n], under `name`, and Wilson's interval."""
+    count, n = int(hits.sum()), len(hits)
+    low, high = wilson(count, n)
+    return {name: count / n if n else np.nan, f"{name}_low": low, f"{name}_high": high}
+
+
+def estimate_of(found: Mapping[str, NDArray], name: str, n: int) -> Estimate:
+    """Return a figure that stands with its bounds under `name`, `name_low` and `name_high`."""
+    return Estimate(*(to_json(found[name + end]) for end in ENDS), n)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tumorlens import labels
 from tumorlens.inputs.prepare import InputSpec
+from tumorlens.json_records import to_json
 from tumorlens.models.bundle import Abstention, Bundle, Scope, load_bundle, write_bundle
 from tumorlens.models.engine import Engine
 from tumorlens.predictions.calibration import calibrated
@@ -18,7 +19,6 @@ from tumorlens.predictions.predictor import Predictor
 from tumorlens.predictions.self_test import golden_answer
 from tumorlens.reports.card import write_card
 from tumorlens.study.recipes import Recipe
-from tumorlens.study.stats.intervals import nan_to_none
 from tumorlens.study.training.data.training_set import Subset, draw_ood_images
 from tumorlens.study.training.loop import Trained
 from tumorlens.study.training.packaging.bundle_performance import measure_validation
@@ -63,7 +63,7 @@ def make_bundle(
     logits, embedding = run_engine(engine, validation.images)
     ood = draw_ood_images(OOD_IMAGES, spec, first=OOD_SEED)
     reference, outside = (run_engine(engine, images)[1] for images in (training.images, ood))
-    figures = nan_to_none(_metrics(logits, validation))
+    figures = to_json(_metrics(logits, validation))
     bundle = replace(
         with_choices(draft, recipe, validation=validation, logits=logits),
         scope=choose_scope(reference, embedding, ood=outside, seed=recipe.seed),
