@@ -1,9 +1,12 @@
-"""Shared scans and a bundle small enough for every test; no TensorFlow is needed for either."""
+"""Shared scans, a bundle small enough for every test, and a run that is trained once.
+
+Only the trained run needs TensorFlow, and imports it when it is asked for.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,6 +18,9 @@ from tumorlens.labels import ATOMS
 from tumorlens.models.bundle import Abstention, Bundle, Scope, load_bundle, write_bundle
 from tumorlens.models.engine import Engine
 from tumorlens.study.phantom import draw_phantom
+
+if TYPE_CHECKING:
+    from support.trained_run import TrainedRun
 
 WriteImage = Callable[..., Path]
 
@@ -81,3 +87,12 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     references = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
     write_bundle(replace(draft, scope=replace(scope, references=references)), "# tiny\n")
     return load_bundle(folder)
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> "TrainedRun":
+    """A small network trained for three epochs on phantoms; its folder is not to be changed."""
+    pytest.importorskip("keras")
+    from support.trained_run import train_run
+
+    return train_run(tmp_path_factory.mktemp("trained"))

@@ -6,12 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tumorlens.labels import ATOMS, label_mask
+from tumorlens.study.training.data import batches
 from tumorlens.study.training.data.batches import (
     TrainingSet,
     ViewSpec,
     epoch_batches,
     epoch_positions,
     one_of_each_image,
+    prefetched,
 )
 from tumorlens.study.training.data.lesion_masks import find_lesion_masks
 
@@ -121,6 +123,30 @@ def test_batches_show_the_positions_in_order_with_their_masks():
 @pytest.mark.parametrize(("batch", "count"), [(8, 5), (7, 5), (40, 1), (41, 0)])
 def test_only_whole_batches_are_shown(batch, count):
     assert [len(found.images) for found in all_batches(batch=batch)] == [batch] * count
+
+
+def test_positions_beyond_the_last_whole_batch_are_never_asked_for(monkeypatch):
+    made = []
+
+    def count(image, *_: object, **__: object) -> np.ndarray:
+        made.append(image)
+        return image
+
+    monkeypatch.setattr(batches, "augment_marked", count)
+    found = list(epoch_batches(RARE, np.arange(20), view=ViewSpec(4, 0), batch=8, seed=(0,)))
+    assert (len(found), len(made)) == (2, 16)
+
+
+def test_an_error_in_any_batch_comes_out_where_that_batch_is_taken():
+    def make(number: int) -> int:
+        if number == 2:
+            raise ValueError("batch 2")
+        return number
+
+    found = prefetched(make, 3)
+    assert [next(found), next(found)] == [0, 1]
+    with pytest.raises(ValueError, match="batch 2"):
+        next(found)
 
 
 def big_set() -> TrainingSet:

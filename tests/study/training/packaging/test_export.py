@@ -1,6 +1,7 @@
-"""The exported graph answers as the network does, and a difference is caught."""
+"""The exported graph answers as the network does; in 8 bits it is smaller and nearly as good."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -9,10 +10,21 @@ import onnxruntime as ort
 import pytest
 
 from tumorlens.errors import TrainingError
+from tumorlens.inputs.prepare import InputSpec
 from tumorlens.labels import ATOMS
+from tumorlens.models.bundle import GRAPH
 from tumorlens.models.engine import OUTPUTS, Engine
 from tumorlens.study.networks.registry import NETWORKS
-from tumorlens.study.training.packaging.export import TOLERANCE, check_round_trip, export_graph
+from tumorlens.study.phantom.drawing import draw_phantom
+from tumorlens.study.training.packaging.export import (
+    AUCS,
+    MAX_LOST,
+    TOLERANCE,
+    check_round_trip,
+    export_graph,
+    quantize_graph,
+)
+from tumorlens.study.training.packaging.packaging import draft_bundle
 
 SIDE = 64
 
@@ -82,3 +94,47 @@ def test_a_changed_weight_is_caught(model, graph, tiny_bundle):
 def test_logits_that_are_not_numbers_are_caught(model):
     with pytest.raises(TrainingError, match="differs"):
         check_round_trip(model, np.full((2, len(ATOMS)), np.nan, np.float32), pixels(2))
+
+
+SAME = dict.fromkeys(AUCS, 0.9)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, graph: Path) -> Path:
+    """A folder with the exported graph."""
+    (tmp_path / GRAPH).write_bytes(graph.read_bytes())
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.stack([draw_phantom("mri", "glioma", seed=s, side=SIDE).pixels for s in range(12)])
+
+
+def operators(folder: Path) -> set[str]:
+    return {node.op_type for node in onnx.load(folder / GRAPH).graph.node}
+
+
+def logits_of(folder: Path, images: np.ndarray) -> np.ndarray:
+    return Engine(draft_bundle(folder, "x", InputSpec(side=SIDE))).run(images).logits
+
+
+def test_a_narrow_graph_is_a_third_of_the_size_and_answers_nearly_the_same(folder, images):
+    wide = logits_of(folder, images)
+    before = (folder / GRAPH).stat().st_size
+    found = quantize_graph(folder, images, lambda: SAME)
+    assert found["kept"]
+    assert found["bytes"] == (folder / GRAPH).stat().st_size < 0.4 * before
+    assert "QuantizeLinear" in operators(folder)
+    narrow = logits_of(folder, images)
+    assert np.corrcoef(wide.ravel(), narrow.ravel())[0, 1] > 0.98
+
+
+@pytest.mark.parametrize("name", AUCS)
+def test_a_narrow_graph_that_ranks_worse_is_undone(folder, images, name):
+    before = (folder / GRAPH).read_bytes()
+    answers = iter([SAME, {**SAME, name: 0.9 - 2 * MAX_LOST}])
+    found = quantize_graph(folder, images, lambda: next(answers))
+    assert not found["kept"]
+    assert (folder / GRAPH).read_bytes() == before
+    assert sorted(p.name for p in folder.iterdir()) == [GRAPH]

@@ -1,17 +1,19 @@
 """Pretraining: no label is read, a kill loses nothing, and another run starts from it."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.trained_run import RecordingCallback
 from typer.testing import CliRunner
 
 from tumorlens import labels
 from tumorlens.cli import app
 from tumorlens.errors import LeakError, TrainingError
+from tumorlens.progress import SilentCallback, TrainingCallback
 from tumorlens.records import Case
 from tumorlens.study.data import splits
 from tumorlens.study.data.index import read_cases
@@ -32,22 +34,6 @@ SMALL = replace(
 )  # fmt: skip
 
 
-@dataclass
-class Ear:
-    """Hears a run, and can break it off after an epoch."""
-
-    stop_after: int = 99
-    epochs: list[Mapping[str, float]] = field(default_factory=list)
-
-    def on_batch_end(self, epoch: int, done: int, total: int, loss: float) -> None:
-        assert np.isfinite(loss)
-
-    def on_epoch_end(self, row: Mapping[str, float], is_best: bool) -> None:
-        self.epochs.append(row)
-        if row["epoch"] == self.stop_after:
-            raise KeyboardInterrupt
-
-
 @dataclass(frozen=True)
 class Ground:
     cases: Sequence[Case]
@@ -55,27 +41,35 @@ class Ground:
     cache: Path
 
 
+def write_split(path: Path, cases: Sequence[Case], parts: Sequence[str]) -> splits.Split:
+    """Write a split in which each case is a group of its own."""
+    alone = np.arange(len(cases))
+    return splits.write_split(path, cases, parts, groups=splits.Groups(alone, alone))
+
+
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
     folder = tmp_path_factory.mktemp("ground")
     write_phantoms(folder / "scans", per_class=5, seed=2)
     cases = read_cases(folder / "scans")
-    alone = np.arange(len(cases))
-    parts = ["test" if i % 5 == 0 else "val" if i % 5 == 1 else "train" for i in alone]
-    split = splits.write_split(folder / "split.csv", cases, parts,
-                               groups=splits.Groups(alone, alone))  # fmt: skip
+    parts = (["test", "val", "train", "train", "train"] * len(cases))[: len(cases)]
+    split = write_split(folder / "split.csv", cases, parts)
     return Ground(splits.apply_split(cases, split), split, folder / "cache")
 
 
-def run(ground: Ground, out: Path, *, ear: Ear | None = None, resume: bool = False,
-        small: Pretraining = SMALL, cases: Sequence[Case] = ()) -> Path:  # fmt: skip
-    splits_file = out / "split.csv"
-    if not splits_file.exists():
-        numbers = np.arange(len(ground.cases))
-        splits.write_split(splits_file, ground.cases, [str(c.split) for c in ground.cases],
-                           groups=splits.Groups(numbers, numbers))  # fmt: skip
+def run(
+    ground: Ground,
+    out: Path,
+    *,
+    callback: TrainingCallback = SilentCallback(),
+    resume: bool = False,
+    small: Pretraining = SMALL,
+    cases: Sequence[Case] = (),
+) -> Path:
+    if not (out / "split.csv").exists():
+        write_split(out / "split.csv", ground.cases, [str(c.split) for c in ground.cases])
     job = PretrainJob(small, ground.split, out, ground.cache)
-    return pretrain(cases or ground.cases, job, callback=ear or Ear(), resume=resume)
+    return pretrain(cases or ground.cases, job, callback=callback, resume=resume)
 
 
 @pytest.fixture(scope="module")
@@ -106,10 +100,10 @@ def test_a_run_that_was_broken_off_ends_as_if_it_had_not_been(
 ):
     out = tmp_path / "broken"
     with pytest.raises(KeyboardInterrupt):
-        run(ground, out, ear=Ear(stop_after=2))
-    ear = Ear()
-    run(ground, out, ear=ear, resume=True)
-    assert [row["epoch"] for row in ear.epochs] == [3]
+        run(ground, out, callback=RecordingCallback(stop_after=2))
+    callback = RecordingCallback()
+    run(ground, out, callback=callback, resume=True)
+    assert callback.epoch_numbers == [3]
     for name, value in state_of(pretrained).items():
         np.testing.assert_allclose(state_of(out)[name], value, rtol=1e-4, atol=1e-5)
 
@@ -129,7 +123,7 @@ def test_training_starts_from_it_and_says_so(pretrained: Path, ground: Ground, t
     recipe = replace(find_recipe("quick"), side=40, train_side=40, epochs=1, batch=8,
                      options=OPTIONS)  # fmt: skip
     job = Job(recipe, ground.split, tmp_path / "run", ground.cache, "x", start=pretrained)
-    bundle = train(ground.cases, job, callback=Ear())
+    bundle = train(ground.cases, job, callback=SilentCallback())
     assert bundle.details["start"]["run"] == pretrained.name
     stored = json.loads((tmp_path / "run" / "config.json").read_text())
     assert stored["start"]["sha256"] == bundle.details["start"]["sha256"]
@@ -141,9 +135,7 @@ def test_init_is_refused_where_the_run_saw_what_is_held_out(
     folder = ground.cases[0].path.parents[1]
     turned = ["train" if case.split == "test" else "test" if i % 5 == 2 else "val"
               for i, case in enumerate(ground.cases)]  # fmt: skip
-    numbers = np.arange(len(turned))
-    splits.write_split(tmp_path / "s.csv", ground.cases, turned,
-                       groups=splits.Groups(numbers, numbers))  # fmt: skip
+    write_split(tmp_path / "s.csv", ground.cases, turned)
     command = ["train", str(folder), "--recipe", "quick", "--split", str(tmp_path / "s.csv"),
                "--init", str(pretrained), "--out", str(tmp_path / "out")]  # fmt: skip
     found = CliRunner().invoke(app, command)

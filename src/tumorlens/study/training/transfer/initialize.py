@@ -56,7 +56,7 @@ def prepare_network(
         FeatureSet(shown, data.label_masks, data.image_ids, data.strata),
         head_plan(recipe),
         held=held[:, 0],
-        judge=lambda logits: validation_metrics(logits, names, strata)["val_loss"],
+        validate=lambda logits: validation_metrics(logits, names, strata)["val_loss"],
     )
     return trained.loss
 
