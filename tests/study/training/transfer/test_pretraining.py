@@ -41,6 +41,9 @@ class Ground:
     cache: Path
 
 
+SILENT = SilentCallback()
+
+
 def write_split(path: Path, cases: Sequence[Case], parts: Sequence[str]) -> splits.Split:
     """Write a split in which each case is a group of its own."""
     alone = np.arange(len(cases))
@@ -61,7 +64,7 @@ def run(
     ground: Ground,
     out: Path,
     *,
-    callback: TrainingCallback = SilentCallback(),
+    callback: TrainingCallback = SILENT,
     resume: bool = False,
     small: Pretraining = SMALL,
     cases: Sequence[Case] = (),
