@@ -19,10 +19,11 @@ from tumorlens.predictions.predictor import Predictor, load_predictor
 from tumorlens.records import Unusable
 from tumorlens.settings import load_settings
 
+Reply = dict[str, object]
 PROBLEM = "application/problem+json"
 
 
-def handler(event: Mapping[str, Any], context: object = None) -> dict[str, Any]:
+def handler(event: Mapping[str, Any], context: object = None) -> Reply:
     """Answer one call; an unusable body is a problem (RFC 9457), never an exception."""
     try:
         data = _body(event)
@@ -51,11 +52,11 @@ def _body(event: Mapping[str, Any]) -> bytes:
     return body.encode("latin-1")
 
 
-def _problem(status: int, title: str, detail: str) -> dict[str, Any]:
+def _problem(status: int, title: str, detail: str) -> Reply:
     document = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     return _reply(status, json.dumps(document), PROBLEM)
 
 
-def _reply(status: int, body: str, media_type: str) -> dict[str, Any]:
+def _reply(status: int, body: str, media_type: str) -> Reply:
     headers = {"Content-Type": media_type, "Cache-Control": "no-store"}
     return {"statusCode": status, "headers": headers, "body": body, "isBase64Encoded": False}

@@ -15,7 +15,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from tumorlens.records import Prediction, PreparedScan, Unusable
+from tumorlens.records import PreparedScan, Unusable
 from tumorlens.services.http.problems import Refusal
 from tumorlens.services.http.service import Service
 from tumorlens.services.store.history import NewPrediction, anonymous_name
@@ -112,12 +112,15 @@ def _decode(service: Service, index: int, upload: Upload) -> DecodedUpload:
     return DecodedUpload(index, name, sha256, scan, 1000 * (time.perf_counter() - started))
 
 
-def predict(service: Service, decoded: DecodedUpload, *, owner: str, source: str) -> NewPrediction:
-    """Predict one prepared upload, with its heatmap; in a batch of one, as everywhere else."""
+def predict(
+    service: Service, decoded: DecodedUpload, *, owner: str, source: str, job: str | None = None
+) -> NewPrediction:
+    """Predict one upload, with its heatmap, in a batch of one; an unusable one has its `error`."""
     started = time.perf_counter()
     prediction = service.predictor.predict_prepared([decoded.scan], heatmaps=True)[0]
-    spent = 1000 * (time.perf_counter() - started)
-    timings = {"prepare": decoded.milliseconds, "predict": spent}
+    timings = {"prepare": decoded.milliseconds}
+    if not prediction.error:
+        timings["predict"] = 1000 * (time.perf_counter() - started)
     service.metrics.count_prediction(prediction, timings)
     return NewPrediction(
         prediction=prediction,
@@ -127,14 +130,9 @@ def predict(service: Service, decoded: DecodedUpload, *, owner: str, source: str
         source=source,
         timings=timings,
         keep=service.settings.keep_images,
+        job=job,
+        position=None if job is None else decoded.index,
     )
-
-
-def unusable(service: Service, decoded: DecodedUpload) -> Prediction:
-    """Return the Prediction of an upload that could not be used, with its `error`."""
-    prediction = service.predictor.predict_prepared([decoded.scan])[0]
-    service.metrics.count_prediction(prediction, {})
-    return prediction
 
 
 def enqueue(service: Service, new: Sequence[NewPrediction]) -> list[Future[str]]:

@@ -1,8 +1,5 @@
 """What answers here, how it does, whether it lives, and the page about the API."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -18,7 +15,6 @@ from tumorlens.services.http.service import caller_of, service_of
 from tumorlens.services.store.database import is_writable
 
 router = APIRouter(tags=["model"])
-Json = Mapping[str, Any]  # of the OpenAPI document
 
 
 @router.get("/v1/model", responses={200: {"model": ModelDocument}}, dependencies=KEYS)
@@ -89,50 +85,7 @@ def docs(request: Request) -> HTMLResponse:
         loader=loader, undefined=StrictUndefined, autoescape=True, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    described = request.app.openapi()
     page = environment.get_template("docs.html").render(
-        notice=NOTICE, version=__version__, groups=_groups(described), kinds=KINDS
+        notice=NOTICE, version=__version__, api=request.app.openapi(), kinds=KINDS
     )
     return HTMLResponse(page)
-
-
-def _groups(described: Json) -> list[Json]:
-    routes = [
-        {"method": method.upper(), "path": path, **_route(operation)}
-        for path, methods in described["paths"].items()
-        for method, operation in methods.items()
-    ]
-    return [
-        {**tag, "routes": [route for route in routes if route["tag"] == tag["name"]]}
-        for tag in described["tags"]
-    ]
-
-
-def _route(operation: Json) -> Json:
-    answers = {
-        status: answer
-        for status, answer in operation["responses"].items()
-        if status.startswith("2")
-    }
-    status, answer = next(iter(answers.items()))
-    return {
-        "tag": operation["tags"][0],
-        "text": operation.get("description", ""),
-        "parameters": [_parameter(found) for found in operation.get("parameters", [])],
-        "takes": list(operation.get("requestBody", {}).get("content", {})),
-        "gives": f"{status} {', '.join(answer.get('content', {}))}",
-    }
-
-
-def _parameter(found: Json) -> dict[str, str]:
-    schema = found["schema"]
-    kinds = [row for row in schema.get("anyOf", [schema]) if row.get("type") != "null"]
-    values = ", ".join(str(value) for row in kinds for value in row.get("enum", []))
-    default = schema.get("default")
-    return {
-        "name": found["name"],
-        "where": found["in"],
-        "values": values or " or ".join(row.get("type", "") for row in kinds),
-        "default": "" if default is None else str(default).lower(),
-        "text": found.get("description", schema.get("description", "")),
-    }

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
+from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.document import to_document
 from tumorlens.records import PreparedScan, Unusable
 from tumorlens.services.http import documents, inference
@@ -55,16 +56,22 @@ async def predict(
     def work() -> tuple[list[DecodedUpload], list[NewPrediction], list[Future[str]]]:
         decoded = inference.decode(service, _uploads(request, max_files=MAX_AT_ONCE))
         _refuse_if_none_is_usable(decoded)
-        usable = [item for item in decoded if isinstance(item.scan, PreparedScan)]
-        new = [inference.predict(service, item, owner=caller.id, source="http") for item in usable]
-        return decoded, new, inference.enqueue(service, new)
+        answers = [
+            inference.predict(service, item, owner=caller.id, source="http") for item in decoded
+        ]
+        usable = [answer for answer in answers if not answer.prediction.error]
+        return decoded, answers, inference.enqueue(service, usable)
 
     def respond() -> Response:
-        results = _results(service, decoded, new, heatmap=heatmap, report=report)
+        bundle = service.predictor.bundle
+        results = [
+            _result(item, answer, bundle, heatmap=heatmap, report=report)
+            for item, answer in zip(decoded, answers, strict=True)
+        ]
         return json_response({"request_id": request.state.request_id, "results": results})
 
     with service.pool.slot():
-        decoded, new, queued = await service.pool.run(work)
+        decoded, answers, queued = await service.pool.run(work)
         await inference.wait_persisted(queued)
         is_light = not heatmap and report is None
         return respond() if is_light else await service.pool.run(respond)
@@ -84,53 +91,33 @@ def _refuse_if_none_is_usable(decoded: Sequence[DecodedUpload]) -> None:
         raise Refusal(refusal.kind, refusal.detail, errors=found)
 
 
-def _results(
-    service: Service,
-    decoded: Sequence[DecodedUpload],
-    new: Sequence[NewPrediction],
+def _result(
+    item: DecodedUpload,
+    answer: NewPrediction,
+    bundle: Bundle,
     *,
     heatmap: bool,
     report: str | None,
-) -> list[Document]:
-    predictions, results = iter(new), []
-    for item in decoded:
-        if isinstance(item.scan, Unusable):
-            results.append(
-                _result(item) | {"prediction": to_document(inference.unusable(service, item))}
-            )
-            continue
-        answer = next(predictions)
-        result = _result(item) | {
-            "id": answer.id,
-            "prediction": to_document(answer.prediction),
-            "timings_ms": {name: round(ms, 3) for name, ms in answer.timings.items()},
-            "links": documents.links_of(answer.id),
-        }
-        evidence = answer.prediction.heatmap
-        if heatmap and evidence is not None:
-            data = documents.heatmap_png(evidence)
-            result["heatmap"] = documents.attached(data, "image/png")
-        if report is not None:
-            bundle = service.predictor.bundle
-            data = documents.report_file(answer.prediction, bundle, format=report)
-            result["report"] = documents.attached(data, documents.REPORT_TYPES[report])
-        results.append(result)
-    return results
-
-
-def _result(item: DecodedUpload) -> Document:
-    """Return what is known of an upload before it is answered, in the order of the schema."""
-    return {
+) -> Document:
+    prediction = answer.prediction
+    result = {
         "index": item.index,
         "name": item.name,
-        "id": None,
+        "id": None if prediction.error else answer.id,
         "input_sha256": item.sha256,
-        "prediction": None,
-        "timings_ms": {"prepare": round(item.milliseconds, 3)},
+        "prediction": to_document(prediction),
+        "timings_ms": {name: round(ms, 3) for name, ms in answer.timings.items()},
         "heatmap": None,
         "report": None,
-        "links": None,
+        "links": None if prediction.error else documents.links_of(answer.id),
     }
+    if heatmap and prediction.heatmap is not None:
+        data = documents.heatmap_png(prediction.heatmap)
+        result["heatmap"] = documents.attached(data, "image/png")
+    if report is not None and not prediction.error:
+        data = documents.report_file(prediction, bundle, format=report)
+        result["report"] = documents.attached(data, documents.REPORT_TYPES[report])
+    return result
 
 
 @router.post(
@@ -189,6 +176,7 @@ def _job_json(store: Store, job: Job) -> Iterator[str]:
 
 
 def _new_job(service: Service, decoded: Sequence[DecodedUpload], *, owner: str) -> NewJob:
+    """Return a batch in which what is unusable is answered already."""
     _refuse_if_none_is_usable(decoded)
     waiting = [
         JobScan(item.index, item.scan, item.sha256)
@@ -197,15 +185,7 @@ def _new_job(service: Service, decoded: Sequence[DecodedUpload], *, owner: str) 
     ]
     job = NewJob(owner, waiting, failed=[])
     failed = [
-        NewPrediction(
-            inference.unusable(service, item),
-            input_sha256=item.sha256,
-            bundle_sha256=service.predictor.bundle.sha256,
-            owner=owner,
-            source="batch",
-            job=job.id,
-            position=item.index,
-        )
+        inference.predict(service, item, owner=owner, source="batch", job=job.id)
         for item in decoded
         if isinstance(item.scan, Unusable)
     ]

@@ -35,6 +35,12 @@ Instant = Annotated[datetime, BeforeValidator(_no_number), Field(description="IS
 Decision = Literal["tumor", "no tumor", "uncertain", "out of scope"]
 
 
+class _Strict(BaseModel):
+    """What takes no other fields than its own."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class Problem(BaseModel):
     """A problem after RFC 9457."""
 
@@ -117,19 +123,15 @@ class ReviewDocument(BaseModel):
     reason: str
 
 
-class Agreement(BaseModel):
+class Agreement(_Strict):
     """The reader agrees."""
-
-    model_config = ConfigDict(extra="forbid")
 
     verdict: Literal["agree"]
     reason: Annotated[str, Field(max_length=2000, pattern=NO_NUL)] = ""
 
 
-class TumorCorrection(BaseModel):
+class TumorCorrection(_Strict):
     """The reader sees a tumor, or may see one."""
-
-    model_config = ConfigDict(extra="forbid")
 
     verdict: Literal["correct"]
     decision: Literal["tumor", "uncertain"]
@@ -137,10 +139,8 @@ class TumorCorrection(BaseModel):
     reason: Reason
 
 
-class OtherCorrection(BaseModel):
+class OtherCorrection(_Strict):
     """The reader sees none, or no scan that could show one."""
-
-    model_config = ConfigDict(extra="forbid")
 
     verdict: Literal["correct"]
     decision: Literal["no tumor", "out of scope"]
@@ -150,10 +150,8 @@ class OtherCorrection(BaseModel):
 ReviewRequest = Agreement | TumorCorrection | OtherCorrection
 
 
-class HistoryQuery(BaseModel):
+class HistoryQuery(_Strict):
     """Which answers are meant."""
-
-    model_config = ConfigDict(extra="forbid")
 
     decision: Decision | None = None
     modality: Literal["ct", "mri"] | None = None
