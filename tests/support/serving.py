@@ -1,8 +1,9 @@
 """A service inside the test process, and what tests send it."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from starlette.testclient import TestClient
 
 from tumorlens.models.bundle import Bundle
 from tumorlens.services.http.app import create_app
+from tumorlens.services.store import Store
 from tumorlens.settings import Settings
 from tumorlens.study.phantom import draw_phantom
 
@@ -26,6 +28,15 @@ def phantom_png(modality: str = "mri", finding: str = "glioma", seed: int = 3) -
 
 
 SCAN = phantom_png()
+
+
+@dataclass
+class Locked:
+    """A service with keys; a new key has a history of its own."""
+
+    client: TestClient
+    store: Store
+    key: Callable[..., dict[str, str]]
 
 
 @contextmanager

@@ -1,23 +1,12 @@
 """Batches over HTTP."""
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
-from support.serving import PROBLEM, SCAN, files, phantom_png, serving
+from support.serving import PROBLEM, SCAN, Locked, files, phantom_png
 
-from tumorlens.models.bundle import Bundle
 from tumorlens.services.http.schemas import JobDocument, JobResult
-from tumorlens.services.store import open_store
-from tumorlens.services.store.keys import create_key
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Bundle) -> Iterator[TestClient]:
-    with serving(tmp_path_factory.mktemp("service"), tiny_bundle, max_files=50) as client:
-        yield client
 
 
 def finished(client: TestClient, job: dict) -> dict:
@@ -70,11 +59,9 @@ def test_a_batch_that_cannot_be_taken_is_a_problem(client: TestClient, scans: li
     assert (response.status_code, response.headers["content-type"]) == (status, PROBLEM)
 
 
-def test_a_batch_of_another_key_cannot_be_seen(tmp_path: Path, tiny_bundle: Bundle):
-    store = open_store(str(tmp_path / "store.sqlite"))
-    ann, bob = ({"X-API-Key": create_key(store, name)[1]} for name in ("ann", "bob"))
-    with serving(tmp_path, tiny_bundle, needs_keys=True) as client:
-        job = client.post("/v1/predict/batch", files=files(SCAN), headers=ann).json()
-        for link in job["links"].values():
-            assert client.get(link, headers=bob).status_code == 404
-            assert client.get(link, headers=ann).status_code == 200
+def test_a_batch_of_another_key_cannot_be_seen(locked: Locked):
+    ann, bob = locked.key("predict"), locked.key("predict")
+    job = locked.client.post("/v1/predict/batch", files=files(SCAN), headers=ann).json()
+    for link in job["links"].values():
+        assert locked.client.get(link, headers=bob).status_code == 404
+        assert locked.client.get(link, headers=ann).status_code == 200

@@ -1,7 +1,6 @@
 """The model, its health, its metrics, and the pages about the API."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +14,6 @@ from tumorlens.predictions.predictor import Predictor, load_predictor
 from tumorlens.predictions.self_test import check_golden, golden_answer
 from tumorlens.services.http.problems import KINDS
 from tumorlens.services.http.schemas import ModelDocument
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Bundle) -> Iterator[TestClient]:
-    with serving(tmp_path_factory.mktemp("service"), tiny_bundle) as client:
-        yield client
 
 
 def test_the_model_says_what_it_is(client: TestClient, tiny_bundle: Bundle):

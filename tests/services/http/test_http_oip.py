@@ -1,17 +1,15 @@
 """The Open Inference Protocol as published: its paths, and the members that its schemas require."""
 
 import base64
-from collections.abc import Iterator
 from typing import Any
 
 import jsonschema
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
-from support.serving import SCAN, phantom_png, serving
+from support.serving import SCAN, phantom_png
 
 from tumorlens.labels import ATOMS
-from tumorlens.models.bundle import Bundle
 from tumorlens.records import Prediction
 from tumorlens.services.http.routes_v2 import write_outputs
 from tumorlens.services.http.schemas import InferRequest
@@ -47,12 +45,6 @@ ANSWER = record(
     "model_name outputs", model_name=TEXT, model_version=TEXT, id=TEXT, outputs=several(OUTPUT)
 )
 ERROR = record("error", error=TEXT)
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Bundle) -> Iterator[TestClient]:
-    with serving(tmp_path_factory.mktemp("service"), tiny_bundle) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +10,13 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 from support.broken_files import BROKEN
-from support.serving import PROBLEM, SCAN, files, phantom_png, serving
+from support.serving import PROBLEM, SCAN, Locked, files, phantom_png, serving
 
 from tumorlens.errors import ImageTooLargeError
 from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.document import from_document
 from tumorlens.predictions.predictor import load_predictor
 from tumorlens.services.http.schemas import Predicted, Problem, StoredDocument
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Bundle) -> Iterator[TestClient]:
-    with serving(tmp_path_factory.mktemp("service"), tiny_bundle) as client:
-        yield client
 
 
 def test_a_scan_gets_the_same_numbers_as_from_a_file(
@@ -78,25 +71,18 @@ def test_a_broken_file_is_a_problem_with_its_reason(client: TestClient, name: st
 
 def test_the_heatmap_comes_with_the_answer_where_asked(client: TestClient):
     result = client.post("/v1/predict?heatmap=true", files=files(SCAN)).json()["results"][0]
-    picture = Image.open(io.BytesIO(base64.b64decode(result["heatmap"]["base64"])))
-    assert picture.size == (768, 384)
-    assert np.asarray(picture)[:, :384].any()
+    image = Image.open(io.BytesIO(base64.b64decode(result["heatmap"]["base64"])))
+    assert image.size == (768, 384)
+    assert np.asarray(image)[:, :384].any()
 
 
 def test_a_later_heatmap_does_not_show_the_scan(client: TestClient):
     result = client.post("/v1/predict", files=files(SCAN)).json()["results"][0]
     response = client.get(result["links"]["heatmap"])
     assert response.headers["content-type"] == "image/png"
-    picture = np.asarray(Image.open(io.BytesIO(response.content)))
-    assert not picture[:, :384].any()
-    assert picture[:, 384:].any()
-
-
-def test_a_later_heatmap_shows_the_scan_where_images_are_kept(tmp_path: Path, tiny_bundle: Bundle):
-    with serving(tmp_path, tiny_bundle, keep_images=True) as client:
-        result = client.post("/v1/predict", files=files(SCAN)).json()["results"][0]
-        picture = Image.open(io.BytesIO(client.get(result["links"]["heatmap"]).content))
-        assert np.asarray(picture)[:, :384].any()
+    image = np.asarray(Image.open(io.BytesIO(response.content)))
+    assert not image[:, :384].any()
+    assert image[:, 384:].any()
 
 
 @pytest.mark.parametrize(("format", "start"), [("html", b"<!doctype html>"), ("pdf", b"%PDF-")])
@@ -116,10 +102,12 @@ def test_names_of_files_are_not_kept(client: TestClient, tmp_path: Path):
     assert "Doe" not in client.get(result["links"]["self"]).text
 
 
-def test_names_of_files_are_kept_where_told(tmp_path: Path, tiny_bundle: Bundle):
-    with serving(tmp_path, tiny_bundle, keep_names=True) as client:
+def test_names_and_prepared_images_are_kept_where_told(tmp_path: Path, tiny_bundle: Bundle):
+    with serving(tmp_path, tiny_bundle, keep_names=True, keep_images=True) as client:
         result = client.post("/v1/predict", files=files(SCAN, name="a.png")).json()["results"][0]
         assert result["prediction"]["path"] == "a.png"
+        heatmap = Image.open(io.BytesIO(client.get(result["links"]["heatmap"]).content))
+        assert np.asarray(heatmap)[:, :384].any()
 
 
 @pytest.mark.parametrize(
@@ -156,33 +144,29 @@ def test_nothing_of_an_upload_is_in_the_log(client: TestClient, capsys: pytest.C
     assert "Jane" not in "".join(lines)
 
 
-def test_the_history_pages_and_filters(tmp_path: Path, tiny_bundle: Bundle):
-    with serving(tmp_path, tiny_bundle) as client:
-        client.post("/v1/predict", files=files(*[SCAN] * 5))
-        first = client.get("/v1/predictions?limit=3").json()
-        second = client.get(first["next"]).json()
-        ids = [row["id"] for row in first["predictions"] + second["predictions"]]
-        assert len(set(ids)) == 5
-        assert second["next"] is None
-        decision = first["predictions"][0]["prediction"]["decision"]
-        others = {"tumor", "no tumor", "uncertain", "out of scope"} - {decision}
-        assert (
-            len(client.get("/v1/predictions", params={"decision": decision}).json()["predictions"])
-            == 5
-        )
-        for other in others:
-            found = client.get("/v1/predictions", params={"decision": other}).json()
-            assert found["predictions"] == []
+def test_the_history_pages_and_filters(locked: Locked):
+    client, key = locked.client, locked.key("predict")
+    client.post("/v1/predict", files=files(*[SCAN] * 5), headers=key)
+    first = client.get("/v1/predictions?limit=3", headers=key).json()
+    second = client.get(first["next"], headers=key).json()
+    ids = [row["id"] for row in first["predictions"] + second["predictions"]]
+    assert len(set(ids)) == 5
+    assert second["next"] is None
+    given = first["predictions"][0]["prediction"]["decision"]
+    for decision in ("tumor", "no tumor", "uncertain", "out of scope"):
+        asked = {"decision": decision}
+        found = client.get("/v1/predictions", params=asked, headers=key).json()["predictions"]
+        assert len(found) == (5 if decision == given else 0)
 
 
-def test_the_history_as_csv_has_a_row_for_each_answer(tmp_path: Path, tiny_bundle: Bundle):
-    with serving(tmp_path, tiny_bundle) as client:
-        client.post("/v1/predict", files=files(SCAN, SCAN))
-        response = client.get("/v1/predictions?format=csv")
-        assert response.headers["content-type"].startswith("text/csv")
-        head, *rows = response.text.splitlines()
-        assert head.startswith("created_at,id,owner")
-        assert len(rows) == 2
+def test_the_history_as_csv_has_a_row_for_each_answer(locked: Locked):
+    client, key = locked.client, locked.key("predict")
+    client.post("/v1/predict", files=files(SCAN, SCAN), headers=key)
+    response = client.get("/v1/predictions?format=csv", headers=key)
+    assert response.headers["content-type"].startswith("text/csv")
+    head, *rows = response.text.splitlines()
+    assert head.startswith("created_at,id,owner")
+    assert len(rows) == 2
 
 
 def test_a_review_is_kept_with_its_answer(client: TestClient):

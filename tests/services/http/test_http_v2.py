@@ -3,23 +3,16 @@
 import base64
 import json
 import struct
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
-from support.serving import PROBLEM, SCAN, serving
+from support.serving import PROBLEM, SCAN
 
 from tumorlens.models.bundle import Bundle
 
 INFER = "/v2/models/tumorlens/infer"
 TEXT = base64.b64encode(SCAN).decode()
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Bundle) -> Iterator[TestClient]:
-    with serving(tmp_path_factory.mktemp("service"), tiny_bundle) as client:
-        yield client
 
 
 def asked(data: Any = (TEXT,), **changes: Any) -> dict[str, Any]:

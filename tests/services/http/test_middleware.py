@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,33 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
-from support.serving import PROBLEM, SCAN, files, serving
+from support.serving import PROBLEM, SCAN, Locked, files, serving
 
 from tumorlens.models.bundle import Bundle
 from tumorlens.services.http.authenticator import Authenticator, Caller
+from tumorlens.services.http.inference import Upload, read_form
 from tumorlens.services.http.middleware import Middleware
+from tumorlens.services.http.problems import Refusal
 from tumorlens.services.http.telemetry import Metrics
-from tumorlens.services.store import open_store
-from tumorlens.services.store.keys import create_key, revoke_key
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Bundle) -> Iterator[TestClient]:
-    with serving(tmp_path_factory.mktemp("service"), tiny_bundle, max_request_bytes=200_000) as c:
-        yield c
-
-
-@pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory, tiny_bundle: Bundle) -> Iterator[Any]:
-    """A service with keys, and a function that makes one."""
-    folder = tmp_path_factory.mktemp("locked")
-    store = open_store(str(folder / "store.sqlite"))
-
-    def key(*scopes: str) -> dict[str, str]:
-        return {"Authorization": f"Bearer {create_key(store, 'k', scopes=frozenset(scopes))[1]}"}
-
-    with serving(folder, tiny_bundle, needs_keys=True, requests_per_minute=1000) as client:
-        yield client, key, store
+from tumorlens.services.store.keys import revoke_key
 
 
 def is_problem(response: Any, status: int, kind: str) -> bool:
@@ -68,7 +50,7 @@ def test_a_request_may_bring_its_own_id(client: TestClient):
 
 
 def test_a_body_above_the_cap_is_refused(client: TestClient):
-    response = client.post("/v1/predict", files=files(bytes(300_000)))
+    response = client.post("/v1/predict", files=files(bytes(33 * 2**20)))
     assert is_problem(response, 413, "too-large")
 
 
@@ -83,8 +65,8 @@ def test_a_length_of_absurdly_many_digits_is_refused():
     assert sent["status"] == 413
 
 
-def test_the_rest_of_a_refused_upload_is_not_read(locked: Any):
-    response = locked[0].post("/v1/predict", files=files(SCAN))
+def test_the_rest_of_a_refused_upload_is_not_read(locked: Locked):
+    response = locked.client.post("/v1/predict", files=files(SCAN))
     assert is_problem(response, 401, "no-key")
     assert response.headers["connection"] == "close"
 
@@ -217,15 +199,53 @@ def test_a_scan_under_another_name_than_the_one_described_is_refused(client: Tes
     assert (response.status_code, response.json()["type"]) == (400, "/docs#bad-form")
 
 
-def test_ten_thousand_parts_are_refused(tmp_path: Path, tiny_bundle: Bundle):
+def test_ten_thousand_parts_are_refused(client: TestClient):
     part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nx\r\n'
-    with serving(tmp_path, tiny_bundle) as client:
-        response = client.post(
-            "/v1/predict",
-            content=part * 10_000 + b"--b--\r\n",
-            headers={"Content-Type": "multipart/form-data; boundary=b"},
-        )
-        assert is_problem(response, 413, "too-many-parts")
+    response = client.post(
+        "/v1/predict",
+        content=part * 10_000 + b"--b--\r\n",
+        headers={"Content-Type": "multipart/form-data; boundary=b"},
+    )
+    assert is_problem(response, 413, "too-many-parts")
+
+
+def form(*parts: tuple[str, bytes], end: bytes = b"--b--\r\n") -> bytes:
+    head = "--b\r\nContent-Disposition: form-data; "
+    return b"".join(f"{head}{kind}\r\n\r\n".encode() + data + b"\r\n" for kind, data in parts) + end
+
+
+FILE = 'name="file"; filename="a.png"'
+
+
+@pytest.mark.parametrize(
+    ("body", "charset", "kind"),
+    [
+        (form((FILE, SCAN), (FILE, SCAN), end=b""), "utf-8", "bad-form"),
+        (form((FILE, SCAN), (FILE, SCAN))[:-4], "utf-8", "bad-form"),
+        (form((FILE + "\r\nContent-Transfer-Encoding: base64", SCAN)), "utf-8", "bad-form"),
+        (form((FILE, SCAN), ('name="heatmap"', b"true")), "utf-8", "bad-form"),
+        (form(('name="file"', SCAN)), "utf-8", "bad-form"),
+        (form(('name="x"', bytes(5000))), "utf-8", "bad-form"),
+        (form(*[(f'name="{i}"', b"x") for i in range(20)]), "utf-8", "too-many-parts"),
+        (form(*[(FILE, b"x")] * 33), "utf-8", "too-many-parts"),
+        (form((FILE + "\r\n" + "X: 1\r\n" * 100 + "X: 1", SCAN)), "utf-8", "bad-form"),
+        (form((FILE, SCAN)), "undefined", "bad-form"),
+    ],
+)
+def test_a_form_is_taken_whole_or_not_at_all(body: bytes, charset: str, kind: str):
+    with pytest.raises(Refusal) as caught:
+        read_form(body, f"multipart/form-data; boundary=b; charset={charset}", max_files=32)
+    assert caught.value.kind == kind
+
+
+def test_nothing_of_an_upload_touches_the_disk(monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a temporary file was made")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    data = bytes(31 * 2**20)
+    (upload,) = read_form(form((FILE, data)), "multipart/form-data; boundary=b", max_files=1)
+    assert upload == Upload("a.png", data)
 
 
 @settings(
@@ -261,8 +281,8 @@ def test_without_keys_another_host_or_origin_is_refused(client: TestClient):
 
 
 @pytest.mark.parametrize("path", ["/v1/predictions", "/v1/model", "/metrics", "/docs", "/nothing"])
-def test_without_a_key_nothing_opens(locked: Any, path: str):
-    client = locked[0]
+def test_without_a_key_nothing_opens(locked: Locked, path: str):
+    client = locked.client
     assert is_problem(client.get(path), 401, "no-key")
     assert client.get(path).headers["www-authenticate"] == "Bearer"
     for wrong in ("tlk_a_b", "x", "tlk_" + "0" * 12 + "_" + "a" * 43, "\u00e9", "a" * 5000):
@@ -270,14 +290,14 @@ def test_without_a_key_nothing_opens(locked: Any, path: str):
         assert is_problem(client.get(path, headers={"Authorization": bearer}), 401, "no-key")
 
 
-def test_health_needs_no_key(locked: Any):
-    client = locked[0]
+def test_health_needs_no_key(locked: Locked):
+    client = locked.client
     for path in ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"):
         assert client.get(path).status_code == 200
 
 
-def test_a_scope_opens_what_it_says_and_no_more(locked: Any):
-    client, key, _ = locked
+def test_a_scope_opens_what_it_says_and_no_more(locked: Locked):
+    client, key = locked.client, locked.key
     predict, read = key("predict"), key("read")
     assert client.post("/v1/predict", files=files(SCAN), headers=predict).status_code == 200
     refused = client.post("/v1/predict", files=files(SCAN), headers=read)
@@ -287,14 +307,14 @@ def test_a_scope_opens_what_it_says_and_no_more(locked: Any):
     assert client.get("/metrics", headers=key("admin")).status_code == 200
 
 
-def test_a_key_is_also_taken_from_its_own_header(locked: Any):
-    client, key, _ = locked
+def test_a_key_is_also_taken_from_its_own_header(locked: Locked):
+    client, key = locked.client, locked.key
     secret = key("read")["Authorization"].removeprefix("Bearer ")
     assert client.get("/v1/model", headers={"X-API-Key": secret}).status_code == 200
 
 
-def test_one_key_does_not_see_the_answers_of_another(locked: Any):
-    client, key, _ = locked
+def test_one_key_does_not_see_the_answers_of_another(locked: Locked):
+    client, key = locked.client, locked.key
     ann, bob, all_seeing = key("predict"), key("predict"), key("read")
     links = client.post("/v1/predict", files=files(SCAN), headers=ann).json()["results"][0]["links"]
     assert client.get(links["self"], headers=ann).status_code == 200
@@ -306,10 +326,10 @@ def test_one_key_does_not_see_the_answers_of_another(locked: Any):
     assert client.get("/v1/predictions", headers=bob).json()["predictions"] == []
 
 
-def test_a_revoked_key_opens_nothing(locked: Any):
-    client, key, store = locked
+def test_a_revoked_key_opens_nothing(locked: Locked):
+    client, key = locked.client, locked.key
     secret = key("read")
-    revoke_key(store, secret["Authorization"].split("_")[1])
+    revoke_key(locked.store, secret["Authorization"].split("_")[1])
     assert is_problem(client.get("/v1/model", headers=secret), 401, "no-key")
 
 
@@ -323,14 +343,15 @@ def test_a_key_that_has_used_up_its_requests_has_to_wait(tmp_path: Path, tiny_bu
         assert client.get("/healthz").status_code == 200
 
 
-def test_a_full_queue_sends_requests_away_and_recovers(tmp_path: Path, tiny_bundle: Bundle):
-    with serving(tmp_path, tiny_bundle, workers=1, queue=1) as client:
-        pool = client.app.state.service.pool
-        with pool.slot(), pool.slot():
-            response = client.post("/v1/predict", files=files(SCAN))
-            assert is_problem(response, 429, "queue-full")
-            assert int(response.headers["retry-after"]) >= 1
-        assert client.post("/v1/predict", files=files(SCAN)).status_code == 200
+def test_a_full_queue_sends_requests_away_and_recovers(client: TestClient):
+    service = client.app.state.service
+    with ExitStack() as taken:
+        for _ in range(service.settings.worker_count + service.settings.queue):
+            taken.enter_context(service.pool.slot())
+        response = client.post("/v1/predict", files=files(SCAN))
+        assert is_problem(response, 429, "queue-full")
+        assert int(response.headers["retry-after"]) >= 1
+    assert client.post("/v1/predict", files=files(SCAN)).status_code == 200
 
 
 def test_a_method_that_does_not_fit_is_a_problem_that_says_what_does(client: TestClient):
