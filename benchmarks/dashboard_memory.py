@@ -13,7 +13,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from browser_dashboard import chromium, dashboard, open_page
+from support.browser_dashboard import chromium, dashboard, open_page
 
 from tumorlens.study.phantom import draw_phantom
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 PICTURES = Path(__file__).parent / "pictures"
 sys.path.insert(0, str(ROOT / "tests"))
 
-from browser_dashboard import chromium, dashboard, open_page, settle  # noqa: E402
+from support.browser_dashboard import chromium, dashboard, open_page, settle  # noqa: E402
 
 from tumorlens.services.dashboard.layout import PAGES  # noqa: E402
 

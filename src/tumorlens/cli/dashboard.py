@@ -1,4 +1,4 @@
-"""`tumorlens dashboard`: pages for readers, in a browser."""
+"""`tumorlens dashboard`: pages for radiologists, in a browser."""
 
 import os
 import sys
@@ -14,44 +14,53 @@ from tumorlens.settings import ENVIRONMENT_PREFIX
 DEFAULT_STUDY = Path("demo")  # what `tumorlens demo` leaves behind
 
 
+Studies = Annotated[
+    list[Path] | None,
+    typer.Option(help="Folder with what the bench wrote; can be given again. Default: demo."),
+]
+Data = Annotated[
+    list[Path] | None,
+    typer.Option(help="Labeled folder on which pages may start the bench; can be given again."),
+]
+BundleName = Annotated[str, typer.Option(help="A bundle or run folder; default: shipped.")]
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="History and reviews: a file, or postgresql://USER:PASSWORD@HOST/NAME; default: "
+        "TUMORLENS_STORE, else a file in the user's data folder.",
+    ),
+]
+KeepNames = Annotated[
+    bool | None,
+    typer.Option(
+        "--keep-names/--no-keep-names",
+        help="Keep names of files in the history; default: yes, where only this machine is "
+        "served. They may name patients.",
+    ),
+]
+RetentionDays = Annotated[
+    int | None, typer.Option(min=0, help="Remove answers after so many days; 0: never.")
+]
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Port = Annotated[int, typer.Option(min=1, max=65535)]
+Opens = Annotated[bool, typer.Option("--open/--no-open", help="Open a browser, from a terminal.")]
+
+
 def dashboard(
-    study: Annotated[
-        list[Path] | None,
-        typer.Option(help="Folder with what the bench wrote; can be given again. Default: demo."),
-    ] = None,
-    data: Annotated[
-        list[Path] | None,
-        typer.Option(help="Labeled folder on which pages may start the bench; can be given again."),
-    ] = None,
-    bundle: Annotated[str, typer.Option(help="A bundle or run folder; default: shipped.")] = "",
-    store: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="History and reviews: a file, or postgresql://USER:PASSWORD@HOST/NAME; default: "
-            "TUMORLENS_STORE, else a file in the user's data folder.",
-        ),
-    ] = None,
-    keep_names: Annotated[
-        bool | None,
-        typer.Option(
-            "--keep-names/--no-keep-names",
-            help="Keep names of files in the history; default: yes, where only this machine is "
-            "served. They may name patients.",
-        ),
-    ] = None,
-    retention_days: Annotated[
-        int | None, typer.Option(min=0, help="Remove answers after so many days; 0: never.")
-    ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "localhost",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
-    open_browser: Annotated[
-        bool, typer.Option("--open/--no-open", help="Open a browser, from a terminal.")
-    ] = True,
+    study: Studies = None,
+    data: Data = None,
+    bundle: BundleName = "",
+    store: StoreUrl = None,
+    keep_names: KeepNames = None,
+    retention_days: RetentionDays = None,
+    host: Host = "localhost",
+    port: Port = 8501,
+    open_browser: Opens = True,
 ) -> None:
     """Drop scans in and read them; look at explorations, audits and evaluations.
 
-    Listens on this machine alone unless --host says otherwise: there is no login.
+    Listens on this machine alone unless --host names another address: there is no login.
     Example: `tumorlens dashboard` or `tumorlens dashboard --study demo --data scans/`
     """
     if find_spec("streamlit") is None:

@@ -1,10 +1,11 @@
-"""The dashboard in a browser: what a reader does from the first scan to the file taken home."""
+"""The dashboard in a browser: from the first scan to the downloaded file."""
 
 import csv
 import io
 import json
+import re
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -26,9 +27,13 @@ from support.browser_dashboard import (
 
 from tumorlens.services.dashboard.layout import PAGES
 from tumorlens.services.dashboard.results import EXAMPLES
+from tumorlens.services.dashboard.texts import translator
 from tumorlens.study.phantom import draw_phantom
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+]
 LARGE = 30 * 2**20
 
 
@@ -52,6 +57,23 @@ def page(browser, running) -> Iterator[Page]:
     opened = context.new_page()
     open_page(opened, running.url)
     yield opened
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def visit(browser, running) -> Iterator[Callable[[str], Page]]:
+    """One page for tests that only look; another page is chosen from the menu, without a reload."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US")
+    opened = context.new_page()
+    open_page(opened, running.url)
+
+    def choose(name: str) -> Page:
+        opened.get_by_role("link", name=translator("en")(f"page.{name}"), exact=True).click()
+        expect(opened).to_have_url(re.compile(f"/{'' if name == 'read' else name}$"))
+        settle(opened)
+        return opened
+
+    yield choose
     context.close()
 
 
@@ -114,9 +136,9 @@ def test_a_reader_goes_from_a_scan_to_an_answer_a_review_and_the_files(page):
 
     from pypdf import PdfReader
 
-    said = "".join(p.extract_text() for p in PdfReader(io.BytesIO(download(page, "PDF"))).pages)
-    assert "phantom_mri_meningioma" in said
-    assert "Research use only" in said
+    report = "".join(p.extract_text() for p in PdfReader(io.BytesIO(download(page, "PDF"))).pages)
+    assert "phantom_mri_meningioma" in report
+    assert "Research use only" in report
     assert b"<html" in download(page, "HTML")
     queued = table_of(download(page, "Table of the queue"))
     assert [row["path"] for row in queued] == ["phantom_mri_meningioma.png"]
@@ -146,12 +168,14 @@ def test_a_history_is_there_after_a_reload_and_not_in_another_browser(page, brow
 def test_fifty_files_with_a_bad_one_are_all_answered_and_none_stays(
     page, running, phantoms, tmp_path
 ):
-    bad = tmp_path / "words.png"
-    bad.write_text("no picture", encoding="utf-8")
+    bad = tmp_path / "+1+1.png"  # a spreadsheet would add it up
+    bad.write_text("no image", encoding="utf-8")
     drop(page, *phantoms, bad)
     see(page, "1 of 51")
     see(page, "Queue: 51")
-    page.get_by_text("words.png").first.click()
+    queued = [row["path"] for row in table_of(download(page, "Table of the queue"))]
+    assert queued == [*(path.name for path in phantoms), "'+1+1.png"]
+    page.get_by_text("+1+1.png").first.click()
     see(page, "is not a PNG")
     text = urllib.request.urlopen(f"{running.url}/_stcore/metrics").read().decode()
     held = [
@@ -179,8 +203,8 @@ def test_a_scan_leaves_nothing_on_the_disk_of_the_server(page, running, phantoms
     assert [path for path in files if marker in path.read_bytes()] == []
 
 
-def test_moving_the_threshold_moves_the_figures(page, running):
-    open_page(page, f"{running.url}/performance")
+def test_moving_the_threshold_moves_the_figures(visit):
+    page = visit("performance")
     figure = page.locator("[data-testid=stMetricValue]").first
     before = figure.inner_text()
     thumb = page.get_by_role("slider", name="threshold")
@@ -192,11 +216,13 @@ def test_moving_the_threshold_moves_the_figures(page, running):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_no_page_has_a_serious_finding_of_axe(page, running, name):
+def test_no_page_has_a_serious_finding_of_axe(visit, name):
     from axe_playwright_python.sync_playwright import Axe
 
-    open_page(page, f"{running.url}/{'' if name == 'read' else name}")
-    found = Axe().run(page).response["violations"]
-    serious = [(row["id"], [node["target"] for node in row["nodes"]][:3]) for row in found
-               if row["impact"] in ("serious", "critical")]  # fmt: skip
+    found = Axe().run(visit(name)).response["violations"]
+    serious = [
+        (row["id"], [node["target"] for node in row["nodes"]][:3])
+        for row in found
+        if row["impact"] in ("serious", "critical")
+    ]
     assert serious == [], json.dumps(serious, indent=1)

@@ -33,6 +33,7 @@ from tumorlens.services.store.database import Table, is_writable
 from tumorlens.services.store.jobs import JobScan, NewJob, get_job, save_answers, save_job
 from tumorlens.services.store.keys import create_key, find_key
 
+pytestmark = pytest.mark.postgres
 PROGRAMS = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
 
 

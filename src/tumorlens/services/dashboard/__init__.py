@@ -1,4 +1,4 @@
-"""Pages for readers of scans: drop in slices, see what the network says and why to doubt it.
+"""Pages for radiologists: drop in slices, see the answer of the network and why to doubt it.
 
 Streamlit is started by its own command with the settings of config.toml.
 """

@@ -1,4 +1,4 @@
-"""The history of one browser: kept in the store, drawn on the page, taken home as CSV."""
+"""The history of one browser: kept in the store, drawn on the page, downloaded as CSV."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -96,7 +96,7 @@ def draw(t: Translate) -> None:
             return
         title, file = t("history.csv"), "tumorlens-history.csv"
         make = partial(history_csv, owner, names)
-        draw_download(title, make, file, mime="text/csv", icon="download")
+        draw_download(title, make, file, icon="download")
         # Below the button, which would else move away while the table is being drawn.
         rows = [_table_row(row, reviews.get(row.id), names, t=t) for row in newest]
         st.dataframe(rows, hide_index=True)

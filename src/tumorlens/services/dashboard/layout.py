@@ -55,7 +55,7 @@ def draw_alone(name: str) -> None:
 
 
 def _guarded(draw_page: Callable[[], None]) -> Callable[[], None]:
-    """Draw errors that people can mend as words."""
+    """Return the page, with errors that people can fix drawn as words."""
 
     def page() -> None:
         try:

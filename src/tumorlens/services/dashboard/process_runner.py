@@ -54,7 +54,7 @@ class Run:
 
 @dataclass(frozen=True)
 class StepProgress:
-    """How far a command says it is."""
+    """How far a command is."""
 
     step: str
     done: int

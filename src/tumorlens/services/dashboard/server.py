@@ -85,7 +85,7 @@ async def _warmed(_app: object) -> AsyncIterator[None]:
 
 
 async def _forget() -> None:
-    """Remove answers that are older than is wished, at once and every hour."""
+    """Remove answers that are too old, at once and every hour."""
     while True:
         await asyncio.to_thread(expire, load_shared())
         await asyncio.sleep(HOUR)

@@ -52,13 +52,13 @@ def _load() -> Shared:
 
 
 def expire(shared: Shared) -> int:
-    """Remove answers older than the settings wish, and give their number."""
+    """Remove answers older than the settings allow, and return their number."""
     days = shared.settings.retention_days
     return expire_predictions(shared.store, before=days_ago(days), actor="dashboard") if days else 0
 
 
 def is_token(text: str) -> bool:
-    """Whether a cookie is one that was given out here, as far as its shape says."""
+    """Whether a cookie has the shape of those that are set here."""
     return bool(_TOKEN.fullmatch(text))
 
 
@@ -112,7 +112,7 @@ def set_results(results: Sequence[Result]) -> None:
 
 
 def forget_uploads(files: Sequence[Any]) -> None:
-    """Take uploads out of the server's memory: what is shown of them has been made."""
+    """Take uploads out of the server's memory: what is drawn of them has been made."""
     context = get_script_run_ctx()
     # Streamlit's manager in memory has this; another one, of tests, may not.
     remove = getattr(context and context.uploaded_file_mgr, "remove_file", None)

@@ -1,4 +1,4 @@
-"""Everything the pages say, from one table in two languages."""
+"""Every text of the pages, from one table in two languages."""
 
 import tomllib
 from collections.abc import Callable, Mapping

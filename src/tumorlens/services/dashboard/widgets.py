@@ -1,6 +1,7 @@
-"""What pages are made of: choices by name, figures in a row, images, files to take home."""
+"""What pages are made of: choices by name, figures in a row, images, downloads."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import streamlit as st
@@ -8,6 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from tumorlens.services.dashboard.texts import Translate
 
+MIME_TYPES = {".csv": "text/csv", ".html": "text/html", ".pdf": "application/pdf"}
 Value = TypeVar("Value")
 
 
@@ -78,9 +80,7 @@ def columns_in_rows(count: int, across: int) -> list[DeltaGenerator]:
     return [c for _ in range(0, count, across) for c in st.columns(across)][:count]
 
 
-def draw_download(
-    title: str, make: Callable[[], bytes | str], file: str, *, mime: str, icon: str
-) -> None:
+def draw_download(title: str, make: Callable[[], bytes | str], file: str, *, icon: str) -> None:
     """Draw a button for a file that is made when it is asked for."""
-    icon = f":material/{icon}:"
+    mime, icon = MIME_TYPES[Path(file).suffix], f":material/{icon}:"
     st.download_button(title, make, file, mime, key=file, icon=icon, on_click="ignore")

@@ -1,1 +1,1 @@
-"""What pages show, as figures and data: pure functions that know nothing of Streamlit."""
+"""Charts and tables of the pages: pure functions that do not import Streamlit."""

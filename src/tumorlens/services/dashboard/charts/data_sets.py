@@ -113,7 +113,7 @@ def feature_boxes(study: Record, feature: str, t: Translate) -> go.Figure:
 
 
 def single_dots(study: Record, t: Translate) -> go.Figure:
-    """Draw how well each feature alone tells tumor from healthy."""
+    """Draw how well each feature alone separates tumor from healthy."""
     rows = sorted(study.table("single").items(), key=lambda row: -(row[1].values["auc"] or 0))
     dots = [shapes.dot_of(row, feature_name(name, t), measure="auc", t=t) for name, row in rows]
     return shapes.interval_dots(dots, title=t("explore.single", n=study.count("n")), **CHANCE)

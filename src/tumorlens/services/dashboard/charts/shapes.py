@@ -158,7 +158,7 @@ def count_map(
 def lay_out(
     figure: go.Figure, *, title: str, x: str = "", y: str = "", height: int = 420, **more: Any
 ) -> go.Figure:
-    """Give a chart its title, the titles of its axes and its size; by default no legend moves."""
+    """Set the title of a chart, those of its axes, and its size."""
     axes = {"xaxis_title": x or None, "yaxis_title": y or None}
     return figure.update_layout(title=title, height=height, **{"margin": MARGIN} | axes | more)
 

@@ -1,1 +1,1 @@
-"""One thin module for each page: where things stand, never what they are."""
+"""The pages, as Streamlit draws them: where things stand, never what they are."""

@@ -50,7 +50,7 @@ def _draw_bundle(bundle: Bundle, t: Translate) -> None:
 
 
 def _draw_measured(bundle: Bundle, t: Translate) -> None:
-    """Draw how the bundle did on validation, where it says so."""
+    """Draw how the bundle did on validation, where that is recorded."""
     if not bundle.measured:
         st.caption(t("words.not_recorded"))
         return

@@ -1,4 +1,4 @@
-"""Explore and Hypotheses: what the classes of a set look like, and what its figures say."""
+"""Explore and Hypotheses: what classes look like, what separates them, which beliefs hold."""
 
 from collections.abc import Mapping
 
@@ -127,8 +127,7 @@ def _draw_features(record: Record, t: Translate) -> None:
         st.plotly_chart(data_sets.frame_dots(frames, t), key="frames")
     table = record.path.parent / record.text("features_table")
     if table.is_file():
-        title = t("explore.table")
-        draw_download(title, table.read_bytes, table.name, mime="text/csv", icon="table")
+        draw_download(t("explore.table"), table.read_bytes, table.name, icon="table")
 
 
 def _draw_feature(study: Record, t: Translate) -> None:

@@ -1,6 +1,7 @@
 """One scan of the queue: three images, the answer on its scale, the review, the files."""
 
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 import streamlit as st
@@ -161,33 +162,17 @@ def _draw_correction(id: str, t: Translate) -> None:
 
 
 def _draw_downloads(result: Result, bundle: Bundle, t: Translate) -> None:
-    """Draw the buttons of what can be taken home; files are made when they are asked for."""
+    """Draw the buttons for the reports of this scan and the table of the queue."""
     examined = [Examined(result.prediction, result.scan)]
     predictions = [item.prediction for item in session.queue()]
-
     stem, now = f"tumorlens-{result.key}", datetime.now(UTC)
+    pdf = partial(scan_pdf, examined, bundle, made=now)
+    html = partial(scan_html, examined, bundle, made=now)
+    table = partial(predictions_csv, predictions)
     with st.container(horizontal=True):
-        draw_download(
-            t("read.report_pdf"),
-            lambda: scan_pdf(examined, bundle, made=now),
-            f"{stem}.pdf",
-            mime="application/pdf",
-            icon="picture_as_pdf",
-        )
-        draw_download(
-            t("read.report_html"),
-            lambda: scan_html(examined, bundle, made=now),
-            f"{stem}.html",
-            mime="text/html",
-            icon="description",
-        )
-        draw_download(
-            t("read.queue_csv"),
-            lambda: predictions_csv(predictions),
-            "tumorlens-queue.csv",
-            mime="text/csv",
-            icon="table",
-        )
+        draw_download(t("read.report_pdf"), pdf, f"{stem}.pdf", icon="picture_as_pdf")
+        draw_download(t("read.report_html"), html, f"{stem}.html", icon="description")
+        draw_download(t("read.queue_csv"), table, "tumorlens-queue.csv", icon="table")
 
 
 def predictions_csv(predictions: list[Prediction]) -> bytes:
