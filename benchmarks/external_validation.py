@@ -88,7 +88,7 @@ def ask_scope(bundle: Any, bench: Any, folders: list[Path]) -> dict[str, Any]:
     found = {}
     for folder in folders:
         outside = distances(find_scans([folder]), bundle, cache=bench.cache)
-        found[folder.name] = scope_figures(outside, inside, limit=bundle.scope.limit)
+        found[folder.name] = scope_figures(outside, inside, limit=bundle.ood_reference.limit)
     return found
 
 

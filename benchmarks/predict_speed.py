@@ -66,7 +66,7 @@ def own_network(predictor) -> Callable[[list[Path]], None]:
     from tumorlens.study.networks.registry import NETWORKS
 
     spec = predictor.bundle.spec
-    network = predictor.bundle.details["recipe"]["network"]
+    network = predictor.bundle.provenance.recipe["network"]
     model = NETWORKS[network].build(spec.side, len(predictor.bundle.atoms))
 
     def predict(paths: list[Path]) -> None:

@@ -32,8 +32,9 @@ Written by `docs/make_results.py` from `evaluation.json` files; how to read them
 [Read an evaluation](../how-to/read-an-evaluation.md). Thresholds are chosen on validation; each
 look at a test part is counted. Intervals: {intervals}.
 
-Bundle: `{bundle.version}`, {parameters:,} parameters, recipe `{recipe[name]}`, seed {recipe[seed]},
-epoch {validation[epoch]} chosen on {validation[n]} validation pictures, split `{data[split]}`.
+Bundle: `{bundle.version}`, {made.parameters:,} parameters, recipe `{made.recipe[name]}`,
+seed {made.recipe[seed]}, epoch {made.validation[epoch]} chosen on {made.validation[n]} validation
+pictures, split `{made.data.split}`.
 """
 
 ANOTHER_SPLIT = """!!! warning "Another split"
@@ -108,7 +109,7 @@ def _read(folder: Path) -> Found:
 
 def _page(found: Mapping[str, Found], bundle: Bundle) -> Iterator[str]:
     first = next(iter(found.values()))
-    yield HEAD.format(intervals=first["intervals"], bundle=bundle, **bundle.details)
+    yield HEAD.format(intervals=first["intervals"], bundle=bundle, made=bundle.provenance)
     if first["trained_on_split"] != first["split"]["fingerprint"]:
         yield ANOTHER_SPLIT.format(first["split"]["fingerprint"])
     titles = {run.name: run.title for run in RUNS}

@@ -65,7 +65,7 @@ bundle = train_once(place, found, recipe)
 pictures([place.out / "runs" / recipe.name / "learning_curves.png"], width=700)
 
 # %%
-table([bundle.details["validation"]])
+table([bundle.provenance.validation])
 
 # %% [markdown]
 # ## The threshold
@@ -74,4 +74,4 @@ table([bundle.details["validation"]])
 # notebook 5's question.
 
 # %%
-table([bundle.threshold_choice])
+table([bundle.operating_point.to_json()])

@@ -43,4 +43,4 @@ bundle = train_once(place, found, frozen)
 
 # %%
 scratch = train_once(place, found, recipe_for(place, "quick"))
-table([scratch.details["validation"], bundle.details["validation"]])
+table([scratch.provenance.validation, bundle.provenance.validation])

@@ -68,4 +68,4 @@ table([vars(answer)], "decision", "tumor_probability", "threshold", "modality", 
 # scope". Both limits were chosen on validation.
 
 # %%
-table([vars(predictor.bundle.abstention)])
+table([vars(predictor.bundle.uncertainty_band)])

@@ -15,8 +15,10 @@ from support.tiny_bundle import FEATURES, SIDE, training_scans, write_graph
 
 from tumorlens.inputs.prepare import InputSpec, prepare
 from tumorlens.labels import ATOMS
-from tumorlens.models.bundle import Abstention, Bundle, Scope, load_bundle, write_bundle
+from tumorlens.models.bundle import Bundle, OodReference, UncertaintyBand, load_bundle, write_bundle
 from tumorlens.models.engine import Engine
+from tumorlens.models.performance import OperatingPoint, Provenance
+from tumorlens.records import Estimate
 from tumorlens.study.phantom import draw_phantom
 
 if TYPE_CHECKING:
@@ -59,7 +61,9 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("tiny")
     graph = folder / "model.onnx"
     write_graph(graph)
-    scope = Scope(np.eye(1, FEATURES, dtype=np.float32), neighbors=2, limit=0.2, kept=0.99)
+    reference = OodReference(
+        np.eye(1, FEATURES, dtype=np.float32), neighbors=2, limit=0.2, kept=0.99
+    )
     draft = Bundle(
         folder=folder,
         name="tiny",
@@ -67,25 +71,25 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
         atoms=ATOMS,
         spec=InputSpec(side=SIDE),
         temperature=1.3,
-        threshold=0.5,
-        threshold_choice={
-            "aim": "fixed",
-            "part": "validation",
-            "n": 2,
-            "n_tumor": 1,
-            "sensitivity": 1.0,
-            "specificity": 1.0,
-        },
-        abstention=Abstention(low=0.45, high=0.55, error=0.05),
-        scope=scope,
-        details={"recipe": {"name": "tiny"}},
+        operating_point=OperatingPoint(
+            0.5,
+            aim="fixed",
+            part="validation",
+            sensitivity=Estimate(1.0, None, None, 1),
+            specificity=Estimate(1.0, None, None, 1),
+        ),
+        uncertainty_band=UncertaintyBand(low=0.45, high=0.55, error=0.05),
+        ood_reference=reference,
+        provenance=Provenance(recipe={"name": "tiny"}),
     )
     pixels = np.stack([prepare(scan, draft.spec).pixels for scan in training_scans()])
     # With their mean taken off, the logits of these scans fall on either side of every question.
     write_graph(graph, bias=-Engine(draft).run(pixels).logits.mean(axis=0))
     embedding = Engine(draft).run(pixels).embedding
     references = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
-    write_bundle(replace(draft, scope=replace(scope, references=references)), "# tiny\n")
+    write_bundle(
+        replace(draft, ood_reference=replace(reference, references=references)), "# tiny\n"
+    )
     return load_bundle(folder)
 
 

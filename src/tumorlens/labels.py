@@ -7,13 +7,18 @@ so sets of different detail train one network, and each task is a sum over atoms
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 ATOMS = ("ct_healthy", "ct_tumor", "mri_healthy", "mri_glioma", "mri_meningioma", "mri_pituitary")
-TYPES = ("glioma", "meningioma", "pituitary")
-MODALITIES = ("ct", "mri")
+TYPES: tuple[Literal["glioma", "meningioma", "pituitary"], ...] = (
+    "glioma",
+    "meningioma",
+    "pituitary",
+)
+MODALITIES: tuple[Literal["ct", "mri"], ...] = ("ct", "mri")
 UNLABELED = "unlabeled"  # of scans that an audit counts and nothing else uses
 
 _MRI_TUMORS = frozenset(f"mri_{name}" for name in TYPES)

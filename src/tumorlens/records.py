@@ -14,6 +14,7 @@ Modality = Literal["ct", "mri"]
 Plane = Literal["axial", "coronal", "sagittal", "oblique"]
 Decision = Literal["tumor", "no tumor", "uncertain", "out of scope"]
 TumorType = Literal["glioma", "meningioma", "pituitary"]
+TypeAnswer = TumorType | Literal["undetermined", ""]  # "": no type was asked for
 
 
 @dataclass(frozen=True)
@@ -105,14 +106,14 @@ class Heatmap:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The one answer that comes out of every door; probabilities are calibrated."""
+    """The one answer that comes out everywhere; probabilities are calibrated."""
 
     path: str
-    modality: str = ""  # "ct" | "mri"
+    modality: Modality | Literal[""] = ""
     modality_probability: float | None = None
     tumor_probability: float | None = None
-    decision: str = ""  # "tumor" | "no tumor" | "uncertain" | "out of scope"
-    type: str = ""  # "glioma" | "meningioma" | "pituitary" | "undetermined" | ""
+    decision: Decision | Literal[""] = ""
+    type: TypeAnswer = ""
     type_probabilities: Mapping[str, float] = field(default_factory=dict)  # given a tumor
     threshold: float | None = None
     bundle: str = ""  # name@first 12 hex digits of the graph's sha256

@@ -15,7 +15,7 @@ import pytest
 
 from tumorlens import __version__, cli
 from tumorlens.models.bundle import Bundle
-from tumorlens.predictions.table import COLUMNS
+from tumorlens.predictions.document import COLUMNS
 from tumorlens.study.data.registry import DATASETS
 from tumorlens.study.data.splits import read_split
 from tumorlens.study.phantom import write_phantoms

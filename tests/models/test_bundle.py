@@ -11,7 +11,8 @@ import pytest
 
 from tumorlens.errors import BundleError
 from tumorlens.labels import ATOMS
-from tumorlens.models.bundle import SHIPPED_DEFAULT, Scope, load_bundle, write_bundle
+from tumorlens.models.bundle import SHIPPED_DEFAULT, OodReference, load_bundle, write_bundle
+from tumorlens.models.performance import Provenance
 
 
 @pytest.fixture
@@ -40,11 +41,16 @@ def test_a_bundle_comes_back_as_it_was_written(tiny_bundle):
     again = load_bundle(str(tiny_bundle.folder))
     assert again.atoms == ATOMS
     assert again.spec == tiny_bundle.spec
-    assert again.abstention == tiny_bundle.abstention
+    assert again.uncertainty_band == tiny_bundle.uncertainty_band
     assert (again.name, again.temperature, again.threshold) == ("tiny", 1.3, 0.5)
-    assert again.threshold_choice["aim"] == "fixed"
-    assert again.details == {"recipe": {"name": "tiny"}}
-    assert (again.scope.neighbors, again.scope.limit, again.scope.kept) == (2, 0.2, 0.99)
+    assert again.operating_point == tiny_bundle.operating_point
+    assert again.operating_point.aim == "fixed"
+    assert again.provenance == Provenance(recipe={"name": "tiny"})
+    assert (again.ood_reference.neighbors, again.ood_reference.limit, again.ood_reference.kept) == (
+        2,
+        0.2,
+        0.99,
+    )
 
 
 def test_the_version_is_the_name_and_the_first_digits_of_the_hash(tiny_bundle):
@@ -53,8 +59,8 @@ def test_the_version_is_the_name_and_the_first_digits_of_the_hash(tiny_bundle):
 
 
 def test_references_have_length_one(tiny_bundle):
-    lengths = np.linalg.norm(tiny_bundle.scope.references, axis=1)
-    assert tiny_bundle.scope.references.dtype == np.float32
+    lengths = np.linalg.norm(tiny_bundle.ood_reference.references, axis=1)
+    assert tiny_bundle.ood_reference.references.dtype == np.float32
     np.testing.assert_allclose(lengths, 1, rtol=1e-6)
 
 
@@ -62,9 +68,9 @@ def test_references_lose_little_to_storage(tiny_bundle, folder):
     rng = np.random.default_rng(0)
     true = rng.normal(size=(20, 64))
     true /= np.linalg.norm(true, axis=1, keepdims=True)
-    scope = replace(tiny_bundle.scope, references=true.astype(np.float32))
-    write_bundle(replace(tiny_bundle, folder=folder, scope=scope), "# card\n")
-    read = load_bundle(folder).scope.references
+    reference = replace(tiny_bundle.ood_reference, references=true.astype(np.float32))
+    write_bundle(replace(tiny_bundle, folder=folder, ood_reference=reference), "# card\n")
+    read = load_bundle(folder).ood_reference.references
     assert (read * true).sum(axis=1).min() > 0.9999
 
 
@@ -181,15 +187,18 @@ def test_a_field_of_another_kind_is_refused(folder, fields):
         load_bundle(folder)
 
 
-def test_fields_this_version_does_not_know_are_kept_as_details(folder):
+def test_fields_this_version_does_not_know_are_kept(folder):
     change(folder, metrics={"auc": 0.9})
-    assert load_bundle(folder).details["metrics"] == {"auc": 0.9}
+    again = load_bundle(folder)
+    assert again.provenance.unknown["metrics"] == {"auc": 0.9}
+    write_bundle(again, "# card\n")
+    assert json.loads((folder / "bundle.json").read_text())["metrics"] == {"auc": 0.9}
 
 
 def test_a_bundle_is_frozen(tiny_bundle):
     with pytest.raises(AttributeError):
         tiny_bundle.threshold = 0.1
-    assert isinstance(tiny_bundle.scope, Scope)
+    assert isinstance(tiny_bundle.ood_reference, OodReference)
 
 
 def test_a_shipped_bundle_is_loaded_by_its_name():

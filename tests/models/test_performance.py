@@ -60,8 +60,8 @@ def test_few_scans_make_few_bins():
 
 
 def test_a_bundle_gives_back_what_was_measured(copied, measured):
-    write_bundle(replace(copied, measured=measured), "# tiny\n")
-    assert load_bundle(copied.folder).measured == measured
+    write_bundle(replace(copied, performance=measured), "# tiny\n")
+    assert load_bundle(copied.folder).performance == measured
 
 
 def test_a_bundle_of_before_loads_with_nothing_measured(copied):
@@ -70,7 +70,7 @@ def test_a_bundle_of_before_loads_with_nothing_measured(copied):
     stored = json.loads(path.read_text())
     del stored["measured"]
     path.write_text(json.dumps(stored))
-    assert load_bundle(copied.folder).measured == {}
+    assert load_bundle(copied.folder).performance == {}
 
 
 @pytest.mark.parametrize("wrong", [None, {"all": {"n": 3}}, {"all": None}, {"ct": {"bins": 7}}])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tumorlens.labels import ATOMS, label_mask
-from tumorlens.predictions.calibration import calibrated
+from tumorlens.predictions.decision import softmax
 from tumorlens.predictions.heatmaps import enlarged, overlay, tumor_evidence, write_overlay
 from tumorlens.records import Heatmap
 
@@ -13,7 +13,7 @@ TUMOR = label_mask(["tumor"])[0].astype(bool)
 
 
 def log_odds(logits: np.ndarray) -> np.ndarray:
-    p = calibrated(logits, 1)
+    p = softmax(logits, 1)
     return np.log(p[..., TUMOR].sum(-1)) - np.log(p[..., ~TUMOR].sum(-1))
 
 
@@ -31,7 +31,7 @@ def heatmap(head) -> Heatmap:
 
 def test_the_mean_evidence_is_the_first_order_change_of_the_log_odds(maps):
     logits = maps.mean(axis=(1, 2))
-    evidence = tumor_evidence(maps, calibrated(logits, 1), ATOMS)
+    evidence = tumor_evidence(maps, softmax(logits, 1), ATOMS)
     step = 1e-4
     slope = (log_odds(logits * (1 + step)) - log_odds(logits * (1 - step))) / (2 * step)
     np.testing.assert_allclose(evidence.mean(axis=(1, 2)), slope, rtol=1e-4, atol=1e-5)
@@ -39,14 +39,14 @@ def test_the_mean_evidence_is_the_first_order_change_of_the_log_odds(maps):
 
 def test_the_evidence_of_one_place_is_what_it_moves_the_answer(maps):
     logits = maps.mean(axis=(1, 2))
-    evidence = tumor_evidence(maps, calibrated(logits, 1), ATOMS)
+    evidence = tumor_evidence(maps, softmax(logits, 1), ATOMS)
     step = 1e-4
     moved = log_odds(logits + step * maps[:, 3, 2]) - log_odds(logits - step * maps[:, 3, 2])
     np.testing.assert_allclose(evidence[:, 3, 2], moved / (2 * step), rtol=1e-4, atol=1e-5)
 
 
 def test_what_all_atoms_share_is_no_evidence(maps):
-    p = calibrated(maps.mean(axis=(1, 2)), 1)
+    p = softmax(maps.mean(axis=(1, 2)), 1)
     shared = np.random.default_rng(1).normal(0, 5, (*maps.shape[:3], 1))
     np.testing.assert_allclose(
         tumor_evidence(maps + shared, p, ATOMS), tumor_evidence(maps, p, ATOMS), atol=1e-4

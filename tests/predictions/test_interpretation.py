@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tumorlens.models.performance import Measured, ReliabilityBin
-from tumorlens.predictions.interpretation import similar_scans, type_status
+from tumorlens.models.performance import ReliabilityBin, ValidationPerformance
+from tumorlens.predictions.decision import similar_scans, type_status
 from tumorlens.records import Estimate, Prediction
 from tumorlens.reports.scan.wording import describe
 from tumorlens.services.dashboard.charts.answers import describe as describe_on_page
@@ -18,7 +18,10 @@ BINS = tuple(ReliabilityBin(143, 31, (a + b) / 2, a, b, 0.16, 0.29) for a, b in 
 
 @pytest.fixture
 def bundle(tiny_bundle):
-    return replace(tiny_bundle, measured={"mri": Measured(300, 150, 250, RATE, RATE, RATE, BINS)})
+    return replace(
+        tiny_bundle,
+        performance={"mri": ValidationPerformance(300, 150, 250, RATE, RATE, RATE, BINS)},
+    )
 
 
 def of(probability: float | None, modality: str = "mri") -> Prediction:

@@ -10,7 +10,7 @@ import pytest
 from tumorlens.errors import BundleError
 from tumorlens.images.readers import read_scan
 from tumorlens.labels import ATOMS, TYPES
-from tumorlens.models.bundle import Abstention
+from tumorlens.models.bundle import UncertaintyBand
 from tumorlens.predictions.predictor import Predictor, load_predictor, summarize
 from tumorlens.records import Prediction, Scan
 from tumorlens.settings import Settings
@@ -173,16 +173,16 @@ def test_an_answer_follows_the_table(tiny_bundle, atoms, modality, decision, typ
 
 
 def test_a_scan_unlike_the_training_scans_is_out_of_scope_and_untyped(tiny_bundle):
-    found = answer(tiny_bundle, distance=tiny_bundle.scope.limit + 0.01, mri_glioma=0.99)
+    found = answer(tiny_bundle, distance=tiny_bundle.ood_reference.limit + 0.01, mri_glioma=0.99)
     assert (found.decision, found.type) == ("out of scope", "")
     assert found.tumor_probability == pytest.approx(0.99)
 
 
 def test_the_scope_and_band_of_the_bundle_decide(tiny_bundle, scans):
-    nothing = replace(tiny_bundle, scope=replace(tiny_bundle.scope, limit=-1.0))
+    nothing = replace(tiny_bundle, ood_reference=replace(tiny_bundle.ood_reference, limit=-1.0))
     assert {p.decision for p in Predictor(nothing).predict(scans)} == {"out of scope"}
-    unsure = replace(tiny_bundle, scope=replace(tiny_bundle.scope, limit=9.0),
-                     abstention=Abstention(-1.0, 2.0, 0.0))  # fmt: skip
+    unsure = replace(tiny_bundle, ood_reference=replace(tiny_bundle.ood_reference, limit=9.0),
+                     uncertainty_band=UncertaintyBand(-1.0, 2.0, 0.0))  # fmt: skip
     assert {p.decision for p in Predictor(unsure).predict(scans)} == {"uncertain"}
 
 

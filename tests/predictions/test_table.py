@@ -5,7 +5,7 @@ import os
 import pytest
 
 from tumorlens.files import read_table
-from tumorlens.predictions.table import COLUMNS, table_row, write_predictions
+from tumorlens.predictions.document import COLUMNS, table_row, write_predictions
 from tumorlens.records import Prediction
 
 MRI = Prediction(

@@ -5,7 +5,8 @@ from dataclasses import replace
 import jinja2
 import pytest
 
-from tumorlens.models.bundle import Abstention
+from tumorlens.models.bundle import UncertaintyBand
+from tumorlens.models.performance import Provenance, load_operating_point, load_provenance
 from tumorlens.reports.card import write_card
 
 CHOICE = {"aim": "sensitivity >= 0.98 at the best specificity", "part": "validation", "n": 50,
@@ -26,7 +27,10 @@ DETAILS = {
 
 @pytest.fixture
 def bundle(tiny_bundle):
-    return replace(tiny_bundle, threshold=0.4123, threshold_choice=CHOICE, details=DETAILS)
+    return replace(
+        tiny_bundle, operating_point=load_operating_point(CHOICE, threshold=0.4123),
+        provenance=load_provenance(DETAILS),
+    )  # fmt: skip
 
 
 def test_a_card_says_research_use_before_anything_else(bundle):
@@ -39,7 +43,7 @@ def test_a_card_says_research_use_before_anything_else(bundle):
 @pytest.mark.parametrize(
     "text",
     ["residual-tiny, 178,166 parameters", "64 x 64 pixels", "epoch 7", "seed 3",
-     "`0123456789abcdef`", "Threshold 0.4123", "sensitivity 0.980, specificity 0.873",
+     "`0123456789abcdef`", "Threshold 0.4123", "sensitivity 0.980 (n=20), specificity 0.873 (n=30)",
      "n=50, 20 with tumor", "## Known limits", "## Do not use it to", "hemorrhage"],
 )  # fmt: skip
 def test_a_card_names_its_facts(bundle, text):
@@ -53,20 +57,21 @@ def test_a_card_counts_every_set_and_label_in_every_part(bundle):
 
 def test_a_card_of_a_leaking_split_says_so(bundle):
     leaks = {"n": 1445, "share": 0.658}
-    leaking = replace(bundle, details=DETAILS | {"data": DETAILS["data"] | {"leaks": leaks}})
+    details = DETAILS | {"data": DETAILS["data"] | {"leaks": leaks}}
+    leaking = replace(bundle, provenance=load_provenance(details))
     assert "**This split leaks:** 65.8 %" in write_card(leaking)
     assert "leaks" not in write_card(bundle)
 
 
 def test_a_card_describes_the_band_or_says_that_there_is_none(bundle):
     assert 'Between 0.450 and 0.550 the answer is "uncertain"' in write_card(bundle)
-    never = replace(bundle, abstention=Abstention(0.5, 0.5, 0.01))
+    never = replace(bundle, uncertainty_band=UncertaintyBand(0.5, 0.5, 0.01))
     assert 'No probability is called "uncertain"' in write_card(never)
 
 
 def test_a_card_cannot_be_written_of_a_bundle_that_does_not_say_where_it_comes_from(bundle):
     with pytest.raises(jinja2.UndefinedError):
-        write_card(replace(bundle, details={}))
+        write_card(replace(bundle, provenance=Provenance()))
 
 
 def test_the_block_on_top_is_metadata_that_the_hub_can_read(bundle):

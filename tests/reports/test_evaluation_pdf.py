@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from pypdf import PdfReader
 
+from tumorlens.models.performance import load_provenance
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.reports.evaluation.pdf import evaluation_pdf
 from tumorlens.reports.evaluation.result import SplitFacts
@@ -80,7 +81,9 @@ def test_a_card_with_the_figures_comes_where_the_bundle_says_where_it_is_from(
     }  # fmt: skip
     write_evaluation(evaluation, tmp_path / "a", bundle=tiny_bundle)
     assert not (tmp_path / "a" / "card.md").exists()
-    write_evaluation(evaluation, tmp_path / "b", bundle=replace(tiny_bundle, details=details))
+    write_evaluation(
+        evaluation, tmp_path / "b", bundle=replace(tiny_bundle, provenance=load_provenance(details))
+    )
     card = (tmp_path / "b" / "card.md").read_text()
     assert card.startswith("---\nlicense: unknown\n")
     assert "model-index:" in card

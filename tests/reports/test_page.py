@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from markupsafe import Markup
 
+from tumorlens.models.performance import Provenance, TrainingData, load_operating_point
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.reports.evaluation.result import SplitFacts
 from tumorlens.reports.page import figure, picture, render_page, share
@@ -29,8 +30,10 @@ CHOICE = {"aim": "sensitivity >= 0.98", "part": "validation", "n": 50, "n_tumor"
 @pytest.fixture(scope="module")
 def page_of(tiny_bundle, tmp_path_factory):
     """Render the page of an evaluation of phantoms, with some of its figures changed."""
-    details = tiny_bundle.details | {"data": {"split": SPLIT.fingerprint}}
-    bundle = replace(tiny_bundle, threshold_choice=CHOICE, details=details)
+    bundle = replace(
+        tiny_bundle, operating_point=load_operating_point(CHOICE, threshold=0.5),
+        provenance=Provenance(data=TrainingData(SPLIT.fingerprint)),
+    )  # fmt: skip
     cases = read_cases(write_phantoms(tmp_path_factory.mktemp("set"), per_class=3, side=64))
     result = evaluate(cases, Predictor(bundle), part="test", split=SPLIT).result
     plots = {name: Markup("<svg></svg>") for name in PLOTS}

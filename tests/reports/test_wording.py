@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tumorlens.models.bundle import Abstention
-from tumorlens.models.performance import Measured, ReliabilityBin
+from tumorlens.models.bundle import UncertaintyBand
+from tumorlens.models.performance import ReliabilityBin, ValidationPerformance, load_operating_point
 from tumorlens.records import Estimate, Prediction
 from tumorlens.reports.scan.wording import NOT_RECORDED, describe
 
@@ -13,7 +13,7 @@ BINS = (
     ReliabilityBin(n=40, tumors=2, predicted=0.05, least=0.01, most=0.1, low=0.014, high=0.165),
     ReliabilityBin(n=40, tumors=39, predicted=0.9, least=0.6, most=0.99, low=0.87, high=0.996),
 )
-MEASURED = Measured(
+MEASURED = ValidationPerformance(
     n=80, n_tumor=41, n_groups=60, auc=Estimate(0.97, 0.9, 0.99, 80),
     sensitivity=Estimate(0.951, 0.86, 1.0, 41), specificity=Estimate(0.974, 0.9, 1.0, 39),
     bins=BINS,
@@ -30,8 +30,8 @@ def bundle(tiny_bundle):
     choice = {"aim": "sensitivity >= 0.98", "part": "validation", "n": 80, "n_tumor": 41,
               "sensitivity": 0.9512, "specificity": 0.9744}  # fmt: skip
     return replace(
-        tiny_bundle, threshold=0.31, threshold_choice=choice, measured={"mri": MEASURED},
-        abstention=Abstention(0.4, 0.6, 0.02),
+        tiny_bundle, operating_point=load_operating_point(choice, threshold=0.31),
+        performance={"mri": MEASURED}, uncertainty_band=UncertaintyBand(0.4, 0.6, 0.02),
     )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def test_the_operating_point_is_told_in_words_with_intervals_and_n(bundle):
 
 
 def test_a_bundle_of_before_says_what_it_did_not_record(bundle):
-    words = describe(FOUND, replace(bundle, measured={}))
+    words = describe(FOUND, replace(bundle, performance={}))
     assert "sensitivity 0.951 (n=41), specificity 0.974 (n=39)" in words.operating_point
     assert NOT_RECORDED in words.operating_point
     assert NOT_RECORDED in words.similar

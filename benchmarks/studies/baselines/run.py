@@ -110,7 +110,7 @@ def _ask_shipped(
             arm.name, "needs our bundle and its split", "Give --bundle and --split."
         )
     bundle = load_bundle(bench.bundle)
-    if bundle.details["data"]["split"] != joint.fingerprint:
+    if bundle.provenance.data.split != joint.fingerprint:
         fix = "Give the split that it was trained on."
         raise TrainingError(bench.bundle, "was trained on another split", fix)
     tested = np.flatnonzero([joint.parts[case.key] == "test" for case in cases])

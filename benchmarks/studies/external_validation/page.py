@@ -110,7 +110,8 @@ def _scope(bundle: Bundle, found: Mapping[str, Found]) -> str:
     return (
         "## What is no head\n\n"
         f"`{bundle.version}` refuses what lies farther from its training scans than "
-        f"{share(bundle.scope.kept)} of validation; {share(first['inside_refused'])} of the "
+        f"{share(bundle.ood_reference.kept)} of validation; "
+        f"{share(first['inside_refused'])} of the "
         f"{first['n_inside']} distinct test scans, which are heads, lie there too. Intervals: "
         "Wilson.\n\n"
         + table(["", "out of scope", "AUROC against test scans",

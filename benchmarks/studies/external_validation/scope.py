@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tumorlens.inputs.cache import prepare_files
 from tumorlens.models.bundle import Bundle
 from tumorlens.models.engine import Engine
-from tumorlens.predictions.abstention import neighbor_distance
+from tumorlens.predictions.decision import neighbor_distance
 from tumorlens.study.stats.discrimination import areas
 from tumorlens.study.stats.intervals import wilson
 from tumorlens.study.training.packaging.packaging import run_engine
@@ -25,7 +25,7 @@ def distances(paths: Sequence[Path], bundle: Bundle, *, cache: Path) -> NDArray[
     rows = np.flatnonzero(made.usable)
     if len(rows):
         embedding = run_engine(Engine(bundle), made.pixels[rows])[1]
-        found[rows] = neighbor_distance(embedding, bundle.scope)
+        found[rows] = neighbor_distance(embedding, bundle.ood_reference)
     return found
 
 

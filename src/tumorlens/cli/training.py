@@ -200,11 +200,10 @@ def _train_one(cases: list[Any], asked: _Request, *, name: str) -> None:
 
 
 def _print_threshold(bundle: Any) -> None:
-    choice = bundle.threshold_choice
+    chosen = bundle.operating_point
     console.print(
-        f"threshold {bundle.threshold:.4f} ({choice['aim']}): on validation sensitivity "
-        f"{choice['sensitivity']:.3f} (n={choice['n_tumor']}), specificity "
-        f"{choice['specificity']:.3f} (n={choice['n'] - choice['n_tumor']}); see threshold.svg"
+        f"threshold {bundle.threshold:.4f} ({chosen.aim}): on validation sensitivity "
+        f"{chosen.sensitivity}, specificity {chosen.specificity}; see threshold.svg"
     )
 
 

@@ -47,8 +47,8 @@ def predict(
     """
     from tumorlens.errors import CasesError
     from tumorlens.images.readers import find_scans
+    from tumorlens.predictions.document import write_predictions
     from tumorlens.predictions.predictor import load_predictor
-    from tumorlens.predictions.table import write_predictions
     from tumorlens.reports.scan.report import check_report
 
     files = find_scans(paths)

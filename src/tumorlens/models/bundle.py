@@ -1,4 +1,4 @@
-"""The one artefact that crosses from the bench to the services: a folder, no code, no pickle.
+"""The one artifact that crosses from the bench to the services: a folder, no code, no pickle.
 
 `model.onnx` (uint8 [N, side, side, 1] -> atoms [N, A], maps [N, h, w, A], embedding [N, D]),
 `bundle.json` (everything the predictor needs to turn outputs into a Prediction) and `card.md`.
@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 from tumorlens.errors import BundleError
 from tumorlens.files import replacing
 from tumorlens.inputs.prepare import InputSpec, load_spec
-from tumorlens.models.performance import Measured, load_measured
+from tumorlens.models.performance import (
+    OperatingPoint,
+    Provenance,
+    ValidationPerformance,
+    load_operating_point,
+    load_performance,
+    load_provenance,
+)
 
 SCHEMA = 1
 GRAPH, SETTINGS, CARD = "model.onnx", "bundle.json", "card.md"
@@ -26,11 +33,14 @@ REFERENCE_SCALE = 1023  # embeddings are stored as whole numbers and normalized 
 SHIPPED = Path(__file__).with_name("shipped")
 SHIPPED_DEFAULT = "tumorlens-small"
 _REFIT = "Fetch or train the bundle again."
+_OLD_SELF_TEST = "golden"  # its key in bundles of before
+_OWN_KEYS = {"schema", "name", "sha256", "atoms", "input", "temperature", "threshold", "scope",
+             "threshold_choice", "abstention", "measured", "self_test", _OLD_SELF_TEST}  # fmt: skip
 _ROW_OF_NUMBERS = re.compile(r"\[\s+(?:-?\d+,\s+)*-?\d+\s+\]")
 
 
 @dataclass(frozen=True)
-class Abstention:
+class UncertaintyBand:
     """Between `low` and `high` the tumor probability does not decide; equal: never."""
 
     low: float
@@ -39,14 +49,14 @@ class Abstention:
 
 
 @dataclass(frozen=True)
-class Scope:
+class OodReference:
     """What the training scans look like to the network: embeddings on the unit sphere."""
 
     references: NDArray[np.float32]  # [r, D], rows of length 1
     neighbors: int
     limit: float  # cosine distance to the k-th neighbor above which a scan is out of scope
     kept: float  # share of validation scans inside the limit
-    refused: float | None = None  # share of drawn outsiders outside it; None: not measured
+    refused: float | None = None  # share of drawn images of other things outside it
 
 
 @dataclass(frozen=True)
@@ -59,13 +69,19 @@ class Bundle:
     atoms: tuple[str, ...]
     spec: InputSpec
     temperature: float
-    threshold: float
-    threshold_choice: Mapping[str, Any]
-    abstention: Abstention
-    scope: Scope
-    details: Mapping[str, Any]  # recipe, data fingerprint, metrics, versions
-    measured: Mapping[str, Measured] = field(default_factory=dict)
+    operating_point: OperatingPoint
+    uncertainty_band: UncertaintyBand
+    ood_reference: OodReference
+    provenance: Provenance = field(default_factory=Provenance)
+    performance: Mapping[str, ValidationPerformance] = field(default_factory=dict)
     # on validation, by "all", "ct", "mri"; empty in bundles made before it was recorded
+    self_test: Mapping[str, float] = field(default_factory=dict)
+    # its own answer to the self-test scan, by atom; empty where it keeps none
+
+    @property
+    def threshold(self) -> float:
+        """The tumor probability at which a scan is flagged."""
+        return self.operating_point.threshold
 
     @property
     def version(self) -> str:
@@ -127,46 +143,42 @@ def _hash_graph(folder: Path) -> str:
         raise BundleError(folder, f"holds no {GRAPH}", _REFIT) from e
 
 
-def _from_json(folder: Path, stored: dict[str, Any]) -> Bundle:
-    scope = stored["scope"]
-    references = np.array(scope["references"], np.float32)
-    references /= np.linalg.norm(references, axis=1, keepdims=True)
-    if not np.isfinite(references).all() or not float(stored["temperature"]) > 0:
-        raise ValueError("a scope reference or the temperature is out of range")
-    choice = dict(stored["threshold_choice"])
-    lost = {"aim", "part", "n", "n_tumor", "sensitivity", "specificity"} - set(choice)
-    if lost:
-        raise ValueError(f"threshold_choice lacks {', '.join(sorted(lost))}")
-    known = ("schema", "name", "sha256", "atoms", "input", "temperature", "threshold",
-             "threshold_choice", "abstention", "measured", "scope")  # fmt: skip
+def _from_json(folder: Path, stored: Mapping[str, Any]) -> Bundle:
+    temperature = float(stored["temperature"])
+    if not temperature > 0:
+        raise ValueError("the temperature is out of range")
     return Bundle(
         folder=folder,
         name=str(stored["name"]),
         sha256=stored["sha256"],
         atoms=tuple(stored["atoms"]),
         spec=load_spec(stored["input"]),
-        temperature=float(stored["temperature"]),
-        threshold=float(stored["threshold"]),
-        threshold_choice=choice,
-        abstention=Abstention(**stored["abstention"]),
-        scope=Scope(
-            references,
-            int(scope["neighbors"]),
-            float(scope["limit"]),
-            scope["kept"],
-            scope.get("refused"),
+        temperature=temperature,
+        operating_point=load_operating_point(
+            stored["threshold_choice"], threshold=float(stored["threshold"])
         ),
-        details={key: value for key, value in stored.items() if key not in known},
-        measured={
-            name: load_measured(row) for name, row in dict(stored.get("measured", {})).items()
+        uncertainty_band=UncertaintyBand(**stored["abstention"]),
+        ood_reference=_load_reference(stored["scope"]),
+        provenance=load_provenance({k: v for k, v in stored.items() if k not in _OWN_KEYS}),
+        performance={
+            name: load_performance(row) for name, row in dict(stored.get("measured", {})).items()
         },
+        self_test=stored.get("self_test") or stored.get(_OLD_SELF_TEST) or {},
     )
+
+
+def _load_reference(stored: Mapping[str, Any]) -> OodReference:
+    references = np.array(stored["references"], np.float32)
+    references /= np.linalg.norm(references, axis=1, keepdims=True)
+    if not np.isfinite(references).all():
+        raise ValueError("a scope reference is out of range")
+    neighbors, limit = int(stored["neighbors"]), float(stored["limit"])
+    return OodReference(references, neighbors, limit, stored["kept"], stored.get("refused"))
 
 
 def write_bundle(bundle: Bundle, card: str) -> None:
     """Write bundle.json and card.md beside the graph; the hash is taken from the graph."""
-    scope = bundle.scope
-    references = np.rint(scope.references * REFERENCE_SCALE).astype(int).tolist()
+    ood = bundle.ood_reference
     stored = {
         "schema": SCHEMA,
         "name": bundle.name,
@@ -175,17 +187,15 @@ def write_bundle(bundle: Bundle, card: str) -> None:
         "input": bundle.spec.to_json(),
         "temperature": bundle.temperature,
         "threshold": bundle.threshold,
-        "threshold_choice": dict(bundle.threshold_choice),
-        "abstention": vars(bundle.abstention),
-        **bundle.details,
-        "measured": {name: row.to_json() for name, row in bundle.measured.items()},
+        "threshold_choice": bundle.operating_point.to_json(),
+        "abstention": vars(bundle.uncertainty_band),
+        **bundle.provenance.to_json(),
+        "self_test": dict(bundle.self_test),
+        "measured": {name: row.to_json() for name, row in bundle.performance.items()},
         "scope": {
             "method": "cosine distance to the k-th nearest training embedding",
-            "neighbors": scope.neighbors,
-            "limit": scope.limit,
-            "kept": scope.kept,
-            "refused": scope.refused,
-            "references": references,
+            **{name: value for name, value in vars(ood).items() if name != "references"},
+            "references": np.rint(ood.references * REFERENCE_SCALE).astype(int).tolist(),
         },
     }
     text = _ROW_OF_NUMBERS.sub(_on_one_line, json.dumps(stored, indent=1, allow_nan=False))

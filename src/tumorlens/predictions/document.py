@@ -1,16 +1,20 @@
-"""The one JSON document of a Prediction: the same from every door, with a version in it.
+"""A Prediction as plain data: its one JSON document, and its row of predictions.csv.
 
-It holds everything but pixel arrays. `to_document` and `from_document` are each other's inverse
-but for the heatmap. A reader of documents should ignore keys it does not know: new keys may come
-under the same `schema_version`; a changed or removed one raises it.
+The document is the same everywhere, with a version in it. It holds everything but pixel arrays.
+`to_document` and `from_document` are each other's inverse but for the heatmap. A reader of
+documents should ignore keys it does not know: new keys may come under the same `schema_version`;
+a changed or removed one raises it.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
+from tumorlens import files
 from tumorlens.errors import DocumentError
+from tumorlens.labels import TYPES
 from tumorlens.records import Prediction
 
 SCHEMA_VERSION = 1
@@ -18,6 +22,8 @@ NOTICE = "Research use only. Not a medical device."
 _FIELDS = tuple(field.name for field in fields(Prediction) if field.name != "heatmap")
 _NUMBERS = ("modality_probability", "tumor_probability", "threshold")  # or None
 _TABLES = ("type_probabilities", "atoms")
+COLUMNS = ("path", "modality", "modality_probability", "tumor_probability", "decision", "type",
+           *(f"p_{name}" for name in TYPES), "threshold", "bundle", "error")  # fmt: skip
 
 
 def to_document(prediction: Prediction) -> dict[str, Any]:
@@ -70,3 +76,28 @@ def _read(name: str, value: Any) -> Any:
     if not isinstance(value, str):
         raise TypeError(f"{name} is not text")
     return value
+
+
+def table_row(prediction: Prediction) -> dict[str, str]:
+    """Give the columns of one prediction; what is not known is empty."""
+
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{value:.6f}"
+
+    return {
+        "path": prediction.path,
+        "modality": prediction.modality,
+        "modality_probability": number(prediction.modality_probability),
+        "tumor_probability": number(prediction.tumor_probability),
+        "decision": prediction.decision,
+        "type": prediction.type,
+        **{f"p_{name}": number(prediction.type_probabilities.get(name)) for name in TYPES},
+        "threshold": number(prediction.threshold),
+        "bundle": prediction.bundle,
+        "error": prediction.error,
+    }
+
+
+def write_predictions(predictions: Iterable[Prediction], out: Path) -> None:
+    """Write predictions.csv whole, or leave what stood there."""
+    files.write_table(out, COLUMNS, map(table_row, predictions))

@@ -1,7 +1,11 @@
-"""A loaded bundle that answers: scans in, Predictions out, whatever the door."""
+"""A loaded bundle that answers, scans in, Predictions out; and whether it still does.
+
+`self_test.png` is a phantom. A bundle keeps its own answer to it (`self_test` in bundle.json), so
+a service can tell at its start that decoding, preparing and network still do what they did.
+"""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -10,15 +14,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens import labels
+from tumorlens.errors import BundleError
 from tumorlens.inputs.prepare import prepare_bytes, prepare_frames, prepare_scan
 from tumorlens.models.bundle import Bundle, load_bundle
 from tumorlens.models.engine import Engine
-from tumorlens.predictions.abstention import decide, neighbor_distance
-from tumorlens.predictions.calibration import calibrated
+from tumorlens.predictions.decision import decide, neighbor_distance, softmax
 from tumorlens.predictions.heatmaps import tumor_evidence
-from tumorlens.records import Heatmap, Prediction, PreparedScan, Scan, Unusable
+from tumorlens.progress import Progress, silent
+from tumorlens.records import (
+    Decision,
+    Heatmap,
+    Modality,
+    Prediction,
+    PreparedScan,
+    Scan,
+    TumorType,
+    TypeAnswer,
+    Unusable,
+)
 from tumorlens.settings import Settings
 
+SELF_TEST = Path(__file__).with_name("self_test.png")
+SELF_TEST_TOLERANCE = 1e-3  # of a probability: processors round differently, mistakes are larger
 MIN_TYPE_PROBABILITY = 0.5  # given a tumor; below it the type is undetermined
 
 
@@ -35,14 +52,13 @@ class Predictor:
         paths: Sequence[str | Path],
         *,
         heatmaps: bool = False,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = silent,
     ) -> list[Prediction]:
         """Predict every slice of files, in order; one that cannot be used has its `error` set."""
         found = []
         for prediction in self.iter_predict(paths, heatmaps=heatmaps):
             found.append(prediction)
-            if progress:
-                progress(len(found), len(paths))
+            progress(len(found), len(paths))
         return found
 
     def iter_predict(
@@ -90,8 +106,8 @@ class Predictor:
     def _run(self, usable: Sequence[PreparedScan], *, heatmaps: bool) -> list[Prediction]:
         bundle = self.bundle
         raw = self._engine.run(np.stack([item.pixels for item in usable]))
-        probabilities = calibrated(raw.logits, bundle.temperature)
-        distances = neighbor_distance(raw.embedding, bundle.scope)
+        probabilities = softmax(raw.logits, bundle.temperature)
+        distances = neighbor_distance(raw.embedding, bundle.ood_reference)
         evidence = tumor_evidence(raw.maps, probabilities, bundle.atoms) if heatmaps else None
         return [
             summarize(
@@ -124,12 +140,18 @@ def summarize(
     atoms = bundle.atoms
     tumor = float(labels.tumor_probability(probabilities, atoms))
     mri = float(labels.modality_probability(probabilities, "mri", atoms))
-    modality = "mri" if mri >= 0.5 else "ct"
+    modality: Modality = "mri" if mri >= 0.5 else "ct"
     decision = decide(
-        tumor, distance, threshold=bundle.threshold, band=bundle.abstention, scope=bundle.scope
+        tumor,
+        distance,
+        threshold=bundle.threshold,
+        band=bundle.uncertainty_band,
+        reference=bundle.ood_reference,
     )
     given = labels.type_probabilities(probabilities, atoms) if modality == "mri" else []
-    types = {name: float(p) for name, p in zip(labels.TYPES, given, strict=False)}
+    types: dict[TumorType, float] = {
+        name: float(p) for name, p in zip(labels.TYPES, given, strict=False)
+    }
     return Prediction(
         path=path,
         modality=modality,
@@ -146,14 +168,37 @@ def summarize(
     )
 
 
-def _type(types: dict[str, float], decision: str) -> str:
+def _type(types: Mapping[TumorType, float], decision: Decision) -> TypeAnswer:
     """Name the type where there may be a tumor; CT slices and close calls stay undetermined."""
     if decision not in ("tumor", "uncertain"):
         return ""
-    best = max(types, key=lambda name: types[name], default="")
+    best = max(types, key=lambda name: types[name], default=None)
     return best if best and types[best] >= MIN_TYPE_PROBABILITY else "undetermined"
 
 
 def load_predictor(bundle: str | Path = "", settings: Settings = Settings()) -> Predictor:
     """Load a bundle (the shipped one without a name) and make it ready to predict."""
     return Predictor(load_bundle(bundle or settings.bundle), settings)
+
+
+def self_test_answer(predictor: Predictor) -> Mapping[str, float]:
+    """Return the probability of each atom for the self-test scan, read from its file."""
+    prepared = predictor.prepare_bytes(SELF_TEST.read_bytes(), source=SELF_TEST.name)
+    return predictor.predict_prepared([prepared])[0].atoms
+
+
+def check_self_test(predictor: Predictor) -> str:
+    """Answer the self-test scan and tell how that compares; raises BundleError where it differs."""
+    found = self_test_answer(predictor)
+    bundle = predictor.bundle
+    if not abs(sum(found.values()) - 1) < SELF_TEST_TOLERANCE:  # also NaN
+        fact = "gives probabilities that do not sum to 1 for the self-test scan"
+        raise BundleError(bundle.graph, fact, "Fetch or train the bundle again.")
+    known = bundle.self_test
+    if not known:
+        return "self-test scan answered; this bundle keeps no answer to compare with"
+    worst = max(abs(found[atom] - known[atom]) for atom in bundle.atoms)
+    if worst > SELF_TEST_TOLERANCE:
+        fact = f"answers the self-test scan differently than when it was made (by {worst:.4f})"
+        raise BundleError(bundle.graph, fact, "Reinstall the versions in requirements.lock.")
+    return f"self-test scan answered as when the bundle was made (largest difference {worst:.1e})"

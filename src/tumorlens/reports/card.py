@@ -11,18 +11,12 @@ from tumorlens.models.bundle import SHIPPED_DEFAULT, Bundle
 from tumorlens.reports.evaluation.result import EvaluationResult
 from tumorlens.reports.limits import KNOWN_LIMITS, NOT_FOR
 
-_NEEDED = ("recipe", "parameters", "validation", "created", "data")
 _METRICS = {"auc": "roc_auc", "sensitivity": "recall", "specificity": "specificity", "f1": "f1",
             "accuracy": "accuracy"}  # fmt: skip
 
 
-def says_where_from(bundle: Bundle) -> bool:
-    """Tell whether a bundle holds what a card is written from."""
-    return all(name in bundle.details for name in _NEEDED)
-
-
 def write_card(bundle: Bundle, evaluation: EvaluationResult | None = None) -> str:
-    """Give the text of card.md; `evaluation` is the result of one of this bundle.
+    """Return the text of card.md; `evaluation` is the result of one of this bundle.
 
     Raises jinja2.UndefinedError for a bundle that does not say where it comes from.
     """
@@ -40,7 +34,6 @@ def write_card(bundle: Bundle, evaluation: EvaluationResult | None = None) -> st
         license="apache-2.0" if bundle.name == SHIPPED_DEFAULT else "unknown",
         evaluation=evaluation,
         results=list(_results(evaluation)) if evaluation else [],
-        **bundle.details,
     )
 
 

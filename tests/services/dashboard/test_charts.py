@@ -10,8 +10,8 @@ import pytest
 from support.stored_study import record, stored
 
 from tumorlens.labels import ATOMS
-from tumorlens.models.bundle import Abstention
-from tumorlens.models.performance import Measured, ReliabilityBin, predictive_values
+from tumorlens.models.bundle import UncertaintyBand
+from tumorlens.models.performance import ReliabilityBin, ValidationPerformance, predictive_values
 from tumorlens.predictions.predictor import summarize
 from tumorlens.records import Estimate, Heatmap, Prediction
 from tumorlens.services.dashboard import charts
@@ -75,8 +75,12 @@ def test_charts_know_nothing_of_streamlit():
     [(0.3, 0.2, 0.4), (0.15, 0.16, 0.86), (0.9, 0.2, 0.4), (0.5, 0.5, 0.5)],
 )
 def test_the_zones_of_the_scale_are_what_the_predictor_decides(threshold, low, high, tiny_bundle):
-    band = Abstention(low, high, 0.05)
-    bundle = replace(tiny_bundle, threshold=threshold, abstention=band)
+    band = UncertaintyBand(low, high, 0.05)
+    bundle = replace(
+        tiny_bundle,
+        operating_point=replace(tiny_bundle.operating_point, threshold=threshold),
+        uncertainty_band=band,
+    )
     found = zones(threshold, band)
     assert found[0][1] == 0.0
     assert found[-1][2] == 1.0
@@ -89,7 +93,7 @@ def test_the_zones_of_the_scale_are_what_the_predictor_decides(threshold, low, h
 
 def test_the_scale_marks_the_probability_and_the_threshold(tiny_bundle):
     prediction = answer(tiny_bundle, 0, 0, 0.1, 0.9, 0, 0)
-    figure = probability_scale(prediction, tiny_bundle.abstention, T)
+    figure = probability_scale(prediction, tiny_bundle.uncertainty_band, T)
     assert figure.data[0].x[0] == pytest.approx(0.9)
     assert figure.data[0].marker.color == DECISIONS["tumor"]
     assert any(shape.x0 == shape.x1 == tiny_bundle.threshold for shape in figure.layout.shapes)
@@ -114,14 +118,14 @@ def test_an_answer_out_of_scope_says_that_its_probability_means_nothing(tiny_bun
     assert "means nothing" in describe(prediction, tiny_bundle, T).decision
 
 
-def measured(*edges: tuple[float, float]) -> Measured:
+def measured(*edges: tuple[float, float]) -> ValidationPerformance:
     rate = Estimate(0.9, 0.8, 0.95, 10)
     bins = tuple(ReliabilityBin(143, 31, (a + b) / 2, a, b, 0.16, 0.29) for a, b in edges)
-    return Measured(300, 150, 250, rate, rate, rate, bins)
+    return ValidationPerformance(300, 150, 250, rate, rate, rate, bins)
 
 
 def test_similar_scans_are_written_with_interval_and_n(tiny_bundle):
-    bundle = replace(tiny_bundle, measured={"mri": measured((0.0, 1.0))})
+    bundle = replace(tiny_bundle, performance={"mri": measured((0.0, 1.0))})
     words = describe(answer(bundle, 0, 0, 0.5, 0.5, 0, 0), bundle, T).similar
     assert "Among 143 MRI validation scans" in words
     assert "0.217 (0.160-0.290, n=143)" in words

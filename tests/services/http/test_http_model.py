@@ -10,8 +10,12 @@ from support.serving import SCAN, files, serving
 
 from tumorlens.errors import BundleError
 from tumorlens.models.bundle import Bundle, write_bundle
-from tumorlens.predictions.predictor import Predictor, load_predictor
-from tumorlens.predictions.self_test import check_golden, golden_answer
+from tumorlens.predictions.predictor import (
+    Predictor,
+    check_self_test,
+    load_predictor,
+    self_test_answer,
+)
 from tumorlens.services.http.problems import KINDS
 from tumorlens.services.http.schemas import ModelDocument
 
@@ -58,23 +62,23 @@ def test_every_route_says_what_it_gives_and_that_it_may_refuse(client: TestClien
             assert any(status.startswith("2") for status in statuses), path
 
 
-def test_a_bundle_knows_its_answer_to_the_golden_scan(tiny_bundle: Bundle, tmp_path: Path):
+def test_a_bundle_knows_its_answer_to_the_self_test_scan(tiny_bundle: Bundle, tmp_path: Path):
     bundle = copied(tiny_bundle, tmp_path)
-    golden = dict(golden_answer(Predictor(bundle)))
-    write_bundle(replace(bundle, details={**bundle.details, "golden": golden}), "# tiny\n")
-    assert "as when the bundle was made" in check_golden(load_predictor(tmp_path))
+    known = dict(self_test_answer(Predictor(bundle)))
+    write_bundle(replace(bundle, self_test=known), "# tiny\n")
+    assert "as when the bundle was made" in check_self_test(load_predictor(tmp_path))
 
 
-def test_another_answer_to_the_golden_scan_stops_the_start(tiny_bundle: Bundle, tmp_path: Path):
+def test_another_answer_to_the_self_test_scan_stops_the_start(tiny_bundle: Bundle, tmp_path: Path):
     bundle = copied(tiny_bundle, tmp_path)
-    golden = dict.fromkeys(bundle.atoms, 1 / 6)
-    write_bundle(replace(bundle, details={**bundle.details, "golden": golden}), "# tiny\n")
+    known = dict.fromkeys(bundle.atoms, 1 / 6)
+    write_bundle(replace(bundle, self_test=known), "# tiny\n")
     with pytest.raises(BundleError, match="differently"), serving(tmp_path, bundle):
         pass
 
 
-def test_the_shipped_bundle_keeps_its_golden_answer():
-    assert "as when the bundle was made" in check_golden(load_predictor())
+def test_the_shipped_bundle_keeps_its_self_test_answer():
+    assert "as when the bundle was made" in check_self_test(load_predictor())
 
 
 def copied(bundle: Bundle, folder: Path) -> Bundle:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tumorlens.models.bundle import load_bundle
+from tumorlens.models.performance import Provenance
 from tumorlens.reports.evaluation.result import EvaluationResult, SplitFacts, read_result
 from tumorlens.study.evaluation.checklists import NOT_ESTABLISHED, fill_checklists, read_table
 
@@ -16,7 +17,7 @@ STORED = Path(__file__).parents[2] / "support" / "study" / "evaluation" / "evalu
 def result() -> EvaluationResult:
     """An evaluation of 36 scans, as of one of the sets that the shipped bundle trained on."""
     found = read_result(STORED)
-    own = next(iter(load_bundle().details["data"]["cases"]["train"])).split("/")[0]
+    own = next(iter(load_bundle().provenance.data.cases["train"])).split("/")[0]
     return as_of_set(found, own)
 
 
@@ -78,7 +79,7 @@ def test_without_a_split_nothing_says_how_data_were_parted(result):
 
 
 def test_a_bundle_that_recorded_nothing_leaves_its_items_open(result, tiny_bundle):
-    found = answers(result, replace(tiny_bundle, details={}))
+    found = answers(result, replace(tiny_bundle, provenance=Provenance()))
     assert found["22"].answer == found["25"].answer == NOT_ESTABLISHED
     assert not found["33"].established
     assert found["37"].established

@@ -13,6 +13,7 @@ import pytest
 
 from tumorlens.errors import CasesError
 from tumorlens.models.bundle import Bundle
+from tumorlens.models.performance import load_operating_point
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Case
 from tumorlens.reports.evaluation.result import Evaluation, SplitFacts, read_result
@@ -31,7 +32,7 @@ CHOICE = {"aim": "sensitivity >= 0.98", "part": "validation", "n": 50, "n_tumor"
 @pytest.fixture(scope="module")
 def bundle(tiny_bundle) -> Bundle:
     """The tiny bundle with an operating point described as training describes it."""
-    return replace(tiny_bundle, threshold_choice=CHOICE)
+    return replace(tiny_bundle, operating_point=load_operating_point(CHOICE, threshold=0.5))
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +47,12 @@ def cases(tmp_path_factory) -> list[Case]:
 
 @pytest.fixture(scope="module")
 def evaluation(bundle, cases) -> Evaluation:
+    other = replace(bundle, operating_point=replace(bundle.operating_point, threshold=0.3))
     context = Context(validation=tuple(cases[2:]), copies={cases[3].key: True},
                       conflicts={cases[4].key: ("tumor",)})  # fmt: skip
     return evaluate(
         cases, Predictor(bundle), part="test", split=SPLIT, context=context, controls=True,
-        baseline=Predictor(replace(bundle, threshold=0.3)), robustness=True, explanations=True,
+        baseline=Predictor(other), robustness=True, explanations=True,
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tumorlens.errors import CasesError
+from tumorlens.models.performance import Provenance, TrainingData
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Case, Estimate
 from tumorlens.study.audit.shortcuts import Shortcut
@@ -304,7 +305,7 @@ def split(cases, tmp_path) -> tuple[Path, str]:
 
 
 def predictor_of(bundle, fingerprint: str) -> Predictor:
-    return Predictor(replace(bundle, details={"data": {"split": fingerprint}}))
+    return Predictor(replace(bundle, provenance=Provenance(data=TrainingData(fingerprint))))
 
 
 def test_a_bundle_is_tested_on_the_test_part_of_its_own_split(cases, split, tiny_bundle):

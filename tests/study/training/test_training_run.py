@@ -119,19 +119,19 @@ def test_the_bundle_loads_and_predicts(trained_run):
 
 
 def test_the_bundle_says_where_its_numbers_come_from(trained_run):
-    details = trained_run.bundle.details
+    made = trained_run.bundle.provenance
     validation = sum(case.split == "val" for case in trained_run.cases)
-    assert details["validation"]["n"] == trained_run.bundle.threshold_choice["n"] == validation
+    assert made.validation["n"] == trained_run.bundle.operating_point.n == validation
     best = min(history_of(trained_run.job.out), key=lambda row: row["val_loss"])
-    assert details["validation"]["epoch"] == best["epoch"]
-    assert details["round_trip"] < 1e-4
-    assert details["data"]["split"] == trained_run.job.split.fingerprint
-    assert details["recipe"]["name"] == "quick"
-    assert trained_run.bundle.threshold_choice["sensitivity"] >= RECIPE.sensitivity_aim
-    assert 0 < trained_run.bundle.scope.kept <= 1
-    measured = trained_run.bundle.measured["all"]
+    assert made.validation["epoch"] == best["epoch"]
+    assert made.round_trip < 1e-4
+    assert made.data.split == trained_run.job.split.fingerprint
+    assert made.recipe["name"] == "quick"
+    assert trained_run.bundle.operating_point.sensitivity.value >= RECIPE.sensitivity_aim
+    assert 0 < trained_run.bundle.ood_reference.kept <= 1
+    measured = trained_run.bundle.performance["all"]
     assert (measured.n, measured.sensitivity.value) == (
-        validation, pytest.approx(trained_run.bundle.threshold_choice["sensitivity"]),
+        validation, pytest.approx(trained_run.bundle.operating_point.sensitivity.value),
     )  # fmt: skip
 
 
@@ -351,7 +351,7 @@ def test_weights_that_do_not_fit_leave_a_folder_for_the_bundle_of_a_head_alone(
     with pytest.raises(TrainingError, match="does not fit mobilenet"):
         train(trained_run.cases, replace(job, weights=str(bad)), callback=SilentCallback())
     bundle = train(trained_run.cases, job, callback=SilentCallback())
-    assert bundle.details["validation"]["epoch"] == 0
+    assert bundle.provenance.validation["epoch"] == 0
     assert [row["epoch"] for row in history_of(job.out)] == [0]
 
 

@@ -76,7 +76,7 @@ def _fact(pdf: Document, name: str, text: str) -> None:
 def _probability_bar(pdf: Document, found: Prediction, bundle: Bundle) -> None:
     """Draw the probability between 0 and 1, with the band of no answer and the threshold."""
     left, top, height = pdf.l_margin, pdf.get_y() + 4.5, 4.0
-    band = bundle.abstention
+    band = bundle.uncertainty_band
 
     def bar(start: float, end: float, color: tuple[int, int, int]) -> None:
         pdf.set_fill_color(*color)

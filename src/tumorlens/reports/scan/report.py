@@ -91,8 +91,8 @@ def _twin(examined: Sequence[Examined], bundle: Bundle, made: datetime) -> dict[
             "version": bundle.version,
             "sha256": bundle.sha256,
             "threshold": bundle.threshold,
-            "threshold_choice": dict(bundle.threshold_choice),
-            "measured": {name: row.to_json() for name, row in bundle.measured.items()},
+            "threshold_choice": bundle.operating_point.to_json(),
+            "measured": {name: row.to_json() for name, row in bundle.performance.items()},
         },
         "predictions": [to_document(item.prediction) for item in examined],
     }

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from tumorlens.models.bundle import Bundle
-from tumorlens.models.performance import Measured
-from tumorlens.predictions.interpretation import similar_scans, type_status
+from tumorlens.predictions.decision import similar_scans, type_status
 from tumorlens.records import Prediction
 
 NOT_RECORDED = "not recorded in this bundle"
@@ -40,12 +39,11 @@ def describe(prediction: Prediction, bundle: Bundle) -> Wording:
     headline = HEADLINES.get(prediction.decision, prediction.decision)
     if prediction.error or prediction.tumor_probability is None:
         return Wording(headline, "", prediction.error, "", "", "", "")
-    measured = bundle.measured.get(prediction.modality)
     return Wording(
         headline=headline,
         answer=_answer(prediction.tumor_probability, bundle),
         warning=_warning(prediction, bundle),
-        operating_point=_operating_point(prediction, bundle, measured),
+        operating_point=_operating_point(prediction, bundle),
         similar=_similar(prediction, bundle),
         type=_type(prediction),
         modality=_modality(prediction),
@@ -64,11 +62,11 @@ def _warning(prediction: Prediction, bundle: Bundle) -> str:
     if prediction.decision == "out of scope":
         return (
             "This scan is unlike those the bundle was trained on: farther from its nearest "
-            f"training scans than {_percent(bundle.scope.kept, 1)} of validation scans. Neither "
-            "probability nor type can be relied on."
+            f"training scans than {_percent(bundle.ood_reference.kept, 1)} of validation scans. "
+            "Neither probability nor type can be relied on."
         )
     if prediction.decision == "uncertain":
-        band = bundle.abstention
+        band = bundle.uncertainty_band
         return (
             f"Between {band.low:.3f} and {band.high:.3f} validation scans with and without a "
             f"tumor lie mixed (of each, {_percent(band.error)} lie beyond). A probability there "
@@ -77,20 +75,18 @@ def _warning(prediction: Prediction, bundle: Bundle) -> str:
     return ""
 
 
-def _operating_point(prediction: Prediction, bundle: Bundle, measured: Measured | None) -> str:
-    choice = bundle.threshold_choice
-    at = f"Flagged at {bundle.threshold:.3f} (chosen on {choice['part']}: {choice['aim']}): "
+def _operating_point(prediction: Prediction, bundle: Bundle) -> str:
+    chosen, measured = bundle.operating_point, bundle.performance.get(prediction.modality)
+    at = f"Flagged at {bundle.threshold:.3f} (chosen on {chosen.part}: {chosen.aim}): "
     if measured:
         return (
             f"{at}sensitivity {measured.sensitivity}, specificity {measured.specificity} on "
             f"{MODALITIES[prediction.modality]} validation scans. The threshold was chosen on "
             "these scans, so elsewhere expect less."
         )
-    healthy = choice["n"] - choice["n_tumor"]
     return (
-        f"{at}sensitivity {choice['sensitivity']:.3f} (n={choice['n_tumor']}), specificity "
-        f"{choice['specificity']:.3f} (n={healthy}) on CT and MRI together; intervals and "
-        f"figures of one modality: {NOT_RECORDED}."
+        f"{at}sensitivity {chosen.sensitivity}, specificity {chosen.specificity} on CT and MRI "
+        f"together; intervals and figures of one modality: {NOT_RECORDED}."
     )
 
 

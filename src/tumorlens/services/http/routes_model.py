@@ -23,7 +23,7 @@ def model(request: Request) -> Response:
     caller_of(request, "predict", "read")
     service = service_of(request)
     bundle = service.predictor.bundle
-    band = bundle.abstention
+    band = bundle.uncertainty_band
     card = bundle.folder / CARD
     document = {
         "name": bundle.name,
@@ -32,7 +32,7 @@ def model(request: Request) -> Response:
         "atoms": list(bundle.atoms),
         "input": bundle.spec.to_json(),
         "threshold": bundle.threshold,
-        "threshold_choice": dict(bundle.threshold_choice),
+        "threshold_choice": bundle.operating_point.to_json(),
         "abstention": {"low": band.low, "high": band.high, "error": band.error},
         "temperature": bundle.temperature,
         "self_test": service.self_test,

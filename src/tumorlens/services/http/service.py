@@ -13,8 +13,7 @@ from typing import TypeVar
 from fastapi import Request
 
 from tumorlens.errors import TumorlensError
-from tumorlens.predictions.predictor import Predictor, load_predictor
-from tumorlens.predictions.self_test import check_golden
+from tumorlens.predictions.predictor import Predictor, check_self_test, load_predictor
 from tumorlens.services.http.authenticator import Authenticator, Caller
 from tumorlens.services.http.problems import Refusal, log_failure
 from tumorlens.services.http.telemetry import Metrics, log
@@ -178,7 +177,7 @@ def start_service(settings: Settings, metrics: Metrics, *, needs_keys: bool) -> 
     """Load, check and open everything; raises TumorlensError where something is broken."""
     started = time.perf_counter()
     predictor = load_predictor(settings=settings)
-    self_test = check_golden(predictor)
+    self_test = check_self_test(predictor)
     store = open_store(settings.store)
     pool = WorkPool(workers=settings.worker_count, queue=settings.queue)
     metrics.watch_queue(lambda: pool.taken)

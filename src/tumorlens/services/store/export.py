@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
 from tumorlens.files import table_text
-from tumorlens.predictions.table import COLUMNS, table_row
+from tumorlens.predictions.document import COLUMNS, table_row
 from tumorlens.services.store.database import Store
 from tumorlens.services.store.history import StoredPrediction
 from tumorlens.services.store.reviews import Review, latest_reviews

@@ -119,7 +119,7 @@ def _quality(audit: Audit) -> dict[str, Any]:
         "unreadable": len(unreadable),
         "odd": len(audit.header_outliers),
         "unusual": len(audit.ood),
-        "scope_limit": audit.bundle.scope.limit,
+        "scope_limit": audit.bundle.ood_reference.limit,
         "unlabeled": sum(case.label == UNLABELED for case in audit.cases),
         "listed": {
             "unreadable": [

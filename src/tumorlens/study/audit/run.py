@@ -101,6 +101,6 @@ def audit_cases(
         survey=survey,
         shortcuts=tuple(shortcuts),
         header_outliers=tuple(header_outliers(survey.facts, sets)),
-        ood=tuple(ood_files(survey.distance, limit=bundle.scope.limit)),
+        ood=tuple(ood_files(survey.distance, limit=bundle.ood_reference.limit)),
         bundle=bundle,
     )

@@ -15,7 +15,7 @@ from tumorlens.images.readers import attempt, read_scan_bytes
 from tumorlens.inputs.prepare import InputSpec, find_head, prepare_scan
 from tumorlens.models.bundle import Bundle
 from tumorlens.models.engine import Engine
-from tumorlens.predictions.abstention import neighbor_distance
+from tumorlens.predictions.decision import neighbor_distance
 from tumorlens.progress import Progress, silent
 from tumorlens.records import Unusable
 from tumorlens.study.audit.facts import PIXEL_FACTS, FileFacts, pixel_facts, read_file_facts
@@ -149,7 +149,7 @@ def _numbers(pixels: NDArray, length: int) -> tuple[float, ...]:
 def _distances(images: Sequence[NDArray], network: Bundle, engine: Engine) -> list[float]:
     if not images:
         return []
-    return neighbor_distance(engine.run(np.stack(images)).embedding, network.scope).tolist()
+    return neighbor_distance(engine.run(np.stack(images)).embedding, network.ood_reference).tolist()
 
 
 @dataclass(frozen=True)

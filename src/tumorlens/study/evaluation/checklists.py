@@ -70,7 +70,7 @@ def _counts(found: Mapping[str, object]) -> str:
 
 
 def _trained_sets(bundle: Bundle) -> set[str]:
-    return {name.split("/")[0] for name in bundle.details["data"]["cases"]["train"]}
+    return {name.split("/")[0] for name in bundle.provenance.data.cases["train"]}
 
 
 def _of_sets(result: EvaluationResult, names: set[str]) -> str:
@@ -90,10 +90,10 @@ def _deletion(result: EvaluationResult) -> Any:
 FACTS: Mapping[str, Fact] = {
     "result": lambda r, _b: r,
     "bundle": lambda _r, b: b,
-    "details": lambda _r, b: b.details,
-    "recipe": lambda _r, b: b.details["recipe"],
-    "libraries": lambda _r, b: _counts(b.details["environment"]["libraries"]),
-    "initialization": lambda _r, b: _initialization(b.details["recipe"]),
+    "provenance": lambda _r, b: b.provenance,
+    "recipe": lambda _r, b: b.provenance.recipe,
+    "libraries": lambda _r, b: _known(_counts(b.provenance.environment.libraries)),
+    "initialization": lambda _r, b: _initialization(b.provenance.recipe),
     "graph": lambda _r, b: b.sha256[:12],
     "trained_sets": lambda _r, b: ", ".join(_trained_sets(b)),
     "all": lambda r, _b: r.detection["all"],

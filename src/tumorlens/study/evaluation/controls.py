@@ -20,7 +20,7 @@ from tumorlens.inputs.prepare import prepare_file
 from tumorlens.json_records import as_record
 from tumorlens.models.bundle import Bundle
 from tumorlens.models.engine import Engine
-from tumorlens.predictions.calibration import calibrated
+from tumorlens.predictions.decision import softmax
 from tumorlens.progress import Progress
 from tumorlens.records import Case, Unusable
 from tumorlens.reports.evaluation.result import ALL_FACTS, Control, ModelArea
@@ -163,7 +163,7 @@ def rim_rows(
         scores = np.full(len(some), np.nan)
         if rims:
             logits = engine.run(np.stack(list(rims.values()))).logits
-            found = labels.tumor_probability(calibrated(logits, bundle.temperature))
+            found = labels.tumor_probability(softmax(logits, bundle.temperature))
             scores[list(rims)] = found
         return scores
 

@@ -29,7 +29,7 @@ from tumorlens import labels
 from tumorlens.json_records import as_record
 from tumorlens.models.bundle import GRAPH, Bundle
 from tumorlens.models.engine import Engine
-from tumorlens.predictions.calibration import calibrated
+from tumorlens.predictions.decision import softmax
 from tumorlens.predictions.heatmaps import enlarged, tumor_evidence
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.progress import Progress
@@ -84,7 +84,7 @@ def explanation_figures(
     engine = Engine(bundle)
 
     def answer(batch: NDArray[np.uint8]) -> NDArray[np.floating]:
-        found = calibrated(engine.run(batch).logits, bundle.temperature)
+        found = softmax(engine.run(batch).logits, bundle.temperature)
         return labels.tumor_probability(found, bundle.atoms)
 
     found = Explanation(
@@ -238,7 +238,7 @@ def _evidence(prepared: NDArray[np.uint8], bundle: Bundle) -> NDArray[np.float32
     found = []
     for start in range(0, len(prepared), BATCH):
         raw = engine.run(prepared[start : start + BATCH])
-        probabilities = calibrated(raw.logits, bundle.temperature)
+        probabilities = softmax(raw.logits, bundle.temperature)
         found.append(tumor_evidence(raw.maps, probabilities, bundle.atoms))
     return np.concatenate(found)
 

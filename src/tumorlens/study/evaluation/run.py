@@ -12,11 +12,11 @@ from tumorlens.errors import CasesError
 from tumorlens.files import replacing
 from tumorlens.json_records import to_json
 from tumorlens.models.bundle import Bundle
+from tumorlens.predictions.document import write_predictions
 from tumorlens.predictions.predictor import Predictor
-from tumorlens.predictions.table import write_predictions
 from tumorlens.progress import Steps, silent_steps
 from tumorlens.records import Case, Prediction
-from tumorlens.reports.card import says_where_from, write_card
+from tumorlens.reports.card import write_card
 from tumorlens.reports.evaluation.pdf import evaluation_pdf
 from tumorlens.reports.evaluation.result import (
     BaselineComparison,
@@ -130,11 +130,11 @@ def _facts(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "bundle": bundle.version,
         "part": part,
-        "trained_on_split": bundle.details.get("data", {}).get("split"),
+        "trained_on_split": bundle.provenance.data.split or None,
         "n": len(cases),
         "unreadable": unread,
         "intervals": "95 %, bootstrap over groups, 1000 resamples, seed 0",
-        "threshold_choice": dict(bundle.threshold_choice),
+        "threshold_choice": bundle.operating_point.to_json(),
         "datasets": dict(Counter(case.dataset for case in cases)),
         "labels": dict(Counter(case.label for case in cases)),
     }
@@ -190,7 +190,7 @@ def _compare(
     return BaselineComparison(
         bundle=baseline.bundle.version,
         threshold=baseline.bundle.threshold,
-        trained_on_split=baseline.bundle.details.get("data", {}).get("split"),
+        trained_on_split=baseline.bundle.provenance.data.split or None,
         n=len(both),
         rows=compare(own, _labeled(both, cases, found, baseline)),
     )
@@ -230,7 +230,7 @@ def write_evaluation(evaluation: Evaluation, out: Path, *, bundle: Bundle | None
     write_predictions(evaluation.predictions, out / "predictions.csv")
     write_plot_data(result, out)
     failures = failure_gallery(evaluation.predictions, result.failures)
-    card = write_card(bundle, result) if bundle and says_where_from(bundle) else ""
+    card = write_card(bundle, result) if bundle and bundle.provenance.is_complete else ""
     shown = {
         "result": result,
         "plots": draw_plots(result),

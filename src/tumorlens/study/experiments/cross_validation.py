@@ -10,7 +10,7 @@ import numpy as np
 from tumorlens import labels
 from tumorlens.errors import TrainingError
 from tumorlens.files import read_table, write_table
-from tumorlens.predictions.table import COLUMNS, table_row
+from tumorlens.predictions.document import COLUMNS, table_row
 from tumorlens.records import Case, Prediction
 from tumorlens.study.data import splits
 from tumorlens.study.data.folds import fold_parts

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tumorlens import labels
 from tumorlens.inputs.prepare import InputSpec
-from tumorlens.predictions.calibration import calibrated
+from tumorlens.predictions.decision import softmax
 from tumorlens.predictions.predictor import summarize
 from tumorlens.records import Case, Prediction
 from tumorlens.study.data.splits import Split
@@ -115,7 +115,7 @@ def predict_held_out(
     )
     draft = draft_bundle(Path(), "head", InputSpec(side=recipe.side))
     bundle = with_choices(draft, recipe, validation=val, logits=_logits(head, val_features))
-    probabilities = calibrated(_logits(head, seen.plain[held]), bundle.temperature)
+    probabilities = softmax(_logits(head, seen.plain[held]), bundle.temperature)
     return [
         (case, summarize(str(case.path), p, IN_SCOPE, bundle=bundle))
         for case, p in zip((seen.part.cases[i] for i in held.tolist()), probabilities, strict=True)

@@ -185,7 +185,7 @@ def _do_run(
     own, peak = [case for case in taken if case.split == "train"], peak_memory()
     write_json(folder / RUN_FILE, {
         "share": share, "seed": seed, "groups": len(kept), "pictures": _pictures(own, plan),
-        "scans": len(own), "best_epoch": bundle.details["validation"]["epoch"],
+        "scans": len(own), "best_epoch": bundle.provenance.validation["epoch"],
         "seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2),
         "unreadable": len(held) - len(scores), **errors_of(scores),
         "peak_mb": peak and round(peak / 2**20, 1),

@@ -79,7 +79,7 @@ def _test_part(
     if split_file is None:
         return [], "no split was given"
     split = read_split(split_file)
-    trained = bundle.details.get("data", {}).get("split")
+    trained = bundle.provenance.data.split
     if split.fingerprint != trained:
         return [], (
             f"the bundle was trained with the split {trained or 'unknown'}, not with "

@@ -6,12 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import keras
 
 from tumorlens.inputs.prepare import InputSpec
+from tumorlens.json_records import from_json
 from tumorlens.models.bundle import Bundle
+from tumorlens.models.performance import (
+    Environment,
+    Leaks,
+    Provenance,
+    TrainingData,
+    WarmStart,
+)
 from tumorlens.progress import Progress, TrainingCallback
 from tumorlens.records import Case
 from tumorlens.study.data.splits import Split, leaks_of
@@ -75,7 +82,7 @@ def train(
     config = _config(cases, job)
     has_begun = (job.out / STATE_FILE).exists()
     open_or_resume(job.out / CONFIG_FILE, config.to_json(), resume=resume, has_begun=has_begun)
-    write_json(job.out / "environment.json", _environment())
+    write_json(job.out / "environment.json", vars(_environment()))
     subsets = prepare_subsets(cases, job, progress=progress)
     training, validation = subsets["train"], subsets["val"].without_copies()
     trained = fit_subsets(job, training, validation, callback=callback, extracting=extracting)
@@ -88,7 +95,7 @@ def train(
         spec=job.spec,
         training=training.without_copies(),
         validation=validation,
-        details=_details(config),
+        provenance=_provenance(config),
     )
     scores, groups = tumor_scores(bundle, validation.images), validation.groups
     sweep = sweep_thresholds(scores, validation.truth, groups=groups, chosen=bundle.threshold)
@@ -163,27 +170,27 @@ def _config(cases: Sequence[Case], job: Job) -> RunConfig:
     )
 
 
-def _details(config: RunConfig) -> dict[str, Any]:
-    """Return what the bundle keeps of how it was made."""
-    kept = config.to_json()
-    return {
-        "data": {key: kept[key] for key in ("split", "cases", "leaks")},
-        **{key: kept[key] for key in ("weights_sha256", "start") if key in kept},
-        "environment": _environment(),
-    }
+def _provenance(config: RunConfig) -> Provenance:
+    """Return what the bundle keeps of the data and of the start of a run."""
+    return Provenance(
+        data=TrainingData(config.split, config.cases, from_json(Leaks, config.leaks)),
+        weights_sha256=config.weights_sha256,
+        start=WarmStart(**config.start) if config.start else None,
+        environment=_environment(),
+    )
 
 
-def _environment() -> dict[str, Any]:
+def _environment() -> Environment:
     found = {}
     for library in LIBRARIES:
         try:
             found[library] = version(library)
         except PackageNotFoundError:
             continue
-    return {
-        "python": platform.python_version(),
-        "system": platform.system(),
-        "processor": platform.machine(),
-        "keras_backend": keras.backend.backend(),
-        "libraries": found,
-    }
+    return Environment(
+        python=platform.python_version(),
+        system=platform.system(),
+        processor=platform.machine(),
+        keras_backend=keras.backend.backend(),
+        libraries=found,
+    )

@@ -8,7 +8,7 @@ from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_auc_score
 
 from tumorlens import labels
-from tumorlens.predictions.calibration import log_softmax
+from tumorlens.predictions.decision import log_softmax
 
 
 def set_losses(

@@ -123,8 +123,8 @@ def test_a_narrow_graph_is_a_third_of_the_size_and_answers_nearly_the_same(folde
     wide = logits_of(folder, images)
     before = (folder / GRAPH).stat().st_size
     found = quantize_graph(folder, images, lambda: SAME)
-    assert found["kept"]
-    assert found["bytes"] == (folder / GRAPH).stat().st_size < 0.4 * before
+    assert found.kept
+    assert found.bytes == (folder / GRAPH).stat().st_size < 0.4 * before
     assert "QuantizeLinear" in operators(folder)
     narrow = logits_of(folder, images)
     assert np.corrcoef(wide.ravel(), narrow.ravel())[0, 1] > 0.98
@@ -135,6 +135,6 @@ def test_a_narrow_graph_that_ranks_worse_is_undone(folder, images, name):
     before = (folder / GRAPH).read_bytes()
     answers = iter([SAME, {**SAME, name: 0.9 - 2 * MAX_LOST}])
     found = quantize_graph(folder, images, lambda: next(answers))
-    assert not found["kept"]
+    assert not found.kept
     assert (folder / GRAPH).read_bytes() == before
     assert sorted(p.name for p in folder.iterdir()) == [GRAPH]

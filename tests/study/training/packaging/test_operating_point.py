@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tumorlens.errors import TrainingError
-from tumorlens.predictions.abstention import neighbor_distance
+from tumorlens.predictions.decision import neighbor_distance
 from tumorlens.study.training.packaging import operating_point as calibrate
 
 scored = st.lists(
@@ -29,8 +29,8 @@ def best_by_force(scores: np.ndarray, truth: np.ndarray, aim: float) -> tuple[fl
 def test_the_threshold_meets_the_aim_at_the_best_specificity_of_all_thresholds(rows, aim):
     scores, truth = np.array([s for s, _ in rows]), np.array([t for _, t in rows])
     choice = calibrate.choose_threshold(scores, truth, sensitivity=aim)
-    assert choice["sensitivity"] >= aim - 1e-9
-    assert choice["specificity"] == best_by_force(scores, truth, aim)[1]
+    assert choice.sensitivity.value >= aim - 1e-9
+    assert choice.specificity.value == best_by_force(scores, truth, aim)[1]
 
 
 @settings(max_examples=50, deadline=None)
@@ -38,23 +38,23 @@ def test_the_threshold_meets_the_aim_at_the_best_specificity_of_all_thresholds(r
 def test_what_a_choice_reports_is_what_its_threshold_does(rows, aim):
     scores, truth = np.array([s for s, _ in rows]), np.array([t for _, t in rows])
     choice = calibrate.choose_threshold(scores, truth, sensitivity=aim)
-    flagged = scores >= choice["threshold"]
-    assert choice["sensitivity"] == pytest.approx(flagged[truth].mean())
-    assert choice["specificity"] == pytest.approx((~flagged[~truth]).mean())
-    assert (choice["n"], choice["n_tumor"]) == (len(rows), int(truth.sum()))
+    flagged = scores >= choice.threshold
+    assert choice.sensitivity.value == pytest.approx(flagged[truth].mean())
+    assert choice.specificity.value == pytest.approx((~flagged[~truth]).mean())
+    assert (choice.n, choice.sensitivity.n) == (len(rows), int(truth.sum()))
 
 
 def test_the_threshold_lies_between_two_observed_scores():
     scores = np.array([0.1, 0.2, 0.6, 0.8])
     choice = calibrate.choose_threshold(scores, np.array([0, 0, 1, 1], bool), sensitivity=1.0)
-    assert choice["threshold"] == pytest.approx(0.4)
+    assert choice.threshold == pytest.approx(0.4)
 
 
 @pytest.mark.parametrize("above", [1.0, 1 - 2**-53, 1 - 2**-52, 1 - 3 * 2**-53, 0.75])
 def test_a_threshold_between_neighboring_floats_keeps_the_best_specificity(above):
     scores = np.array([0.1, np.nextafter(above, 0), above])
     choice = calibrate.choose_threshold(scores, np.array([0, 0, 1], bool), sensitivity=1.0)
-    assert (choice["sensitivity"], choice["specificity"]) == (1.0, 1.0)
+    assert (choice.sensitivity.value, choice.specificity.value) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize("truth", [True, False])

@@ -127,9 +127,9 @@ def test_training_starts_from_it_and_says_so(pretrained: Path, ground: Ground, t
                      options=OPTIONS)  # fmt: skip
     job = Job(recipe, ground.split, tmp_path / "run", ground.cache, "x", start=pretrained)
     bundle = train(ground.cases, job, callback=SilentCallback())
-    assert bundle.details["start"]["run"] == pretrained.name
+    assert bundle.provenance.start.run == pretrained.name
     stored = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert stored["start"]["sha256"] == bundle.details["start"]["sha256"]
+    assert stored["start"]["sha256"] == bundle.provenance.start.sha256
 
 
 def test_init_is_refused_where_the_run_saw_what_is_held_out(

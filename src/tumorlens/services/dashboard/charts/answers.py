@@ -7,9 +7,9 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from tumorlens.models.bundle import Abstention, Bundle
+from tumorlens.models.bundle import Bundle, UncertaintyBand
+from tumorlens.predictions.decision import similar_scans, type_status
 from tumorlens.predictions.heatmaps import overlay
-from tumorlens.predictions.interpretation import similar_scans, type_status
 from tumorlens.records import Heatmap, Prediction
 from tumorlens.services.dashboard.charts.shapes import BLUE, DECISIONS, faint
 from tumorlens.services.dashboard.texts import Translate
@@ -39,7 +39,7 @@ def describe(prediction: Prediction, bundle: Bundle, t: Translate) -> AnswerText
 
 
 def _decision(prediction: Prediction, bundle: Bundle, t: Translate) -> str:
-    band = bundle.abstention
+    band = bundle.uncertainty_band
     return t(
         f"words.{prediction.decision}",
         probability=f"{prediction.tumor_probability:.3f}",
@@ -47,7 +47,7 @@ def _decision(prediction: Prediction, bundle: Bundle, t: Translate) -> str:
         low=f"{band.low:.3f}",
         high=f"{band.high:.3f}",
         error=f"{100 * band.error:.0f} %",
-        kept=f"{100 * bundle.scope.kept:.1f} %",
+        kept=f"{100 * bundle.ood_reference.kept:.1f} %",
     )
 
 
@@ -83,7 +83,7 @@ def _small(prediction: Prediction, t: Translate) -> str:
 
 
 def probability_scale(
-    prediction: Prediction, band: Abstention, t: Translate, *, text_color: str = "#000000"
+    prediction: Prediction, band: UncertaintyBand, t: Translate, *, text_color: str = "#000000"
 ) -> go.Figure:
     """Draw the calibrated tumor probability, the zones of decision and the threshold."""
     probability, threshold = prediction.tumor_probability or 0.0, prediction.threshold or 0.0
@@ -117,12 +117,12 @@ def probability_scale(
     return figure.update_layout(height=HEIGHT, margin=margin, showlegend=False)
 
 
-def zones(threshold: float, band: Abstention) -> list[tuple[str, float, float]]:
+def zones(threshold: float, band: UncertaintyBand) -> list[tuple[str, float, float]]:
     """Return what each part of the scale from 0 to 1 decides, without parts of no width.
 
-    >>> zones(0.3, Abstention(0.2, 0.4, 0.05))
+    >>> zones(0.3, UncertaintyBand(0.2, 0.4, 0.05))
     [('no tumor', 0.0, 0.2), ('uncertain', 0.2, 0.4), ('tumor', 0.4, 1.0)]
-    >>> zones(0.5, Abstention(0.2, 0.2, 0.05))
+    >>> zones(0.5, UncertaintyBand(0.2, 0.2, 0.05))
     [('no tumor', 0.0, 0.5), ('tumor', 0.5, 1.0)]
     """
     edges = [("no tumor", 0.0, threshold), ("tumor", threshold, 1.0)]

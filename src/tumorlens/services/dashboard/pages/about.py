@@ -27,19 +27,18 @@ def draw() -> None:
 def _draw_bundle(bundle: Bundle, t: Translate) -> None:
     """Draw what the network is and what its makers write of it."""
     st.header(t("about.bundle"), anchor=False)
-    choice = bundle.threshold_choice
-    n, n_tumor = choice["n"], choice["n_tumor"]
+    chosen = bundle.operating_point
     text = t(
         "about.bundle_text",
         version=bundle.version,
         side=bundle.spec.side,
         threshold=f"{bundle.threshold:.3f}",
-        aim=choice["aim"],
-        part=choice["part"],
-        sensitivity=f"{choice['sensitivity']:.3f} (n={n_tumor:,})",
-        specificity=f"{choice['specificity']:.3f} (n={n - n_tumor:,})",
-        low=f"{bundle.abstention.low:.3f}",
-        high=f"{bundle.abstention.high:.3f}",
+        aim=chosen.aim,
+        part=chosen.part,
+        sensitivity=str(chosen.sensitivity),
+        specificity=str(chosen.specificity),
+        low=f"{bundle.uncertainty_band.low:.3f}",
+        high=f"{bundle.uncertainty_band.high:.3f}",
     )
     st.markdown(text)
     _draw_measured(bundle, t)
@@ -51,7 +50,7 @@ def _draw_bundle(bundle: Bundle, t: Translate) -> None:
 
 def _draw_measured(bundle: Bundle, t: Translate) -> None:
     """Draw how the bundle did on validation, where that is recorded."""
-    if not bundle.measured:
+    if not bundle.performance:
         st.caption(t("words.not_recorded"))
         return
     st.markdown(f"**{t('about.measured')}**", help=t("about.measured_help"))
@@ -62,6 +61,6 @@ def _draw_measured(bundle: Bundle, t: Translate) -> None:
             t("performance.sensitivity"): str(row.sensitivity),
             t("performance.specificity"): str(row.specificity),
         }
-        for name, row in bundle.measured.items()
+        for name, row in bundle.performance.items()
     ]
     st.dataframe(rows, hide_index=True)

@@ -12,7 +12,7 @@ from tumorlens.errors import TumorlensError
 from tumorlens.files import table_text
 from tumorlens.labels import TYPES
 from tumorlens.models.bundle import Bundle
-from tumorlens.predictions.table import COLUMNS, table_row
+from tumorlens.predictions.document import COLUMNS, table_row
 from tumorlens.records import Prediction
 from tumorlens.reports.scan.report import Examined, scan_html, scan_pdf
 from tumorlens.services.dashboard import history, session
@@ -110,7 +110,7 @@ def _draw_answer(prediction: Prediction, bundle: Bundle, t: Translate) -> None:
         probability = t("read.probability", value=f"{prediction.tumor_probability:.3f}")
         st.markdown(f"**{probability}**", help=t("read.probability_help"))
         color = session.text_color()
-        figure = answers.probability_scale(prediction, bundle.abstention, t, text_color=color)
+        figure = answers.probability_scale(prediction, bundle.uncertainty_band, t, text_color=color)
         st.plotly_chart(figure, key="scale", config=PLAIN, alt=texts.decision)
     with right:
         st.markdown(f"**{t('read.type')}** {texts.type}", help=t("read.type_help"))

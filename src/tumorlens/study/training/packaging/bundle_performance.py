@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tumorlens import labels
 from tumorlens.errors import TrainingError
 from tumorlens.files import replacing, write_table
-from tumorlens.models.performance import Measured
+from tumorlens.models.performance import ValidationPerformance
 from tumorlens.study.stats.calibration import reliability_bins
 from tumorlens.study.stats.discrimination import THRESHOLD_GRID, detection_statistics
 from tumorlens.study.stats.intervals import ENDS, RESAMPLES, estimate_of
@@ -28,7 +28,7 @@ def measure_validation(
     *,
     groups: NDArray,
     threshold: float,
-) -> dict[str, Measured]:
+) -> dict[str, ValidationPerformance]:
     """Measure calibrated probabilities, [n, atoms], by `all`, `ct` and `mri`.
 
     `names` are labels, [n]; intervals are of a bootstrap over `groups`, [n].
@@ -44,10 +44,10 @@ def measure_validation(
 
 def _measure(
     truth: NDArray[np.bool_], scores: NDArray[np.float64], *, threshold: float, groups: NDArray
-) -> Measured:
+) -> ValidationPerformance:
     n, n_tumor = len(truth), int(truth.sum())
     found = detection_statistics(truth, scores, thresholds=threshold, groups=groups)
-    return Measured(
+    return ValidationPerformance(
         n=n,
         n_tumor=n_tumor,
         n_groups=len(np.unique(groups)),

@@ -7,7 +7,6 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -25,6 +24,7 @@ from tumorlens.errors import TrainingError
 from tumorlens.files import replacing
 from tumorlens.models.bundle import GRAPH
 from tumorlens.models.engine import OUTPUTS
+from tumorlens.models.performance import Quantization
 from tumorlens.study.networks.serving import serving_graph
 
 TOLERANCE = 1e-4  # largest difference of a probability between Keras and ONNX Runtime
@@ -98,7 +98,7 @@ class _Images(CalibrationDataReader):
 
 def quantize_graph(
     folder: Path, images: NDArray[np.uint8], measure: Callable[[], Mapping[str, float]]
-) -> dict[str, Any]:
+) -> Quantization:
     """Make the convolutions of a bundle's graph 8 bits wide, unless that costs too much.
 
     `measure` returns the metrics on validation of the graph that now stands in `folder`; where one
@@ -113,7 +113,7 @@ def quantize_graph(
     if not kept:
         graph.write_bytes(full)
     figures = {name: {"full": before[name], "narrow": after[name]} for name in AUCS}
-    return {"kept": kept, "most_lost": MAX_LOST, "bytes": graph.stat().st_size, **figures}
+    return Quantization(kept, MAX_LOST, graph.stat().st_size, **figures)
 
 
 def _quantize(graph: Path, images: NDArray[np.uint8]) -> None:

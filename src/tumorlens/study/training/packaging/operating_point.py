@@ -3,16 +3,16 @@
 All of it is chosen on validation; a test part is never read here.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import TrainingError
-from tumorlens.models.bundle import REFERENCE_SCALE, Abstention, Scope
-from tumorlens.predictions.abstention import neighbor_distance
+from tumorlens.models.bundle import REFERENCE_SCALE, OodReference, UncertaintyBand
+from tumorlens.models.performance import OperatingPoint
+from tumorlens.predictions.decision import neighbor_distance
+from tumorlens.records import Estimate
 
 NEIGHBORS = 5
 REFERENCES = 512
@@ -21,7 +21,7 @@ IN_SCOPE = 0.99  # share of validation scans kept
 
 def choose_threshold(
     scores: NDArray[np.floating], truth: NDArray[np.bool_], *, sensitivity: float
-) -> Mapping[str, Any]:
+) -> OperatingPoint:
     """Take the highest threshold that meets the sensitivity, which has the best specificity.
 
     `scores` are tumor probabilities, [n]. Raises TrainingError with one class only.
@@ -38,20 +38,18 @@ def choose_threshold(
     if threshold <= below:  # neighboring floats have nothing between them
         threshold = float(above)
     flagged = scores >= threshold
-    return {
-        "aim": f"sensitivity >= {sensitivity:g} at the best specificity",
-        "part": "validation",
-        "threshold": threshold,
-        "sensitivity": float(flagged[truth].mean()),
-        "specificity": float((~flagged[~truth]).mean()),
-        "n": len(truth),
-        "n_tumor": int(truth.sum()),
-    }
+    return OperatingPoint(
+        threshold,
+        aim=f"sensitivity >= {sensitivity:g} at the best specificity",
+        part="validation",
+        sensitivity=Estimate(float(flagged[truth].mean()), None, None, int(truth.sum())),
+        specificity=Estimate(float((~flagged[~truth]).mean()), None, None, int((~truth).sum())),
+    )
 
 
 def choose_band(
     scores: NDArray[np.floating], truth: NDArray[np.bool_], *, threshold: float, error: float
-) -> Abstention:
+) -> UncertaintyBand:
     """Take the probabilities that both classes reach at the given `error` each.
 
     Class-conditional split conformal prediction (Vovk, 2012): below `low` lies at most
@@ -62,7 +60,7 @@ def choose_band(
     high = float(np.quantile(scores[~truth], 1 - error, method="higher"))
     if low >= high:
         low = high = threshold
-    return Abstention(low=low, high=high, error=error)
+    return UncertaintyBand(low=low, high=high, error=error)
 
 
 def choose_scope(
@@ -71,7 +69,7 @@ def choose_scope(
     *,
     ood: NDArray[np.floating],
     seed: int = 0,
-) -> Scope:
+) -> OodReference:
     """Keep a sample of training embeddings, and the distance most validation scans are within.
 
     How many `ood` images lie beyond it is measured, and chooses nothing: they are drawn, and
@@ -84,7 +82,7 @@ def choose_scope(
     # As it will be stored: whole numbers, normalized again.
     rows = np.rint(rows * REFERENCE_SCALE)
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-    scope = Scope(rows, neighbors=min(NEIGHBORS, len(rows)), limit=2.0, kept=1.0)
+    scope = OodReference(rows, neighbors=min(NEIGHBORS, len(rows)), limit=2.0, kept=1.0)
     inside, outside = (neighbor_distance(embedding, scope) for embedding in (validation, ood))
     limit = float(np.quantile(inside, IN_SCOPE))
     return replace(

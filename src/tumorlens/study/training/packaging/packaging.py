@@ -1,10 +1,8 @@
 """A trained network becomes a bundle: exported, checked, calibrated, described."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +10,12 @@ from numpy.typing import NDArray
 from tumorlens import labels
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.json_records import to_json
-from tumorlens.models.bundle import Abstention, Bundle, Scope, load_bundle, write_bundle
+from tumorlens.models.bundle import Bundle, OodReference, UncertaintyBand, load_bundle, write_bundle
 from tumorlens.models.engine import Engine
-from tumorlens.predictions.calibration import calibrated
-from tumorlens.predictions.predictor import Predictor
-from tumorlens.predictions.self_test import golden_answer
+from tumorlens.models.performance import OperatingPoint, Provenance
+from tumorlens.predictions.decision import softmax
+from tumorlens.predictions.predictor import Predictor, self_test_answer
+from tumorlens.records import Estimate
 from tumorlens.reports.card import write_card
 from tumorlens.study.recipes import Recipe
 from tumorlens.study.training.data.training_set import Subset, draw_ood_images
@@ -31,6 +30,7 @@ from tumorlens.study.training.packaging.operating_point import (
 from tumorlens.study.training.validation_metrics import best_temperature, validation_metrics
 
 OOD_IMAGES, OOD_SEED = 200, 2_000_000  # drawn for the scope; training draws others
+NOTHING = Estimate(None, None, None, 0)
 CHECKED = 64  # validation scans compared between Keras and ONNX Runtime
 
 
@@ -43,18 +43,20 @@ def make_bundle(
     spec: InputSpec,
     training: Subset,
     validation: Subset,
-    details: Mapping[str, Any],
+    provenance: Provenance,
 ) -> Bundle:
     """Export a network and choose on validation all that the predictor needs beside it.
+
+    `provenance` holds what is known before: data, environment, where it started.
 
     Raises TrainingError if the exported graph does not answer as the network does, or if
     validation cannot give a threshold.
     """
     export_graph(trained.model, out)
     draft = draft_bundle(out, name, spec)
-    found = {"round_trip": _round_trip(trained, draft, validation.images[:CHECKED])}
+    round_trip, eight_bit = _round_trip(trained, draft, validation.images[:CHECKED]), None
     if recipe.eight_bit:
-        found["eight_bit"] = quantize_graph(
+        eight_bit = quantize_graph(
             out,
             training.images,
             lambda: _metrics(run_engine(Engine(draft), validation.images)[0], validation),
@@ -66,18 +68,18 @@ def make_bundle(
     figures = to_json(_metrics(logits, validation))
     bundle = replace(
         with_choices(draft, recipe, validation=validation, logits=logits),
-        scope=choose_scope(reference, embedding, ood=outside, seed=recipe.seed),
-        details={
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "recipe": recipe.to_json(),
-            "validation": {"n": len(validation.cases), "epoch": trained.best_epoch, **figures},
-            "parameters": int(trained.model.count_params()),
-            **found,
-            **details,
-        },
+        ood_reference=choose_scope(reference, embedding, ood=outside, seed=recipe.seed),
+        provenance=replace(
+            provenance,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            recipe=recipe.to_json(),
+            validation={"n": len(validation.cases), "epoch": trained.best_epoch, **figures},
+            parameters=int(trained.model.count_params()),
+            round_trip=round_trip,
+            eight_bit=eight_bit,
+        ),
     )
-    golden = dict(golden_answer(Predictor(bundle)))
-    bundle = replace(bundle, details={**bundle.details, "golden": golden})
+    bundle = replace(bundle, self_test=self_test_answer(Predictor(bundle)))
     write_bundle(bundle, write_card(bundle))
     return load_bundle(out)
 
@@ -90,17 +92,16 @@ def with_choices(
     `logits` are of validation.
     """
     temperature = best_temperature(logits, labels.label_mask(validation.names))
-    probabilities = calibrated(logits, temperature)
+    probabilities = softmax(logits, temperature)
     scores, truth = labels.tumor_probability(probabilities), validation.truth
     choice = choose_threshold(scores, truth, sensitivity=recipe.sensitivity_aim)
-    threshold, error = choice["threshold"], 1 - recipe.sensitivity_aim
+    threshold, error = choice.threshold, 1 - recipe.sensitivity_aim
     return replace(
         draft,
         temperature=temperature,
-        threshold=threshold,
-        threshold_choice=choice,
-        abstention=choose_band(scores, truth, threshold=threshold, error=error),
-        measured=measure_validation(
+        operating_point=choice,
+        uncertainty_band=choose_band(scores, truth, threshold=threshold, error=error),
+        performance=measure_validation(
             validation.names, probabilities, groups=validation.groups, threshold=threshold
         ),
     )
@@ -123,11 +124,9 @@ def draft_bundle(folder: Path, name: str, spec: InputSpec) -> Bundle:
         atoms=labels.ATOMS,
         spec=spec,
         temperature=1.0,
-        threshold=0.5,
-        threshold_choice={},
-        abstention=Abstention(0.5, 0.5, 0.0),
-        scope=Scope(np.ones((1, 1), np.float32), 1, 2.0, 1.0),
-        details={},
+        operating_point=OperatingPoint(0.5, "none", "none", NOTHING, NOTHING),
+        uncertainty_band=UncertaintyBand(0.5, 0.5, 0.0),
+        ood_reference=OodReference(np.ones((1, 1), np.float32), 1, 2.0, 1.0),
     )
 
 
@@ -142,4 +141,4 @@ def run_engine(
 def tumor_scores(bundle: Bundle, images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return calibrated tumor probabilities of prepared images, [n], as the bundle in use does."""
     logits = run_engine(Engine(bundle), images)[0]
-    return np.asarray(labels.tumor_probability(calibrated(logits, bundle.temperature)), float)
+    return np.asarray(labels.tumor_probability(softmax(logits, bundle.temperature)), float)

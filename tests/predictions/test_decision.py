@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from tumorlens.models.bundle import Abstention, Scope
-from tumorlens.predictions.abstention import decide, neighbor_distance
+from tumorlens.models.bundle import OodReference, UncertaintyBand
+from tumorlens.predictions.decision import decide, neighbor_distance
 
 AXES = np.eye(3, 4, dtype=np.float32)
 
 
-def scope(neighbors: int = 1, limit: float = 0.3) -> Scope:
-    return Scope(AXES, neighbors, limit, 0.99)
+def scope(neighbors: int = 1, limit: float = 0.3) -> OodReference:
+    return OodReference(AXES, neighbors, limit, 0.99)
 
 
 def test_a_training_scan_has_distance_zero_at_any_length():
@@ -21,7 +21,7 @@ def test_a_training_scan_has_distance_zero_at_any_length():
 def test_a_right_angle_is_one_and_the_opposite_two():
     distance = neighbor_distance(np.array([[0.0, 0, 0, 1], [-1.0, -1, -1, 0]]), scope())
     np.testing.assert_allclose(distance, [1, 1 + 1 / np.sqrt(3)], atol=1e-6)
-    one = Scope(AXES[:1], 1, 0.3, 0.99)
+    one = OodReference(AXES[:1], 1, 0.3, 0.99)
     np.testing.assert_allclose(neighbor_distance(np.array([[-2.0, 0, 0, 0]]), one), [2], atol=1e-6)
 
 
@@ -67,7 +67,7 @@ def test_the_decision_follows_the_table(probability, distance, band, threshold, 
         probability,
         distance,
         threshold=threshold,
-        band=Abstention(*band, error=0.05),
-        scope=scope(),
+        band=UncertaintyBand(*band, error=0.05),
+        reference=scope(),
     )
     assert found == decision
