@@ -19,7 +19,8 @@ from tumorlens.records import Scan, Unusable
 from tumorlens.settings import ReadLimits
 
 MAX_PIXEL_VALUE = 1e30  # sums of larger pixels overflow 32-bit floats
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
