@@ -1,0 +1,46 @@
+"""Progress as a program reads it: one JSON object a line, and nothing that is no JSON."""
+
+import json
+import math
+
+import pytest
+
+from tumorlens.cli.progress import TrainingBars, counting
+
+
+@pytest.fixture
+def objects(capsys, monkeypatch):
+    monkeypatch.setenv("TUMORLENS_PROGRESS", "json")
+
+    def read() -> list[dict]:
+        return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+    return read
+
+
+def test_the_first_and_the_last_of_a_step_are_always_written(objects):
+    with counting("comparing") as report:
+        for done in range(1, 1001):
+            report(done, 1000)
+    found = objects()
+    assert found[0] == {"step": "comparing", "done": 1, "total": 1000}
+    assert found[-1] == {"step": "comparing", "done": 1000, "total": 1000}
+    assert len(found) < 100
+
+
+def test_an_epoch_is_written_with_its_figures_and_null_where_there_is_none(objects):
+    row = {"epoch": 2.0, "loss": 1.25, "val_loss": 0.5, "val_auc_ct": math.nan}
+    with TrainingBars(3) as bars:
+        bars.on_batch_end(2, 4, 4, 1.3)
+        bars.on_epoch_end(row, True)
+    batch, epoch = objects()
+    assert batch == {"step": "epoch 2", "done": 4, "total": 4, "loss": 1.3}
+    assert epoch == {"step": "epochs", "done": 2, "total": 3, "best": True,
+                     "figures": row | {"val_auc_ct": None}}  # fmt: skip
+
+
+def test_without_a_program_that_reads_it_nothing_is_json(capsys, monkeypatch):
+    monkeypatch.delenv("TUMORLENS_PROGRESS", raising=False)
+    with counting("comparing") as report:
+        report(1, 1)
+    assert capsys.readouterr().err == ""
