@@ -36,9 +36,7 @@ router = APIRouter(tags=["predict"])
 
 
 @router.post(
-    "/v1/predict",
-    responses={200: {"model": Predicted}},
-    openapi_extra=describe_upload(MAX_AT_ONCE),
+    "/v1/predict", responses={200: {"model": Predicted}}, openapi_extra=describe_upload(MAX_AT_ONCE)
 )
 async def predict(
     request: Request,
@@ -92,12 +90,7 @@ def _refuse_if_none_is_usable(decoded: Sequence[DecodedUpload]) -> None:
 
 
 def _result(
-    item: DecodedUpload,
-    answer: NewPrediction,
-    bundle: Bundle,
-    *,
-    heatmap: bool,
-    report: str | None,
+    item: DecodedUpload, answer: NewPrediction, bundle: Bundle, *, heatmap: bool, report: str | None
 ) -> Document:
     prediction = answer.prediction
     result = {

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from tumorlens import __version__
 from tumorlens.labels import TYPES
 from tumorlens.predictions.document import to_json
-from tumorlens.records import Unusable
+from tumorlens.records import Prediction, Unusable
 from tumorlens.services.http import inference
 from tumorlens.services.http.documents import json_response
 from tumorlens.services.http.inference import Upload
@@ -158,29 +158,26 @@ def _version(service: Service) -> str:
 
 @dataclass(frozen=True)
 class _Output:
-    """A row of the table of outputs."""
+    """A row of the table of outputs; `values` of a prediction and its id, `width` of them."""
 
     datatype: str  # FP64 or BYTES
-    values: Callable[[NewPrediction], list[Any]]
-    width: int = 1
+    width: int
+    values: Callable[[Prediction, str], list[Any]]
 
 
 def _table(atoms: Sequence[str]) -> Mapping[str, _Output]:
+    def types_of(answer: Prediction, _: str) -> list[float | None]:
+        return [answer.type_probabilities.get(name) for name in TYPES]
+
     return {
-        "tumor_probability": _Output("FP64", lambda new: [new.prediction.tumor_probability]),
-        "decision": _Output("BYTES", lambda new: [new.prediction.decision]),
-        "modality": _Output("BYTES", lambda new: [new.prediction.modality]),
-        "type": _Output("BYTES", lambda new: [new.prediction.type]),
-        "type_probabilities": _Output(
-            "FP64",
-            lambda new: [new.prediction.type_probabilities.get(name) for name in TYPES],
-            len(TYPES),
-        ),
-        "atoms": _Output(
-            "FP64", lambda new: [new.prediction.atoms[atom] for atom in atoms], len(atoms)
-        ),
-        "prediction": _Output("BYTES", lambda new: [to_json(new.prediction)]),
-        "id": _Output("BYTES", lambda new: [new.id]),
+        "tumor_probability": _Output("FP64", 1, lambda answer, _: [answer.tumor_probability]),
+        "decision": _Output("BYTES", 1, lambda answer, _: [answer.decision]),
+        "modality": _Output("BYTES", 1, lambda answer, _: [answer.modality]),
+        "type": _Output("BYTES", 1, lambda answer, _: [answer.type]),
+        "type_probabilities": _Output("FP64", len(TYPES), types_of),
+        "atoms": _Output("FP64", len(atoms), lambda answer, _: [answer.atoms[a] for a in atoms]),
+        "prediction": _Output("BYTES", 1, lambda answer, _: [to_json(answer)]),
+        "id": _Output("BYTES", 1, lambda _, id: [id]),
     }
 
 
@@ -221,20 +218,17 @@ def _from_json(tensor: TensorData) -> list[bytes]:
         raise Refusal("not-valid", "In JSON, images are base64 text.") from None
 
 
-def _from_bytes(binary: bytes, size: Any) -> list[bytes]:
+def _from_bytes(binary: bytes, size: object) -> list[bytes]:
     """Read elements, each behind its length in four bytes, little endian."""
     if size != len(binary):
         raise Refusal("not-valid", "binary_data_size is not what follows the JSON.")
     images, at = [], 0
     while at < len(binary):
-        if at + 4 > len(binary):
-            raise Refusal("not-valid", "An element ends before its length.")
-        (length,) = struct.unpack_from("<I", binary, at)
-        at += 4
-        if at + length > len(binary):
-            raise Refusal("not-valid", "An element ends before its bytes.")
-        images.append(binary[at : at + length])
-        at += length
+        end = at + 4 + int.from_bytes(binary[at : at + 4], "little")
+        if at + 4 > len(binary) or end > len(binary):
+            raise Refusal("not-valid", "An element ends before its length or its bytes.")
+        images.append(binary[at + 4 : end])
+        at = end
     return images
 
 
@@ -242,22 +236,18 @@ def write_outputs(
     new: Sequence[NewPrediction], asked: InferRequest, atoms: Sequence[str]
 ) -> tuple[list[dict[str, object]], bytes]:
     """Return the outputs asked for (all, where none is named) and the bytes behind the JSON."""
-    table = _table(atoms)
+    table, tensors, binary = _table(atoms), [], b""
     all_binary = bool(asked.parameters.get("binary_data_output"))
     wanted = dict.fromkeys(table, all_binary)
     if asked.outputs:
         wanted = {
             row.name: bool(row.parameters.get("binary_data", all_binary)) for row in asked.outputs
         }
-    tensors, binary = [], b""
     for name, is_binary in wanted.items():
         row = table[name]
-        values = [value for item in new for value in row.values(item)]
-        tensor: dict[str, object] = {
-            "name": name,
-            "datatype": row.datatype,
-            "shape": [len(new), row.width],
-        }
+        values = [value for item in new for value in row.values(item.prediction, item.id)]
+        tensor: dict[str, object] = {"name": name, "datatype": row.datatype}
+        tensor["shape"] = [len(new), row.width]
         if is_binary:
             data = _packed(values, row.datatype)
             tensor["parameters"] = {"binary_data_size": len(data)}

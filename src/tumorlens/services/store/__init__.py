@@ -8,8 +8,8 @@
 It knows nothing of HTTP, and other services use it alike.
 """
 
-from tumorlens.services.store.audit_log import Event, Verdict, verify
-from tumorlens.services.store.database import Store, default_file, open_store
+from tumorlens.services.store.audit_log import Verdict, verify
+from tumorlens.services.store.database import Store, open_store
 from tumorlens.services.store.history import (
     NewPrediction,
     Selection,
@@ -24,14 +24,12 @@ from tumorlens.services.store.history import (
 from tumorlens.services.store.reviews import Review, latest_reviews, reviews_of, save_review
 
 __all__ = [
-    "Event",
     "NewPrediction",
     "Review",
     "Selection",
     "Store",
     "StoredPrediction",
     "Verdict",
-    "default_file",
     "expire_predictions",
     "find_predictions",
     "get_prediction",

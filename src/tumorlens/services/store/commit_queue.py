@@ -76,11 +76,8 @@ class CommitQueue:
         try:
             self._write([new for new, _ in group])
         except Exception as error:  # noqa: BLE001 (whatever it is, those who wait have to know)
-            if (
-                len(group) > 1
-                and not isinstance(error, StoreFullError)
-                and not is_transient(error.__cause__)
-            ):
+            is_of_all = isinstance(error, StoreFullError) or is_transient(error.__cause__)
+            if len(group) > 1 and not is_of_all:
                 for item in group:  # one bad row must not take the others with it
                     self._settle([item])
                 return

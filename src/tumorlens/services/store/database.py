@@ -89,7 +89,7 @@ class ReviewRow(Table):
 
 
 class TrailRow(Table):
-    """One sa.event. The database itself refuses to change or remove a row."""
+    """One event. The database itself refuses to change or remove a row."""
 
     __tablename__ = "audit_trail"
 

@@ -76,7 +76,7 @@ class Selection:
 
 
 def save_predictions(store: Store, new: Sequence[NewPrediction]) -> list[str]:
-    """Write answers and their trail entries in one transaction; gives their ids, in order."""
+    """Write answers and their trail entries in one transaction; returns their ids, in order."""
     with store.writing() as connection:
         insert_predictions(connection, new)
     return [item.id for item in new]
@@ -110,11 +110,7 @@ def get_prediction(store: Store, id: str, *, owner: str | None = None) -> Stored
 
 
 def find_predictions(
-    store: Store,
-    selection: Selection = Selection(),
-    *,
-    limit: int = 100,
-    before: int | None = None,
+    store: Store, selection: Selection = Selection(), *, limit: int = 100, before: int | None = None
 ) -> list[StoredPrediction]:
     """List answers, newest first; the next page is `before=` the last row's number."""
     query = _selected(selection).order_by(PredictionRow.number.desc()).limit(limit)
@@ -125,8 +121,7 @@ def find_predictions(
 
 
 def iter_predictions(
-    store: Store,
-    selection: Selection = Selection(),
+    store: Store, selection: Selection = Selection()
 ) -> Iterator[StoredPrediction]:
     """Return every answer meant, newest first, a page in memory at a time."""
     before = None
@@ -198,16 +193,10 @@ def _selected(selection: Selection) -> Select[Any]:
 
 def _row(new: NewPrediction, at: str) -> dict[str, Any]:
     answer, heatmap = new.prediction, new.prediction.heatmap
-    return {
-        "id": new.id,
+    same = ("id", "owner", "source", "job", "position", "input_sha256", "bundle_sha256")
+    return {name: getattr(new, name) for name in same} | {
         "created_at": at,
-        "owner": new.owner,
-        "source": new.source,
-        "job": new.job,
-        "position": new.position,
-        "input_sha256": new.input_sha256,
         "bundle": answer.bundle,
-        "bundle_sha256": new.bundle_sha256,
         "modality": answer.modality,
         "decision": answer.decision,
         "tumor_type": answer.type,
@@ -220,26 +209,16 @@ def _row(new: NewPrediction, at: str) -> dict[str, Any]:
 
 
 def _event(row: Mapping[str, Any]) -> Event:
-    details = {
-        "document_sha256": document_hash(row["document"]),
-        "input_sha256": row["input_sha256"],
-        "bundle_sha256": row["bundle_sha256"],
-        "source": row["source"],
-    }
+    names = ("input_sha256", "bundle_sha256", "source")
+    hashed = {"document_sha256": document_hash(row["document"])}
+    details = hashed | {name: row[name] for name in names}
     return Event(row["owner"], PREDICTED, row["id"], details)
 
 
 def _stored(row: Any) -> StoredPrediction:
+    same = ("number", "id", "created_at", "owner", "source", "job", "position")
     return StoredPrediction(
-        number=row.number,
-        id=row.id,
-        created_at=row.created_at,
-        owner=row.owner,
-        source=row.source,
-        job=row.job,
-        position=row.position,
-        input_sha256=row.input_sha256,
-        bundle_sha256=row.bundle_sha256,
+        **{name: getattr(row, name) for name in (*same, "input_sha256", "bundle_sha256")},
         timings=json.loads(row.timings),
         prediction=from_json(row.document),
         evidence=None if row.evidence is None else np.load(io.BytesIO(row.evidence)),

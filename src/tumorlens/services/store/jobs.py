@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from tumorlens.errors import NotStoredError
 from tumorlens.records import PreparedScan
@@ -101,21 +101,14 @@ def get_job(store: Store, id: str, *, owner: str | None = None) -> Job:
         row = connection.execute(query).one_or_none()
         if row is None:
             raise NotStoredError("job", "is not in the store", "Submit it again.")
-        answered = connection.scalar(_count(id)) or 0
-        failed = connection.scalar(_count(id).where(PredictionRow.decision == "")) or 0
+        counts = select(func.count(), func.count().filter(PredictionRow.decision == ""))
+        answered, failed = connection.execute(counts.where(PredictionRow.job == id)).one()
     return Job(row.id, row.owner, row.created_at, row.total, answered, failed)
 
 
-def _count(job: str) -> Select[Any]:
-    return select(func.count()).select_from(PredictionRow).where(PredictionRow.job == job)
-
-
 def _taken(connection: Connection, answer: NewPrediction) -> bool:
-    row = JobScanRow
-    found = connection.execute(
-        delete(row).where(row.job == answer.job, row.position == answer.position)
-    )
-    return found.rowcount == 1
+    query = delete(JobScanRow).where(JobScanRow.job == answer.job)
+    return connection.execute(query.where(JobScanRow.position == answer.position)).rowcount == 1
 
 
 def _row(job: str, item: JobScan) -> dict[str, object]:

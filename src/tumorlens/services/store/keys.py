@@ -47,7 +47,7 @@ def create_key(
     days: int | None = None,
     actor: str = "cli",
 ) -> tuple[Key, str]:
-    """Make a key; gives it with its secret text, which cannot be had again."""
+    """Return a new key with its secret text, which cannot be had again."""
     unknown = scopes - set(SCOPES)
     if unknown or not scopes:
         fact = f"has unknown scopes ({', '.join(sorted(unknown))})" if unknown else "has no scope"
@@ -73,12 +73,8 @@ def create_key(
 def revoke_key(store: Store, id: str, *, actor: str = "cli") -> None:
     """End a key; a service notices within seconds. Raises ApiKeyError for one that is not there."""
     with store.writing() as connection:
-        found = connection.execute(
-            update(KeyRow)
-            .where(KeyRow.id == id, KeyRow.revoked_at.is_(None))
-            .values(revoked_at=now())
-        )
-        if not found.rowcount:
+        query = update(KeyRow).where(KeyRow.id == id, KeyRow.revoked_at.is_(None))
+        if not connection.execute(query.values(revoked_at=now())).rowcount:
             raise ApiKeyError(id, "is no key that is in use", "See `tumorlens keys list`.")
         append(connection, [Event(actor, "key revoked", id)], at=now())
 
