@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 
 from tumorlens import __version__, cli
@@ -504,19 +503,3 @@ def test_doctor_finds_a_cache_that_cannot_be_written(run, bundle, monkeypatch, t
     ended = run("doctor")
     assert ended.status == 1
     assert "broken" in ended.err
-
-
-# --- bars -----------------------------------------------------------------------------------
-
-
-def test_the_lines_of_a_training_run_say_epoch_losses_and_best(capsys):
-    from tumorlens.cli.progress import TrainingBars
-
-    row = {"epoch": 2.0, "loss": 1.25, "val_loss": 0.5, "val_auc_ct": np.nan, "val_auc_mri": 0.9,
-           "val_type_accuracy": 0.7, "images_per_s": 100.0}  # fmt: skip
-    with TrainingBars(3) as bars:
-        bars.batch(2, 1, 4, 1.3)
-        bars.epoch(row, True)
-    said = capsys.readouterr().err
-    assert "epoch   2  loss 1.2500  val 0.5000" in said
-    assert "best" in said

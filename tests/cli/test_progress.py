@@ -44,3 +44,14 @@ def test_without_a_program_that_reads_it_nothing_is_json(capsys, monkeypatch):
     with counting("comparing") as report:
         report(1, 1)
     assert capsys.readouterr().err == ""
+
+
+def test_the_lines_of_a_training_run_name_epoch_losses_and_best(capsys):
+    row = {"epoch": 2.0, "loss": 1.25, "val_loss": 0.5, "val_auc_ct": math.nan, "val_auc_mri": 0.9,
+           "val_type_accuracy": 0.7, "images_per_s": 100.0}  # fmt: skip
+    with TrainingBars(3) as bars:
+        bars.on_batch_end(2, 1, 4, 1.3)
+        bars.on_epoch_end(row, True)
+    lines = capsys.readouterr().err
+    assert "epoch   2  loss 1.2500  val 0.5000" in lines
+    assert "best" in lines
