@@ -1,10 +1,9 @@
 """Put every earlier system beside ours on the same images, and write the table of it.
 
-    python benchmarks/baselines.py DATA --audit AUDIT --runs RUNS [--weights FILE] [--only ARM ...]
+    python benchmarks/baselines.py DATA --audit AUDIT --runs RUNS [--weights FILE] [--only NAME ...]
 
 DATA holds a folder for each data set (`tumorlens data fetch`), AUDIT is what `tumorlens audit` of
-all of them wrote. Work goes on where a kill broke it off; arms whose answers are there are not run
-again.
+all of them wrote. Work goes on where a kill broke it off; what has its scores is not run again.
 """
 
 import argparse
@@ -20,7 +19,7 @@ tumorlens audit sets/* --out runs/audit --allow
 python benchmarks/baselines.py sets --audit runs/audit --runs runs/baselines --out baselines.md
 ```
 
-Work goes on where a kill broke it off. `--only ARM ...` runs some of it, `--page-only` writes the
+Work goes on where a kill broke it off. `--only NAME ...` runs some of it, `--page-only` writes the
 page from what is there.
 """
 
@@ -34,85 +33,56 @@ def main() -> None:
 
 
 def run_all(arguments: argparse.Namespace) -> None:
-    from studies.baselines.bench import Bench
+    from studies.baselines.jobs import epochs_of, plan_jobs
+    from studies.baselines.sets import Sets
 
+    from tumorlens.cli.progress import TrainingBars
     from tumorlens.settings import load_settings
+    from tumorlens.study.experiments.runner import Listeners, run_jobs
     from tumorlens.study.training.backend import load_backend
 
+    def with_bars(job: Any, _listeners: Any) -> None:
+        print(f"== {job.folder.name}", flush=True)
+        with TrainingBars(epochs_of(job.folder.name)) as bars:
+            job.run(Listeners(bars))
+
     load_backend()
-    bench = Bench(
+    sets = Sets(
         data=arguments.data, runs=arguments.runs, audit=arguments.audit,
         cache=load_settings().cache_folder, weights=arguments.weights, split=arguments.split,
         bundle=arguments.bundle,
     )  # fmt: skip
-    for name in arguments.only or every_name():
-        print(f"== {name}", flush=True)
-        run_one(name, bench)
-
-
-def every_name() -> list[str]:
-    from studies.baselines.arms import ARMS, SOURCES
-    from studies.baselines.starts import PRETRAINED, STARTS
-
-    return [*SOURCES, *(arm.name for arm in ARMS), PRETRAINED, *STARTS]
-
-
-def run_one(name: str, bench: Any) -> None:
-    from studies.baselines import run, run_starts
-    from studies.baselines.arms import ARMS, SOURCES
-    from studies.baselines.starts import PRETRAINED
-
-    from tumorlens.cli.progress import TrainingBars
-    from tumorlens.study.recipes import find_pretraining
-
-    arms = {arm.name: arm for arm in ARMS}
-    if name in SOURCES:
-        with TrainingBars(SOURCES[name].epochs_run) as bars:
-            run.run_source(SOURCES[name], bench, callback=bars)
-    elif name in arms:
-        with TrainingBars(arms[name].made.epochs) as bars:
-            run.run_arm(arms[name], bench, callback=bars)
-    elif name == PRETRAINED:
-        with TrainingBars(find_pretraining("vicreg").recipe.epochs) as bars:
-            run_starts.run_pretraining(bench, callback=bars)
-    else:
-        run_starts.run_start(name, bench)
+    jobs = plan_jobs(sets)
+    for _ in run_jobs([jobs[name] for name in arguments.only or jobs], with_bars):
+        pass
 
 
 def page_of(arguments: argparse.Namespace) -> str:
     """Write the page from whatever has been run; nothing is trained."""
     from studies.baselines import page, sections
-    from studies.baselines.arms import ARMS
-    from studies.baselines.bench import ANSWERS_FILE, read_answers
-    from studies.baselines.starts import PRETRAINED, STARTS
+    from studies.baselines.runs import PRETRAINED, RUNS, STARTS
+    from studies.baselines.sets import scores_file, scores_in
 
     from tumorlens.study.explore.held_out_performance import read_experiments
-    from tumorlens.study.training.run_folder import read_json
+    from tumorlens.study.training.run_folder import read_history, read_json
 
     runs = arguments.runs
-    answers = {
-        arm.name: read_answers(runs / arm.name)
-        for arm in ARMS if (runs / arm.name / ANSWERS_FILE).exists()
-    }  # fmt: skip
+    folders = {run.name: runs / run.name for run in RUNS}
+    scores = {name: scores_in(folder) for name, folder in folders.items()
+              if (folder / scores_file(folder)).exists()}  # fmt: skip
     curves = {name: read_json(file) for name in STARTS
               if (file := runs / name / "size_curve.json").exists()}  # fmt: skip
     trials = read_experiments(arguments.experiments) if arguments.experiments else ()
     speed = read_json(arguments.speed) if arguments.speed else None
-    return page.write_page(answers, sections=[
-        page.mismatch_note(answers),
-        sections.starts_section(curves, epochs_of(runs / PRETRAINED)),
+    return page.write_page(scores, sections=[
+        page.mismatch_note(scores),
+        sections.starts_section(curves, len(read_history(runs / PRETRAINED / "history.csv"))),
         sections.augmentation_section(trials),
         sections.cache_section(speed),
         sections.SHORT,
         sections.not_run_section(),
         COMMAND,
     ])  # fmt: skip
-
-
-def epochs_of(run: Path) -> int:
-    """Count the epochs of a run."""
-    history = run / "history.csv"
-    return len(history.read_text().splitlines()) - 1 if history.exists() else 0
 
 
 def read_arguments() -> argparse.Namespace:

@@ -17,22 +17,22 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 def main() -> None:
     arguments = read_arguments()
-    from studies.baselines.bench import Bench
-    from studies.external_validation.left_out import left_out_figures
+    from studies.baselines.sets import Sets
+    from studies.external_validation.holdout import holdout_figures
     from studies.external_validation.page import write_page
 
     from tumorlens.models.bundle import load_bundle
     from tumorlens.settings import load_settings
 
-    bench = Bench(data=arguments.data, runs=arguments.runs, audit=arguments.audit,
-                  cache=load_settings().cache_folder, split=arguments.split)  # fmt: skip
-    train_all(arguments.seeds, bench)
+    sets = Sets(data=arguments.data, runs=arguments.runs, audit=arguments.audit,
+                cache=load_settings().cache_folder, split=arguments.split)  # fmt: skip
+    train_all(arguments.seeds, sets)
     bundle = load_bundle(arguments.bundle)
     text = write_page(
         bundle,
-        left_out=left_out_figures(arguments.runs),
-        reflected=ask_reflected(bundle, bench) if arguments.split else None,
-        scope=ask_scope(bundle, bench, arguments.outside) if arguments.split else {},
+        holdout=holdout_figures(arguments.runs),
+        reflected=ask_reflected(bundle, sets) if arguments.split else None,
+        scope=ask_scope(bundle, sets, arguments.outside) if arguments.split else {},
     )
     if arguments.out:
         arguments.out.write_text(text, encoding="utf-8")
@@ -40,54 +40,54 @@ def main() -> None:
         print(text)
 
 
-def train_all(seeds: int, bench: Any) -> None:
-    """Train what is not trained yet, one trial after the other."""
-    from studies.external_validation.left_out import all_trials, run_trial
+def train_all(seeds: int, sets: Any) -> None:
+    """Train what is not trained yet, one network after the other."""
+    from studies.external_validation.holdout import plan_jobs
 
     from tumorlens.cli.progress import TrainingBars
-    from tumorlens.study.training.backend import load_backend
+    from tumorlens.study.experiments.runner import Listeners, run_jobs
 
-    if seeds:
-        load_backend()
-    for trial in all_trials(seeds):
-        print(f"== {trial.name}", flush=True)
-        with TrainingBars(trial.recipe.epochs) as bars:
-            run_trial(trial, bench, callback=bars)
+    def with_bars(job: Any, _listeners: Any) -> None:
+        print(f"== {job.folder.name}", flush=True)
+        with TrainingBars(job.settings["run"].recipe().epochs) as bars:
+            job.run(Listeners(bars))
+
+    for _ in run_jobs(plan_jobs(seeds, sets), with_bars):
+        pass
 
 
-def read_test_part(bench: Any, names: tuple[str, ...]) -> list[Any]:
+def read_test_part(sets: Any, names: tuple[str, ...]) -> list[Any]:
     """List the scans of some data sets in the test part of the split of all."""
-    from studies.baselines.bench import read_sets
+    cases, _ = sets.read(names)
+    return [case for case in cases if sets.joint.parts[case.key] == "test"]
 
-    return [case for case in read_sets(bench, names) if bench.joint.parts[case.key] == "test"]
 
-
-def ask_reflected(bundle: Any, bench: Any) -> Any:
+def ask_reflected(bundle: Any, sets: Any) -> Any:
     """Ask for figshare's test patients with one half of the head reflected."""
     from studies.external_validation.reflected import reflect_cases, reflected_figures
 
     from tumorlens.predictions.predictor import Predictor
 
     predictor = Predictor(bundle)
-    made = reflect_cases(read_test_part(bench, ("figshare",)), predictor, cache=bench.cache)
+    made = reflect_cases(read_test_part(sets, ("figshare",)), predictor, cache=sets.cache)
     return reflected_figures(made, predictor)
 
 
-def ask_scope(bundle: Any, bench: Any, folders: list[Path]) -> dict[str, Any]:
-    """Ask for pictures that are no heads, beside all test scans."""
-    from studies.external_validation.left_out import SETS
+def ask_scope(bundle: Any, sets: Any, folders: list[Path]) -> dict[str, Any]:
+    """Ask for images that are no heads, beside all test scans."""
+    from studies.external_validation.holdout import SETS
     from studies.external_validation.scope import distances, scope_figures
 
     from tumorlens.images.readers import find_scans
 
     if not folders:
         return {}
-    pictures = bench.joint.image_ids
-    once = {pictures[case.key]: case.path for case in read_test_part(bench, SETS)}
-    inside = distances(list(once.values()), bundle, cache=bench.cache)
+    image_ids = sets.joint.image_ids
+    once = {image_ids[case.key]: case.path for case in read_test_part(sets, SETS)}
+    inside = distances(list(once.values()), bundle, cache=sets.cache)
     found = {}
     for folder in folders:
-        outside = distances(find_scans([folder]), bundle, cache=bench.cache)
+        outside = distances(find_scans([folder]), bundle, cache=sets.cache)
         found[folder.name] = scope_figures(outside, inside, limit=bundle.ood_reference.limit)
     return found
 

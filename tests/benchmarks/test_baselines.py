@@ -1,4 +1,4 @@
-"""Reproductions: protocols divide as they say, figures are right, the page says what is missing."""
+"""Baselines: protocols divide as they say, figures are right, the page says what is missing."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,9 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
-from studies.baselines.aims import AIMS, FIGURES, Aim, verdict
-from studies.baselines.arms import ARMS, FOLDS, SHIPPED, SOURCES, THEIRS
-from studies.baselines.figures import classes_of, detection_of, mismatched, types_of
+from studies.baselines.jobs import epochs_of, plan_jobs
 from studies.baselines.page import write_page
 from studies.baselines.protocols import (
     PROTOCOLS,
@@ -16,15 +14,25 @@ from studies.baselines.protocols import (
     held_out_sets,
     rows_asked,
 )
+from studies.baselines.runs import FOLDS, RUNS, SHIPPED, SOURCES, THEIRS
 from studies.baselines.sections import (
     augmentation_section,
     cache_section,
     starts_section,
 )
+from studies.baselines.sets import Sets, scores_file, scores_in
+from studies.baselines.targets import (
+    FIGURES,
+    TARGETS,
+    Target,
+    class_accuracy,
+    detection_of,
+    mismatched,
+)
 
-from tumorlens import labels
 from tumorlens.records import Case
 from tumorlens.study.data.splits import Groups
+from tumorlens.study.experiments.scores import Score, summarize, type_accuracy, write_scores
 from tumorlens.study.explore.held_out_performance import AUGMENTATION, Experiment, Pair
 from tumorlens.study.recipes import RECIPES, REPRODUCTIONS
 
@@ -86,82 +94,103 @@ def test_a_held_out_set_takes_along_what_shares_a_group_with_it():
 RNG = np.random.default_rng(0)
 TRUTH = RNG.integers(0, 2, 80).astype(bool)
 SCORES = np.clip(TRUTH * 0.3 + RNG.random(80) * 0.7, 0, 1)
-ROWS = [
-    {
-        "repeat": "1", "case": f"c{i}", "group": f"g{i // 2}",
-        "label": "mri_glioma" if tumor else "mri_healthy",
-        "tumor_probability": f"{score:.9g}", "threshold": "0.4",
-        **dict.fromkeys(labels.ATOMS, "0"),
-        "mri_glioma": f"{score:.9g}", "mri_healthy": f"{1 - score:.9g}",
-    }
+GIVEN = [
+    Score(f"set/c{i}", "mri_glioma" if tumor else "mri_healthy", f"g{i // 2}", float(score), 0.4,
+          type="glioma", atoms={"mri_glioma": float(score), "mri_healthy": 1 - float(score)})
     for i, (tumor, score) in enumerate(zip(TRUTH, SCORES, strict=True))
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("measure", "threshold"), [("threshold", 0.4), ("half", 0.5)])
-def test_figures_agree_with_scikit_learn(measure: str, threshold: float):
-    found = detection_of(ROWS, measure)
+@pytest.mark.parametrize(("rule", "threshold"), [("own", 0.4), ("half", 0.5)])
+def test_figures_agree_with_scikit_learn(rule: str, threshold: float):
+    summary = detection_of(GIVEN, rule)
+    found = {name: estimate.value for name, estimate in summary.figures.items()}
     flagged = threshold <= SCORES
     assert found["accuracy"] == pytest.approx((flagged == TRUTH).mean())
     assert found["sensitivity"] == pytest.approx(flagged[TRUTH].mean())
     assert found["f1"] == pytest.approx(f1_score(TRUTH, flagged))
     assert found["auc"] == pytest.approx(roc_auc_score(TRUTH, SCORES))
-    assert found["accuracy_low"] < found["accuracy"] < found["accuracy_high"]
-    assert (found["n"], found["n_tumor"], found["n_groups"]) == (80, int(TRUTH.sum()), 40)
+    accuracy = summary.figures["accuracy"]
+    assert accuracy.low < accuracy.value < accuracy.high
+    assert (summary.n, summary.n_tumor, summary.n_groups) == (80, int(TRUTH.sum()), 40)
+
+
+def accuracy_of(scores: list[Score], threshold: str = "own") -> float:
+    found = FIGURES["accuracy"](scores, threshold)
+    assert found is not None
+    assert found.value is not None
+    return found.value
 
 
 def test_the_threshold_that_is_best_on_test_flatters():
-    best = detection_of(ROWS, "best on test")["accuracy"]
+    best = accuracy_of(GIVEN, "best on test")
     assert best == max(((t <= SCORES) == TRUTH).mean() for t in SCORES)
-    assert best > detection_of(ROWS, "half")["accuracy"]
+    assert best > accuracy_of(GIVEN, "half")
 
 
 def test_two_repeats_give_the_mean_of_both_and_count_a_case_once():
-    other = [{**row, "repeat": "2", "tumor_probability": "0.9"} for row in ROWS]
-    found = detection_of([*ROWS, *other])
-    assert found["accuracy"] == pytest.approx((detection_of(ROWS)["accuracy"] + TRUTH.mean()) / 2)
-    assert (found["n"], found["repeats"]) == (80, 2)
+    other = [replace(score, repeat=2, tumor_probability=0.9) for score in GIVEN]
+    assert accuracy_of([*GIVEN, *other]) == pytest.approx((accuracy_of(GIVEN) + TRUTH.mean()) / 2)
+    found = detection_of([*GIVEN, *other])
+    assert (found.n, found.repeats) == (80, 2)
 
 
 def test_labels_in_another_order_bring_accuracy_to_chance():
-    sure = [{**row, "tumor_probability": "1" if tumor else "0"}
-            for row, tumor in zip(ROWS, TRUTH, strict=True)]  # fmt: skip
-    assert detection_of(sure, "half")["accuracy"] == 1
+    sure = [replace(score, tumor_probability=float(score.is_tumor)) for score in GIVEN]
+    assert accuracy_of(sure, "half") == 1
     assert 0.3 < mismatched(sure) < 0.7
 
 
 def test_a_tumor_without_a_recorded_type_is_right_with_any_type():
-    vague = [{**row, "label": "mri_tumor"} for row in ROWS if row["label"] == "mri_glioma"]
-    other = [{**row, "mri_glioma": "0", "mri_pituitary": "1", "mri_healthy": "0"} for row in vague]
-    assert classes_of(other)["accuracy"] == 1
-    assert types_of(other) is None
-    named = [{**row, "label": "mri_glioma"} for row in other]
-    assert classes_of(named)["accuracy"] == 0
-    assert types_of(named)["accuracy"] == 0  # pyright: ignore[reportOptionalSubscript]
+    def right(scores: list[Score]) -> float | None:
+        return summarize(scores, class_accuracy).figures["accuracy"].value
+
+    named = [replace(score, type="pituitary", atoms={"mri_pituitary": 0.9, "mri_glioma": 0.1})
+             for score in GIVEN if score.is_tumor]  # fmt: skip
+    vague = [replace(score, label="mri_tumor") for score in named]
+    assert (right(vague), right(named)) == (1, 0)
+    assert FIGURES["type right"](vague, "own") is None
+    assert summarize(named, type_accuracy).figures["accuracy"].value == 0
 
 
-def test_every_arm_names_what_there_is():
-    assert len({arm.name for arm in ARMS}) == len(ARMS)
-    for arm in ARMS:
-        assert arm.recipe in RECIPES
-        assert arm.system in REPRODUCTIONS
-        assert arm.protocol in {*PROTOCOLS, FOLDS, SHIPPED}
-        assert not arm.start or arm.start in SOURCES
-        assert bool(arm.faults) == (arm.role == THEIRS)
-        assert arm.made.name == arm.recipe
-    assert {aim.arm for aim in AIMS} <= {arm.name for arm in ARMS}
+def test_every_run_names_what_there_is():
+    assert len({run.name for run in RUNS}) == len(RUNS)
+    for run in RUNS:
+        assert run.recipe in RECIPES
+        assert run.system in REPRODUCTIONS
+        assert run.protocol in {*PROTOCOLS, FOLDS, SHIPPED}
+        assert not run.start or run.start in SOURCES
+        assert bool(run.faults) == (run.role == THEIRS)
+        assert run.changed_recipe.name == run.recipe
+    assert {target.run for target in TARGETS} <= {run.name for run in RUNS}
+
+
+def test_every_job_comes_after_those_that_it_starts_from(tmp_path):
+    names = list(plan_jobs(Sets(tmp_path, tmp_path, tmp_path, tmp_path)))
+    assert len(names) == len(RUNS) + len(SOURCES) + 1 + 3
+    for run in RUNS:
+        assert not run.start or names.index(run.start) < names.index(run.name)
+    assert names.index("pretrained") < names.index("start-vicreg")
+    assert [epochs_of(n) for n in ("source", "br35h-source", "pretrained")] == [30, 0, 10]
+
+
+def test_scores_of_the_last_version_are_found_by_their_old_name(tmp_path):
+    write_scores(GIVEN, tmp_path / "answers.csv")
+    assert scores_file(tmp_path) == "answers.csv"
+    assert [score.case for score in scores_in(tmp_path)] == [score.case for score in GIVEN]
+    assert scores_file(tmp_path / "new") == "scores.csv"
 
 
 def test_a_start_holds_out_every_set_it_is_used_on():
-    for arm in ARMS:
-        if arm.start:
-            source = SOURCES[arm.start]
-            assert REPRODUCTIONS[arm.system].data_set not in source.folders
+    for run in RUNS:
+        if run.start:
+            source = SOURCES[run.start]
+            assert REPRODUCTIONS[run.system].data_set not in source.folders
 
 
-def test_the_page_says_what_was_found_and_what_was_not_run():
-    page = write_page({"br35h-ours": ROWS})
-    accuracy = detection_of(ROWS)["accuracy"]
+def test_the_page_tells_what_was_found_and_what_was_not_run():
+    page = write_page({"br35h-ours": GIVEN})
+    accuracy = accuracy_of(GIVEN)
     assert f"| {accuracy:.3f} (" in page
     assert f"short by {0.98 - accuracy:.3f}" in page
     assert "not run here" in page
@@ -169,10 +198,10 @@ def test_the_page_says_what_was_found_and_what_was_not_run():
 
 
 def test_a_verdict_is_by_the_figure_itself():
-    aim = Aim("br35h-ours", "", "accuracy", 0.5)
-    found = FIGURES["accuracy"](ROWS, "threshold")
-    assert verdict(found, aim) == "reached"
-    assert verdict(found, replace(aim, least=found["value"] + 0.05)) == "short by 0.050"
+    accuracy = accuracy_of(GIVEN)
+    assert Target("br35h-ours", "", "accuracy", 0.5).verdict(accuracy) == "reached"
+    missed = Target("br35h-ours", "", "accuracy", accuracy + 0.05)
+    assert missed.verdict(accuracy) == "short by 0.050"
 
 
 def test_a_start_is_compared_with_random_weights_seed_by_seed():

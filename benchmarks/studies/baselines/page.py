@@ -1,31 +1,23 @@
-"""The page of reproductions, in Markdown: every figure on it is computed from answers of a run."""
+"""The page of baselines, in Markdown: every figure on it is computed from scores of a run."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
-from studies.baselines.aims import AIMS, FIGURES, verdict
-from studies.baselines.arms import (
-    ARMS,
-    FOLDS,
-    MENDED,
-    OURS,
-    SHIPPED,
-    SOURCES,
-    THEIRS,
-    Arm,
-)
-from studies.baselines.figures import Row, detection_of, mismatched
 from studies.baselines.protocols import PROTOCOLS
+from studies.baselines.runs import FOLDS, MENDED, OURS, RUNS, SHIPPED, SOURCES, THEIRS, Run
+from studies.baselines.targets import FIGURES, TARGETS, detection_of, mismatched
 
-from tumorlens.reports.page import figure
+from tumorlens.records import Estimate
+from tumorlens.study.experiments.scores import Score
 from tumorlens.study.recipes import REPRODUCTIONS, Reproduction, find_recipe
 
-Answers = Mapping[str, Sequence[Row]]  # arm -> rows
+Scores = Mapping[str, Sequence[Score]]  # run -> its scores
 ROLES = {THEIRS: "their protocol, faults left in", MENDED: "the same network, mended",
          OURS: "**ours**", "reference": "for comparison"}  # fmt: skip
-THRESHOLDS = {"threshold": "validation", "half": "0.5", "best on test": "best on test"}
+THRESHOLD_WORDS = {"own": "validation", "half": "0.5", "best on test": "best on test"}
 UNITS = {"side": "px", "epochs": "epochs", "head_views": "views",
-         "changed": "of the pictures changed"}  # fmt: skip
+         "counterfactual_share": "of the images counterfactual"}  # fmt: skip
+TYPED = ("classes right", "AUC on CT", "AUC on MRI", "type right")
+DETECTED = ("accuracy", "recall", "specificity", "F1", "AUC")
 HEAD = """# Baselines
 
 !!! warning "Research use only"
@@ -45,40 +37,39 @@ so it buys recall with specificity. The published accuracies are at 0.5, which s
 """
 
 
-def write_page(answers: Answers, *, sections: Sequence[str] = ()) -> str:
-    """Give the page; `sections` are more of it, already in Markdown."""
-    parts = [HEAD, _aims(answers)]
-    parts += [_system(name, found, answers) for name, found in REPRODUCTIONS.items()]
+def write_page(scores: Scores, *, sections: Sequence[str] = ()) -> str:
+    """Return the page; `sections` are more of it, already in Markdown."""
+    parts = [HEAD, _targets(scores)]
+    parts += [_system(name, found, scores) for name, found in REPRODUCTIONS.items()]
     return "\n".join(part for part in [*parts, *sections] if part).rstrip() + "\n"
 
 
-def _aims(answers: Answers) -> str:
+def _targets(scores: Scores) -> str:
     rows = []
-    for aim in AIMS:
-        arm = next(arm for arm in ARMS if arm.name == aim.arm)
-        data_set = REPRODUCTIONS[arm.system].data_set
-        asked = f"{aim.figure} >= {aim.least:g}"
-        if aim.arm not in answers:
-            rows.append([data_set, aim.asked, asked, "not run here", ""])
-            continue
-        found = FIGURES[aim.figure](answers[aim.arm], arm.measure)
-        rows.append([data_set, aim.asked, asked, cell(found), verdict(found, aim)])
+    for target in TARGETS:
+        run = next(run for run in RUNS if run.name == target.run)
+        known = [REPRODUCTIONS[run.system].data_set, target.split,
+                 f"{target.figure} >= {target.minimum:g}"]  # fmt: skip
+        found = run.name in scores and FIGURES[target.figure](scores[run.name], run.threshold)
+        told = ["not run here", ""]
+        if found and found.value is not None:
+            told = [str(found), target.verdict(found.value)]
+        rows.append([*known, *told])
     return "## What was to be reached\n\n" + table(
-        ["data set", "on", "aim", "found", "verdict"], rows
+        ["data set", "on", "target", "found", "verdict"], rows
     )
 
 
-def _system(name: str, found: Reproduction, answers: Answers) -> str:
-    arms = [arm for arm in ARMS if arm.system == name]
-    typed = found.data_set == "multimodal"
-    head = ["", "network", "split", "left in, changed", "threshold", *_columns(typed)]
-    published = ["published", found.original, found.split, "", "", found.published]
-    rows = [[*published, *[""] * (len(head) - len(published))]]
-    rows += [
-        _row(arm, answers.get(arm.name), typed, measure)
-        for arm in arms
-        for measure in ([arm.measure] if typed else dict.fromkeys((arm.measure, "half")))
-    ]
+def _system(name: str, found: Reproduction, scores: Scores) -> str:
+    columns = TYPED if found.data_set == "multimodal" else DETECTED
+    head = ["", "network", "split", "left in, changed", "threshold", *columns]
+    rows = [["published", found.original, found.split, "", "", found.published]]
+    for run in (run for run in RUNS if run.system == name):
+        thresholds = dict.fromkeys((run.threshold, *(() if columns is TYPED else ("half",))))
+        rows += [_row(run, scores.get(run.name), columns, each) for each in thresholds]
+    if columns is DETECTED:
+        head.append("groups")
+    rows = [[*row, *[""] * (len(head) - len(row))] for row in rows]
     faults = "\n".join(f"- {fault.was}. Here: {fault.mended}." for fault in found.faults)
     return (
         f"## {name}: {found.data_set}\n\n{table(head, rows)}\n"
@@ -86,64 +77,54 @@ def _system(name: str, found: Reproduction, answers: Answers) -> str:
     )
 
 
-def _columns(typed: bool) -> list[str]:
-    if typed:
-        return ["classes right", "AUC on CT", "AUC on MRI", "type right"]
-    return ["accuracy", "recall", "specificity", "F1", "AUC", "groups"]
+def _row(
+    run: Run, scores: Sequence[Score] | None, columns: Sequence[str], threshold: str
+) -> list[str]:
+    told = [ROLES[run.role], _network(run), _split(run), _remarks(run), THRESHOLD_WORDS[threshold]]
+    if scores is None:
+        return [*told, "not run here"]
+    groups = [] if columns is TYPED else [str(len({score.group for score in scores}))]
+    return [*told, *(cell(FIGURES[name](scores, threshold)) for name in columns), *groups]
 
 
-def _row(arm: Arm, rows: Sequence[Row] | None, typed: bool, measure: str) -> list[str]:
-    told = [ROLES[arm.role], _network(arm), _split(arm), _remarks(arm), THRESHOLDS[measure]]
-    if rows is None:
-        return [*told, "not run here", *[""] * (len(_columns(typed)) - 1)]
-    if typed:
-        return [*told, *(cell(FIGURES[name](rows, measure)) for name in _columns(typed))]
-    found = detection_of(rows, measure)
-    names = {"accuracy": "n", "sensitivity": "n_tumor", "specificity": "n_healthy", "f1": "n",
-             "auc": "n"}  # fmt: skip
-    counted = {**found, "n_healthy": found["n"] - found["n_tumor"]}
-    cells = [figure(counted, name, n) for name, n in names.items()]
-    return [*told, *cells, str(found["n_groups"])]
-
-
-def _network(arm: Arm) -> str:
-    text = f"`{arm.made.network}`, recipe `{arm.recipe}`"
-    if arm.stands_for:
-        text += f", standing in for {arm.stands_for}, whose weights are not at hand"
-    if arm.start:
-        source = SOURCES[arm.start]
-        text += f", started from `{arm.start}` ({' and '.join(source.folders)}, without any copy "
-        text += f"of these scans, {source.epochs_run} of {source.made.epochs} epochs)"
+def _network(run: Run) -> str:
+    text = f"`{run.changed_recipe.network}`, recipe `{run.recipe}`"
+    if run.stands_for:
+        text += f", standing in for {run.stands_for}, whose weights are not at hand"
+    if run.start:
+        source = SOURCES[run.start]
+        text += f", started from `{run.start}` ({' and '.join(source.folders)}, without any copy "
+        text += f"of these scans, {source.recipe.epochs} of {source.recipe.epochs} epochs)"
     return text
 
 
-def _split(arm: Arm) -> str:
-    if arm.protocol == FOLDS:
-        times = f"{arm.repeats} x " if arm.repeats > 1 else ""
+def _split(run: Run) -> str:
+    if run.protocol == FOLDS:
+        times = f"{run.repeats} x " if run.repeats > 1 else ""
         return f"{times}5 folds by whole groups"
-    if arm.protocol == SHIPPED:
+    if run.protocol == SHIPPED:
         return "the test part of one grouped split of all sets, which ours was trained on"
-    return PROTOCOLS[arm.protocol].summary
+    return PROTOCOLS[run.protocol].summary
 
 
-def _remarks(arm: Arm) -> str:
-    whole = find_recipe(arm.system if arm.recipe == arm.system else arm.recipe)
-    told = list(arm.faults)
+def _remarks(run: Run) -> str:
+    whole, changed = find_recipe(run.recipe), run.changed_recipe
+    told = list(run.faults)
     for name, unit in UNITS.items():
-        full, used = getattr(whole, name), getattr(arm.made, name)
+        full, used = getattr(whole, name), getattr(changed, name)
         if used != full:
             told.append(f"{used} {'of' if used < full else 'instead of'} {full} {unit}")
     return "; ".join(told)
 
 
-def mismatch_note(answers: Answers) -> str:
-    """Say what a shuffled test set scored against unshuffled labels does to the same answers."""
+def mismatch_note(scores: Scores) -> str:
+    """Tell what a shuffled test set scored against unshuffled labels does to the same answers."""
     lines = []
     for name in ("br35h-cnn-random", "br35h-inception-random"):
-        if name in answers:
-            right = detection_of(answers[name], "half")["accuracy"]
-            wrong = mismatched(answers[name])
-            lines.append(f"- `{name}`: {right:.3f} becomes {wrong:.3f} (n={len(answers[name])}).")
+        if name in scores:
+            right = detection_of(scores[name], "half").figures["accuracy"].value
+            wrong = mismatched(scores[name])
+            lines.append(f"- `{name}`: {right:.3f} becomes {wrong:.3f} (n={len(scores[name])}).")
     if not lines:
         return ""
     return (
@@ -153,9 +134,9 @@ def mismatch_note(answers: Answers) -> str:
     )  # fmt: skip
 
 
-def cell(found: Mapping[str, Any] | None) -> str:
+def cell(found: Estimate | None) -> str:
     """Write a figure with its interval and n, or a dash where there is none."""
-    return figure(found, "value") if found else "-"
+    return str(found) if found else "-"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,4 +1,4 @@
-"""How an arm divides its scans: as an earlier system did, or by whole groups."""
+"""How a run divides its scans: as an earlier system did, or by whole groups."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,7 +69,7 @@ def files_alone(groups: Groups) -> Groups:
 def divide(
     cases: Sequence[Case], groups: Groups, *, protocol: str, joint: Split | None = None
 ) -> tuple[Parts, Groups]:
-    """Give each case its part, and the groups that training shall know of.
+    """Return each case its part, and the groups that training shall know of.
 
     `joint` is one split of all sets, whose parts "grouped" takes.
     """
@@ -78,7 +78,7 @@ def divide(
 
 
 def rows_asked(cases: Sequence[Case], parts: Sequence[str], *, protocol: str) -> NDArray[np.int64]:
-    """Give the positions of the cases that an arm is judged by."""
+    """Return the positions of the cases that a run is judged by."""
     is_tested = PROTOCOLS[protocol].tested
     rows = [is_tested(case, part) for case, part in zip(cases, parts, strict=True)]
     return np.flatnonzero(rows)

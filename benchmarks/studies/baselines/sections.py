@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t
 from studies.baselines.page import table
-from studies.baselines.starts import LEARNED_SETS, MEASURED_SET, SHARES, STARTS
+from studies.baselines.runs import LEARNED_SETS, MEASURED_SET, SHARES, STARTS
 
 from tumorlens.study.explore.held_out_performance import AUGMENTATION, Experiment
 from tumorlens.study.recipes import REPRODUCTIONS, find_pretraining
@@ -110,7 +110,7 @@ epochs; computing them, once for all runs, as long as
 SHORT = """## Where it falls short, and why
 
 - **bohaju, the author's test part.** Ours was trained twice: the second run is longer, larger and
-  augmented less, and its validation loss is lower, so the table of aims takes that one. What is
+  augmented less, and its validation loss is lower, so the table of targets takes that one. What is
   missing in recall is a scan or two. By whole groups, where no neighboring slice helps, it is more.
 - **Br35H.** Its files are a few hundred distinct pictures once copies are joined, so a fold learns
   from fewer than three hundred. Tried: a head on MobileNet, plain and with more views; a head on

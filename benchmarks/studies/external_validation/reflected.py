@@ -8,17 +8,16 @@ instead of the tumor cannot part the two.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.inputs.cache import prepare_files
 from tumorlens.predictions.predictor import Predictor
-from tumorlens.records import Case, PreparedScan
+from tumorlens.records import Case, Estimate, PreparedScan
 from tumorlens.study.data.masks import prepared_masks
 from tumorlens.study.stats.discrimination import areas
-from tumorlens.study.stats.intervals import bootstrap
+from tumorlens.study.stats.intervals import bootstrap, estimate_of
 from tumorlens.study.training.data.counterfactuals import MaskedScan, reflected_half
 from tumorlens.study.training.data.midline_symmetry import find_midline
 
@@ -27,7 +26,7 @@ AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Reflected:
-    """Made pictures, two of each slice where both have a clear label."""
+    """Made images, two of each slice where both have a clear label."""
 
     images: NDArray[np.uint8]  # [n, side, side]
     truth: NDArray[np.bool_]  # [n] whether a tumor is left
@@ -54,8 +53,17 @@ def reflect_cases(cases: Sequence[Case], predictor: Predictor, *, cache: Path) -
     return Reflected(stacked, np.array(truth, bool), np.array(patients))
 
 
-def reflected_figures(made: Reflected, predictor: Predictor) -> dict[str, Any]:
-    """Give the area under the ROC curve on made pictures, with an interval by patient."""
+@dataclass(frozen=True)
+class ReflectedFigures:
+    """How well a bundle tells made images with a tumor from those without."""
+
+    auc: Estimate  # with an interval by patient
+    n_without: int
+    n_patients: int
+
+
+def reflected_figures(made: Reflected, predictor: Predictor) -> ReflectedFigures:
+    """Return the area under the ROC curve on made images."""
     scans = [PreparedScan(str(number), image) for number, image in enumerate(made.images)]
     scores = np.array([
         found.tumor_probability
@@ -65,9 +73,8 @@ def reflected_figures(made: Reflected, predictor: Predictor) -> dict[str, Any]:
     found = bootstrap(
         lambda weights: {"auc": areas(made.truth, scores, weights)["auc"]}, made.patients
     )
-    return {
-        **{key: float(value) for key, value in found.items()},
-        "n": len(scores),
-        "n_without": int((~made.truth).sum()),
-        "n_patients": len(np.unique(made.patients)),
-    }
+    return ReflectedFigures(
+        estimate_of(found, "auc", len(scores)),
+        n_without=int((~made.truth).sum()),
+        n_patients=len(np.unique(made.patients)),
+    )

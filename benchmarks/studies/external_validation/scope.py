@@ -1,8 +1,8 @@
 """What is no head: how much of it a bundle refuses, beside how much of its own kind."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from tumorlens.inputs.cache import prepare_files
 from tumorlens.models.bundle import Bundle
 from tumorlens.models.engine import Engine
 from tumorlens.predictions.decision import neighbor_distance
+from tumorlens.records import Estimate
 from tumorlens.study.stats.discrimination import areas
 from tumorlens.study.stats.intervals import wilson
 from tumorlens.study.training.packaging.packaging import run_engine
@@ -19,7 +20,7 @@ KEPT = 0.95  # share of heads at which false positives are counted
 
 
 def distances(paths: Sequence[Path], bundle: Bundle, *, cache: Path) -> NDArray[np.float64]:
-    """Give how far files lie from the training scans, [n]; infinite where one is refused before."""
+    """Return how far files lie from the training scans, [n]; infinite where one is unusable."""
     made = prepare_files(list(paths), bundle.spec, cache=cache)
     found = np.full(len(paths), np.inf)
     rows = np.flatnonzero(made.usable)
@@ -29,26 +30,32 @@ def distances(paths: Sequence[Path], bundle: Bundle, *, cache: Path) -> NDArray[
     return found
 
 
+@dataclass(frozen=True)
+class ScopeFigures:
+    """How much of what is no head a bundle refuses, and how much of what is."""
+
+    refused: Estimate
+    inside_refused: float  # share of heads
+    n_inside: int  # heads
+    auroc: float  # of the distance
+    accepted_at_95: float  # of what is no head, where KEPT of heads are accepted
+
+
 def scope_figures(
     outside: NDArray[np.float64], inside: NDArray[np.float64], *, limit: float
-) -> dict[str, Any]:
-    """Give what is refused at the bundle's limit, and how well distance parts the two at all.
+) -> ScopeFigures:
+    """Return what is refused at the bundle's limit, and how well distance parts the two at all.
 
-    `outside` and `inside` are distances of pictures that are no heads and of heads.
+    `outside` and `inside` are distances of images that are no heads and of heads.
     """
     refused = int((outside > limit).sum())
-    low, high = wilson(refused, len(outside))
     both = np.concatenate([outside, inside])
     scores = np.where(np.isfinite(both), both, 2.0)  # the largest cosine distance
     truth = np.arange(len(both)) < len(outside)
-    at = float(np.quantile(inside, KEPT))
-    return {
-        "n": len(outside),
-        "n_inside": len(inside),
-        "refused": refused / len(outside),
-        "refused_low": low,
-        "refused_high": high,
-        "inside_refused": float((inside > limit).mean()),
-        "auroc": float(areas(truth, scores, np.ones((1, len(both))))["auc"][0]),
-        "accepted_at_95": float((outside <= at).mean()),
-    }
+    return ScopeFigures(
+        Estimate(refused / len(outside), *wilson(refused, len(outside)), len(outside)),
+        inside_refused=float((inside > limit).mean()),
+        n_inside=len(inside),
+        auroc=float(areas(truth, scores, np.ones((1, len(both))))["auc"][0]),
+        accepted_at_95=float((outside <= np.quantile(inside, KEPT)).mean()),
+    )

@@ -1,0 +1,165 @@
+"""The jobs of the study of baselines: each trains one network, asks it, and keeps its scores."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from studies.baselines.protocols import divide, held_out_sets, rows_asked
+from studies.baselines.runs import (
+    FOLDS,
+    LEARNED_SETS,
+    MEASURED_SET,
+    PRETRAINED,
+    RUNS,
+    SEEDS,
+    SHARES,
+    SHIPPED,
+    SOURCES,
+    STARTS,
+    Run,
+)
+from studies.baselines.sets import Sets, scores_file, split_of
+
+from tumorlens.errors import TrainingError
+from tumorlens.models.bundle import Bundle, load_bundle
+from tumorlens.records import Case
+from tumorlens.study.data import splits
+from tumorlens.study.data.groups import Groups
+from tumorlens.study.experiments.cross_validation import CrossValidation, cross_validate
+from tumorlens.study.experiments.learning_curve import LearningCurve, measure_learning_curve
+from tumorlens.study.experiments.runner import Job, Listeners
+from tumorlens.study.experiments.scores import (
+    predict_cases,
+    read_scores,
+    scores_of,
+    train_network,
+    write_scores,
+)
+from tumorlens.study.recipes import IMAGENET, REPRODUCTIONS, Recipe, find_pretraining
+from tumorlens.study.training.transfer.initialize import check_warm_start
+from tumorlens.study.training.transfer.pretraining import PretrainJob, pretrain
+
+
+def plan_jobs(sets: Sets) -> dict[str, Job]:
+    """Return all jobs by their names, each after those that it starts from."""
+    last_of_start = f"size-{SHARES[-1]:g}-seed-{SEEDS - 1}/result.json"
+    works = {
+        **dict.fromkeys(SOURCES, (_train_source, "bundle/bundle.json")),
+        **{run.name: (_do_run, scores_file(sets.runs / run.name)) for run in RUNS},
+        PRETRAINED: (_pretrain, "learning_curves.png"),
+        **dict.fromkeys(STARTS, (_measure_start, last_of_start)),
+    }  # fmt: skip
+    return {
+        name: Job(sets.runs / name, result, work, {"sets": sets})
+        for name, (work, result) in works.items()
+    }
+
+
+def epochs_of(name: str) -> int:
+    """Return how many epochs a job trains, to show progress by."""
+    recipes = {run.name: run.changed_recipe for run in RUNS}
+    recipes |= {name: found.recipe for name, found in (SOURCES | STARTS).items()}
+    return (recipes.get(name) or find_pretraining("vicreg").recipe).epochs
+
+
+def ask(
+    bundle: Bundle, cases: Sequence[Case], groups: Groups, rows: NDArray[np.int64], out: Path
+) -> None:
+    """Ask a bundle for the cases at some positions, and write the scores of the run."""
+    named = splits.with_groups(cases, groups)
+    held = predict_cases(bundle, [named[row] for row in rows.tolist()])
+    write_scores(scores_of(held), out / scores_file(out))
+
+
+def _train_source(folder: Path, listeners: Listeners, *, sets: Sets) -> None:
+    """Train the network that others start from."""
+    source = SOURCES[folder.name]
+    cases, groups = sets.read((*source.folders, *source.held))
+    split = split_of(folder, cases, held_out_sets(cases, groups, held=source.held), groups)
+    learned = [case for case in cases if case.dataset not in source.held]
+    train_network(splits.apply_split(learned, split), split, recipe=source.recipe, out=folder,
+                  cache=sets.cache, listeners=listeners)  # fmt: skip
+
+
+def _do_run(folder: Path, listeners: Listeners, *, sets: Sets) -> None:
+    run = next(run for run in RUNS if run.name == folder.name)
+    cases, groups = sets.read((REPRODUCTIONS[run.system].data_set,))
+    if run.protocol == SHIPPED:
+        _ask_shipped(folder, cases, groups, sets)
+    elif run.protocol == FOLDS:
+        plan = CrossValidation(
+            run.changed_recipe, 5, run.repeats, folder, sets.cache,
+            weights=_weights(run.changed_recipe, sets), start=_start(run, cases, sets),
+        )  # fmt: skip
+        cross_validate(cases, groups, plan, listeners=listeners, resume=True)
+        write_scores(read_scores(folder / "predictions.csv"), folder / scores_file(folder))
+    else:
+        _train_and_ask(run, folder, listeners, cases, groups=groups, sets=sets)
+
+
+def _train_and_ask(
+    run: Run, folder: Path, listeners: Listeners, cases: list[Case], *, groups: Groups, sets: Sets
+) -> None:
+    parts, known = divide(cases, groups, protocol=run.protocol, joint=sets.joint)
+    split = split_of(folder, cases, parts, known)
+    recipe = run.changed_recipe
+    bundle = train_network(
+        splits.apply_split(cases, split, allow_leaks=True),  # faults are left in on purpose
+        split, recipe=recipe, out=folder, cache=sets.cache, weights=_weights(recipe, sets),
+        start=_start(run, cases, sets), listeners=listeners,
+    )  # fmt: skip
+    rows = rows_asked(cases, [split.parts[case.key] for case in cases], protocol=run.protocol)
+    ask(bundle, cases, groups, rows, folder)
+
+
+def _ask_shipped(folder: Path, cases: list[Case], groups: Groups, sets: Sets) -> None:
+    """Ask our bundle for the test part of the split it was trained on; nothing is trained."""
+    joint = sets.joint
+    if joint is None or sets.bundle is None:
+        fix = "Give --bundle and --split."
+        raise TrainingError(folder.name, "needs our bundle and its split", fix)
+    bundle = load_bundle(sets.bundle)
+    if bundle.provenance.data.split != joint.fingerprint:
+        fix = "Give the split that it was trained on."
+        raise TrainingError(sets.bundle, "was trained on another split", fix)
+    tested = np.flatnonzero([joint.parts[case.key] == "test" for case in cases])
+    ask(bundle, cases, groups, tested, folder)
+
+
+def _start(run: Run, cases: Sequence[Case], sets: Sets) -> Path | None:
+    """Return the folder a run starts from, which has seen none of its cases and no copy of them."""
+    if not run.start:
+        return None
+    together, groups = sets.read((cases[0].dataset, *SOURCES[run.start].folders))
+    names = {c.key: str(g) for c, g in zip(together, groups.groups, strict=True)}
+    check_warm_start(sets.runs / run.start, names, [case.key for case in cases])
+    return sets.runs / run.start
+
+
+def _weights(recipe: Recipe, sets: Sets) -> str:
+    """Return the file of the weights that a recipe starts from, where it asks for any."""
+    return sets.weights if recipe.weights == IMAGENET else ""
+
+
+def _pretrain(folder: Path, listeners: Listeners, *, sets: Sets) -> None:
+    """Pretrain on the train groups of several sets together."""
+    cases, groups = sets.read(LEARNED_SETS)
+    split = split_of(folder, cases, splits.split_cases(cases, groups), groups)
+    job = PretrainJob(find_pretraining("vicreg"), split, folder, sets.cache)
+    pretrain(splits.apply_split(cases, split), job, callback=listeners.callback, resume=True)
+
+
+def _measure_start(folder: Path, listeners: Listeners, *, sets: Sets) -> None:
+    """Measure one start at a few percent of the groups."""
+    start, pretrained = STARTS[folder.name], sets.runs / PRETRAINED
+    split = splits.read_split(pretrained / "split.csv")
+    if start.is_pretrained:
+        held = [key for key, part in split.parts.items() if part == "test"]
+        check_warm_start(pretrained, split.groups, held)
+    plan = LearningCurve(
+        start.recipe, split, folder, sets.cache, SHARES, SEEDS,
+        weights=_weights(start.recipe, sets), start=pretrained if start.is_pretrained else None,
+    )  # fmt: skip
+    cases, _ = sets.read((MEASURED_SET,))
+    measure_learning_curve(splits.apply_split(cases, split), plan)
