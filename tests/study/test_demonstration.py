@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -36,12 +37,12 @@ def demo(tmp_path_factory) -> tuple[Path, list[str]]:
     (out / "run").mkdir(parents=True)
     (out / "run" / "config.json").write_text("{}")
     (out / MARK).touch()
-    said: list[str] = []
+    stages: list[str] = []
     page = demonstrate(
         None, out=out, cache=out.parent / "cache", per_class=20, epochs=1, callback=Silent(),
-        progress=lambda done, total: None, say=said.append,
+        progress=lambda done, total: None, on_stage=stages.append,
     )  # fmt: skip
-    return page, said
+    return page, stages
 
 
 def test_the_demo_leaves_a_page_and_all_that_it_was_made_from(demo):
@@ -54,7 +55,7 @@ def test_the_demo_leaves_a_page_and_all_that_it_was_made_from(demo):
     assert load_bundle(page.parent / "run").name == "demo"
 
 
-def test_the_demo_says_every_step(demo):
+def test_every_stage_is_announced(demo):
     assert [text.split()[0] for text in demo[1]] == [f"{step}/7" for step in range(1, 8)]
 
 
@@ -66,6 +67,13 @@ def test_the_page_stands_alone_and_says_that_its_heads_are_drawn(demo):
     assert 'src="http' not in page
     assert page.count("<svg") >= 3
     assert page.count('src="data:image/png;base64,') >= 6, "a gallery of every class"
+
+
+def test_the_page_links_every_page_that_the_demo_made(demo):
+    text, out = demo[0].read_text(encoding="utf-8"), demo[0].parent
+    made = {path.relative_to(out).as_posix() for path in out.glob("*/*.html")}
+    assert set(re.findall(r'<a href="([^"]+)"', text)) == made
+    assert len(made) == 4
 
 
 def test_own_and_shipped_bundle_are_measured_on_the_same_test_scans(demo):
@@ -100,5 +108,5 @@ def test_a_folder_with_files_of_another_is_refused_and_left_as_it_is(tmp_path):
     (tmp_path / "run" / "thesis.txt").write_text("mine")
     with pytest.raises(TumorlensError, match="holds files that no demo made"):
         demonstrate(None, out=tmp_path, cache=tmp_path, per_class=20, epochs=1, callback=Silent(),
-                    progress=lambda done, total: None, say=lambda text: None)  # fmt: skip
+                    progress=lambda done, total: None, on_stage=lambda text: None)  # fmt: skip
     assert (tmp_path / "run" / "thesis.txt").read_text() == "mine"

@@ -1,4 +1,4 @@
-"""`tumorlens demo`: the whole path once, on phantoms or on a labelled folder."""
+"""`tumorlens demo`: the whole path once, on phantoms or on a labeled folder."""
 
 from pathlib import Path
 from typing import Annotated
@@ -30,7 +30,7 @@ def demo(
     with TrainingBars(1) as bars, counting("working") as report:
         page = demonstrate(
             data, out=out, cache=cache, per_class=per_class, epochs=epochs,
-            callback=bars, progress=report, say=lambda text: console.print(f"[bold]{text}[/bold]"),
+            callback=bars, progress=report, on_stage=lambda text: console.print(f"[bold]{text}[/bold]"),
         )  # fmt: skip
     console.print(f"More to click on: tumorlens dashboard --study {out}")
     console.print("Open this page in a browser:")

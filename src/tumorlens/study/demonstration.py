@@ -1,26 +1,29 @@
-"""The whole path once, on phantoms or on a labelled folder, with one page to look at."""
+"""The whole path once, on phantoms or on a labeled folder, with one page to look at."""
 
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tumorlens.errors import TumorlensError
-from tumorlens.models.bundle import load_bundle
+from tumorlens.models.bundle import Bundle, load_bundle
 from tumorlens.predictions.heatmaps import overlay
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.progress import Progress, TrainingCallback
-from tumorlens.records import Case
+from tumorlens.records import Case, Prediction
 from tumorlens.reports.evaluation.result import Evaluation, SplitFacts
 from tumorlens.reports.page import render_page
 from tumorlens.study.audit.duplicates.groups import group_cases
 from tumorlens.study.audit.page import write_audit
 from tumorlens.study.audit.run import audit_cases
 from tumorlens.study.data import splits
+from tumorlens.study.data.groups import Groups
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.evaluation.plots import draw_plots
 from tumorlens.study.evaluation.run import evaluate, write_evaluation
@@ -32,9 +35,36 @@ from tumorlens.study.training.run import Job, train
 
 PHANTOM_SEED = 20_260  # the shipped bundle was trained on phantoms of another seed
 PLOTS = ("roc", "calibration", "classes", "type")  # the others stand in the evaluations' pages
+PAGES = {
+    "audit/audit.html": "What is wrong with the set: copies, leaks, conflicts, shortcuts",
+    "explore/explore.html": "What its classes look like, and what separates them",
+    "evaluation/evaluation.html": "What the small network of this demo reaches",
+    "shipped/evaluation.html": "What the bundle that ships with tumorlens reaches",
+}  # that the demo makes, in the order in which its page links them
 SPLIT = "split.csv"
 EXPLORED = 30  # scans of each label; features and their models take long on more
-SHOWN = 3  # scans of each label in the gallery
+GALLERY = 3  # scans of each label
+
+
+@dataclass(frozen=True)
+class _Demo:
+    """What the stages work on, and whom they report to."""
+
+    out: Path
+    cache: Path
+    folder: Path  # of the scans
+    cases: tuple[Case, ...]  # with their parts
+    groups: Groups
+    split: splits.Split
+    progress: Progress
+
+    @property
+    def test(self) -> list[Case]:
+        return [case for case in self.cases if case.split == "test"]
+
+    def steps(self, _what: str) -> AbstractContextManager[Progress]:
+        """Report every step of a stage to one bar."""
+        return nullcontext(self.progress)
 
 
 def demonstrate(
@@ -46,73 +76,89 @@ def demonstrate(
     epochs: int | None,
     callback: TrainingCallback,
     progress: Progress,
-    say: Callable[[str], None],
+    on_stage: Callable[[str], None],
 ) -> Path:
     """Run every stage once; returns the page `out/index.html`.
 
-    `out` is a study folder: the dashboard shows it.
+    Without `data` it runs on phantoms. `out` is a study folder: the dashboard shows it.
+    `on_stage` hears what each stage does when it starts.
     """
     _claim(out)
-    data = _phantoms(data, out=out, per_class=per_class, progress=progress, say=say)
+    if data is None:
+        on_stage(f"1/7 drawing {6 * per_class} phantoms (synthetic heads, no patient)")
+        options = {"per_class": per_class, "seed": PHANTOM_SEED}
+        data = write_phantoms(out / "phantoms", **options, progress=progress)
+    else:
+        on_stage(f"1/7 reading {data}")
     cases = read_cases(data)
-    say(f"2/7 splitting {len(cases)} scans by patient and picture")
+    on_stage(f"2/7 splitting {len(cases)} scans by patient and image")
+    demo = _split(cases, out, cache=cache, folder=data, progress=progress)
+    on_stage("3/7 auditing the split")
+    shipped = load_bundle()
+    _audit(demo, shipped)
+    on_stage("4/7 training a small network from scratch (recipe quick)")
+    own = _train(demo, epochs, callback)
+    on_stage(f"5/7 evaluating it on {len(demo.test)} scans it has not seen")
+    measured = _evaluate(demo, own, "evaluation")
+    on_stage(f"6/7 exploring {EXPLORED} scans of each label")
+    _explore(demo, own)
+    on_stage("7/7 predicting the same scans with the bundle that ships with tumorlens")
+    compared = _evaluate(demo, Predictor(shipped), "shipped", baseline=own)
+    return _write_page(demo, measured, compared)
+
+
+def _split(
+    cases: Sequence[Case], out: Path, *, cache: Path, folder: Path, progress: Progress
+) -> _Demo:
     groups = group_cases(cases, progress=progress)
     parts = splits.split_cases(cases, groups)
     split = splits.write_split(out / SPLIT, cases, parts, groups=groups)
-    cases = splits.apply_split(cases, split)
+    placed = tuple(splits.apply_split(cases, split))
+    return _Demo(out, cache, folder, placed, groups, split, progress)
 
-    def steps(_what: str) -> AbstractContextManager[Progress]:
-        return nullcontext(progress)
 
-    say("3/7 auditing the split")
-    shipped = load_bundle()
-    audited = audit_cases(cases, shipped, cache=cache, parts=parts, split=SPLIT, steps=steps)
-    write_audit(audited, out / "audit", folders=[str(data)], now=datetime.now(UTC))
-    say("4/7 training a small network from scratch (recipe quick)")
+def _audit(demo: _Demo, bundle: Bundle) -> None:
+    parts = [case.split or "" for case in demo.cases]
+    found = audit_cases(
+        demo.cases, bundle, cache=demo.cache, parts=parts, split=SPLIT, steps=demo.steps
+    )
+    write_audit(found, demo.out / "audit", folders=[str(demo.folder)], now=datetime.now(UTC))
+
+
+def _train(demo: _Demo, epochs: int | None, callback: TrainingCallback) -> Predictor:
     recipe = find_recipe("quick")
     recipe = replace(recipe, epochs=epochs or recipe.epochs)
-    job = Job(recipe=recipe, split=split, out=out / "run", cache=cache, name="demo")
-    own = Predictor(train(cases, job, callback=callback, progress=progress))
-    test = [case for case in cases if case.split == "test"]
-    say(f"5/7 evaluating it on {len(test)} scans it has not seen")
-    facts = SplitFacts(split.fingerprint, len(test), 0.0)
-    measured = evaluate(test, own, part="test", split=facts, steps=steps)
-    write_evaluation(measured, out / "evaluation", bundle=own.bundle)
-    say(f"6/7 exploring {EXPLORED} scans of each label")
-    rows = _first_of_each_label(cases)
-    study_set(
-        [cases[i] for i in rows], job.spec, out=out / "explore", cache=cache,
-        groups=groups.take(rows), held_out=measure_held_out(cases, out / SPLIT, own),
-        folders=[str(data)], now=datetime.now(UTC), steps=steps,
-    )  # fmt: skip
-    say("7/7 predicting the same scans with the bundle that ships with tumorlens")
-    compared = evaluate(
-        test, Predictor(shipped), part="test", split=facts, baseline=own, steps=steps
+    job = Job(recipe=recipe, split=demo.split, out=demo.out / "run", cache=demo.cache, name="demo")
+    return Predictor(train(demo.cases, job, callback=callback, progress=demo.progress))
+
+
+def _evaluate(
+    demo: _Demo, predictor: Predictor, name: str, *, baseline: Predictor | None = None
+) -> Evaluation:
+    facts = SplitFacts(demo.split.fingerprint, len(demo.test), 0.0)
+    found = evaluate(
+        demo.test, predictor, part="test", split=facts, baseline=baseline, steps=demo.steps
     )
-    write_evaluation(compared, out / "shipped", bundle=shipped)
-    return _write_page(out, measured, compared, is_phantom=_are_phantoms(cases))
+    write_evaluation(found, demo.out / name, bundle=predictor.bundle)
+    return found
 
 
-def _phantoms(
-    data: Path | None,
-    *,
-    out: Path,
-    per_class: int,
-    progress: Progress,
-    say: Callable[[str], None],
-) -> Path:
-    """Give the folder to work on: the one named, or phantoms drawn now."""
-    if data is not None:
-        say(f"1/7 reading {data}")
-        return data
-    say(f"1/7 drawing {6 * per_class} phantoms (synthetic heads, no patient)")
-    return write_phantoms(
-        out / "phantoms", per_class=per_class, seed=PHANTOM_SEED, progress=progress
+def _explore(demo: _Demo, own: Predictor) -> None:
+    rows = _first_of_each_label(demo.cases)
+    study_set(
+        [demo.cases[i] for i in rows],
+        own.bundle.spec,
+        out=demo.out / "explore",
+        cache=demo.cache,
+        groups=demo.groups.take(rows),
+        held_out=measure_held_out(demo.cases, demo.out / SPLIT, own),
+        folders=[str(demo.folder)],
+        steps=demo.steps,
     )
 
 
 def _first_of_each_label(cases: Sequence[Case]) -> list[int]:
-    """Give the positions of the first EXPLORED cases of each label."""
+    """Return the positions of the first EXPLORED cases of each label."""
     seen: Counter[str] = Counter()
     rows = []
     for position, case in enumerate(cases):
@@ -137,17 +183,15 @@ def _claim(out: Path) -> None:
         shutil.rmtree(out / name, ignore_errors=True)
 
 
-def _are_phantoms(cases: Sequence[Case]) -> bool:
-    return all((case.patient or "").startswith("phantom-") for case in cases)
-
-
-def _write_page(out: Path, own: Evaluation, shipped: Evaluation, *, is_phantom: bool) -> Path:
-    page = out / "index.html"
+def _write_page(demo: _Demo, own: Evaluation, shipped: Evaluation) -> Path:
+    page = demo.out / "index.html"
+    is_phantom = all((case.patient or "").startswith("phantom-") for case in demo.cases)
     plots = draw_plots(shipped.result)
     text = render_page(
         "demo.html",
         own=own.result,
         shipped=shipped.result,
+        pages=PAGES,
         plots={name: plot for name, plot in plots.items() if name in PLOTS},
         gallery=_gallery(shipped) if is_phantom else [],
         is_phantom=is_phantom,
@@ -156,15 +200,11 @@ def _write_page(out: Path, own: Evaluation, shipped: Evaluation, *, is_phantom: 
     return page
 
 
-def _gallery(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Pick the first few scans of each label, with their pictures."""
-    shown: list[dict[str, Any]] = []
+def _gallery(evaluation: Evaluation) -> list[tuple[str, Prediction, NDArray[np.uint8]]]:
+    """Pick the first few scans of each label: label, prediction, image with its heatmap."""
+    rows = []
     for label in sorted({case.label for case in evaluation.cases}):
         pairs = zip(evaluation.cases, evaluation.predictions, strict=True)
-        chosen = [(c, p) for c, p in pairs if c.label == label and p.heatmap][:SHOWN]
-        shown += [
-            {"label": label, "prediction": p, "picture": overlay(p.heatmap, side=256)}
-            for _, p in chosen
-            if p.heatmap
-        ]
-    return shown
+        chosen = [(p, p.heatmap) for case, p in pairs if case.label == label and p.heatmap]
+        rows += [(label, p, overlay(heatmap, side=256)) for p, heatmap in chosen[:GALLERY]]
+    return rows

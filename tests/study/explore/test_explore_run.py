@@ -15,6 +15,7 @@ from tumorlens.images.readers import read_scan
 from tumorlens.inputs.prepare import InputSpec, prepare
 from tumorlens.json_records import to_json
 from tumorlens.records import Case
+from tumorlens.study.audit.facts import read_file_facts
 from tumorlens.study.data.groups import Groups
 from tumorlens.study.explore import separation
 from tumorlens.study.explore.class_images import (
@@ -24,7 +25,6 @@ from tumorlens.study.explore.class_images import (
     MeanDifference,
     montage,
 )
-from tumorlens.study.explore.file_facts import file_columns
 from tumorlens.study.explore.hypothesis_tests import Evidence, judge_hypotheses
 from tumorlens.study.explore.record import (
     Counts,
@@ -204,17 +204,6 @@ def test_shown_scans_are_small(head, write_image):
     assert found.withheld == 0
 
 
-def test_columns_hold_nothing_of_a_file_that_cannot_be_read(tmp_path, head, write_image, cache):
-    good, bad = write_image(head, "good.png"), tmp_path / "bad.png"
-    bad.write_bytes(b"\x89PNG cut")
-    _, stored, prepared = file_columns([good, bad], InputSpec(side=48), cache=cache)
-    assert stored["width"].tolist()[0] == head.shape[1]
-    assert stored["bytes"][0] == good.stat().st_size
-    assert stored["format"].tolist() == ["PNG", ""]
-    assert all(np.isnan(column[1]) for column in prepared.values())
-    assert np.isfinite([column[0] for column in prepared.values()]).all()
-
-
 def difference_of(significant: np.ndarray | None) -> MeanDifference:
     pixels = np.zeros((64, 64))
     pixels[16:48, 16:48] = 30
@@ -300,12 +289,12 @@ def test_the_record_counts_classes_by_part(result):
     assert sum(result.images["mri_glioma"].histogram) == PER_LABEL * 48 * 48
 
 
-def test_sizes_are_those_of_the_headers(tmp_path, head, write_image, cache):
+def test_sizes_are_those_of_the_headers(tmp_path, head, write_image):
     paths = [
         write_image(head, "a.png"), write_image(head, "b.jpg"),
         write_image(np.pad(head, ((0, 0), (16, 16))), "c.png"), tmp_path / "gone.png",
     ]  # fmt: skip
-    facts, _, _ = file_columns(paths, InputSpec(side=48), cache=cache)
+    facts = [read_file_facts(path.read_bytes()) if path.exists() else None for path in paths]
     assert image_sizes(["tumor"] * 4, facts) == ImageSizes(
         (
             ImageSize("tumor", 128, 128, 1.0, "JPEG", 1),

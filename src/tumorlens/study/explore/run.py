@@ -15,6 +15,7 @@ from tumorlens.progress import Progress, Steps, silent_steps
 from tumorlens.records import Case
 from tumorlens.study.audit.facts import FileFacts
 from tumorlens.study.audit.shortcuts import Shortcut, measure_shortcuts
+from tumorlens.study.audit.survey import survey_files
 from tumorlens.study.data.groups import Groups
 from tumorlens.study.explore.class_images import (
     ClassStatistics,
@@ -26,7 +27,6 @@ from tumorlens.study.explore.class_images import (
     montage,
     prepared_images,
 )
-from tumorlens.study.explore.file_facts import file_columns
 from tumorlens.study.explore.record import (
     Counts,
     FeatureStudy,
@@ -107,7 +107,12 @@ def explore(
     with steps("montages"):
         montages = {name: montage(kept) for name, kept in statistics.items()}
     table, studies, frames = _features(cases, spec, cache, groups.groups, seed=seed, steps=steps)
-    sizes, shortcuts = _facts(cases, spec, cache, groups.groups, seed=seed, steps=steps)
+    with steps("files") as report:
+        paths, names = [case.path for case in cases], [case.label for case in cases]
+        survey = survey_files(paths, spec, with_text=False, progress=report)
+    shortcuts = measure_shortcuts(
+        names, groups.groups, raw=survey.stored_columns(), prepared=survey.prepared, seed=seed
+    )
     return Exploration(
         cases=tuple(cases),
         spec=spec,
@@ -116,11 +121,11 @@ def explore(
         montages=montages,
         differences=tuple(found.values()),
         detection={name: found[pair] for name, pair in _detection_pairs(statistics).items()},
-        sizes=sizes,
+        sizes=image_sizes(names, survey.facts),
         table=table,
         studies=studies,
         frames=frames,
-        shortcuts=shortcuts,
+        shortcuts=tuple(shortcuts),
     )
 
 
@@ -194,17 +199,6 @@ def _features(
             )
             frames[modality] = compare_frames(*parts, own, resamples=RESAMPLES)
     return whole, studies, frames
-
-
-def _facts(
-    cases: Sequence[Case], spec: InputSpec, cache: Path, groups: NDArray, *, seed: int, steps: Steps
-) -> tuple[ImageSizes, tuple[Shortcut, ...]]:
-    """Return what the files tell without a look at the brain."""
-    paths, names = [case.path for case in cases], [case.label for case in cases]
-    with steps("files") as report:
-        facts, raw, prepared = file_columns(paths, spec, cache=cache, progress=report)
-    found = measure_shortcuts(names, groups, raw=raw, prepared=prepared, seed=seed)
-    return image_sizes(names, facts), tuple(found)
 
 
 def image_sizes(names: Sequence[str], facts: Sequence[FileFacts | None]) -> ImageSizes:
