@@ -86,7 +86,7 @@ def _from_json(kind: Any, stored: Any) -> Any:
         return tuple(_from_json(inside[0], row) for row in stored)
     if outer is Mapping:
         return {key: _from_json(inside[1], row) for key, row in stored.items()}
-    if not is_dataclass(kind):
+    if not (isinstance(kind, type) and is_dataclass(kind)):
         return stored
     found = {}
     for part in fields(kind):

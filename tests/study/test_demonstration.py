@@ -31,17 +31,22 @@ class Silent:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory) -> tuple[Path, list[str]]:
     """One demo on phantoms, over the leftovers of an earlier one."""
-    from tumorlens.study.demonstration import demonstrate
+    from tumorlens.study import demonstration
+    from tumorlens.study.explore import separation
 
     out = tmp_path_factory.mktemp("demo") / "out"
     (out / "run").mkdir(parents=True)
     (out / "run" / "config.json").write_text("{}")
     (out / MARK).touch()
     stages: list[str] = []
-    page = demonstrate(
-        None, out=out, cache=out.parent / "cache", per_class=20, epochs=1, callback=Silent(),
-        progress=lambda done, total: None, on_stage=stages.append,
-    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demonstration, "EXPLORED", 6)
+        models = {"random_forest": separation.MODELS["logistic_regression"]}
+        patch.setattr(separation, "MODELS", models)
+        page = demonstration.demonstrate(
+            None, out=out, cache=out.parent / "cache", per_class=20, epochs=1, callback=Silent(),
+            progress=lambda done, total: None, on_stage=stages.append,
+        )  # fmt: skip
     return page, stages
 
 

@@ -16,7 +16,6 @@ from tumorlens.cli import (
     explore,
     hypotheses,
     serve,
-    tabular,
     training,
     tune,
     use,
@@ -45,7 +44,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "split": training.split,
         "explore": explore.explore,
         "features": explore.features,
-        "tabular": tabular.tabular,
+        "tabular": explore.tabular,
         "hypotheses": hypotheses.hypotheses,
     },
     "Bench": {

@@ -26,12 +26,17 @@ def demo(
     load_backend()
     from tumorlens.study.demonstration import demonstrate
 
-    cache = load_settings().cache_folder
     with TrainingBars(1) as bars, counting("working") as report:
         page = demonstrate(
-            data, out=out, cache=cache, per_class=per_class, epochs=epochs,
-            callback=bars, progress=report, on_stage=lambda text: console.print(f"[bold]{text}[/bold]"),
-        )  # fmt: skip
+            data,
+            out=out,
+            cache=load_settings().cache_folder,
+            per_class=per_class,
+            epochs=epochs,
+            callback=bars,
+            progress=report,
+            on_stage=lambda text: console.print(f"[bold]{text}[/bold]"),
+        )
     console.print(f"More to click on: tumorlens dashboard --study {out}")
     console.print("Open this page in a browser:")
     typer.echo(page.resolve().as_uri())

@@ -1,4 +1,4 @@
-"""The commands that look at a data set before anything is trained on it: explore, features."""
+"""The commands that look at a data set before any training: explore, features, tabular."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -6,38 +6,61 @@ from typing import Annotated, Any
 import typer
 
 from tumorlens.cli.progress import console, counting
-from tumorlens.cli.runs import Folders
+from tumorlens.cli.runs import Cache, Folders
 from tumorlens.settings import load_settings
 
 FAILED_STATUS = 3  # some file could not be read; every other one was measured
 
 
+StudyOut = Annotated[Path, typer.Option(help="Folder for html, json, csv and images.")]
+Parts = Annotated[
+    Path | None,
+    typer.Option(
+        "--split",
+        help="Parts to count classes in: a split file, or a CSV with path and split. A bundle "
+        "is tested on its test part only if it was trained with that split file.",
+    ),
+]
+AuditFolder = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Groups of `tumorlens audit`, instead of a new search."),
+]
+Experiments = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Results of trainings, as `tumorlens hypotheses` keeps them."
+    ),
+]
+Side = Annotated[int | None, typer.Option(min=32, max=1024, help="Pixels of the prepared square.")]
+BundleOption = Annotated[str, typer.Option(help="The network of H2; default: shipped.")]
+TableOut = Annotated[Path, typer.Option(help="The table to write.")]
+HeadOnly = Annotated[
+    bool, typer.Option("--head-only", help="Leave the background around the head out.")
+]
+Table = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE", help="A table of `tumorlens features`, or the published `Brain Tumor.csv`."
+    ),
+]
+TabularOut = Annotated[Path, typer.Option(help="Folder for html and json.")]
+GroupsFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="groups.csv of `tumorlens audit`; else every row stands alone."
+    ),
+]
+
+
 def explore(
     folders: Folders,
-    out: Annotated[Path, typer.Option(help="Folder for html, json, csv and images.")],
-    split_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--split",
-            help="Parts to count classes in: a split file, or a CSV with path and split. A bundle "
-            "is tested on its test part only if it was trained with that split file.",
-        ),
-    ] = None,
-    audit: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Groups of `tumorlens audit`, instead of a new search."),
-    ] = None,
-    experiments: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Results of trainings, as `tumorlens hypotheses` keeps them."
-        ),
-    ] = None,
-    side: Annotated[
-        int | None, typer.Option(min=32, max=1024, help="Pixels of the prepared square.")
-    ] = None,
-    bundle: Annotated[str, typer.Option(help="The network of H2; default: shipped.")] = "",
-    cache: Annotated[str | None, typer.Option(help="Folder of prepared images.")] = None,
+    out: StudyOut,
+    split_file: Parts = None,
+    audit: AuditFolder = None,
+    experiments: Experiments = None,
+    side: Side = None,
+    bundle: BundleOption = "",
+    cache: Cache = None,
 ) -> None:
     """Draw what the classes look like, measure what separates them, and judge six hypotheses.
 
@@ -107,14 +130,10 @@ def print_study(result: Any) -> None:
 
 def features(
     folders: Folders,
-    out: Annotated[Path, typer.Option(help="The table to write.")] = Path("features.csv"),
-    head_only: Annotated[
-        bool, typer.Option("--head-only", help="Leave the background around the head out.")
-    ] = False,
-    side: Annotated[
-        int | None, typer.Option(min=32, max=1024, help="Pixels of the prepared square.")
-    ] = None,
-    cache: Annotated[str | None, typer.Option(help="Folder of prepared images.")] = None,
+    out: TableOut = Path("features.csv"),
+    head_only: HeadOnly = False,
+    side: Side = None,
+    cache: Cache = None,
 ) -> None:
     """Measure 13 first-order and texture features of every scan, as networks are given it.
 
@@ -136,12 +155,34 @@ def features(
         )  # fmt: skip
     write_features(table, out)
     typer.echo(out)
-    _tell(int(table.usable.sum()), len(cases), f"at {spec.side} px", head_only)
+    _print_count(int(table.usable.sum()), len(cases), f"at {spec.side} px", head_only)
 
 
-def _tell(measured: int, total: int, size: str, head_only: bool) -> None:
+def _print_count(measured: int, total: int, size: str, head_only: bool) -> None:
     where = "inside the head" if head_only else "of the whole square"
     console.print(f"{measured} scans measured {size}, {where}")
     if measured < total:
         console.print(f"{total - measured} could not be read: see the column error.")
         raise typer.Exit(FAILED_STATUS)
+
+
+def tabular(table: Table, out: TabularOut, groups: GroupsFile = None) -> None:
+    """Study a table of features: distributions, effect sizes, correlation, three models.
+
+    Models answer for groups that they did not learn from. Example:
+    `tumorlens tabular features.csv --groups audit/groups.csv --out table`
+    """
+    from datetime import UTC, datetime
+
+    from tumorlens.study.explore.report import TABULAR_PAGE, write_tabular
+    from tumorlens.study.explore.tabular import study_features
+
+    result = study_features(table, groups=groups, now=datetime.now(UTC), steps=counting)
+    write_tabular(result, out)
+    for modality, study in result.features.items():
+        console.print(f"{modality}: {study.n} scans in {study.n_groups} groups")
+        for name, row in (study.models or {}).items():
+            console.print(f"     {name:20} AUC {row.auc}")
+    if groups is None:
+        console.print("No groups were given: every row counts as independent, which flatters.")
+    typer.echo(out / TABULAR_PAGE)

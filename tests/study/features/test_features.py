@@ -295,11 +295,11 @@ def test_the_published_table_is_read_under_its_own_names(tmp_path):
     ("data", "fact"),
     [
         (None, "cannot be read"),
-        (b"", "no column path"),
+        (b"", "holds no rows"),
         (b"path,label,mean\na,b,1\n", "no column variance"),
         ((",".join(COLUMNS) + "\n").encode(), "holds no rows"),
         ((",".join(COLUMNS) + "\na,b" + ",1" * 12 + ",x,\n").encode(), "'x' in line 2"),
-        ((",".join(COLUMNS) + "\na,b,1\n").encode(), "None in line 2"),
+        ((",".join(COLUMNS) + "\na,b,1\n").encode(), "'' in line 2"),
         (b'"' + b"a" * 200_000, "cannot be read"),
     ],
 )

@@ -132,7 +132,7 @@ def prepared_images(
     for start in range(0, len(cases), BLOCK):
         block = cases[start : start + BLOCK]
         prepared = prepare_files([case.path for case in block], spec, cache=cache)
-        for row in np.flatnonzero(prepared.usable):
+        for row in np.flatnonzero(prepared.usable).tolist():
             yield prepared.pixels[row], block[row]
         progress(start + len(block), len(cases))
 
@@ -169,7 +169,8 @@ class MeanDifference:
     def tested_pixels(self) -> NDArray[np.float64]:
         """Return the difference at the pixels of the test, [TESTED_SIDE^2]."""
         size = (TESTED_SIDE, TESTED_SIDE)
-        return np.ravel(cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA))
+        shrunk = cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA)
+        return np.asarray(shrunk, np.float64).ravel()
 
 
 def mean_difference(

@@ -130,7 +130,7 @@ def summarize(
         balance=class_balance(found.cases),
         sizes=found.sizes,
         images=_class_images(found),
-        contrasts=tuple(_contrast(difference) for difference in found.differences),
+        contrasts=tuple(_contrast(difference) for difference in found.differences.values()),
         features=found.studies,
         frames=found.frames,
         shortcuts=found.shortcuts,
@@ -213,7 +213,7 @@ def plot_images(exploration: Exploration) -> Iterator[tuple[str, bytes]]:
         sampled = exploration.montages[name]
         if sampled.images:
             yield image_file("montage", name), plot_montage(sampled, f"{name}: {{}} of {n}")
-    for found in exploration.differences:
+    for found in exploration.differences.values():
         title = f"{found.second} less {found.first}\n" + _tested(found, counts)
         yield image_file("difference", found.second, found.first), plot_difference(found, title)
 
@@ -283,7 +283,8 @@ def _tiled(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 
 def _square(title: str) -> tuple[Figure, Axes]:
-    figure, axes = plt.subplots(figsize=(3.7, 3.5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(3.7, 3.5))
+    figure.subplots_adjust(0.02, 0.02, 0.98, 0.88)  # as a layout engine would, in half the time
     axes.set_title(title, fontsize=8)
     axes.axis("off")
     return figure, axes

@@ -3,7 +3,7 @@
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from tumorlens.study.audit.facts import FileFacts
 from tumorlens.study.audit.shortcuts import Shortcut, measure_shortcuts
 from tumorlens.study.audit.survey import survey_files
 from tumorlens.study.data.groups import Groups
+from tumorlens.study.data.splits import with_groups
 from tumorlens.study.explore.class_images import (
     ClassStatistics,
     MeanDifference,
@@ -57,13 +58,18 @@ class Exploration:
     audit: str  # fingerprint of the search for groups, 16 hex digits
     statistics: Mapping[str, ClassStatistics]  # by label, "all ct", "all mri", "all mri tumors"
     montages: Mapping[str, Montage]  # of the same names
-    differences: tuple[MeanDifference, ...]  # every two labels of one modality
-    detection: Mapping[str, MeanDifference]  # by modality: all its tumors less its healthy scans
-    sizes: ImageSizes
+    differences: Mapping[tuple[str, str], MeanDifference]  # every two labels of one modality
     table: FeatureTable  # of the whole prepared square
     studies: Mapping[str, FeatureStudy]  # by modality
     frames: Mapping[str, FrameComparison]  # by modality
+    sizes: ImageSizes
     shortcuts: tuple[Shortcut, ...]
+
+    @property
+    def detection(self) -> dict[str, MeanDifference]:
+        """All tumors of a modality less its healthy scans, by modality."""
+        pairs = _detection_pairs(self.statistics)
+        return {modality: self.differences[pair] for modality, pair in pairs.items()}
 
     @property
     def counts(self) -> dict[str, Counts]:
@@ -91,42 +97,53 @@ def explore(
     `groups`, of the same cases in the same order, say which scans are no new evidence. Prepared
     images are kept under `cache`. Raises CasesError where no scan can be read.
     """
-    cases = [
-        replace(case, group=f"g{number:05d}")
-        for case, number in zip(cases, groups.groups.tolist(), strict=True)
-    ]
+    named = tuple(with_groups(cases, groups))
+    statistics = _statistics(named, spec, cache, seed=seed, steps=steps)
+    with steps("differences") as report:
+        differences = _differences(statistics, permutations, seed=seed, report=report)
+    with steps("montages"):
+        montages = {name: montage(kept) for name, kept in statistics.items()}
+    table, studies, frames = _features(named, spec, cache, groups.groups, seed=seed, steps=steps)
+    sizes, shortcuts = _facts(named, spec, groups.groups, seed=seed, steps=steps)
+    return Exploration(
+        cases=named,
+        spec=spec,
+        audit=groups.audit,
+        statistics=statistics,
+        montages=montages,
+        differences=differences,
+        table=table,
+        studies=studies,
+        frames=frames,
+        sizes=sizes,
+        shortcuts=shortcuts,
+    )
+
+
+def _statistics(
+    cases: Sequence[Case], spec: InputSpec, cache: Path, *, seed: int, steps: Steps
+) -> dict[str, ClassStatistics]:
     with steps("images") as report:
         images = prepared_images(cases, spec, cache=cache, progress=report)
         statistics = class_statistics(images, seed=seed)
     if not statistics:
         fix = "Check the files with `tumorlens audit`."
         raise CasesError("explore", "has no readable scan", fix)
-    statistics |= _pooled_tumors(statistics)
-    with steps("differences") as report:
-        found = _differences(statistics, permutations, seed=seed, report=report)
-    with steps("montages"):
-        montages = {name: montage(kept) for name, kept in statistics.items()}
-    table, studies, frames = _features(cases, spec, cache, groups.groups, seed=seed, steps=steps)
+    return statistics | _pooled_tumors(statistics)
+
+
+def _facts(
+    cases: Sequence[Case], spec: InputSpec, groups: NDArray, *, seed: int, steps: Steps
+) -> tuple[ImageSizes, tuple[Shortcut, ...]]:
+    """Return what files tell without a look at the brain."""
+    names = [case.label for case in cases]
     with steps("files") as report:
-        paths, names = [case.path for case in cases], [case.label for case in cases]
+        paths = [case.path for case in cases]
         survey = survey_files(paths, spec, with_text=False, progress=report)
-    shortcuts = measure_shortcuts(
-        names, groups.groups, raw=survey.stored_columns(), prepared=survey.prepared, seed=seed
+    found = measure_shortcuts(
+        names, groups, raw=survey.stored_columns(), prepared=survey.prepared, seed=seed
     )
-    return Exploration(
-        cases=tuple(cases),
-        spec=spec,
-        audit=groups.audit,
-        statistics=statistics,
-        montages=montages,
-        differences=tuple(found.values()),
-        detection={name: found[pair] for name, pair in _detection_pairs(statistics).items()},
-        sizes=image_sizes(names, survey.facts),
-        table=table,
-        studies=studies,
-        frames=frames,
-        shortcuts=tuple(shortcuts),
-    )
+    return image_sizes(names, survey.facts), tuple(found)
 
 
 def pooled_name(modality: str) -> str:
