@@ -10,17 +10,17 @@ from pathlib import Path
 OUT = Path(__file__).with_name("pictures") / "walk.svg"
 WALKS = {
     "predict": (
-        ("a path", "cli.use"),
-        ("files", "images.readers"),
+        ("files named", "cli.use"),
+        ("Scan", "images.readers"),
         ("PreparedScan | Unusable", "inputs.prepare"),
         ("logits, maps, embedding", "models.engine"),
         ("Prediction", "predictions.predictor"),
-        ("predictions.csv", "predictions.table"),
+        ("predictions.csv", "predictions.document"),
     ),
     "upload": (
         ("bytes", "services.http.middleware"),
         ("a caller", "services.http.authenticator"),
-        ("PreparedScan | Unusable", "services.http.answering"),
+        ("PreparedScan | Unusable", "services.http.inference"),
         ("Prediction", "predictions.predictor"),
         ("a transaction", "services.store.commit_queue"),
         ("a row, on the disk", "services.store.history"),
@@ -31,7 +31,7 @@ WALKS = {
         ("prepared images", "inputs.cache"),
         ("batches", "study.training.data.batches"),
         ("weights", "study.training.loop"),
-        ("a bundle", "study.training.packaging"),
+        ("a bundle", "study.training.packaging.assemble"),
     ),
 }
 WIDTH, ROOM, GAP, TOP, STEP = 1180, (172, 62), 24, 40, 118
@@ -41,6 +41,12 @@ COLORS = {"images": "#cfe3f5", "inputs": "#cfe3f5", "models": "#d9ead3", "predic
 
 def main() -> None:
     """Write the picture."""
+    OUT.write_text(draw(), encoding="utf-8")
+    print(OUT)
+
+
+def draw() -> str:
+    """Return the picture as SVG."""
     height = TOP + STEP * len(WALKS)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
@@ -49,8 +55,7 @@ def main() -> None:
     ]
     for row, (name, rooms) in enumerate(WALKS.items()):
         parts += _row(name, rooms, TOP + row * STEP)
-    OUT.write_text("\n".join([*parts, "</svg>"]) + "\n", encoding="utf-8")
-    print(OUT)
+    return "\n".join([*parts, "</svg>"]) + "\n"
 
 
 def _row(name: str, rooms: tuple[tuple[str, str], ...], top: int) -> list[str]:

@@ -14,7 +14,7 @@ from tumorlens.predictions.decision import neighbor_distance
 from tumorlens.records import Estimate
 from tumorlens.study.stats.discrimination import areas
 from tumorlens.study.stats.intervals import wilson
-from tumorlens.study.training.packaging.packaging import run_engine
+from tumorlens.study.training.packaging.assemble import run_engine
 
 KEPT = 0.95  # share of heads at which false positives are counted
 

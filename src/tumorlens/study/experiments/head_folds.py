@@ -25,7 +25,7 @@ from tumorlens.study.networks.weights import load_weights
 from tumorlens.study.recipes import Recipe
 from tumorlens.study.training.data.training_set import Subset, prepare_subset
 from tumorlens.study.training.learner import build_network
-from tumorlens.study.training.packaging.packaging import draft_bundle, with_choices
+from tumorlens.study.training.packaging.assemble import draft_bundle, with_choices
 from tumorlens.study.training.state import to_array
 from tumorlens.study.training.transfer.frozen_features import AugmentedViews, frozen_features
 from tumorlens.study.training.transfer.head import FeatureSet, train_head

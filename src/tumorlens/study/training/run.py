@@ -27,8 +27,8 @@ from tumorlens.study.recipes import Recipe
 from tumorlens.study.training.curves import draw_curves
 from tumorlens.study.training.data.training_set import Subset, prepare_subset, training_set
 from tumorlens.study.training.loop import Trained, fit, predict_logits
+from tumorlens.study.training.packaging.assemble import make_bundle, tumor_scores
 from tumorlens.study.training.packaging.bundle_performance import sweep_thresholds, write_sweep
-from tumorlens.study.training.packaging.packaging import make_bundle, tumor_scores
 from tumorlens.study.training.run_folder import (
     CONFIG_FILE,
     STATE_FILE,

@@ -16,6 +16,7 @@ from tumorlens.models.bundle import GRAPH
 from tumorlens.models.engine import OUTPUTS, Engine
 from tumorlens.study.networks.registry import NETWORKS
 from tumorlens.study.phantom.drawing import draw_phantom
+from tumorlens.study.training.packaging.assemble import draft_bundle
 from tumorlens.study.training.packaging.export import (
     AUCS,
     MAX_LOST,
@@ -24,7 +25,6 @@ from tumorlens.study.training.packaging.export import (
     export_graph,
     quantize_graph,
 )
-from tumorlens.study.training.packaging.packaging import draft_bundle
 
 SIDE = 64
 
