@@ -33,7 +33,7 @@ from workspace import flat, open_set, open_workplace, table
 
 from tumorlens import load_bundle
 from tumorlens.json_records import to_json
-from tumorlens.study.audit.figures import audit_figures
+from tumorlens.study.audit.figures import audit_result
 from tumorlens.study.audit.run import audit_cases
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.explore.run import class_balance
@@ -58,7 +58,7 @@ table(flat(to_json(class_balance(cases)), "part", "label"))
 
 # %%
 audit = audit_cases(cases, load_bundle(), cache=place.cache)
-figures = audit_figures(audit, folders=[place.sets[0].name], now=datetime.now(UTC))
+figures = to_json(audit_result(audit, folders=[place.sets[0].name], now=datetime.now(UTC)))
 table(flat(figures["labels"], "label"))
 
 # %%

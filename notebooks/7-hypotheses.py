@@ -30,7 +30,7 @@ from IPython.display import Markdown, display
 from workspace import open_workplace, pairs_of, table
 
 from tumorlens.json_records import to_json
-from tumorlens.study.audit.duplicates.groups import group_cases
+from tumorlens.study.audit.duplicates.copies import group_cases
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.experiments.hypothesis_runs import choose_sets, run_pairs
 from tumorlens.study.experiments.runner import in_this_process

@@ -20,7 +20,7 @@ from tumorlens.models.bundle import Bundle
 from tumorlens.records import Case
 from tumorlens.reports.evaluation.result import SplitFacts
 from tumorlens.settings import load_settings
-from tumorlens.study.audit.duplicates.groups import group_cases
+from tumorlens.study.audit.duplicates.copies import group_cases
 from tumorlens.study.data import splits
 from tumorlens.study.data.groups import Groups
 from tumorlens.study.data.index import read_cases

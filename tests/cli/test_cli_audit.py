@@ -99,7 +99,7 @@ def test_a_leaking_split_ends_with_status_1_and_everything_written(run, sets):
     assert ended.status == 1
     assert ended.out == "deep/out/audit.html\n"
     assert {p.name for p in Path("deep/out").iterdir()} == {
-        *TABLES, "audit.json", "audit.html", "pictures",
+        *TABLES, "audit.json", "audit.html", "images",
     }  # fmt: skip
     assert "29 files, 24 distinct pictures, 23 independent groups; 1 unreadable" in ended.err
     assert "contradictory labels 1, refining 1; files with burned-in text 1" in ended.err

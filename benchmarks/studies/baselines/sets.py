@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tumorlens.records import Case
-from tumorlens.study.audit.tables import read_groups
+from tumorlens.study.audit.result import read_groups
 from tumorlens.study.data import splits
 from tumorlens.study.data.groups import Groups
 from tumorlens.study.data.index import read_cases

@@ -1,7 +1,7 @@
 """`tumorlens audit`: what is wrong with a data set before anything is trained on it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,23 +9,27 @@ from tumorlens.cli.progress import console, counting
 from tumorlens.cli.runs import Folders
 from tumorlens.settings import load_settings
 
+if TYPE_CHECKING:
+    from tumorlens.study.audit.result import AuditResult
+
+JUDGED = (
+    "The split to judge: a split file, or a CSV with path and split. "
+    "Default: the one the folders publish."
+)
+Out = Annotated[Path, typer.Option(help="Folder for html, json and csv.")]
+SplitFile = Annotated[Path | None, typer.Option("--split", help=JUDGED)]
+Allow = Annotated[bool, typer.Option("--allow", help="Exit with 0 even if the split leaks.")]
+BundleName = Annotated[str, typer.Option(help="Prepares the scans; default: shipped.")]
+Cache = Annotated[str | None, typer.Option(help="Folder of fingerprints.")]
+
 
 def audit(
     folders: Folders,
-    out: Annotated[Path, typer.Option(help="Folder for html, json and csv.")],
-    split_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--split",
-            help="The split to judge: a split file, or a CSV with path and split. "
-            "Default: the one the folders publish.",
-        ),
-    ] = None,
-    allow: Annotated[
-        bool, typer.Option("--allow", help="Exit with 0 even if the split leaks.")
-    ] = False,
-    bundle: Annotated[str, typer.Option(help="Prepares the scans; default: shipped.")] = "",
-    cache: Annotated[str | None, typer.Option(help="Folder of fingerprints.")] = None,
+    out: Out,
+    split_file: SplitFile = None,
+    allow: Allow = False,
+    bundle: BundleName = "",
+    cache: Cache = None,
 ) -> None:
     """Find copies, patients across parts, label conflicts, shortcuts and burned-in text.
 
@@ -51,31 +55,31 @@ def audit(
         steps=counting,
     )
     with counting("drawing the page"):
-        figures = write_audit(found, out, folders=[str(f) for f in folders], now=datetime.now(UTC))
-    _print(figures)
-    console.print(verdict(figures), markup=False)
+        result = write_audit(found, out, folders=[str(f) for f in folders], now=datetime.now(UTC))
+    _print(result)
+    console.print(verdict(result), markup=False)
     typer.echo(out / PAGE)
     if found.leaking and not allow:
         raise typer.Exit(1)
 
 
-def _print(figures: dict) -> None:
+def _print(result: "AuditResult") -> None:
     console.print(
-        f"{figures['n']} files, {figures['pictures']} distinct pictures, "
-        f"{figures['groups']} independent groups; {figures['quality']['unreadable']} unreadable"
+        f"{result.n} files, {result.images} distinct images, "
+        f"{result.groups} independent groups; {result.quality.unreadable} unreadable"
     )
-    for name, row in figures["datasets"].items():
+    for name, row in result.datasets.items():
         console.print(
-            f"  {name:15} {row['n']:6} files {row['pictures']:6} pictures {row['groups']:6} groups",
+            f"  {name:15} {row.n:6} files {row.images:6} images {row.groups:6} groups",
             markup=False,
         )
-    pictures = figures["conflicts"]["pictures"]
+    images = result.conflicts.images
     console.print(
-        f"pictures under contradictory labels {pictures['contradictory']}, "
-        f"refining {pictures['refining']}; "
-        f"files with burned-in text {figures['privacy']['with_text']}"
+        f"images under contradictory labels {images['contradictory']}, "
+        f"refining {images['refining']}; "
+        f"files with burned-in text {result.privacy.with_text}"
     )
-    traced = (figures["split"]["leaks"] or {}).get("test_tumors", {})
+    traced = result.split.leaks.test_tumors if result.split.leaks else {}
     if traced.get("traceable"):
         console.print(
             f"test tumors with a known patient {traced['traceable']}, "

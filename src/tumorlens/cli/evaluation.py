@@ -91,7 +91,7 @@ def _part_of(
     """Return the cases of a part with their groups, and what is known of the split and by it."""
     from tumorlens.errors import SplitError
     from tumorlens.reports.evaluation.result import SplitFacts
-    from tumorlens.study.audit.duplicates.groups import group_cases
+    from tumorlens.study.audit.duplicates.copies import group_cases
     from tumorlens.study.data import splits
     from tumorlens.study.evaluation.subgroups import Context, read_context
 

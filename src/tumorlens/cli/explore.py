@@ -93,8 +93,8 @@ def explore(
 
 def found_groups(cases: list[Any], audit: Path | None, cache: Path, spec: Any) -> Any:
     """Read the groups of an audit, or look for copies and prepare scans by `spec` on the way."""
-    from tumorlens.study.audit.duplicates.groups import group_cases
-    from tumorlens.study.audit.tables import read_groups
+    from tumorlens.study.audit.duplicates.copies import group_cases
+    from tumorlens.study.audit.result import read_groups
 
     if audit:
         return read_groups(audit, cases)

@@ -62,7 +62,7 @@ def chosen_recipe(
 def split_for(cases: list[Any], split_file: Path | None, out: Path) -> Any:
     """Read the given split, or the run's own, or make one; the run keeps it as split.csv."""
     from tumorlens.errors import SplitError
-    from tumorlens.study.audit.duplicates.groups import group_cases
+    from tumorlens.study.audit.duplicates.copies import group_cases
     from tumorlens.study.data import splits
 
     kept = out / "split.csv"
@@ -91,7 +91,7 @@ def grouped_for(
     With a split these are its train and val cases: its test part stays unread. Without one, all
     of them, in groups that are found, or that the split file `kept` of a fold knows already.
     """
-    from tumorlens.study.audit.duplicates.groups import group_cases
+    from tumorlens.study.audit.duplicates.copies import group_cases
     from tumorlens.study.data import splits
     from tumorlens.study.data.folds import groups_of
 

@@ -70,8 +70,8 @@ def split(
     Copies (also flipped, rotated, brightened ones), neighboring slices, recorded patients and
     given groups stay together. Example: `tumorlens split scans/ --out split.csv`
     """
-    from tumorlens.study.audit.duplicates.groups import group_cases
-    from tumorlens.study.audit.tables import read_groups
+    from tumorlens.study.audit.duplicates.copies import group_cases
+    from tumorlens.study.audit.result import read_groups
     from tumorlens.study.data import splits
     from tumorlens.study.data.index import read_cases
 
@@ -275,7 +275,7 @@ def pretrain(
 
 
 def _split_with_unlabeled(cases: list[Any], split_file: Path | None, out: Path) -> Any:
-    from tumorlens.study.audit.duplicates.groups import group_cases
+    from tumorlens.study.audit.duplicates.copies import group_cases
     from tumorlens.study.data import splits
 
     kept = out / "split.csv"

@@ -1,31 +1,37 @@
 """What audit.json holds."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from support.planted import ARTIST, BURNED, audit_of, head_of, plant, write
+from support.planted import ARTIST, BURNED, audit_of, head_of, write
 
-from tumorlens.models.bundle import Bundle
+from tumorlens.json_records import to_json
+from tumorlens.records import Estimate
 from tumorlens.study.audit import figures as module
-from tumorlens.study.audit.figures import audit_figures, balance, serious_shortcuts
+from tumorlens.study.audit.figures import (
+    audit_result,
+    balance,
+    shared_images,
+    traced_tumors,
+)
 from tumorlens.study.audit.run import Audit
+from tumorlens.study.audit.shortcuts import Shortcut
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module")
-def audit(tmp_path_factory, tiny_bundle: Bundle) -> Audit:
-    root = tmp_path_factory.mktemp("planted")
-    return audit_of(plant(root), tiny_bundle, cache=root / "cache")
+def figures_of(audit: Audit, *folders: str) -> dict[str, Any]:
+    return to_json(audit_result(audit, folders=folders, now=NOW))
 
 
 @pytest.fixture(scope="module")
-def figures(audit) -> dict[str, Any]:
-    return audit_figures(audit, folders=["hospital", "register"], now=NOW)
+def figures(audit: Audit) -> dict[str, Any]:
+    return figures_of(audit, "hospital", "register")
 
 
 def refuse(constant: str) -> None:
@@ -52,7 +58,7 @@ def test_files_pictures_groups_and_patients_are_counted(figures):
         "register": {"n": 3, "pictures": 3, "groups": 2, "patients": 2},
     }
     assert figures["labels"]["mri_tumor"] == {"n": 1, "pictures": 1, "groups": 1, "patients": 0}
-    assert figures["links"] == {"exact": 0, "pixels": 0, "copy": 5, "neighbour": 0}
+    assert figures["links"] == {"exact": 0, "pixels": 0, "copy": 5, "neighbor": 0}
 
 
 def test_leaks_are_told_by_copies_and_by_groups(figures):
@@ -137,41 +143,45 @@ def without_labels(root: Path) -> None:
 def test_poor_sets_have_whole_figures(make, n, unreadable, tmp_path, tiny_bundle):
     make(tmp_path)
     found = audit_of([tmp_path / "set"], tiny_bundle, cache=tmp_path / "cache")
-    figures = audit_figures(found, folders=["set"], now=NOW)
+    figures = figures_of(found, "set")
     assert is_plain(figures)
     assert (figures["n"], figures["quality"]["unreadable"]) == (n, unreadable)
     assert figures["split"]["leaking"] == 0
     assert {row["auc"] for row in figures["shortcuts"]} == {None}
     assert all(row["reason"] for row in figures["shortcuts"])
-    assert serious_shortcuts(figures) == []
+    assert audit_result(found, folders=(), now=NOW).serious_shortcuts() == []
 
 
 def test_long_lists_are_cut_and_the_count_is_not(tmp_path, tiny_bundle, monkeypatch):
-    monkeypatch.setattr(module, "MOST_NAMED", 1)
+    monkeypatch.setattr(module, "MAX_NAMED", 1)
     no_files(tmp_path)
     found = audit_of([tmp_path / "set"], tiny_bundle, cache=tmp_path / "cache")
-    quality = audit_figures(found, folders=[], now=NOW)["quality"]
+    quality = figures_of(found)["quality"]
     assert (quality["unreadable"], len(quality["listed"]["unreadable"])) == (2, 1)
 
 
-def row(**changes) -> dict[str, Any]:
-    return {"task": "CT detection", "family": "file bytes", "stage": "as stored", "auc": 0.9,
-            "auc_low": 0.8, "auc_high": 0.95} | changes  # fmt: skip
+SURE = Estimate(0.9, 0.8, 0.95, 40)
+
+
+def row(auc: Estimate = SURE, **names: str) -> Shortcut:
+    named = {"task": "CT detection", "family": "file bytes", "stage": "as stored"} | names
+    return Shortcut(**named, n_groups=40, auc=auc)
 
 
 @pytest.mark.parametrize(
     ("changes", "serious"),
     [
         ({}, True),
-        ({"auc_low": 0.7}, False),
+        ({"auc": Estimate(0.9, 0.7, 0.95, 40)}, False),
         ({"stage": "prepared"}, False),
         ({"family": "all of these"}, False),
-        ({"auc": None, "auc_low": None}, False),
-        ({"auc_low": float("nan")}, False),
+        ({"auc": Estimate(None, None, None, 0)}, False),
+        ({"auc": Estimate(0.9, None, None, 40)}, False),
     ],
 )
-def test_a_shortcut_is_serious_where_one_family_is_surely_enough(changes, serious):
-    assert bool(serious_shortcuts({"shortcuts": [row(**changes)]})) == serious
+def test_a_shortcut_is_serious_where_one_family_is_surely_enough(changes, serious, audit):
+    found = replace(audit_result(audit, folders=(), now=NOW), shortcuts=(row(**changes),))
+    assert bool(found.serious_shortcuts()) == serious
 
 
 def test_files_are_counted_by_set_part_and_label():
@@ -190,3 +200,30 @@ def test_files_are_counted_by_set_part_and_label():
 def test_columns_of_different_length_are_refused():
     with pytest.raises(ValueError, match="zip"):
         balance(["mri_tumor"], [], ["a"])
+
+
+def test_shared_images_are_counted_from_both_sides():
+    sides = ["a", "a", "a", "b", "b", "c"]
+    image_ids = [1, 1, 2, 1, 3, 4]
+    assert shared_images(sides, image_ids) == {
+        "a": {"a": 2, "b": 2, "c": 0},
+        "b": {"a": 1, "b": 0, "c": 0},
+        "c": {"a": 0, "b": 0, "c": 0},
+    }
+
+
+def test_of_nothing_nothing_is_shared():
+    assert shared_images([], []) == {}
+
+
+def test_test_tumors_of_a_patient_that_trains_are_counted():
+    labels = ["mri_glioma", "mri_glioma", "mri_tumor", "mri_glioma", "mri_glioma"]
+    parts = ["train", "test", "test", "test", "val"]
+    found = traced_tumors(labels, parts, ["s/1", "s/1", "s/2", "", "s/2"])
+    assert found == {"traceable": 2, "in_train": 1}
+
+
+@pytest.mark.parametrize("label", ["mri_healthy", "healthy", "unlabeled"])
+def test_what_is_no_known_tumor_is_not_traced(label):
+    found = traced_tumors([label] * 2, ["train", "test"], ["s/1", "s/1"])
+    assert found == {"traceable": 0, "in_train": 0}

@@ -10,10 +10,8 @@ import pytest
 from support.planted import audit_of, head_of, write
 
 from tumorlens.errors import SplitError
-from tumorlens.study.audit.figures import audit_figures
-from tumorlens.study.audit.gallery import make_gallery
-from tumorlens.study.audit.page import render_audit, verdict
-from tumorlens.study.audit.tables import write_figures, write_tables
+from tumorlens.study.audit.figures import audit_result, write_tables
+from tumorlens.study.audit.page import PAGE, verdict, write_audit
 from tumorlens.study.data import splits
 from tumorlens.study.data.index import read_cases
 
@@ -23,19 +21,16 @@ def test_a_name_that_is_not_unicode_is_audited(tmp_path, tiny_bundle):
     path = write(tmp_path / "set/yes/b.png", head_of(1))
     os.rename(path, os.fsencode(path.parent) + b"/not \xff unicode.png")
     found = audit_of([tmp_path / "set"], tiny_bundle, cache=tmp_path / "c")
-    figures = audit_figures(found, folders=["set"], now=datetime.now(UTC))
-    write_tables(found, tmp_path / "o")
-    write_figures(figures, tmp_path / "o")
-    (tmp_path / "o/audit.html").write_text(
-        render_audit(figures, make_gallery(found)), encoding="utf-8", errors="surrogateescape"
-    )
+    write_audit(found, tmp_path / "o", folders=["set"], now=datetime.now(UTC))
+    assert (tmp_path / "o" / PAGE).read_text(encoding="utf-8").rstrip().endswith("</html>")
+    assert b"not \xff unicode.png" in (tmp_path / "o/files.csv").read_bytes()
 
 
 def test_a_split_without_a_test_part_is_not_called_clean(tmp_path, tiny_bundle):
     for number, part in enumerate(("train", "val", "train")):
         write(tmp_path / f"set/{part}/yes/{number}.png", head_of(0))
     found = audit_of([tmp_path / "set"], tiny_bundle, cache=tmp_path / "c")
-    assert "does not leak" not in verdict(audit_figures(found, folders=[], now=datetime.now(UTC)))
+    assert "does not leak" not in verdict(audit_result(found, folders=[], now=datetime.now(UTC)))
 
 
 def test_unknown_parts_are_named(tmp_path):

@@ -12,12 +12,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from support.planted import ARTIST, BURNED, ODD_NAME, audit_of, head_of, plant, with_text, write
+from support.planted import ARTIST, BURNED, ODD_NAME, audit_of, head_of, with_text, write
 
-from tumorlens.models.bundle import Bundle
-from tumorlens.study.audit.figures import audit_figures
-from tumorlens.study.audit.gallery import SIDE, make_gallery
-from tumorlens.study.audit.page import render_audit, verdict
+from tumorlens.study.audit.figures import audit_result
+from tumorlens.study.audit.page import SIDE, make_gallery, render_audit, verdict, write_audit
+from tumorlens.study.audit.result import Thumbnail
 from tumorlens.study.audit.run import Audit
 from tumorlens.study.audit.text import Box
 
@@ -25,13 +24,9 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def page_of(audit: Audit) -> str:
-    return render_audit(audit_figures(audit, folders=["a<i>b", "c"], now=NOW), make_gallery(audit))
-
-
-@pytest.fixture(scope="module")
-def audit(tmp_path_factory, tiny_bundle: Bundle) -> Audit:
-    root = tmp_path_factory.mktemp("planted")
-    return audit_of(plant(root), tiny_bundle, cache=root / "cache")
+    gallery, images = make_gallery(audit)
+    result = audit_result(audit, folders=["a<i>b", "c"], now=NOW)
+    return render_audit(replace(result, gallery=gallery), images)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +34,7 @@ def page(audit) -> str:
     return page_of(audit)
 
 
-def pictures_of(page: str) -> list[Any]:
+def images_of(page: str) -> list[Any]:
     found = re.findall(r"data:image/png;base64,([A-Za-z0-9+/=]+)", page)
     raw = [np.frombuffer(base64.b64decode(code), np.uint8) for code in found]
     return [cv2.imdecode(data, cv2.IMREAD_UNCHANGED) for data in raw]
@@ -92,7 +87,7 @@ def test_the_page_says_research_use_only_before_anything_else(page):
 
 
 def test_the_verdict_stands_on_the_page_and_counts(page, audit):
-    said = verdict(audit_figures(audit, folders=[], now=NOW))
+    said = verdict(audit_result(audit, folders=[], now=NOW))
     assert said in text_of(page)
     assert said.startswith("The split leaks: 33.3% of its 6 test files")
     assert "16.7% have a copy there." in said
@@ -105,7 +100,7 @@ def test_the_verdict_stands_on_the_page_and_counts(page, audit):
         "register 3 3 2 2",
         "all 6 1 1 (16.7 %) 2 (33.3 %)",
         "Of 1 test tumors whose patient is known, 1 have that patient in train.",
-        "1 pictures stand under labels that contradict each other, 1 under",
+        "1 images stand under labels that contradict each other, 1 under",
         "1 files have rows of likely burned-in text, 0 of them over the head",
         "1 of 14",
         "1 files carry fields that can name people or places: Artist (1).",
@@ -135,12 +130,12 @@ def test_no_burned_in_word_and_no_metadata_is_on_the_page(page):
     assert not any(word in text for word in (*BURNED.split(), *ARTIST.split()))
 
 
-def test_pictures_are_prepared_ones(page):
-    shown = pictures_of(page)
+def test_images_are_prepared_ones(page):
+    shown = images_of(page)
     assert shown
-    assert {picture.shape for picture in shown} == {(SIDE, SIDE)}
-    for picture in shown:
-        assert max(map(int, (picture[0, 0], picture[0, -1], picture[-1, 0], picture[-1, -1]))) < 5
+    assert {image.shape for image in shown} == {(SIDE, SIDE)}
+    for image in shown:
+        assert max(map(int, (image[0, 0], image[0, -1], image[-1, 0], image[-1, -1]))) < 5
 
 
 def test_text_beside_the_head_is_not_shown(tmp_path, tiny_bundle):
@@ -150,18 +145,18 @@ def test_text_beside_the_head_is_not_shown(tmp_path, tiny_bundle):
     plain = write(tmp_path / "plain/yes/a.png", head_of(15)).parent.parent
     write(tmp_path / "plain/no/b.png", head_of(15))
     marked, clean = (
-        pictures_of(page_of(audit_of([folder], tiny_bundle, cache=tmp_path / "cache")))[0]
+        images_of(page_of(audit_of([folder], tiny_bundle, cache=tmp_path / "cache")))[0]
         for folder in (tmp_path / "set", plain)
     )
     assert np.abs(marked.astype(int) - clean).mean() < 6
 
 
-def test_a_picture_with_text_over_the_head_is_a_gray_square(audit, tmp_path, tiny_bundle):
+def test_an_image_with_text_over_the_head_is_a_gray_square(audit, tmp_path, tiny_bundle):
     rows = ((Box(40, 40, 30, 8, over_head=True),),) * len(audit.cases)
     hidden = replace(audit, survey=replace(audit.survey, text=rows))
-    shown = pictures_of(page_of(hidden))
+    shown = images_of(page_of(hidden))
     assert shown
-    assert all((picture == 200).all() for picture in shown)
+    assert all((image == 200).all() for image in shown)
 
 
 def test_the_same_audit_gives_the_same_page(audit, page):
@@ -177,12 +172,12 @@ def test_a_split_without_leaks_is_told_so(tmp_path, tiny_bundle):
     assert "Do not report figures on this split" not in words
 
 
-def test_a_set_without_a_split_is_told_how_many_pictures_it_is(tmp_path, tiny_bundle):
+def test_a_set_without_a_split_is_told_how_many_images_it_is(tmp_path, tiny_bundle):
     for name in "abc":
         write(tmp_path / f"set/yes/{name}.png", head_of(name == "c"))
     found = audit_of([tmp_path / "set"], tiny_bundle, cache=tmp_path / "cache")
     words = text_of(page_of(found))
-    assert "3 files are 2 pictures in 2 independent groups; no split was given to judge." in words
+    assert "3 files are 2 images in 2 independent groups; no split was given to judge." in words
     assert "Does the split leak?" not in words
     assert "Split by these groups" in words
 
@@ -203,3 +198,31 @@ def test_poor_sets_have_a_whole_page(make, tmp_path, tiny_bundle):
     page = page_of(found)
     assert page.rstrip().endswith("</html>")
     assert "Not measurable here:" in page
+
+
+@pytest.fixture(scope="module")
+def out(audit, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("out")
+    write_audit(audit, folder, folders=["x"], now=NOW)
+    return folder
+
+
+def test_every_image_that_is_named_is_written_small(audit, out):
+    gallery, _ = make_gallery(audit)
+    members: list[Thumbnail] = [m for row in gallery.groups for m in row.members]
+    members += [m for row in gallery.conflicts for m in row.members]
+    named = [member.image for member in members]
+    assert named
+    assert sorted(named) == sorted(str(path.relative_to(out)) for path in out.rglob("*.png"))
+    assert {cv2.imread(str(out / name), 0).shape for name in named} == {(SIDE, SIDE)}
+
+
+def test_a_group_tells_how_many_files_it_has_and_in_which_parts(audit):
+    for group in make_gallery(audit)[0].groups:
+        assert group.n == sum(group.parts.values()) > 1
+
+
+def test_a_conflict_shows_two_files_of_different_labels(audit):
+    conflicts = make_gallery(audit)[0].conflicts
+    assert conflicts
+    assert all(len({member.label for member in row.members}) == 2 for row in conflicts)

@@ -5,24 +5,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.planted import audit_of, head_of, plant, write
+from support.planted import audit_of, head_of, write
 
-from tumorlens.models.bundle import Bundle, load_bundle
+from tumorlens.models.bundle import load_bundle
+from tumorlens.records import Case
 from tumorlens.settings import load_settings
-from tumorlens.study.audit.run import Audit, audit_cases
+from tumorlens.study.audit.duplicates.copies import KINDS, SAME, Link
+from tumorlens.study.audit.run import (
+    Audit,
+    Patients,
+    audit_cases,
+    find_conflicts,
+    trace_patients,
+)
 from tumorlens.study.data.index import read_cases
 
 DATA = os.environ.get("TUMORLENS_DATA", "")
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("planted")
-
-
-@pytest.fixture(scope="module")
-def audit(root, tiny_bundle: Bundle) -> Audit:
-    return audit_of(plant(root), tiny_bundle, cache=root / "cache")
 
 
 def keys_of(audit: Audit, *positions: int) -> list[str]:
@@ -140,3 +138,100 @@ def test_most_of_navoneel_is_found_in_br35h(tmp_path):
     assert len(by_set["navoneel"]) < 215, "the set itself holds copies"
     assert len(shared) > 60
     assert not any(found.survey.errors)
+
+
+def traced(*known: tuple[str, str | None, int]) -> Patients:
+    """Trace cases given as (data set, patient, picture)."""
+    cases = [
+        Case(Path(f"{i}.png"), f"{dataset}/{i}.png", "mri_tumor", dataset, patient=patient)
+        for i, (dataset, patient, _) in enumerate(known)
+    ]
+    return trace_patients(cases, np.array([picture for *_, picture in known], np.int64))
+
+
+def test_a_recorded_patient_is_named_with_its_set():
+    found = traced(("one", "p1", 0), ("two", "p1", 1))
+    assert found.names == ("one/p1", "two/p1"), "the same number in two sets is two patients"
+    assert not found.inherited.any()
+
+
+def test_a_copy_in_a_set_without_patients_inherits_the_patient():
+    found = traced(("one", "p1", 5), ("two", None, 5), ("two", "", 5), ("two", None, 6))
+    assert found.names == ("one/p1", "one/p1", "one/p1", "")
+    assert found.inherited.tolist() == [False, True, True, False]
+    assert found.disputed == 0
+
+
+def test_a_picture_of_two_patients_is_disputed_and_hands_on_neither():
+    found = traced(("one", "p1", 0), ("one", "p2", 0), ("two", None, 0), ("one", "p1", 1))
+    assert found.names == ("one/p1", "one/p2", "", "one/p1")
+    assert not found.inherited.any()
+    assert found.disputed == 1
+
+
+def test_a_set_keeps_its_own_patient_beside_a_copy_of_another_set():
+    found = traced(("one", "p1", 0), ("two", "q9", 0))
+    assert found.names == ("one/p1", "two/q9")
+    assert found.disputed == 1
+
+
+def test_nobody_known_is_nobody_named():
+    found = traced(("one", None, 0), ("one", None, 0))
+    assert found.names == ("", "")
+    assert found.disputed == 0
+    assert traced().names == ()
+
+
+def link(a: int, b: int, kind: str = "copy") -> Link:
+    return Link(a, b, kind, "as is", 0.99)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "kind"),
+    [
+        ("mri_glioma", "mri_healthy", "contradictory"),
+        ("mri_glioma", "mri_pituitary", "contradictory"),
+        ("mri_meningioma", "ct_tumor", "contradictory"),
+        ("ct_healthy", "mri_healthy", "contradictory"),
+        ("healthy", "tumor", "contradictory"),
+        ("mri_tumor", "ct_tumor", "contradictory"),
+        ("mri_tumor", "mri_glioma", "refining"),
+        ("tumor", "ct_tumor", "refining"),
+        ("tumor", "mri_tumor", "refining"),
+        ("mri_healthy", "healthy", "refining"),
+    ],
+)
+def test_two_labels_of_one_picture_contradict_or_refine_each_other(one, other, kind):
+    for labels in ([one, other], [other, one]):
+        [conflict] = find_conflicts(labels, [link(0, 1)])
+        assert (conflict.kind, conflict.link) == (kind, link(0, 1))
+
+
+@pytest.mark.parametrize("label", ["mri_glioma", "tumor", "unlabeled"])
+def test_one_label_is_no_conflict(label):
+    assert find_conflicts([label, label], [link(0, 1)]) == []
+
+
+@pytest.mark.parametrize("label", ["mri_glioma", "healthy"])
+def test_a_picture_without_a_label_conflicts_with_nothing(label):
+    assert find_conflicts([label, "unlabeled"], [link(0, 1)]) == []
+    assert find_conflicts(["unlabeled", label], [link(0, 1)]) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_files_of_the_same_picture_can_conflict(kind):
+    found = find_conflicts(["ct_tumor", "ct_healthy"], [link(0, 1, kind)])
+    assert len(found) == (kind in SAME)
+
+
+def test_contradictory_ones_come_first_then_by_position():
+    labels = ["mri_tumor", "mri_glioma", "mri_healthy", "mri_pituitary"]
+    links = [link(0, 1), link(2, 3), link(1, 2), link(0, 3)]
+    found = [(c.kind, c.link.a, c.link.b) for c in find_conflicts(labels, links)]
+    assert found == [
+        ("contradictory", 1, 2), ("contradictory", 2, 3), ("refining", 0, 1), ("refining", 0, 3),
+    ]  # fmt: skip
+
+
+def test_no_links_no_conflicts():
+    assert find_conflicts(["ct_tumor", "ct_healthy"], []) == []

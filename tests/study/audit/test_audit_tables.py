@@ -8,29 +8,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.planted import ARTIST, BURNED, ODD_NAME, audit_of, plant
+from support.planted import ARTIST, BURNED, ODD_NAME
 
 from tumorlens.errors import SplitError
-from tumorlens.models.bundle import Bundle
-from tumorlens.study.audit.figures import audit_figures
+from tumorlens.json_records import to_json
+from tumorlens.study.audit.figures import audit_result, write_tables
+from tumorlens.study.audit.result import read_groups, read_result, write_result
 from tumorlens.study.audit.run import Audit
-from tumorlens.study.audit.tables import read_groups, write_figures, write_tables
 
+STORED = Path(__file__).parents[2] / "support/study/audit"  # by version 0.1
 COLUMNS = {
     "groups": ["path", "group", "patient"],
     "pairs": ["a", "b", "kind", "orientation", "score"],
     "conflicts": ["a", "b", "label_a", "label_b", "kind", "orientation", "score"],
     "text": ["path", "x", "y", "width", "height", "over_head"],
-    "files": ["path", "case", "label", "split", "group", "picture", "patient",
+    "files": ["path", "case", "label", "split", "group", "image_id", "patient",
               "patient_inherited", "width", "height", "mode", "format", "bytes", "text_rows",
               "fields", "distance", "remarks", "error"],
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def audit(tmp_path_factory, tiny_bundle: Bundle) -> Audit:
-    root = tmp_path_factory.mktemp("planted")
-    return audit_of(plant(root), tiny_bundle, cache=root / "cache")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +35,7 @@ def out(audit, tmp_path_factory) -> Path:
 
 def written(audit: Audit, out: Path) -> Path:
     write_tables(audit, out)
-    write_figures(audit_figures(audit, folders=["x"], now=datetime(2026, 1, 1, tzinfo=UTC)), out)
+    write_result(audit_result(audit, folders=["x"], now=datetime(2026, 1, 1, tzinfo=UTC)), out)
     return out
 
 
@@ -150,6 +145,27 @@ def test_cases_that_the_audit_did_not_see_are_refused(out, audit):
     new = [*audit.cases, replace(audit.cases[0], key="hospital/new.png", path=Path("new.png"))]
     with pytest.raises(SplitError, match=r"did not see 1 of the scans given, first new\.png"):
         read_groups(out, new)
+
+
+def test_the_groups_of_an_audit_of_the_last_version_are_read(out, audit, tmp_path):
+    for name in ("audit.json", "files.csv"):
+        text = (out / name).read_text(encoding="utf-8")
+        (tmp_path / name).write_text(text.replace(",image_id,", ",picture,"), encoding="utf-8")
+    assert read_groups(tmp_path, audit.cases).image_ids.tolist() == (
+        audit.groups.image_ids.tolist()
+    )
+
+
+def test_the_figures_of_an_audit_are_read_as_they_were_written(out, audit):
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    assert read_result(out) == audit_result(audit, folders=["x"], now=now)
+
+
+def test_the_figures_of_an_audit_of_the_last_version_are_read():
+    found = read_result(STORED)
+    stored = json.loads((STORED / "audit.json").read_text(encoding="utf-8"))
+    assert found.links == {"exact": 0, "pixels": 0, "copy": 5, "neighbor": 0}
+    assert to_json(found) == stored | {"links": found.links}
 
 
 def broken_json(out: Path) -> None:

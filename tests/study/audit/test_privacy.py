@@ -10,7 +10,7 @@ from support.made_answers import scored
 from support.planted import audit_of
 
 from tumorlens.records import Case
-from tumorlens.study.audit import gallery
+from tumorlens.study.audit import page
 from tumorlens.study.audit.text import why_hidden
 from tumorlens.study.evaluation.failures import failure_figures
 from tumorlens.study.explore.class_images import ClassStatistics, montage
@@ -52,7 +52,7 @@ def test_fields_that_name_somebody_hide_nothing_for_no_prepared_image_carries_th
 def hidden_by_the_audit(folder: Path, bundle, cache: Path) -> list[str]:
     audit = audit_of([folder.parent], bundle, cache=cache)
     drawn = {
-        case.path.stem: gallery.small_image(audit, position)
+        case.path.stem: page.small_image(audit, position)
         for position, case in enumerate(audit.cases)
     }
     return [name for name in NAMES if name in drawn and np.ptp(drawn[name]) == 0]

@@ -69,7 +69,7 @@ def test_a_sample_of_a_set_reads_and_prepares_to_a_head(name):
 
 def test_figshare_holds_no_copies():
     links = find_copies([case.path for case in sample(cases_of("figshare"), 150)])
-    assert [link for link in links if link.kind != "neighbour"] == []
+    assert [link for link in links if link.kind != "neighbor"] == []
 
 
 def test_the_published_multimodal_split_has_copies_of_test_scans_in_training():
@@ -82,9 +82,7 @@ def test_the_published_multimodal_split_has_copies_of_test_scans_in_training():
     chosen = [*test, *[case for case in healthy if case.split == "train"][:200]]
     links = find_copies([case.path for case in chosen])
     across = {
-        tuple(sorted((chosen[k.a].split, chosen[k.b].split)))
-        for k in links
-        if k.kind != "neighbour"
+        tuple(sorted((chosen[k.a].split, chosen[k.b].split))) for k in links if k.kind != "neighbor"
     }
     assert ("test", "train") in across
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tumorlens.errors import LeakError, SplitError
 from tumorlens.records import Case
-from tumorlens.study.audit.duplicates.groups import group_cases, group_links
+from tumorlens.study.audit.duplicates.copies import group_cases, group_links
 from tumorlens.study.data import splits
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.data.splits import COLUMNS, PARTS, Groups

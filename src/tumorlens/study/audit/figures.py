@@ -1,140 +1,129 @@
-"""An audit as plain figures: what audit.json holds."""
+"""An audit counted: the figures of `audit.json`, and tables of what they count."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
 from tumorlens import __version__
-from tumorlens.json_records import to_json
-from tumorlens.labels import UNLABELED
+from tumorlens.files import write_table
+from tumorlens.labels import LABELS, UNLABELED, is_tumor
 from tumorlens.study.audit.duplicates.copies import KINDS
-from tumorlens.study.audit.leaks import leak_figures, shared_pictures
-from tumorlens.study.audit.run import Audit
+from tumorlens.study.audit.result import (
+    SCHEMA,
+    AuditResult,
+    Counts,
+    FarFile,
+    JudgedSplit,
+    LabelConflicts,
+    LabelPair,
+    Leaks,
+    Listed,
+    Privacy,
+    Quality,
+    Remark,
+)
+from tumorlens.study.audit.run import CONFLICT_KINDS, Audit
+from tumorlens.study.data.groups import find_leaks
 
-SCHEMA = 1
-MOST_NAMED = 200  # files in a list of audit.json; files.csv holds them all
-SERIOUS = 0.75  # AUC of a shortcut whose interval lies above
+MAX_NAMED = 200  # files in a list of audit.json; files.csv holds them all
+PAIRS = ("a", "b", "kind", "orientation", "score")
+CONFLICTS = ("a", "b", "label_a", "label_b", "kind", "orientation", "score")
+TEXT = ("path", "x", "y", "width", "height", "over_head")
+FACTS = ("width", "height", "mode", "format", "bytes")
+FILES = ("path", "case", "label", "split", "group", "image_id", "patient", "patient_inherited",
+         *FACTS, "text_rows", "fields", "distance", "remarks", "error")  # fmt: skip
 
 
-def audit_figures(audit: Audit, *, folders: Sequence[str], now: datetime) -> dict[str, Any]:
-    """Give everything that audit.json holds; `now` dates it."""
-    cases, groups = audit.cases, audit.groups
-    pictures = groups.image_ids.tolist()
-    sets = [case.dataset for case in cases]
-    has_split = any(audit.parts)
-    leaks = leak_figures(cases, audit.parts, groups, audit.patients) if has_split else None
-    return {
-        "schema": SCHEMA,
-        "tumorlens": __version__,
-        "created": now.isoformat(timespec="seconds"),
-        "fingerprint": groups.audit,
-        "folders": list(folders),
-        "n": len(cases),
-        "pictures": len(set(pictures)),
-        "groups": len(set(groups.groups.tolist())),
-        "datasets": _by(audit, sets),
-        "labels": _by(audit, [case.label for case in cases]),
-        "links": dict.fromkeys(KINDS, 0) | Counter(link.kind for link in audit.links),
-        "split": {"name": audit.split, "leaking": audit.leaking, "leaks": leaks},
-        "copies": {
-            "by_split": shared_pictures([part or "-" for part in audit.parts], pictures),
-            "by_dataset": shared_pictures(sets, pictures),
+def audit_result(audit: Audit, *, folders: Sequence[str], now: datetime) -> AuditResult:
+    """Count everything that audit.json holds, but for its gallery; `now` dates it."""
+    groups, names, image_ids = audit.groups, audit.patients.names, audit.groups.image_ids.tolist()
+    sets, labels = [c.dataset for c in audit.cases], [c.label for c in audit.cases]
+    return AuditResult(
+        schema=SCHEMA,
+        tumorlens=__version__,
+        created=now.isoformat(timespec="seconds"),
+        fingerprint=groups.audit,
+        folders=tuple(folders),
+        n=len(audit.cases),
+        images=len(set(image_ids)),
+        groups=len(set(groups.groups.tolist())),
+        datasets=_counts(audit, sets),
+        labels=_counts(audit, labels),
+        links=dict.fromkeys(KINDS, 0) | Counter(link.kind for link in audit.links),
+        split=JudgedSplit(audit.split, audit.leaking, _leaks(audit, labels)),
+        copies={
+            "by_split": shared_images([part or "-" for part in audit.parts], image_ids),
+            "by_dataset": shared_images(sets, image_ids),
         },
-        "patients": {
-            "known": sum(map(bool, audit.patients.names)),
-            "n": len({name for name in audit.patients.names if name}),
+        patients={
+            "known": sum(map(bool, names)),
+            "n": len(set(names) - {""}),
             "inherited": int(audit.patients.inherited.sum()),
             "disputed": audit.patients.disputed,
         },
-        "conflicts": _conflicts(audit),
-        "shortcuts": [to_json(row) for row in audit.shortcuts],
-        "privacy": _privacy(audit),
-        "quality": _quality(audit),
-        "balance": balance([c.label for c in cases], list(audit.parts), sets),
-        "bundle": audit.bundle.version,
-    }
+        conflicts=_conflicts(audit),
+        shortcuts=audit.shortcuts,
+        privacy=_privacy(audit),
+        quality=_quality(audit),
+        balance=balance(labels, audit.parts, sets),
+        bundle=audit.bundle.version,
+    )
 
 
-def _by(audit: Audit, names: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Count files, pictures, groups and known patients of each name."""
-    found: dict[str, dict[str, set[Any]]] = {}
-    counts = Counter(names)
-    columns = (audit.groups.image_ids.tolist(), audit.groups.groups.tolist(), audit.patients.names)
-    for name, picture, group, patient in zip(names, *columns, strict=True):
-        held = found.setdefault(name, {"pictures": set(), "groups": set(), "patients": set()})
-        held["pictures"].add(picture)
-        held["groups"].add(group)
-        held["patients"].update({patient} - {""})
-    return {
-        name: {"n": counts[name], **{key: len(held) for key, held in found[name].items()}}
-        for name in sorted(found)
-    }
+def _counts(audit: Audit, names: Sequence[str]) -> dict[str, Counts]:
+    """Count files, images, groups and known patients of each name."""
+    rows = np.array(names, np.str_)
+    patients = np.array(audit.patients.names, np.str_)
+    found = {}
+    for name in sorted(set(names)):
+        own = rows == name
+        distinct = [len(np.unique(c[own])) for c in (audit.groups.image_ids, audit.groups.groups)]
+        found[name] = Counts(int(own.sum()), *distinct, len(set(patients[own].tolist()) - {""}))
+    return found
 
 
-def _conflicts(audit: Audit) -> dict[str, Any]:
-    by_labels: Counter[tuple[str, str, str]] = Counter()
-    for conflict in audit.conflicts:
-        a, b = sorted(audit.cases[i].label for i in (conflict.link.a, conflict.link.b))
-        by_labels[conflict.kind, a, b] += 1
-    kinds = Counter(conflict.kind for conflict in audit.conflicts)
-    of = audit.groups.image_ids.tolist()
-    pictures = {
-        kind: len({of[c.link.a] for c in audit.conflicts if c.kind == kind})
-        for kind in ("contradictory", "refining")
-    }
-    return {
-        "pairs": {"contradictory": kinds["contradictory"], "refining": kinds["refining"]},
-        "pictures": pictures,
-        "by_labels": [
-            {"kind": kind, "labels": [a, b], "pairs": count}
-            for (kind, a, b), count in by_labels.most_common()
-        ],
-    }
+def _leaks(audit: Audit, labels: Sequence[str]) -> Leaks | None:
+    if not any(audit.parts):
+        return None
+    return Leaks(
+        copies=tuple(find_leaks(labels, audit.parts, audit.groups.image_ids.tolist())),
+        groups=tuple(find_leaks(labels, audit.parts, audit.groups.groups.tolist())),
+        test_tumors=traced_tumors(labels, audit.parts, audit.patients.names),
+    )
 
 
-def _privacy(audit: Audit) -> dict[str, Any]:
-    fields: Counter[str] = Counter()
-    with_text: Counter[str] = Counter()
-    over_head = 0
-    for case, facts, boxes in zip(audit.cases, audit.survey.facts, audit.survey.text, strict=True):
-        fields.update(facts.exif if facts else ())
-        with_text[case.label] += bool(boxes)
-        over_head += any(box.over_head for box in boxes)
-    return {
-        "with_text": sum(with_text.values()),
-        "over_head": over_head,
-        "by_label": {label: with_text[label] for label in sorted(with_text)},
-        "fields": dict(fields.most_common()),
-        "with_fields": sum(bool(facts and facts.exif) for facts in audit.survey.facts),
-    }
+def traced_tumors(
+    labels: Sequence[str], parts: Sequence[str], patients: Sequence[str]
+) -> dict[str, int]:
+    """Count test tumors whose patient is known, and of them those whose patient trains too."""
+    trained = {name for name, part in zip(patients, parts, strict=True) if part == "train"}
+    tested = [
+        name
+        for label, name, part in zip(labels, patients, parts, strict=True)
+        if part == "test" and name and label in LABELS and label != UNLABELED and is_tumor(label)
+    ]
+    return {"traceable": len(tested), "in_train": sum(name in trained for name in tested)}
 
 
-def _quality(audit: Audit) -> dict[str, Any]:
-    unreadable = [i for i, error in enumerate(audit.survey.errors) if error]
-    path = [str(case.path) for case in audit.cases]
-    return {
-        "unreadable": len(unreadable),
-        "odd": len(audit.header_outliers),
-        "unusual": len(audit.ood),
-        "scope_limit": audit.bundle.ood_reference.limit,
-        "unlabeled": sum(case.label == UNLABELED for case in audit.cases),
-        "listed": {
-            "unreadable": [
-                {"path": path[i], "reason": audit.survey.errors[i]} for i in unreadable[:MOST_NAMED]
-            ],
-            "odd": [
-                {"path": path[odd.position], "reason": "; ".join(odd.reasons)}
-                for odd in audit.header_outliers[:MOST_NAMED]
-            ],
-            "unusual": [
-                {"path": path[far.position], "distance": round(far.distance, 4)}
-                for far in audit.ood[:MOST_NAMED]
-            ],
-        },
-    }
+def shared_images(sides: Sequence[str], image_ids: Sequence[int]) -> dict[str, dict[str, int]]:
+    """Count, for each ordered pair of sides, the files of one with a copy on the other.
+
+    Within one side a file counts if it has another of the same image there.
+    """
+    count: dict[int, Counter[str]] = defaultdict(Counter)
+    for side, image_id in zip(sides, image_ids, strict=True):
+        count[image_id][side] += 1
+    names = sorted(set(sides))
+    table = {a: dict.fromkeys(names, 0) for a in names}
+    for held in count.values():
+        for a, files in held.items():
+            for b in held:
+                if a != b or files > 1:
+                    table[a][b] += files
+    return table
 
 
 def balance(
@@ -151,13 +140,94 @@ def balance(
     return table
 
 
-def serious_shortcuts(figures: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """List the single families that give a label away, as the files are stored."""
-    return [
-        row
-        for row in figures["shortcuts"]
-        if row["stage"] == "as stored"
-        and row["family"] != "all of these"
-        and row["auc"] is not None
-        and np.nan_to_num(row["auc_low"]) > SERIOUS
-    ]
+def _conflicts(audit: Audit) -> LabelConflicts:
+    by_labels: Counter[tuple[str, str, str]] = Counter()
+    images: dict[str, set[int]] = {kind: set() for kind in CONFLICT_KINDS}
+    for conflict in audit.conflicts:
+        a, b = sorted(audit.cases[i].label for i in (conflict.link.a, conflict.link.b))
+        by_labels[conflict.kind, a, b] += 1
+        images[conflict.kind].add(int(audit.groups.image_ids[conflict.link.a]))
+    kinds = Counter(conflict.kind for conflict in audit.conflicts)
+    return LabelConflicts(
+        pairs={kind: kinds[kind] for kind in CONFLICT_KINDS},
+        images={kind: len(held) for kind, held in images.items()},
+        by_labels=tuple(LabelPair(k, (a, b), n) for (k, a, b), n in by_labels.most_common()),
+    )
+
+
+def _privacy(audit: Audit) -> Privacy:
+    fields = [facts.exif if facts else () for facts in audit.survey.facts]
+    labels = [case.label for case in audit.cases]
+    marked = [label for label, rows in zip(labels, audit.survey.text, strict=True) if rows]
+    return Privacy(
+        with_text=len(marked),
+        over_head=sum(any(box.over_head for box in boxes) for boxes in audit.survey.text),
+        by_label={label: marked.count(label) for label in sorted(set(labels))},
+        fields=dict(Counter(name for names in fields for name in names).most_common()),
+        with_fields=sum(map(bool, fields)),
+    )
+
+
+def _quality(audit: Audit) -> Quality:
+    path, errors = [str(case.path) for case in audit.cases], audit.survey.errors
+    unreadable = [Remark(path[i], error) for i, error in enumerate(errors) if error]
+    outliers = [Remark(path[o.position], "; ".join(o.reasons)) for o in audit.header_outliers]
+    ood = [FarFile(path[far.position], round(far.distance, 4)) for far in audit.ood]
+    return Quality(
+        unreadable=len(unreadable),
+        header_outliers=len(outliers),
+        ood=len(ood),
+        ood_limit=audit.bundle.ood_reference.limit,
+        unlabeled=sum(case.label == UNLABELED for case in audit.cases),
+        listed=Listed(*(tuple(rows[:MAX_NAMED]) for rows in (unreadable, outliers, ood))),
+    )
+
+
+def write_tables(audit: Audit, out: Path) -> None:
+    """Write groups.csv, pairs.csv, conflicts.csv, text.csv and files.csv into a folder."""
+    paths, labels = [str(c.path) for c in audit.cases], [c.label for c in audit.cases]
+    groups = [f"g{number:05d}" for number in audit.groups.groups]
+    patients, links = audit.patients.names, [conflict.link for conflict in audit.conflicts]
+    kinds = [conflict.kind for conflict in audit.conflicts]
+    write_table(
+        out / "groups.csv", ("path", "group", "patient"), zip(paths, groups, patients, strict=True)
+    )
+    write_table(out / "pairs.csv", PAIRS, (
+        (paths[k.a], paths[k.b], k.kind, k.orientation, f"{k.score:.4f}") for k in audit.links
+    ))  # fmt: skip
+    write_table(out / "conflicts.csv", CONFLICTS, (
+        (paths[k.a], paths[k.b], labels[k.a], labels[k.b], kind, k.orientation, f"{k.score:.4f}")
+        for kind, k in zip(kinds, links, strict=True)
+    ))  # fmt: skip
+    write_table(out / "text.csv", TEXT, (
+        (path, box.x, box.y, box.width, box.height, int(box.over_head))
+        for path, boxes in zip(paths, audit.survey.text, strict=True)
+        for box in boxes
+    ))  # fmt: skip
+    write_table(out / "files.csv", FILES, _file_rows(audit, paths, groups))
+
+
+def _file_rows(
+    audit: Audit, paths: Sequence[str], groups: Sequence[str]
+) -> Iterator[dict[str, object]]:
+    survey, patients = audit.survey, audit.patients
+    outliers = {found.position: found.reasons for found in audit.header_outliers}
+    far = {found.position: ("unlike the training scans of the bundle",) for found in audit.ood}
+    for i, case in enumerate(audit.cases):
+        facts, distance = survey.facts[i], survey.distance[i]
+        yield {
+            "path": paths[i],
+            "case": case.key,
+            "label": case.label,
+            "split": audit.parts[i],
+            "group": groups[i],
+            "image_id": f"p{audit.groups.image_ids[i]:05d}",
+            "patient": patients.names[i],
+            "patient_inherited": int(patients.inherited[i]),
+            **({name: getattr(facts, name) for name in FACTS} if facts else {}),
+            "text_rows": len(survey.text[i]),
+            "fields": "; ".join(facts.exif if facts else ()),
+            "distance": "" if np.isnan(distance) else f"{distance:.4f}",
+            "remarks": "; ".join((*survey.notes[i], *outliers.get(i, ()), *far.get(i, ()))),
+            "error": survey.errors[i],
+        }

@@ -31,11 +31,7 @@ class Leak:
     n: int
     in_train: int
     in_train_or_val: int
-
-    @property
-    def share(self) -> float:
-        """The share of test cases with a copy or a slice of the same patient outside test."""
-        return self.in_train_or_val / self.n if self.n else 0.0
+    share: float  # of n in train or val, 0 of none
 
 
 def find_leaks(
@@ -45,15 +41,12 @@ def find_leaks(
     held = defaultdict(set)
     for part, group in zip(parts, groups, strict=True):
         held[part].add(group)
-    rows = [(n, g) for n, p, g in zip(labels, parts, groups, strict=True) if p == "test"]
-    names = ["all", *sorted({name for name, _ in rows})]
     outside = held["train"] | held["val"]
-    return [
-        Leak(
-            name,
-            sum(name in ("all", n) for n, _ in rows),
-            sum(name in ("all", n) and g in held["train"] for n, g in rows),
-            sum(name in ("all", n) and g in outside for n, g in rows),
-        )
-        for name in names
-    ]
+    tested = [(n, g) for n, p, g in zip(labels, parts, groups, strict=True) if p == "test"]
+    leaks = []
+    for label in ["all", *sorted({name for name, _ in tested})]:
+        own = [group for name, group in tested if label in ("all", name)]
+        found = sum(group in outside for group in own)
+        trained = sum(group in held["train"] for group in own)
+        leaks.append(Leak(label, len(own), trained, found, found / len(own) if own else 0.0))
+    return leaks

@@ -222,7 +222,7 @@ def test_strangers_of_one_plane_are_never_copies(modality, plane, tmp_path):
               draw_phantom(modality, "healthy", seed=seed, plane=plane).pixels)
         for seed in range(64)
     ]  # fmt: skip
-    assert [k for k in find_copies(paths, cache=tmp_path) if k.kind != "neighbour"] == []
+    assert [k for k in find_copies(paths, cache=tmp_path) if k.kind != "neighbor"] == []
 
 
 def test_equal_bytes_are_exact_and_equal_pixels_in_another_file_are_pixels(heads, tmp_path):
@@ -275,18 +275,18 @@ def next_slice(a: Picture) -> Picture:
 
 
 @pytest.mark.parametrize("number", [7, 9, 10])
-def test_a_neighboring_slice_is_a_neighbour_of_every_copy_and_no_copy(heads, tmp_path, number):
+def test_a_neighboring_slice_is_a_neighbor_of_every_copy_and_no_copy(heads, tmp_path, number):
     head = heads[number]
     pictures = [head, next_slice(head), np.fliplr(head), brightened(next_slice(head))]
     paths = [write(tmp_path / f"{i}.png", picture) for i, picture in enumerate(pictures)]
     found = {(k.a, k.b): k.kind for k in find_copies(paths, cache=tmp_path)}
     copies = {(0, 2): "copy", (1, 3): "copy"}
-    assert found == copies | dict.fromkeys(((0, 1), (0, 3), (1, 2), (2, 3)), "neighbour")
+    assert found == copies | dict.fromkeys(((0, 1), (0, 3), (1, 2), (2, 3)), "neighbor")
 
 
-def test_no_two_of_one_picture_are_neighbours(planted, pictures):
+def test_no_two_of_one_picture_are_neighbors(planted, pictures):
     groups = connected(len(pictures), planted, SAME)
-    neighbors = [k for k in planted if k.kind == "neighbour"]
+    neighbors = [k for k in planted if k.kind == "neighbor"]
     assert all(groups[k.a] != groups[k.b] for k in neighbors)
 
 
@@ -389,14 +389,14 @@ def test_links_come_from_fingerprints_alone(few, tmp_path):
 
 
 def test_connected_joins_chains_and_leaves_the_rest_alone():
-    links = [Link(0, 2, "copy", "as is", 0.9), Link(2, 4, "neighbour", "as is", 0.7)]
+    links = [Link(0, 2, "copy", "as is", 0.9), Link(2, 4, "neighbor", "as is", 0.7)]
     groups = connected(6, links).tolist()
     assert groups[0] == groups[2] == groups[4]
     assert len(set(groups)) == 4
 
 
 def test_connected_follows_only_the_kinds_it_is_given():
-    links = [Link(0, 2, "copy", "as is", 0.9), Link(2, 4, "neighbour", "as is", 0.7)]
+    links = [Link(0, 2, "copy", "as is", 0.9), Link(2, 4, "neighbor", "as is", 0.7)]
     groups = connected(6, links, ("exact", "pixels", "copy")).tolist()
     assert groups[0] == groups[2] != groups[4]
 

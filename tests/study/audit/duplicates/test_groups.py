@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tumorlens.records import Case
-from tumorlens.study.audit.duplicates.copies import Link
-from tumorlens.study.audit.duplicates.groups import Groups, group_links
+from tumorlens.study.audit.duplicates.copies import Link, group_links
+from tumorlens.study.data.groups import Groups
 
 
 def cases_of(n: int, folder: str = "s", root: str = "") -> list[Case]:
@@ -32,7 +32,7 @@ def test_cases_without_links_stand_alone():
 
 
 def test_neighbors_share_a_group_and_no_picture():
-    found = group_links(cases_of(4), [link(0, 1), link(1, 2, "neighbour")])
+    found = group_links(cases_of(4), [link(0, 1), link(1, 2, "neighbor")])
     assert sets_of(found.groups) == [[0, 1, 2], [3]]
     assert sets_of(found.image_ids) == [[0, 1], [2], [3]]
 
@@ -85,9 +85,7 @@ def test_other_findings_have_another_fingerprint(links):
 
 
 def test_a_copy_and_a_neighbor_have_different_fingerprints():
-    copy, neighbor = (
-        group_links(cases_of(2), [link(0, 1, kind)]) for kind in ("copy", "neighbour")
-    )
+    copy, neighbor = (group_links(cases_of(2), [link(0, 1, kind)]) for kind in ("copy", "neighbor"))
     assert copy.groups.tolist() == neighbor.groups.tolist()
     assert copy.audit != neighbor.audit
 

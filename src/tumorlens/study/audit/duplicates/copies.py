@@ -5,8 +5,9 @@ content, and on the frame without its edge; each is verified on thumbnails. The 
 no proof: at useful distances it joins strangers.
 """
 
+import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from tumorlens.inputs.prepare import InputSpec
+from tumorlens.progress import Progress, silent
+from tumorlens.records import Case
 from tumorlens.settings import load_settings
 from tumorlens.study.audit.duplicates.candidates import candidate_pairs
 from tumorlens.study.audit.duplicates.fingerprints import (
@@ -33,12 +36,13 @@ from tumorlens.study.audit.duplicates.verification import (
     compare,
     is_copy_aligned,
 )
+from tumorlens.study.data.groups import Groups
 
 HASH_DISTANCE = 44  # bits of 256; wide, because every candidate is verified
 LEAST_DISTANCE = 24
 _WIDE = 16_000  # pictures up to which the net is that wide
 _NARROWING = 11.0  # bits for each tenfold of pictures, or strangers would fill the net
-KINDS = ("exact", "pixels", "copy", "neighbour")
+KINDS = ("exact", "pixels", "copy", "neighbor")
 SAME = KINDS[:3]  # kinds that join one picture
 INVERSE = tuple(ORIENTATIONS.index(name) for name in (
     "as is", "flip left-right", "flip up-down", "rotate 180",
@@ -65,7 +69,7 @@ def find_copies(
     *,
     cache: Path | None = None,
     spec: InputSpec | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> list[Link]:
     """Link files of the same picture, and neighboring slices of one head.
 
@@ -215,7 +219,7 @@ def _as_links(
         a, b = pairs[best, :2].tolist()
         row = by_ends[a, b] if (a, b) in by_ends else best  # noqa: SIM401 - pyright loses the type
         if row in aligned or is_link[row]:
-            kind = "copy" if groups.connected(a, b) else "neighbour"
+            kind = "copy" if groups.connected(a, b) else "neighbor"
             score = aligned.get(row, float(found.score[row]))
             links.append(Link(a, b, kind, ORIENTATIONS[pairs[row, 2]], round(score, 4)))
     return links
@@ -250,3 +254,53 @@ def _nearest_turn(prints: Fingerprints, a: int, b: int) -> tuple[int, int, int, 
     distance = np.bitwise_count(differing).sum(-1)  # [views, orientations]
     view, turn = np.unravel_index(int(distance.argmin()), distance.shape)
     return a, b, int(turn), int(view), int(view)
+
+
+def group_cases(
+    cases: Sequence[Case],
+    *,
+    cache: Path | None = None,
+    spec: InputSpec | None = None,
+    progress: Progress = silent,
+) -> Groups:
+    """Group cases by verified copies, neighboring slices, patient and given group.
+
+    With `spec` scans are prepared on the way, where they will be asked for next.
+    """
+    paths = [case.path for case in cases]
+    return group_links(cases, find_copies(paths, cache=cache, spec=spec, progress=progress))
+
+
+def group_links(cases: Sequence[Case], links: Sequence[Link]) -> Groups:
+    """Group cases by what links them, and by the patient and group of their own data set."""
+    n = len(cases)
+    groups, image_ids = _joined(connected(n, links), cases), connected(n, links, SAME)
+    return Groups(groups, image_ids, _fingerprint(cases, groups, image_ids))
+
+
+def _fingerprint(
+    cases: Sequence[Case], groups: NDArray[np.int64], image_ids: NDArray[np.int64]
+) -> str:
+    """Hash what was found; neither the order of the files nor their place counts."""
+    rows = zip((case.key for case in cases), groups.tolist(), image_ids.tolist(), strict=True)
+    numbers: dict[tuple[str, int], int] = {}
+    text = []
+    for key, group, image_id in sorted(rows):
+        named = [
+            numbers.setdefault((kind, number), len(numbers))
+            for kind, number in (("group", group), ("image", image_id))
+        ]
+        text.append(f"{key}\t{named[0]}\t{named[1]}")
+    return hashlib.sha256("\n".join(text).encode(errors="surrogateescape")).hexdigest()[:16]
+
+
+def _joined(groups: NDArray[np.int64], cases: Sequence[Case]) -> NDArray[np.int64]:
+    """Merge groups that share a patient or a given group of one data set."""
+    together = DisjointSet(set(groups.tolist()))
+    first: dict[tuple[str, str, str], int] = {}
+    for group, case in zip(groups.tolist(), cases, strict=True):
+        for kind, name in (("patient", case.patient), ("group", case.group)):
+            if name:
+                together.merge(group, first.setdefault((case.dataset, kind, name), group))
+    merged = np.array([together[group] for group in groups.tolist()], np.int64)
+    return np.unique(merged, return_inverse=True)[1].astype(np.int64)
