@@ -50,7 +50,7 @@ def predict_batch(
     timeout_seconds: float = 3600,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Prediction]:
-    """Submit files as one batch, wait for it, and give its predictions in the files' order.
+    """Submit files as one batch, wait for it, and return its predictions in the files' order.
 
     The batch survives a restart of the service. Raises as `predict`, and ServiceError after
     `timeout_seconds`.
@@ -74,7 +74,7 @@ def predict_batch(
 def history(
     *, url: str = LOCAL, key: str = "", timeout_seconds: float = 60, **filters: str
 ) -> Iterator[dict[str, Any]]:
-    """Give stored answers as the service documents them, newest first, page by page.
+    """Yield stored answers as the service documents them, newest first, page by page.
 
     Filters are those of GET /v1/predictions: decision, modality, bundle, since, until, ...
     """

@@ -24,11 +24,11 @@ class UnreadableImageError(ImageError):
 
 
 class ImageTooLargeError(ImageError):
-    """The file or its declared picture is above the cap; nothing was allocated for it."""
+    """The file or its declared image is above the cap; nothing was allocated for it."""
 
 
 class ImageTooSmallError(ImageError):
-    """The picture has too few pixels to hold a head."""
+    """The image has too few pixels to hold a head."""
 
 
 class BlankImageError(ImageError):
@@ -40,7 +40,7 @@ class InvalidPixelsError(ImageError):
 
 
 class CasesError(TumorlensError):
-    """A folder or table of labelled scans that cannot be understood."""
+    """A folder or table of labeled scans that cannot be understood."""
 
 
 class UnknownLabelError(CasesError):

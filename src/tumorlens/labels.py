@@ -65,7 +65,7 @@ def _normal(name: str) -> str:
 
 
 def canonical_label(name: str, *, modality: str | None = None) -> str | None:
-    """Give the canonical label of a class folder's name, or None if it is not known.
+    """Return the canonical label of a class folder's name, or None if it is not known.
 
     `modality` ("ct" or "mri") narrows a name that leaves it open. A CT folder of a tumor
     type keeps only the fact of the tumor: CT slices are not typed here.
@@ -107,13 +107,13 @@ def is_tumor(label: str) -> bool:
 
 
 def modality_of(label: str) -> str | None:
-    """Give "ct" or "mri" where every atom of a label agrees, else None."""
+    """Return "ct" or "mri" where every atom of a label agrees, else None."""
     found = {atom.split("_", 1)[0] for atom in LABELS[label]}
     return found.pop() if len(found) == 1 else None
 
 
 def type_of(label: str) -> str | None:
-    """Give the tumor type where a label names exactly one, else None."""
+    """Return the tumor type where a label names exactly one, else None."""
     atoms = LABELS[label]
     name = next(iter(atoms)).split("_", 1)[1] if len(atoms) == 1 else ""
     return name if name in TYPES else None
@@ -153,6 +153,6 @@ def modality_rows(modalities: NDArray[np.str_]) -> dict[str, NDArray[np.bool_]]:
 def type_probabilities(
     probabilities: NDArray[np.floating], atoms: Sequence[str] = ATOMS
 ) -> NDArray[np.floating]:
-    """Give the three types given an MRI tumor: [..., atoms] -> [..., 3], rows sum to 1."""
+    """Return the three types given an MRI tumor: [..., atoms] -> [..., 3], rows sum to 1."""
     typed = probabilities[..., [list(atoms).index(f"mri_{name}") for name in TYPES]]
     return typed / np.maximum(typed.sum(-1, keepdims=True), np.finfo(typed.dtype).tiny)

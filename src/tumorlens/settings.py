@@ -9,7 +9,7 @@ from typing import Any
 from tumorlens.errors import SettingsError
 
 ENVIRONMENT_PREFIX = "TUMORLENS_"
-_LEAST = {
+_MIN = {
     "workers": 0,
     "batch": 1,
     "max_bytes": 1,
@@ -58,7 +58,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, with the name of the setting."""
-        for name, least in _LEAST.items():
+        for name, least in _MIN.items():
             if getattr(self, name) < least:
                 fix = f"Give a whole number of at least {least}."
                 raise SettingsError(name, f"{getattr(self, name)} is below {least}", fix)

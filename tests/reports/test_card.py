@@ -1,12 +1,14 @@
 """The model card says what a bundle is, what it was made from and what it must not be used for."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import jinja2
 import pytest
 
 from tumorlens.models.bundle import UncertaintyBand
 from tumorlens.models.performance import Provenance, load_operating_point, load_provenance
+from tumorlens.records import Estimate
 from tumorlens.reports.card import write_card
 
 CHOICE = {"aim": "sensitivity >= 0.98 at the best specificity", "part": "validation", "n": 50,
@@ -76,13 +78,17 @@ def test_a_card_cannot_be_written_of_a_bundle_that_does_not_say_where_it_comes_f
 
 def test_the_block_on_top_is_metadata_that_the_hub_can_read(bundle):
     yaml = pytest.importorskip("yaml")
-    found = {"auc": 0.9, "auc_low": 0.8, "auc_high": 0.95, "sensitivity": 0.9, "specificity": None,
-             "f1": None, "accuracy": None, "n": 40, "n_tumor": 20, "n_healthy": 20}  # fmt: skip
-    evaluation = {
-        "detection": {"all": found}, "type": {"accuracy": 0.75, "n": 4}, "looks": None,
-        "datasets": {"a set: odd": 40}, "part": "test", "created": "2026-01-01T00:00:00+00:00",
-        "split": {"fingerprint": None}, "calibration": {"ece": 0.1, "n": 40}, "intervals": "95 %",
-    }  # fmt: skip
+    open_ = Estimate(None, None, None, 20)
+    found = SimpleNamespace(
+        auc=Estimate(0.9, 0.8, 0.95, 40), sensitivity=Estimate(0.9, None, None, 20),
+        specificity=open_, f1=open_, accuracy=open_,
+    )  # fmt: skip
+    evaluation = SimpleNamespace(
+        detection={"all": found}, type=SimpleNamespace(accuracy=Estimate(0.75, None, None, 4)),
+        datasets={"a set: odd": 40}, part="test", created="2026-01-01T00:00:00+00:00",
+        split=SimpleNamespace(fingerprint=None), intervals="95 %", test_accesses=None,
+        calibration=SimpleNamespace(ece=Estimate(0.1, None, None, 40)),
+    )  # fmt: skip
     metadata = yaml.safe_load(write_card(bundle, evaluation).split("---\n")[1])
     results = metadata["model-index"][0]["results"]
     assert metadata["license"] == "unknown"

@@ -16,13 +16,14 @@ from tumorlens.errors import ReportError
 from tumorlens.predictions.document import from_document
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Prediction, Scan
-from tumorlens.reports.scan.images import LONGEST, stored_picture
 from tumorlens.reports.scan.report import (
-    MOST_SCANS,
+    LONGEST,
+    MAX_SCANS,
     Examined,
     check_report,
     scan_html,
     scan_pdf,
+    stored_image,
     write_scan_report,
 )
 
@@ -115,16 +116,16 @@ def test_the_same_answers_give_the_same_files(examined, tiny_bundle):
         assert make(examined, tiny_bundle, made=NOW) == make(examined, tiny_bundle, made=NOW)
 
 
-@pytest.mark.parametrize(("name", "count"), [("report.docx", 1), ("report.pdf", MOST_SCANS + 1)])
+@pytest.mark.parametrize(("name", "count"), [("report.docx", 1), ("report.pdf", MAX_SCANS + 1)])
 def test_what_cannot_be_a_report_is_refused_before_anything_is_predicted(tmp_path, name, count):
     with pytest.raises(ReportError):
         check_report(tmp_path / name, count)
 
 
 def test_a_large_scan_is_shown_small_and_a_flat_one_as_it_is():
-    large = stored_picture(Scan(np.random.default_rng(0).normal(size=(1500, 700)), "large"))
+    large = stored_image(Scan(np.random.default_rng(0).normal(size=(1500, 700)), "large"))
     assert large.shape == (LONGEST, 239)
-    assert stored_picture(Scan(np.full((20, 30), 7.0, np.float32), "flat")).shape == (20, 30)
+    assert stored_image(Scan(np.full((20, 30), 7.0, np.float32), "flat")).shape == (20, 30)
 
 
 @pytest.mark.parametrize("name", ["r.html", "r.PDF"])

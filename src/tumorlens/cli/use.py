@@ -22,7 +22,7 @@ def predict(
     bundle: Annotated[str, typer.Option(help="A bundle or run folder; default: shipped.")] = "",
     out: Annotated[Path, typer.Option(help="The table to write.")] = Path("predictions.csv"),
     heatmaps: Annotated[
-        Path | None, typer.Option(help="Folder for one picture a scan: scan and heatmap.")
+        Path | None, typer.Option(help="Folder for one image a scan: scan and heatmap.")
     ] = None,
     report: Annotated[
         Path | None,

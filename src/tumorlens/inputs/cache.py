@@ -61,14 +61,10 @@ def prepare_files(
     hashes = hash_files(paths)
     wanted = [None] * len(paths) if frames is None else frames
     keys = [row_key(content, frame) for content, frame in zip(hashes, wanted, strict=True)]
-    stored = load_index(folder)
-    first_of: dict[str, int] = {}
-    for position, key in enumerate(keys):
-        if key not in stored:
-            first_of.setdefault(key or f"unreadable {position}", position)
+    new = _first_of_each(keys, load_index(folder))
     errors: dict[int, ImageError] = {}
-    done = len(paths) - len(first_of)
-    for positions in in_chunks(list(first_of.values())):
+    done = len(paths) - len(new)
+    for positions in in_chunks(new):
         made = _prepare_chunk([(paths[p], wanted[p]) for p in positions], spec)
         squares = {}
         for position, item in zip(positions, made, strict=True):
@@ -120,6 +116,15 @@ def _prepare_chunk(
 
 def _unhashed(path: Path) -> ImageError:
     return UnreadableImageError(path, "could not be read at first", "Try again.")
+
+
+def _first_of_each(keys: Sequence[str], stored: Mapping[str, Place]) -> list[int]:
+    """Return the first position of each key that is not stored, and every one without a key."""
+    first: dict[str, int] = {}
+    for position, key in enumerate(keys):
+        if key not in stored:
+            first.setdefault(key or f"unreadable {position}", position)
+    return list(first.values())
 
 
 def _errors_of_twins(

@@ -2,7 +2,7 @@
 
 Everything outside the head is blanked for two reasons: names are burned into many public CT
 images, and corner text, borders and scale bars tell the classes of public sets apart without
-any look at the brain. Size and position are normalised by the crop for the same second reason.
+any look at the brain. Size and position are normalized by the crop for the same second reason.
 """
 
 from dataclasses import asdict, dataclass
@@ -30,7 +30,7 @@ class InputSpec:
     version: int = 2  # raised whenever the method changes
 
     def to_json(self) -> dict[str, Any]:
-        """Give the fields as plain data."""
+        """Return the fields as plain data."""
         return asdict(self)
 
 
@@ -48,14 +48,14 @@ def load_spec(stored: dict[str, Any]) -> InputSpec:
 
 _STROKE_SIDE = 256  # text is thinned away at this size: its strokes are 1 or 2 pixels here
 _WORK_SIDE = 160  # the head is looked for at this size
-_LEAST_CONTRAST = 1e-6  # of the largest absolute value: below it a picture is blank
+_MIN_CONTRAST = 1e-6  # of the largest absolute value: below it an image is blank
 _FOREGROUND = 0.09  # of the way from background to the bright end
 _SATELLITE = 0.2  # components of this share of the largest also belong (basal slices)
 # A hole whose content fills this much of it lies between a drawn frame and a head; a brain
 # fills more of the hole that a detached ring of scalp leaves, specks of noise fill less.
 _FRAMED = (0.08, 0.74)
-_LARGE_HEAD = 0.7  # of the picture's longer side
-_LEAST_AREA = 0.004  # of the picture
+_LARGE_HEAD = 0.7  # of the image's longer side
+_MIN_AREA = 0.004  # of the image
 
 
 def prepare(
@@ -127,10 +127,10 @@ def carry_mask(mask: NDArray[np.bool_], prepared: PreparedScan) -> NDArray[np.bo
 
 
 def find_head(scan: Scan) -> NDArray[np.bool_]:
-    """Give the filled region of the head, [h, w], in the scan's own pixels.
+    """Return the filled region of the head, [h, w], in the scan's own pixels.
 
     Largest components above the background after filling rings (the skull) and opening away
-    what is thin (text, scale bars, head rests). A picture without background, such as a
+    what is thin (text, scale bars, head rests). An image without background, such as a
     tight crop, is kept whole. Raises BlankImageError.
     """
     whole = _seek(scan.pixels, scan.source)
@@ -152,7 +152,7 @@ def _seek(pixels: NDArray[np.float32], source: str) -> NDArray[np.bool_]:
     opened = cv2.morphologyEx(page, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     plain = _shrink(np.asarray(opened, np.float32), _WORK_SIDE)
     region = _head_region(_foreground(plain, source))
-    if region.sum() < _LEAST_AREA * region.size:
+    if region.sum() < _MIN_AREA * region.size:
         raise _blank(source)
     return cv2.resize(region, (width, height), interpolation=cv2.INTER_NEAREST) > 0
 
@@ -194,10 +194,10 @@ def _may_have_paper(pixels: NDArray[np.float32]) -> bool:
 def _foreground(small: NDArray[np.float32], source: str) -> NDArray[np.uint8]:
     smooth = cv2.GaussianBlur(small, (0, 0), 1.0)
     dark, bright = np.percentile(smooth, [1.0, 99.0])
-    if bright - dark <= _LEAST_CONTRAST * max(1.0, float(np.abs(smooth).max())):
-        # A head may fill less than one percent of the picture.
+    if bright - dark <= _MIN_CONTRAST * max(1.0, float(np.abs(smooth).max())):
+        # A head may fill less than one percent of the image.
         dark, bright = float(smooth.min()), float(smooth.max())
-        if bright - dark <= _LEAST_CONTRAST * max(1.0, abs(bright), abs(dark)):
+        if bright - dark <= _MIN_CONTRAST * max(1.0, abs(bright), abs(dark)):
             raise _blank(source)
     return (smooth > dark + _FOREGROUND * (bright - dark)).astype(np.uint8)
 
@@ -250,7 +250,7 @@ def _disc(size: int) -> NDArray[np.uint8]:
 
 
 def _bounding_box(region: NDArray[np.bool_]) -> tuple[float, float, float, float]:
-    """Give x0, y0, x1, y1 in pixel edges."""
+    """Return x0, y0, x1, y1 in pixel edges."""
     rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
@@ -258,7 +258,7 @@ def _bounding_box(region: NDArray[np.bool_]) -> tuple[float, float, float, float
 def _crop_matrix(box: tuple[float, float, float, float], spec: InputSpec) -> NDArray[np.float64]:
     x0, y0, x1, y1 = box
     scale = spec.side * (1 - 2 * spec.margin) / max(x1 - x0, y1 - y0)
-    # Pixel centres lie at half units: edge coordinates e map to centre coordinates e - 0.5.
+    # Pixel centers lie at half units: edge coordinates e map to center coordinates e - 0.5.
     shift_x = spec.side / 2 - scale * (x0 + x1) / 2 + 0.5 * scale - 0.5
     shift_y = spec.side / 2 - scale * (y0 + y1) / 2 + 0.5 * scale - 0.5
     return np.array([[scale, 0.0, shift_x], [0.0, scale, shift_y]])
@@ -287,7 +287,7 @@ def _halved(
     height, width = pixels.shape
     small = _shrink(pixels, max(1, round(2 * matrix[0, 0] * max(height, width))))
     stretch = np.array([width / small.shape[1], height / small.shape[0]])
-    # Pixel centres lie at half units: x = (x' + 0.5) * stretch - 0.5.
+    # Pixel centers lie at half units: x = (x' + 0.5) * stretch - 0.5.
     offset = matrix[:, :2] @ (0.5 * stretch - 0.5) + matrix[:, 2]
     return small, np.column_stack([matrix[:, :2] * stretch, offset])
 

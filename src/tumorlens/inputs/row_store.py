@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from tumorlens.files import replacing
 
 CHUNK = 2048  # rows
-MOST_OPEN = 256  # chunks
+MAX_OPEN = 256  # chunks
 Place = tuple[Path, int]  # a chunk and a row in it
 
 
 def hash_files(paths: Sequence[Path]) -> tuple[str, ...]:
-    """Give the sha256 of each file's bytes, "" for a file that cannot be read."""
+    """Return the sha256 of each file's bytes, "" for a file that cannot be read."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return tuple(pool.map(_hash_file, paths, chunksize=64))
 
@@ -82,7 +82,7 @@ class Rows:
         """Find the chunks; a position without a place has no row."""
         files = sorted({place[0] for place in places if place})
         # An open chunk holds a file descriptor, of which a process has about a thousand.
-        self._open = lru_cache(MOST_OPEN)(lambda number: np.load(files[number], mmap_mode="r"))
+        self._open = lru_cache(MAX_OPEN)(lambda number: np.load(files[number], mmap_mode="r"))
         number = {file: i for i, file in enumerate(files)}
         self._chunk = np.array([number[p[0]] if p else -1 for p in places], np.int64)
         self._row = np.array([p[1] if p else 0 for p in places], np.int64)

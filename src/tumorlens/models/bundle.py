@@ -116,7 +116,7 @@ def load_bundle(folder: str | Path = "") -> Bundle:
 
 
 def _shipped(name: str) -> Path | None:
-    """Give the folder of a shipped bundle of that name; a folder of that name goes first."""
+    """Return the folder of a shipped bundle of that name; a folder of that name goes first."""
     is_name = name == Path(name).name and not Path(name).exists()
     return SHIPPED / name if is_name and (SHIPPED / name / SETTINGS).is_file() else None
 

@@ -27,7 +27,7 @@ COLUMNS = ("path", "modality", "modality_probability", "tumor_probability", "dec
 
 
 def to_document(prediction: Prediction) -> dict[str, Any]:
-    """Give a Prediction as plain data; probabilities keep every digit."""
+    """Return a Prediction as plain data; probabilities keep every digit."""
     document: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "notice": NOTICE}
     for name in _FIELDS:
         value = getattr(prediction, name)
@@ -79,7 +79,7 @@ def _read(name: str, value: Any) -> Any:
 
 
 def table_row(prediction: Prediction) -> dict[str, str]:
-    """Give the columns of one prediction; what is not known is empty."""
+    """Return the columns of one prediction; what is not known is empty."""
 
     def number(value: float | None) -> str:
         return "" if value is None else f"{value:.6f}"

@@ -1,4 +1,4 @@
-"""Where the evidence stood: class activation maps, and their pictures."""
+"""Where the evidence stood: class activation maps, drawn over the scan."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,8 +42,8 @@ def overlay(heatmap: Heatmap, *, side: int = 384, opacity: float = 0.55) -> NDAr
     Color stands for evidence for a tumor relative to the strongest place of this scan; where
     evidence speaks against a tumor the scan shows through.
     """
-    grey = cv2.resize(heatmap.prepared, (side, side), interpolation=cv2.INTER_CUBIC)
-    scan = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
+    gray = cv2.resize(heatmap.prepared, (side, side), interpolation=cv2.INTER_CUBIC)
+    scan = cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)
     evidence = cv2.resize(heatmap.evidence, (side, side), interpolation=cv2.INTER_CUBIC)
     relative = np.clip(evidence / max(float(evidence.max()), 1e-6), 0, 1)
     colored = cv2.applyColorMap((relative * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)

@@ -1,4 +1,4 @@
-"""HTML pages that stand alone: no network, pictures inside.
+"""HTML pages that stand alone: no network, images inside.
 
 No scripts either, but for the page of an exploration, whose charts are moved and read by mouse:
 it carries the charts' library whole, and is handed it by whoever asks for that page.
@@ -65,7 +65,7 @@ def share(value: float) -> str:
 
 
 def picture(pixels: NDArray[np.uint8]) -> Markup:
-    """Write pixels, [h, w] grey or [h, w, 3] BGR, as a data URL."""
+    """Write pixels, [h, w] gray or [h, w, 3] BGR, as a data URL."""
     return png(cv2.imencode(".png", pixels)[1].tobytes())
 
 

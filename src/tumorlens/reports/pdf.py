@@ -72,7 +72,7 @@ class Document(FPDF):
 
 
 def image_of(pixels: NDArray[np.uint8]) -> Image.Image:
-    """Give pixels, [h, w] grey or [h, w, 3] BGR, as fpdf takes them."""
+    """Return pixels, [h, w] gray or [h, w, 3] BGR, as fpdf takes them."""
     if pixels.ndim == 2:
         return Image.fromarray(pixels)
     return Image.fromarray(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8))

@@ -26,7 +26,7 @@ def render_pdf(
     not_for: str,
     twin: str,
 ) -> bytes:
-    """Give the bytes of the PDF; the JSON of all scans is attached as predictions.json."""
+    """Return the bytes of the PDF; the JSON of all scans is attached as predictions.json."""
     title = scans[0]["name"] if len(scans) == 1 else f"{len(scans)} scans"
     pdf = Document(f"Tumorlens: {title}", made=made)
     for scan in scans:
@@ -103,7 +103,7 @@ def _probability_bar(pdf: Document, found: Prediction, bundle: Bundle) -> None:
 
 
 def _views(pdf: Document, scan: Mapping[str, Any], scale: NDArray[np.uint8]) -> None:
-    """Print the pictures in a row, each with what it is below it."""
+    """Print the images in a row, each with what it is below it."""
     views: list[tuple[NDArray[np.uint8], str]] = []
     if scan["stored"] is not None:
         views.append((scan["stored"], "As stored. Names may be burned into it."))

@@ -122,4 +122,4 @@ def _type(prediction: Prediction) -> str:
 def _modality(prediction: Prediction) -> str:
     share = prediction.modality_probability
     taken = "" if share is None else f" (as the network sees it, {share:.3f})"
-    return f"{MODALITIES.get(prediction.modality, 'not told')}{taken}"
+    return f"{MODALITIES.get(prediction.modality, 'not known')}{taken}"
