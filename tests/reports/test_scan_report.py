@@ -16,14 +16,12 @@ from tumorlens.errors import ReportError
 from tumorlens.predictions.document import from_document
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Prediction, Scan
+from tumorlens.reports.scan.content import LONGEST, Examined, stored_image
 from tumorlens.reports.scan.report import (
-    LONGEST,
     MAX_SCANS,
-    Examined,
     check_report,
     scan_html,
     scan_pdf,
-    stored_image,
     write_scan_report,
 )
 

@@ -7,7 +7,7 @@ import pytest
 from tumorlens.models.bundle import UncertaintyBand
 from tumorlens.models.performance import ReliabilityBin, ValidationPerformance, load_operating_point
 from tumorlens.records import Estimate, Prediction
-from tumorlens.reports.scan.wording import NOT_RECORDED, describe
+from tumorlens.reports.scan.content import NOT_RECORDED, describe
 
 BINS = (
     ReliabilityBin(n=40, tumors=2, predicted=0.05, least=0.01, most=0.1, low=0.014, high=0.165),

@@ -107,7 +107,8 @@ def _write_report(
     from datetime import UTC, datetime
 
     from tumorlens.images.readers import read_scan
-    from tumorlens.reports.scan.report import Examined, write_scan_report
+    from tumorlens.reports.scan.content import Examined
+    from tumorlens.reports.scan.report import write_scan_report
 
     limits = settings.read_limits
     examined = [

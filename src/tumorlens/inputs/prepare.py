@@ -29,7 +29,7 @@ class InputSpec:
     high: float = 99.5
     version: int = 2  # raised whenever the method changes
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the fields as plain data."""
         return asdict(self)
 

@@ -40,7 +40,7 @@ class ValidationPerformance:
     specificity: Estimate
     bins: tuple[ReliabilityBin, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the fields as plain data."""
         return asdict(self)
 
@@ -86,7 +86,7 @@ class OperatingPoint:
         """Scans it was chosen on."""
         return self.sensitivity.n + self.specificity.n
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return it as `threshold_choice` of bundle.json holds it."""
         return {
             "aim": self.aim,
@@ -181,7 +181,7 @@ class Provenance:
         """Whether it holds what a model card is written from."""
         return all((self.created, self.recipe, self.parameters, self.validation, self.data.split))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return what was recorded, as bundle.json holds it beside its other fields."""
         found, nothing = to_json(self), to_json(Provenance())
         unknown = found.pop("unknown")

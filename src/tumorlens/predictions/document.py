@@ -26,9 +26,9 @@ COLUMNS = ("path", "modality", "modality_probability", "tumor_probability", "dec
            *(f"p_{name}" for name in TYPES), "threshold", "bundle", "error")  # fmt: skip
 
 
-def to_document(prediction: Prediction) -> dict[str, Any]:
+def to_document(prediction: Prediction) -> dict[str, object]:
     """Return a Prediction as plain data; probabilities keep every digit."""
-    document: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "notice": NOTICE}
+    document: dict[str, object] = {"schema_version": SCHEMA_VERSION, "notice": NOTICE}
     for name in _FIELDS:
         value = getattr(prediction, name)
         if isinstance(value, Mapping):

@@ -1,40 +1,31 @@
 """The report of a scan as PDF, one page for each scan."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.models.bundle import Bundle
 from tumorlens.records import Prediction
+from tumorlens.reports.card import KNOWN_LIMITS, NOT_FOR
 from tumorlens.reports.pdf import FONT, INK, QUIET, WARN, Document, image_of, printable
+from tumorlens.reports.scan.content import Section, color_scale, made_text
 
 _VIEW, _GAP = 58.0, 3.0  # mm
 _BAR = 180.0  # mm
 
 
-def render_pdf(
-    *,
-    made: datetime,
-    bundle: Bundle,
-    created: str,
-    scans: Sequence[Mapping[str, Any]],
-    scale: NDArray[np.uint8],
-    limits: Sequence[str],
-    not_for: str,
-    twin: str,
-) -> bytes:
-    """Return the bytes of the PDF; the JSON of all scans is attached as predictions.json."""
-    title = scans[0]["name"] if len(scans) == 1 else f"{len(scans)} scans"
+def render_pdf(scans: Sequence[Section], bundle: Bundle, *, made: datetime, twin: str) -> bytes:
+    """Return the bytes of the PDF; `twin`, the JSON of all scans, is attached to it."""
+    title = scans[0].name if len(scans) == 1 else f"{len(scans)} scans"
     pdf = Document(f"Tumorlens: {title}", made=made)
     for scan in scans:
         pdf.add_page()
-        pdf.heading(scan["name"], size=15)
-        pdf.text_block(f"Made {created} by bundle {bundle.version}.", quiet=True)
-        _scan(pdf, scan, bundle, scale)
-    _limits(pdf, limits, not_for, bundle)
+        pdf.heading(scan.name, size=15)
+        pdf.text_block(f"Made {made_text(made)} by bundle {bundle.version}.", quiet=True)
+        _draw_scan(pdf, scan, bundle)
+    _write_limits(pdf, bundle)
     pdf.embed_file(
         bytes=twin.encode(), basename="predictions.json", mime_type="application/json",
         modification_date=made, desc="The same for machines", associated_file_relationship="DATA",
@@ -42,17 +33,17 @@ def render_pdf(
     return bytes(pdf.output())
 
 
-def _scan(pdf: Document, scan: Mapping[str, Any], bundle: Bundle, scale: NDArray[np.uint8]) -> None:
-    words, found = scan["words"], scan["prediction"]
+def _draw_scan(pdf: Document, scan: Section, bundle: Bundle) -> None:
+    words, found = scan.words, scan.prediction
     if found.error:
-        pdf.warning(f"{words.headline}: {scan['name']} {found.error}")
+        pdf.warning(f"{words.headline}: {scan.name} {found.error}")
         return
     pdf.heading(words.headline, size=13)
     pdf.text_block(words.answer, size=10)
-    _probability_bar(pdf, found, bundle)
+    _draw_probability(pdf, found, bundle)
     if words.warning:
         pdf.warning(words.warning)
-    _views(pdf, scan, scale)
+    _draw_images(pdf, scan)
     for name, text in (
         ("Operating point", words.operating_point),
         ("Such probabilities", words.similar),
@@ -73,7 +64,7 @@ def _fact(pdf: Document, name: str, text: str) -> None:
     pdf.ln(0.8)
 
 
-def _probability_bar(pdf: Document, found: Prediction, bundle: Bundle) -> None:
+def _draw_probability(pdf: Document, found: Prediction, bundle: Bundle) -> None:
     """Draw the probability between 0 and 1, with the band of no answer and the threshold."""
     left, top, height = pdf.l_margin, pdf.get_y() + 4.5, 4.0
     band = bundle.uncertainty_band
@@ -102,15 +93,15 @@ def _probability_bar(pdf: Document, found: Prediction, bundle: Bundle) -> None:
     pdf.set_y(top + height + 5.5)
 
 
-def _views(pdf: Document, scan: Mapping[str, Any], scale: NDArray[np.uint8]) -> None:
+def _draw_images(pdf: Document, scan: Section) -> None:
     """Print the images in a row, each with what it is below it."""
     views: list[tuple[NDArray[np.uint8], str]] = []
-    if scan["stored"] is not None:
-        views.append((scan["stored"], "As stored. Names may be burned into it."))
-    if scan["prepared"] is not None:
-        plain, colored = scan["prepared"]
+    if scan.stored is not None:
+        views.append((scan.stored, "As stored. Names may be burned into it."))
+    if scan.prepared is not None:
+        plain, colored = scan.prepared
         views.append((plain, "As the network saw it: the head alone."))
-        views.append((colored, f"Evidence for a tumor, none to strongest. {scan['strongest']}"))
+        views.append((colored, f"Evidence for a tumor, none to strongest. {scan.strongest}"))
     if not views:
         return
     top, left = pdf.get_y(), pdf.l_margin
@@ -119,19 +110,19 @@ def _views(pdf: Document, scan: Mapping[str, Any], scale: NDArray[np.uint8]) -> 
         pdf.set_fill_color(0, 0, 0)
         pdf.rect(x, top, _VIEW, _VIEW, style="F")
         pdf.image(image_of(pixels), x, top, _VIEW, _VIEW, keep_aspect_ratio=True, alt_text=caption)
-        if scan["prepared"] is not None and at == len(views) - 1:
-            pdf.image(image_of(scale), x, top + _VIEW + 0.6, _VIEW, 2)
+        if scan.prepared is not None and at == len(views) - 1:
+            pdf.image(image_of(color_scale()), x, top + _VIEW + 0.6, _VIEW, 2)
         pdf.set_xy(x, top + _VIEW + 3.2)
         pdf.set_font(FONT, "", 8)
         pdf.multi_cell(_VIEW, 3.8, printable(caption), align="L")
     pdf.set_xy(left, top + _VIEW + 15.5)
 
 
-def _limits(pdf: Document, limits: Sequence[str], not_for: str, bundle: Bundle) -> None:
+def _write_limits(pdf: Document, bundle: Bundle) -> None:
     pdf.heading("Limits")
-    for limit in limits:
+    for limit in KNOWN_LIMITS:
         pdf.text_block("- " + limit.replace("`", ""), size=8)
-    pdf.text_block(f"Do not use it to: {not_for[0].lower()}{not_for[1:]}", size=8)
+    pdf.text_block(f"Do not use it to: {NOT_FOR[0].lower()}{NOT_FOR[1:]}", size=8)
     pdf.text_block(
         "Evidence says which places moved this answer, not where a tumor ends. Bundle "
         f"{bundle.name}, SHA-256 of its graph {bundle.sha256}.", size=8, quiet=True,

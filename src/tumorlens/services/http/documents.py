@@ -14,7 +14,8 @@ from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.document import to_document
 from tumorlens.predictions.heatmaps import overlay
 from tumorlens.records import Heatmap, Prediction
-from tumorlens.reports.scan.report import Examined, scan_html, scan_pdf
+from tumorlens.reports.scan.content import Examined
+from tumorlens.reports.scan.report import scan_html, scan_pdf
 from tumorlens.services.http.problems import Refusal
 from tumorlens.services.store.history import StoredPrediction, heatmap_of
 from tumorlens.services.store.jobs import Job

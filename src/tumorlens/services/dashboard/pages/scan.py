@@ -14,7 +14,8 @@ from tumorlens.labels import TYPES
 from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.document import COLUMNS, table_row
 from tumorlens.records import Prediction
-from tumorlens.reports.scan.report import Examined, scan_html, scan_pdf
+from tumorlens.reports.scan.content import Examined
+from tumorlens.reports.scan.report import scan_html, scan_pdf
 from tumorlens.services.dashboard import history, session
 from tumorlens.services.dashboard.charts import answers
 from tumorlens.services.dashboard.charts.shapes import BADGES

@@ -1,11 +1,22 @@
-"""What a Prediction means, in sentences: the same in every report of a scan."""
+"""What a report of scans says and shows: the same in every form of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.decision import similar_scans, type_status
-from tumorlens.records import Prediction
+from tumorlens.predictions.heatmaps import overlay
+from tumorlens.records import Heatmap, Prediction, Scan
 
+LONGEST = 512  # pixels of the scan as shown
+SIDE = 384  # of the prepared images
+LEGEND = (12, 256)  # height and width of the color scale
 NOT_RECORDED = "not recorded in this bundle"
 HEADLINES = {
     "tumor": "Flagged: a tumor may be visible",
@@ -32,6 +43,46 @@ class Wording:
     similar: str  # how often such a probability was a tumor
     type: str
     modality: str
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A prediction with the scan it is of; without one, the scan as stored is not shown."""
+
+    prediction: Prediction
+    scan: Scan | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """One scan of a report."""
+
+    name: str
+    prediction: Prediction
+    words: Wording
+    stored: NDArray[np.uint8] | None  # [h, w], as it was stored
+    prepared: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None  # alone, and under its evidence
+    strongest: str  # how strong the strongest place is
+
+
+def sections(examined: Sequence[Examined], bundle: Bundle) -> list[Section]:
+    """Return what a report says and shows of each scan that `bundle` has answered."""
+    return [
+        Section(
+            name=Path(item.prediction.path).name,
+            prediction=item.prediction,
+            words=describe(item.prediction, bundle),
+            stored=item.scan and stored_image(item.scan),
+            prepared=item.prediction.heatmap and prepared_images(item.prediction.heatmap),
+            strongest=strongest(item.prediction.heatmap) if item.prediction.heatmap else "",
+        )
+        for item in examined
+    ]
+
+
+def made_text(made: datetime) -> str:
+    """Write when a report was made, to the minute."""
+    return f"{made:%Y-%m-%d %H:%M} {made.tzname() or ''}".strip()
 
 
 def describe(prediction: Prediction, bundle: Bundle) -> Wording:
@@ -123,3 +174,38 @@ def _modality(prediction: Prediction) -> str:
     share = prediction.modality_probability
     taken = "" if share is None else f" (as the network sees it, {share:.3f})"
     return f"{MODALITIES.get(prediction.modality, 'not known')}{taken}"
+
+
+def stored_image(scan: Scan) -> NDArray[np.uint8]:
+    """Show a scan as it was stored, its longer side at most LONGEST: [h, w].
+
+    Intensities between the 0.5th and the 99.5th percentile fill the gray scale.
+    """
+    low, high = np.percentile(scan.pixels, [0.5, 99.5])
+    gray = np.clip((scan.pixels - low) * (255 / max(high - low, 1e-12)), 0, 255).astype(np.uint8)
+    scale = LONGEST / max(gray.shape)
+    if scale >= 1:
+        return gray
+    size = tuple(max(1, round(length * scale)) for length in gray.shape[::-1])
+    return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def prepared_images(heatmap: Heatmap) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Show what the network saw, and the same under its evidence: [SIDE, SIDE, 3] each."""
+    both = overlay(heatmap, side=SIDE)
+    return both[:, :SIDE], both[:, SIDE:]
+
+
+def color_scale() -> NDArray[np.uint8]:
+    """Draw the colors of the evidence, from none to this scan's strongest place."""
+    height, width = LEGEND
+    ramp = np.tile(np.linspace(0, 255, width).astype(np.uint8), (height, 1))
+    return np.asarray(cv2.applyColorMap(ramp, cv2.COLORMAP_INFERNO), np.uint8)
+
+
+def strongest(heatmap: Heatmap) -> str:
+    """Say how strong the strongest place is, in logit units."""
+    top = float(heatmap.evidence.max())
+    if top <= 0:
+        return "No place speaks for a tumor."
+    return f"Strongest place: {top:+.1f} logits. Colors are relative to it."

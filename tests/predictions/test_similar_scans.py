@@ -7,7 +7,7 @@ import pytest
 from tumorlens.models.performance import ReliabilityBin, ValidationPerformance
 from tumorlens.predictions.decision import similar_scans, type_status
 from tumorlens.records import Estimate, Prediction
-from tumorlens.reports.scan.wording import describe
+from tumorlens.reports.scan.content import describe
 from tumorlens.services.dashboard.charts.answers import describe as describe_on_page
 from tumorlens.services.dashboard.texts import translator
 
