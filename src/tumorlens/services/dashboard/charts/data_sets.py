@@ -267,15 +267,15 @@ def shortcut_dots(
 def findings_figure(findings: Sequence[Record], measure: str, t: Translate) -> go.Figure:
     """Draw the findings of one measure, colored by the verdict of each."""
     own = [row for row in findings if row.text("measure") == measure and has_value(row)]
-    dots = [
-        shapes.Dot(row.text("where"), row.estimate("value"), _counts(row, t),
-            VERDICTS[row.text("verdict")][2])
-        for row in own
-    ]  # fmt: skip
+
+    def dot(row: Record) -> shapes.Dot:
+        color = VERDICTS[row.text("verdict")][2]
+        return shapes.Dot(row.text("where"), row.estimate("value"), _counts(row, t), color)
+
     n, n_groups = (sum(row.values[key] or 0 for row in own) or None for key in ("n", "n_groups"))
     title = f"{measure} ({shapes.count_text(n, n_groups, t=t)})"
     bounds = (0.0, 1.05) if measure == "AUC" or measure.startswith("p,") else None
-    return shapes.interval_dots(dots, title=title, axis=measure, bounds=bounds)
+    return shapes.interval_dots(map(dot, own), title=title, axis=measure, bounds=bounds)
 
 
 def has_value(finding: Record) -> bool:
@@ -301,8 +301,8 @@ def _counts(row: Record, t: Translate) -> str:
 
 def finding_rows(findings: Sequence[Record], t: Translate) -> list[dict[str, object]]:
     """Return the findings as a table."""
-    columns = {"where": "where", "measure": "measure", "value": "value", "value_low": "low",
-               "value_high": "high"}  # fmt: skip
+    columns = {"where": "where", "measure": "measure"}
+    columns |= {"value": "value", "value_low": "low", "value_high": "high"}
     return [
         {t(f"hypotheses.{title}"): row.values[key] for key, title in columns.items()}
         | {

@@ -208,15 +208,15 @@ def subgroup_dots(evaluation: Record, kind: str, measure: str, *, t: Translate) 
     """Draw one figure of every subgroup of a kind below that of all scans."""
     everything = evaluation.part("detection").part("all")
     groups = evaluation.part("subgroups").table(kind)
-    title = t("performance.subgroups", measure=t(f"performance.{measure}"),
-              n=everything.count("n"))  # fmt: skip
+    axis = t(f"performance.{measure}")
+    title = t("performance.subgroups", measure=axis, n=everything.count("n"))
     dots = [shapes.dot_of(everything, t("rows.all"), measure=measure, t=t, color=shapes.GRAY)]
     dots += [
         shapes.dot_of(found.part("detection"), label_name(name, t), measure=measure, t=t)
         for name, found in groups.items()
     ]
     marks = [v for v in (everything.estimate(measure).value,) if v is not None]
-    return shapes.interval_dots(dots, title=title, axis=t(f"performance.{measure}"), marks=marks)
+    return shapes.interval_dots(dots, title=title, axis=axis, marks=marks)
 
 
 def comparison_dots(against: Record, t: Translate) -> go.Figure:

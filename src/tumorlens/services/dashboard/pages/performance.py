@@ -124,8 +124,8 @@ def _choose_threshold(sweep: Record, name: str, *, own: float, t: Translate) -> 
 
 
 def _draw_rates(rates: Rates, t: Translate) -> None:
-    for column, name in zip(columns_in_rows(4, 2), ("sensitivity", "specificity", "ppv", "npv"),
-                            strict=True):  # fmt: skip
+    names = ("sensitivity", "specificity", "ppv", "npv")
+    for column, name in zip(columns_in_rows(4, 2), names, strict=True):
         rate = getattr(rates, name)
         figure = "-" if rate.value is None else f"{rate.value:.3f}"
         key = f"performance.{name}"
@@ -141,8 +141,8 @@ def _people_text(rates: Rates, prevalence: float, t: Translate) -> str:
         return t("performance.one_class")
     tumors = round(1000 * prevalence)
     found, alarms = round(tumors * sensitivity), round((1000 - tumors) * (1 - specificity))
-    return t("performance.thousand", tumors=tumors, found=found, missed=tumors - found,
-             alarms=alarms)  # fmt: skip
+    counts = {"tumors": tumors, "found": found, "missed": tumors - found, "alarms": alarms}
+    return t("performance.thousand", **counts)
 
 
 # --- confusion, calibration, subgroups ------------------------------------------------------

@@ -24,6 +24,10 @@ from tumorlens.services.dashboard.texts import Translate, escape_markup
 from tumorlens.services.dashboard.widgets import choose, draw_download
 
 DECISIONS = ("tumor", "no tumor", "uncertain", "out of scope")
+STEPS = (
+    ("previous", ":material/arrow_back:", "Left", -1),
+    ("next", ":material/arrow_forward:", "Right", 1),
+)
 PLAIN = {"displayModeBar": False}  # a chart without Plotly's buttons
 
 
@@ -54,10 +58,8 @@ def _draw_head(result: Result, queue: tuple[Result, ...], t: Translate) -> None:
             color, icon = BADGES[decision]
             st.badge(t(f"decision.{decision}"), icon=icon, color=color)
         st.caption(t("read.position", at=position + 1, of=len(queue)), width="content")
-        for name, icon, key, step in (("previous", "back", "Left", -1),
-                                      ("next", "forward", "Right", 1)):  # fmt: skip
-            arrow = f":material/arrow_{icon}:"
-            st.button(t(f"read.{name}"), icon=arrow, shortcut=key, on_click=go, args=(step,))
+        for name, icon, key, step in STEPS:
+            st.button(t(f"read.{name}"), icon=icon, shortcut=key, on_click=go, args=(step,))
 
 
 @st.fragment
