@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tumorlens.errors import TrainingError
-from tumorlens.study.training.state import (
+from tumorlens.study.training.learner import (
     RunState,
     assign_weights,
     load_state,

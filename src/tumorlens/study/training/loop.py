@@ -19,22 +19,24 @@ from tumorlens.progress import TrainingCallback
 from tumorlens.study.recipes import Recipe
 from tumorlens.study.training.data.batches import Batch, ViewSpec, epoch_batches, epoch_positions
 from tumorlens.study.training.data.training_set import TrainingSet
-from tumorlens.study.training.learner import Learner, build_network, compile_network
+from tumorlens.study.training.learner import (
+    Learner,
+    RunState,
+    Weights,
+    assign_weights,
+    build_network,
+    compile_network,
+    load_state,
+    read_weights,
+    save_state,
+    to_array,
+)
 from tumorlens.study.training.run_folder import (
     HISTORY_FILE,
     STATE_FILE,
     Row,
     read_history,
     write_history,
-)
-from tumorlens.study.training.state import (
-    RunState,
-    Weights,
-    assign_weights,
-    load_state,
-    read_weights,
-    save_state,
-    to_array,
 )
 
 Validate = Callable[[keras.Model], Row]

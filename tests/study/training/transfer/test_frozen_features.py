@@ -11,8 +11,13 @@ from tumorlens.errors import TrainingError
 from tumorlens.study.networks.registry import NETWORKS
 from tumorlens.study.networks.transfer import backbone_of, extractor, head_of
 from tumorlens.study.training.transfer import frozen_features as frozen
-from tumorlens.study.training.transfer.frozen_features import AugmentedViews, frozen_features
-from tumorlens.study.training.transfer.head import FeatureSet, HeadPlan, train_head
+from tumorlens.study.training.transfer.frozen_features import (
+    AugmentedViews,
+    FeatureSet,
+    HeadPlan,
+    frozen_features,
+    train_head,
+)
 from tumorlens.study.training.validation_metrics import set_losses
 
 SIDE = 32

@@ -12,9 +12,9 @@ from tumorlens.errors import LeakError, TrainingError
 from tumorlens.records import Case
 from tumorlens.study.data import splits
 from tumorlens.study.recipes import Recipe, find_recipe
+from tumorlens.study.training.learner import RunState, read_weights, save_state
 from tumorlens.study.training.loop import STATE_FILE, build_network
 from tumorlens.study.training.run_folder import CONFIG_FILE, write_json
-from tumorlens.study.training.state import RunState, read_weights, save_state
 from tumorlens.study.training.transfer.initialize import (
     check_warm_start,
     load_run,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tumorlens.study.training.transfer.vicreg import (
+from tumorlens.study.training.transfer.pretraining import (
     COVARIANCE,
     INVARIANCE,
     VARIANCE,

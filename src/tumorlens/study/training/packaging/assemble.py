@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,16 +57,12 @@ def make_bundle(
     draft = draft_bundle(out, name, spec)
     round_trip, eight_bit = _round_trip(trained, draft, validation.images[:CHECKED]), None
     if recipe.eight_bit:
-        eight_bit = quantize_graph(
-            out,
-            training.images,
-            lambda: _metrics(run_engine(Engine(draft), validation.images)[0], validation),
-        )
+        eight_bit = quantize_graph(out, training.images, partial(_metrics, draft, validation))
     engine = Engine(draft)
     logits, embedding = run_engine(engine, validation.images)
+    figures = to_json(validation_metrics(logits, validation.names, validation.strata))
     ood = draw_ood_images(OOD_IMAGES, spec, first=OOD_SEED)
     reference, outside = (run_engine(engine, images)[1] for images in (training.images, ood))
-    figures = to_json(_metrics(logits, validation))
     bundle = replace(
         with_choices(draft, recipe, validation=validation, logits=logits),
         ood_reference=choose_scope(reference, embedding, ood=outside, seed=recipe.seed),
@@ -93,7 +90,7 @@ def with_choices(
     """
     temperature = best_temperature(logits, labels.label_mask(validation.names))
     probabilities = softmax(logits, temperature)
-    scores, truth = labels.tumor_probability(probabilities), validation.truth
+    scores, truth = np.asarray(labels.tumor_probability(probabilities)), validation.truth
     choice = choose_threshold(scores, truth, sensitivity=recipe.sensitivity_aim)
     threshold, error = choice.threshold, 1 - recipe.sensitivity_aim
     return replace(
@@ -111,8 +108,9 @@ def _round_trip(trained: Trained, draft: Bundle, images: NDArray[np.uint8]) -> f
     return check_round_trip(trained.model, run_engine(Engine(draft), images)[0], images)
 
 
-def _metrics(logits: NDArray[np.floating], subset: Subset) -> dict[str, float]:
-    return validation_metrics(logits, subset.names, subset.strata)
+def _metrics(draft: Bundle, validation: Subset) -> dict[str, float]:
+    logits = run_engine(Engine(draft), validation.images)[0]
+    return validation_metrics(logits, validation.names, validation.strata)
 
 
 def draft_bundle(folder: Path, name: str, spec: InputSpec) -> Bundle:

@@ -71,7 +71,7 @@ class Sweep:
 
 
 def sweep_thresholds(
-    scores: NDArray[np.floating],
+    scores: NDArray[np.float64],
     truth: NDArray[np.bool_],
     *,
     groups: NDArray,

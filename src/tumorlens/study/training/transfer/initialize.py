@@ -16,11 +16,15 @@ from tumorlens.study.networks.transfer import head_of
 from tumorlens.study.networks.weights import load_weights
 from tumorlens.study.recipes import Recipe
 from tumorlens.study.training.data.training_set import Subset
-from tumorlens.study.training.learner import build_network
+from tumorlens.study.training.learner import Weights, assign_weights, build_network
 from tumorlens.study.training.run_folder import NO_RUN, SPLIT_FILE, STATE_FILE, read_config
-from tumorlens.study.training.state import Weights, assign_weights
-from tumorlens.study.training.transfer.frozen_features import AugmentedViews, frozen_features
-from tumorlens.study.training.transfer.head import FeatureSet, head_plan, train_head
+from tumorlens.study.training.transfer.frozen_features import (
+    AugmentedViews,
+    FeatureSet,
+    frozen_features,
+    head_plan,
+    train_head,
+)
 from tumorlens.study.training.validation_metrics import validation_metrics
 
 

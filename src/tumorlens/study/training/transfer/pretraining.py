@@ -1,13 +1,17 @@
-"""`pretrain`: scans without labels in, a run folder that other runs can start from out."""
+"""`pretrain`: scans without labels in, a run folder that other runs can start from out.
+
+The method is VICReg (Bardes, Ponce and LeCun, ICLR 2022): two augmented views of a scan agree.
+It needs no negative pairs, no second network and no large batch, which suits two CPU cores.
+"""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 from numpy.typing import NDArray
 
 from tumorlens import labels
@@ -19,10 +23,18 @@ from tumorlens.study.data.splits import Split
 from tumorlens.study.recipes import Pretraining
 from tumorlens.study.training.backend import precision
 from tumorlens.study.training.curves import draw_pretraining
-from tumorlens.study.training.data.augmentation import augment_batch
-from tumorlens.study.training.data.batches import epoch_positions
+from tumorlens.study.training.data.augmentation import Rng, augment, augment_batch
+from tumorlens.study.training.data.batches import epoch_positions, prefetched
 from tumorlens.study.training.data.training_set import Subset, numbered, prepare_subset
-from tumorlens.study.training.learner import build_network, optimizer_of
+from tumorlens.study.training.learner import (
+    RunState,
+    build_network,
+    load_state,
+    optimizer_of,
+    read_weights,
+    save_state,
+    to_array,
+)
 from tumorlens.study.training.run_folder import (
     CONFIG_FILE,
     HISTORY_FILE,
@@ -33,14 +45,75 @@ from tumorlens.study.training.run_folder import (
     read_history,
     write_history,
 )
-from tumorlens.study.training.state import (
-    RunState,
-    load_state,
-    read_weights,
-    save_state,
-    to_array,
-)
-from tumorlens.study.training.transfer.vicreg import VicregLoss, contrastive_batches
+
+INVARIANCE, VARIANCE, COVARIANCE = 25.0, 25.0, 1.0  # weights of the three terms, as published
+_EPSILON = 1e-4
+
+
+def view_of(
+    image: NDArray[np.uint8], rng: Rng, *, min_area: float, strength: float, side: int
+) -> NDArray[np.uint8]:
+    """Return a random square of a prepared image, [s, s], augmented to [side, side]."""
+    length = image.shape[0]
+    size = round(length * np.sqrt(rng.uniform(min_area, 1.0)))
+    row, column = rng.integers(0, length - size + 1, 2)
+    square = np.ascontiguousarray(image[row : row + size, column : column + size])
+    return augment(square, rng, strength=strength, side=side)
+
+
+def contrastive_batches(
+    images: NDArray[np.uint8],
+    positions: NDArray[np.int64],
+    *,
+    batch: int,
+    min_area: float,
+    strength: float,
+    side: int,
+    seed: Sequence[int],
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield [2 * batch, side, side, 1]: first views, then the second of each, one batch ahead."""
+
+    def make(number: int) -> NDArray[np.uint8]:
+        rng = np.random.default_rng((*seed, number))
+        taken = positions[number * batch : (number + 1) * batch].tolist() * 2
+        views = [
+            view_of(images[i], rng, min_area=min_area, strength=strength, side=side) for i in taken
+        ]
+        return np.stack(views)[..., None]
+
+    return prefetched(make, len(positions) // batch)
+
+
+@keras.saving.register_keras_serializable("tumorlens")
+class VicregLoss(keras.losses.Loss):
+    """The loss of projections [2n, D]: n first views, then their second views.
+
+    `y_true` is not looked at, since there are no labels.
+    """
+
+    def call(self, y_true, y_pred):
+        """Return one number for the whole batch."""
+        first, second = ops.split(y_pred, 2, axis=0)
+        invariance = ops.mean(ops.square(first - second))
+        variance = (_too_constant(first) + _too_constant(second)) / 2
+        covariance = _redundant(first) + _redundant(second)
+        return INVARIANCE * invariance + VARIANCE * variance + COVARIANCE * covariance
+
+
+def _too_constant(values):
+    """Return how far the deviation of each feature is below one, on average."""
+    deviation = ops.sqrt(ops.var(values, axis=0) + _EPSILON)
+    return ops.mean(ops.relu(1.0 - deviation))
+
+
+def _redundant(values):
+    """Return the squared covariances between features, summed and divided by their number."""
+    count, depth = ops.cast(ops.shape(values)[0], values.dtype), values.shape[-1]
+    centered = values - ops.mean(values, axis=0, keepdims=True)
+    covariance = ops.matmul(ops.transpose(centered), centered) / (count - 1)
+    own = ops.sum(ops.square(ops.diagonal(covariance)))
+    return (ops.sum(ops.square(covariance)) - own) / depth
+
 
 MIN_SPREAD = 0.05  # below it the projections have collapsed
 
@@ -140,9 +213,10 @@ def _epoch(
     positions = epoch_positions(
         subset.image_ids, sets, balance=recipe.balance, seed=recipe.seed, epoch=epoch
     )
+    positions, shown = np.resize(positions, steps * recipe.batch), positions[:256]
     batches = contrastive_batches(
         subset.images,
-        np.resize(positions, steps * recipe.batch),
+        positions,
         batch=recipe.batch,
         min_area=job.pretraining.min_area,
         strength=recipe.augmentation,
@@ -153,20 +227,14 @@ def _epoch(
     for step, views in enumerate(batches):
         losses.append(float(trainer.train_on_batch(views, np.zeros(len(views), np.float32))))
         callback.on_batch_end(epoch + 1, step + 1, steps, losses[-1])
-    loss = float(np.mean(losses))
-    spread = _spread(trainer, subset.images[positions[:256]], side=recipe.train_side)
+    loss, seconds = float(np.mean(losses)), time.perf_counter() - started
+    spread = _spread(trainer, subset.images[shown], side=recipe.train_side)
     if not np.isfinite(loss) or spread < MIN_SPREAD:
         fact = f"collapsed in epoch {epoch + 1}: all scans look the same to the network"
         raise TrainingError(job.out, fact, "Pretrain again with a lower rate or a larger batch.")
-    seconds = time.perf_counter() - started
-    return {
-        "epoch": epoch + 1,
-        "learning_rate": float(to_array(trainer.optimizer.learning_rate)),
-        "loss": loss,
-        "spread": spread,
-        "images_per_s": steps * recipe.batch / seconds,
-        "seconds": seconds,
-    }
+    rate = float(to_array(trainer.optimizer.learning_rate))
+    row = {"epoch": epoch + 1, "learning_rate": rate, "loss": loss, "spread": spread}
+    return row | {"images_per_s": steps * recipe.batch / seconds, "seconds": seconds}
 
 
 def _spread(trainer: keras.Model, images: NDArray[np.uint8], *, side: int) -> float:
