@@ -24,11 +24,14 @@ from tumorlens.study.networks.transfer import head_of
 from tumorlens.study.networks.weights import load_weights
 from tumorlens.study.recipes import Recipe
 from tumorlens.study.training.data.training_set import Subset, prepare_subset
-from tumorlens.study.training.learner import build_network
+from tumorlens.study.training.learner import build_network, to_array
 from tumorlens.study.training.packaging.assemble import draft_bundle, with_choices
-from tumorlens.study.training.learner import to_array
-from tumorlens.study.training.transfer.frozen_features import AugmentedViews, frozen_features
-from tumorlens.study.training.transfer.frozen_features import FeatureSet, train_head
+from tumorlens.study.training.transfer.frozen_features import (
+    AugmentedViews,
+    FeatureSet,
+    frozen_features,
+    train_head,
+)
 from tumorlens.study.training.transfer.initialize import head_plan, load_run
 from tumorlens.study.training.validation_metrics import validation_metrics
 
