@@ -47,7 +47,7 @@ def fill(folder: Path, mount: Path) -> None:
 
 
 def ask_through(url: str, ballast: Path) -> tuple[Counter[int], list[str], list[int]]:
-    """Ask before, while and after the disk is full; gives statuses, promises, the last statuses."""
+    """Ask before, while and after the disk is full; returns statuses, ids, the last statuses."""
     scan = phantom_jpeg(3)
     acknowledged: list[str] = []
     counts: Counter[int] = Counter()

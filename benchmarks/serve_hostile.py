@@ -1,4 +1,4 @@
-"""Send what nobody should: is there always an answer or a closed door, and memory that stays flat.
+"""Send what nobody should: is there always an answer or a closed connection, and flat memory.
 
     python benchmarks/serve_hostile.py [FOLDER ...]
 
@@ -27,7 +27,7 @@ from PIL import Image
 from service_process import peak_mib, phantom_jpeg, resident_mib, start
 
 PORT = 8920
-MOST_GROWTH_MIB = 100
+MAX_GROWTH_MIB = 100
 BOUNDARY = b"hostile"
 HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
 FORM = HEAD + b"Content-Type: multipart/form-data; boundary=" + BOUNDARY + b"\r\n"
@@ -64,12 +64,12 @@ def main() -> None:
     bad = [name for name, outcome in outcomes.items() if outcome not in allowed]
     if bad or not {str(key) for key in tally} <= allowed or alive != "200":
         raise SystemExit(f"broken: {bad} {dict(tally)} {alive}")
-    if after - before > MOST_GROWTH_MIB:
+    if after - before > MAX_GROWTH_MIB:
         raise SystemExit("broken: memory grew")
 
 
 def attempt(send: Callable[[], str]) -> str:
-    """Send one; gives a status, or "closed" where the door fell shut."""
+    """Send one; returns a status, or "closed" where the connection was closed."""
     try:
         outcome = send()
     except (OSError, httpx.HTTPError):
@@ -86,7 +86,7 @@ def upload(name: str, data: bytes) -> str:
 
 
 def raw(*pieces: bytes, pause: float = 0.0, count: int = 1) -> str:
-    """Send bytes as they are, the last piece so many times; gives the status of the answer."""
+    """Send bytes as they are, the last piece so many times; returns the status of the answer."""
     with socket.create_connection(("127.0.0.1", PORT), timeout=60) as connection:
         try:
             for piece in (*pieces[:-1], *[pieces[-1]] * count):
@@ -111,7 +111,7 @@ def form(*parts: bytes) -> bytes:
 
 
 def hostile() -> Iterator[tuple[str, Callable[[], str]]]:
-    """Give every attempt with its name."""
+    """Yield every attempt with its name."""
     scan = phantom_jpeg(1)
     files = {
         "empty file": b"",
@@ -174,7 +174,7 @@ def hostile() -> Iterator[tuple[str, Callable[[], str]]]:
 
 
 def png(width: int, height: int, rows: int = 1) -> bytes:
-    """Write a grey PNG of zeros with a header of any size."""
+    """Write a gray PNG of zeros with a header of any size."""
     packer = zlib.compressobj(9)
     packed = b"".join(packer.compress(bytes(width + 1)) for _ in range(rows if width < 1e6 else 0))
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
@@ -225,8 +225,8 @@ def gif(frames: int) -> bytes:
     """Write a GIF with many frames."""
     file = io.BytesIO()
     rng = np.random.default_rng(0)
-    pictures = [Image.fromarray(rng.integers(0, 255, (32, 32), np.uint8)) for _ in range(frames)]
-    pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:])
+    images = [Image.fromarray(rng.integers(0, 255, (32, 32), np.uint8)) for _ in range(frames)]
+    images[0].save(file, "GIF", save_all=True, append_images=images[1:])
     return file.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Kill the service under load, again and again, and look for answers that were promised and lost.
+"""Kill the service under load, again and again, and look for acknowledged answers that are lost.
 
     python benchmarks/serve_kill.py [--kills 100] [--store URL]
 
@@ -85,7 +85,7 @@ def run_service(store: str, port: int, log: str) -> None:
 
 
 def ask(url: str, scans: list[bytes], acknowledged: list[str]) -> None:
-    """Send scans until the service is gone; note what it promised."""
+    """Send scans until the service is gone; note what it acknowledged."""
     with httpx.Client(base_url=url, timeout=60) as client:
         for number in range(100_000):
             data = scans[number % len(scans)]
@@ -98,7 +98,7 @@ def ask(url: str, scans: list[bytes], acknowledged: list[str]) -> None:
 
 
 def judge(url: str, acknowledged: list[str]) -> None:
-    """Compare what was promised with what is there; raises SystemExit where they differ."""
+    """Compare what was acknowledged with what is there; raises SystemExit where they differ."""
     store = open_store(url)
     there = [stored.id for stored in iter_predictions(store)]
     lost = set(acknowledged) - set(there)

@@ -1,4 +1,4 @@
-"""Restart PostgreSQL under load, and look for answers that were promised and are lost or doubled.
+"""Restart PostgreSQL under load; look for acknowledged answers that are lost or doubled.
 
     python benchmarks/serve_postgres.py [--restarts 5] [--bin /usr/lib/postgresql/15/bin]
 
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def ask(url: str, acknowledged: list[str], counts: Counter[int], stop: threading.Event) -> None:
-    """Send scans until told to stop; note what the service promised."""
+    """Send scans until told to stop; note what the service acknowledged."""
     scan = phantom_jpeg(3)
     with httpx.Client(base_url=url, timeout=120) as client:
         while not stop.is_set():

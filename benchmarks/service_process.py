@@ -68,17 +68,17 @@ def phantom_jpeg(seed: int, side: int = 224) -> bytes:
 
 
 def resident_mib(pid: int) -> float:
-    """Give the resident memory of a process."""
+    """Return the resident memory of a process."""
     return _status(pid, "VmRSS")
 
 
 def peak_mib(pid: int) -> float:
-    """Give the largest resident memory that a process had."""
+    """Return the largest resident memory that a process had."""
     return _status(pid, "VmHWM")
 
 
 def processor_seconds(pid: int) -> float:
-    """Give the processor time of a process so far."""
+    """Return the processor time of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

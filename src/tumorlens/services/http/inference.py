@@ -7,12 +7,13 @@ bounds the whole body in memory, and the form parser keeps its files there.
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
 from python_multipart.multipart import parse_options_header
-from starlette.datastructures import Headers
+from starlette.datastructures import FormData, Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from tumorlens.records import PreparedScan, Unusable
@@ -72,7 +73,7 @@ def read_form(body: bytes | bytearray, content_type: str, *, max_files: int) -> 
     )  # fmt: skip
     parser.spool_max_size = len(body)  # so no file of the form is ever spooled to the disk
     try:
-        form = asyncio.run(parser.parse())
+        form = _run_without_loop(parser.parse())
     except (MultiPartException, ValueError) as error:  # ValueError: a name in no known charset
         if str(getattr(error, "message", "")).startswith("Too many"):
             raise Refusal("too-many-parts", f"{max_files} files are taken at once.") from error
@@ -91,6 +92,16 @@ def read_form(body: bytes | bytearray, content_type: str, *, max_files: int) -> 
     if not uploads:
         raise Refusal("bad-form", 'No part named "file" holds a file.')
     return uploads
+
+
+def _run_without_loop(parsing: Coroutine[Any, Any, FormData]) -> FormData:
+    """Run a coroutine that waits for nothing: an event loop for each form would cost 0.5 ms."""
+    try:
+        parsing.send(None)
+    except StopIteration as end:
+        return end.value
+    parsing.close()
+    raise RuntimeError("a form in memory is parsed without waiting")
 
 
 async def _chunks(body: bytes | bytearray) -> AsyncGenerator[bytes, None]:

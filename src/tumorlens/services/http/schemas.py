@@ -55,7 +55,7 @@ class Problem(BaseModel):
 
 
 class PredictionDocument(BaseModel):
-    """The Prediction of every door; probabilities are calibrated."""
+    """A Prediction; probabilities are calibrated."""
 
     schema_version: Literal[1]
     notice: str

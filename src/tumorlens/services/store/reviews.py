@@ -79,16 +79,13 @@ def latest_reviews(store: Store, prediction_ids: Sequence[str]) -> dict[str, Rev
 
 
 def _check(review: Review, decision: str, tumor_type: str) -> None:
+    corrects, types = review.verdict == "correct", (*TYPES, "undetermined", "")
     wrong = {
         f"has a verdict that is none of {', '.join(VERDICTS)}": review.verdict not in VERDICTS,
         f"has a decision that is none of {', '.join(DECISIONS)}": decision not in DECISIONS,
-        f"has a type that is none of {', '.join(TYPES)}": (
-            tumor_type not in (*TYPES, "undetermined", "")
-        ),
-        "names a type without a tumor": (
-            review.verdict == "correct" and bool(tumor_type) and decision in ("no tumor",)
-        ),
-        "corrects without a reason": review.verdict == "correct" and not review.reason.strip(),
+        f"has a type that is none of {', '.join(TYPES)}": tumor_type not in types,
+        "names a type without a tumor": corrects and decision == "no tumor" and bool(tumor_type),
+        "corrects without a reason": corrects and not review.reason.strip(),
         f"has a reason above {MAX_REASON} characters": len(review.reason) > MAX_REASON,
     }
     for fact, is_so in wrong.items():
