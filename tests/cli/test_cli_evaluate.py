@@ -1,4 +1,4 @@
-"""`tumorlens evaluate`: what it prints of another bundle, of controls and of looks."""
+"""`tumorlens evaluate`: what it prints of another bundle, of controls and of how often."""
 
 import json
 import sys
@@ -31,12 +31,12 @@ def evaluate(scans, tiny_bundle, tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_another_bundle_and_each_look_are_printed(evaluate, tiny_bundle):
+def test_another_bundle_and_each_evaluation_of_the_scans_are_printed(evaluate, tiny_bundle):
     words = ("--against", str(tiny_bundle.folder), "--no-controls")
     evaluate(*words)
     said, found = evaluate(*words)
     assert f"AUC minus that of {tiny_bundle.version}: 0.000" in said
-    assert "look 2 at these scans" in said
+    assert "evaluation 2 of these scans" in said
     assert found["looks"]["same_scans"] == 2
     assert found["against"]["bundle"] == tiny_bundle.version
     assert found["controls"] is None

@@ -11,6 +11,7 @@ from tumorlens.predictions.predictor import Predictor
 from tumorlens.reports.evaluation.pdf import evaluation_pdf
 from tumorlens.reports.evaluation.result import SplitFacts
 from tumorlens.study.data.index import read_cases
+from tumorlens.study.evaluation import run
 from tumorlens.study.evaluation.failures import failure_gallery
 from tumorlens.study.evaluation.localization import mask_gallery
 from tumorlens.study.evaluation.plots import draw_plots
@@ -71,7 +72,7 @@ def test_pictures_of_heatmaps_and_masks_are_on_the_pages(evaluation, tiny_bundle
 
 
 def test_a_card_with_the_figures_comes_where_the_bundle_says_where_it_is_from(
-    evaluation, tiny_bundle, tmp_path
+    evaluation, tiny_bundle, tmp_path, monkeypatch
 ):
     details = {
         "created": "2026-01-01T00:00:00+00:00", "parameters": 7, "validation": {"epoch": 1},
@@ -79,6 +80,7 @@ def test_a_card_with_the_figures_comes_where_the_bundle_says_where_it_is_from(
         "data": {"split": "0123456789abcdef", "leaks": {"share": 0.0},
                  "cases": {"train": {}, "val": {}, "test": {}}},
     }  # fmt: skip
+    monkeypatch.setattr(run, "draw_plots", lambda result: {})
     write_evaluation(evaluation, tmp_path / "a", bundle=tiny_bundle)
     assert not (tmp_path / "a" / "card.md").exists()
     write_evaluation(

@@ -1,17 +1,31 @@
-"""Net benefit, risk against coverage and conformal sets do what their definitions say."""
+"""Calibration, net benefit and risk against coverage do what their definitions say."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.made_answers import able_answers, make_answers, one_atom, scored
+from scipy.special import expit
+from sklearn.metrics import brier_score_loss
+from support.made_answers import (
+    able_answers,
+    make_answers,
+    one_atom,
+    random_answers,
+    scored,
+)
 
 from tumorlens.json_records import to_json
-from tumorlens.study.evaluation.classification import class_limits, conformal_figures
+from tumorlens.labels import tumor_probability
+from tumorlens.predictions.calibration import calibrated
 from tumorlens.study.evaluation.decision import (
     abstention_figures,
+    calibration_figures,
     decision_figures,
     net_benefit,
     risk_coverage,
 )
+
+CLOSE = {"abs": 1e-9}
 
 
 @pytest.mark.parametrize("t", [0.1, 0.3, 0.5, 0.9])
@@ -70,41 +84,63 @@ def test_the_figures_of_one_scan_are_there():
     assert to_json(decision_figures(scored([1], [0.7])))["risk_coverage"]["risk"] == [0]
 
 
-# --- conformal sets -------------------------------------------------------------------------
+# --- calibration ----------------------------------------------------------------------------
 
 
-def test_limits_leave_out_the_promised_share_of_each_class():
-    scores = np.arange(1, 20) / 20  # 19 scans: with an error of 0.1, (19 + 1) 0.1 = 2 may fall
-    table = np.column_stack([scores, 1 - scores])
-    assert class_limits(table, np.zeros(19, int), error=0.1)[0] == pytest.approx(0.1)
-    assert class_limits(table, np.zeros(19, int), error=0.05)[0] == pytest.approx(0.05)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_brier_score_agrees_with_scikit_learn(seed):
+    answers = random_answers(seed)
+    wanted = brier_score_loss(answers.truth, answers.scores)
+    assert to_json(calibration_figures(answers))["brier"] == pytest.approx(wanted, **CLOSE)
 
 
-def test_a_class_with_too_few_scans_stands_in_every_set():
-    table = np.full((18, 2), 0.5)
-    assert class_limits(table, np.zeros(18, int), error=0.05).tolist() == [0.0, 0.0]
+@pytest.mark.parametrize("n", [7, 80, 200])
+def test_the_calibration_error_is_the_mean_gap_of_equal_bins(n):
+    answers = random_answers(2, n=n)
+    order = np.argsort(answers.scores, kind="stable")
+    total = 0.0
+    for bin_ in np.array_split(order, min(15, n)):
+        total += abs(answers.scores[bin_].sum() - answers.truth[bin_].sum())
+    found = to_json(calibration_figures(answers))
+    assert found["ece"] == pytest.approx(total / n, **CLOSE)
+    assert sum(row["n"] for row in found["bins"]) == found["n"] == n
 
 
-def test_every_class_is_covered_as_promised_over_many_draws():
-    covered = {"healthy": [], "tumor": []}
-    for seed in range(60):
-        found = to_json(conformal_figures(able_answers(seed, 300), able_answers(1000 + seed, 300)))
-        row = next(row for row in found["detection"] if row["error"] == 0.1)
-        for name, values in covered.items():
-            values.append(row["classes"][name]["coverage"])
-    for values in covered.values():
-        assert 0.89 <= np.mean(values) <= 0.93
+def test_answers_that_are_sure_and_right_are_calibrated():
+    answers = make_answers(["ct_tumor", "ct_healthy"], one_atom("ct_tumor", "ct_healthy"))
+    found = to_json(calibration_figures(answers))
+    assert (found["ece"], found["brier"]) == (0, 0)
 
 
-def test_sets_are_counted_by_size():
-    answers = able_answers(1)
-    for rows in to_json(conformal_figures(answers, able_answers(2))).values():
-        for row in rows:
-            assert row["single"] + row["several"] + row["empty"] == row["n"]
-            assert row["size_low"] <= row["size"] <= row["size_high"]
+def test_a_bundle_without_a_temperature_has_no_before():
+    found = to_json(calibration_figures(able_answers(0)))
+    assert (found["calibrated"], found["before"]) == (False, None)
 
 
-def test_without_validation_there_are_no_sets_and_without_types_none_of_them():
-    assert to_json(conformal_figures(able_answers(1), None)) is None
-    ct = make_answers(["ct_tumor", "ct_healthy"] * 20, one_atom(*["ct_tumor", "ct_healthy"] * 20))
-    assert set(to_json(conformal_figures(ct, ct))) == {"detection"}
+def test_before_is_what_the_network_said_without_its_temperature():
+    logits = np.random.default_rng(5).normal(0, 3, (200, 6))
+    answers = able_answers(5)
+    warm = replace(answers, probabilities=calibrated(logits, 2.5), temperature=2.5)
+    cold = replace(answers, probabilities=calibrated(logits, 1.0))
+    assert warm.uncalibrated == pytest.approx(tumor_probability(cold.probabilities), abs=1e-12)
+    before = to_json(calibration_figures(warm))["before"]
+    after = to_json(calibration_figures(cold))
+    assert {k: v for k, v in before.items() if k != "bins"} == pytest.approx(
+        {k: after[k] for k in before if k != "bins"}, rel=1e-9
+    )
+
+
+def test_every_bin_has_its_count_and_an_interval_around_its_share():
+    found = to_json(calibration_figures(able_answers(6)))
+    assert sum(row["n"] for row in found["bins"]) == found["n"] == 200
+    for row in found["bins"]:
+        assert row["observed_low"] <= row["observed"] <= row["observed_high"]
+
+
+def test_probabilities_that_hold_have_a_small_error_and_a_slope_around_1():
+    rng = np.random.default_rng(11)
+    odds = rng.normal(0, 1.5, 4000)
+    scores, truth = expit(odds), rng.random(4000) < expit(odds)
+    found = to_json(calibration_figures(scored(truth, scores)))
+    assert found["ece"] < 0.03
+    assert found["slope_low"] < 1 < found["slope_high"]

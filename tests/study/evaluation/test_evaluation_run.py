@@ -18,7 +18,8 @@ from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Case
 from tumorlens.reports.evaluation.result import Evaluation, SplitFacts, read_result
 from tumorlens.study.data.index import read_cases
-from tumorlens.study.evaluation.plots import draw_plots
+from tumorlens.study.evaluation import run
+from tumorlens.study.evaluation.plots import PLOTS
 from tumorlens.study.evaluation.run import evaluate, write_evaluation
 from tumorlens.study.evaluation.subgroups import Context
 from tumorlens.study.evaluation.test_access_log import log_evaluation
@@ -56,6 +57,12 @@ def evaluation(bundle, cases) -> Evaluation:
     )  # fmt: skip
 
 
+@pytest.fixture
+def without_plots(monkeypatch):
+    """Drawing takes most of the time of writing; plots have tests of their own."""
+    monkeypatch.setattr(run, "draw_plots", lambda result: {})
+
+
 @pytest.fixture(scope="module")
 def written(evaluation, bundle, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("out") / "deep" / "results"
@@ -79,7 +86,7 @@ def test_every_failure_that_may_be_shown_has_its_small_picture(written, evaluati
 
 def test_every_plot_has_its_data_beside_the_page(written, evaluation):
     found = {path.stem for path in (written / "data").iterdir()}
-    assert found == set(draw_plots(evaluation.result)) | {"checklists", "thresholds"}
+    assert found == set(PLOTS) | {"checklists", "thresholds"}
     with (written / "data" / "roc.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["rows"] == "all"]
     assert [float(row["tpr"]) for row in rows] == list(evaluation.result.roc["all"]["tpr"])
@@ -174,6 +181,7 @@ def test_cases_of_one_group_are_counted_as_one(bundle, cases):
     assert found.result.detection["all"].n_groups == 4
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_one_label_alone_still_gives_an_evaluation_and_a_page(bundle, cases, tmp_path):
     healthy = [case for case in cases if case.label == "mri_healthy"]
     found = evaluate(healthy, Predictor(bundle), part="all", split=SPLIT)
@@ -199,12 +207,14 @@ def test_what_a_split_tells_of_the_cases_is_in_the_result(evaluation):
     assert copies["has one"].detection.n == 1
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_a_bundle_without_calibration_says_so_instead_of_showing_one(bundle, cases, tmp_path):
     plain = Predictor(replace(bundle, temperature=1.0))
     write_evaluation(evaluate(cases[1:9], plain, part="all", split=SPLIT), tmp_path)
     assert "This bundle has no calibration" in (tmp_path / "evaluation.html").read_text()
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_what_was_not_asked_for_is_said_to_be_missing(bundle, cases, tmp_path):
     found = evaluate(cases[1:9], Predictor(bundle), part="all", split=SPLIT)
     assert found.result.controls is found.result.comparison is None
@@ -215,6 +225,7 @@ def test_what_was_not_asked_for_is_said_to_be_missing(bundle, cases, tmp_path):
     assert not (tmp_path / "data" / "controls.csv").exists()
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_an_access_is_written_into_the_result_and_the_page(evaluation, bundle, tmp_path):
     now = datetime(2026, 1, 2, tzinfo=UTC)
     for _ in range(2):
@@ -238,6 +249,7 @@ def test_the_page_of_the_evaluation_stands_alone_and_says_research_use(written):
     assert 'src="http' not in page
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_any_bundle_that_loads_can_be_evaluated_onto_a_page(tiny_bundle, cases, tmp_path):
     found = evaluate(cases, Predictor(tiny_bundle), part="test", split=SPLIT)
     write_evaluation(found, tmp_path)

@@ -1,17 +1,10 @@
-"""Slope and intercept agree with other fits, and a bundle without calibration says so."""
-
-from dataclasses import replace
+"""Slope and intercept agree with other fits."""
 
 import numpy as np
 import pytest
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
-from support.made_answers import able_answers, scored
 
-from tumorlens.json_records import to_json
-from tumorlens.labels import tumor_probability
-from tumorlens.predictions.decision import softmax
-from tumorlens.study.evaluation.decision import calibration_figures
 from tumorlens.study.stats.calibration import fit_line
 
 
@@ -58,35 +51,3 @@ def test_scores_of_exactly_0_and_1_do_not_break_the_fit():
     scores, truth = drawn(3, 200)
     found = fit_line(np.append(scores, [0.0, 1.0]), np.append(truth, [False, True]))
     assert np.isfinite(found["slope"])
-
-
-def test_a_bundle_without_a_temperature_has_no_before():
-    found = to_json(calibration_figures(able_answers(0)))
-    assert (found["calibrated"], found["before"]) == (False, None)
-
-
-def test_before_is_what_the_network_said_without_its_temperature():
-    logits = np.random.default_rng(5).normal(0, 3, (200, 6))
-    answers = able_answers(5)
-    warm = replace(answers, probabilities=softmax(logits, 2.5), temperature=2.5)
-    cold = replace(answers, probabilities=softmax(logits, 1.0))
-    assert warm.uncalibrated == pytest.approx(tumor_probability(cold.probabilities), abs=1e-12)
-    before = to_json(calibration_figures(warm))["before"]
-    after = to_json(calibration_figures(cold))
-    assert {k: v for k, v in before.items() if k != "bins"} == pytest.approx(
-        {k: after[k] for k in before if k != "bins"}, rel=1e-9
-    )
-
-
-def test_every_bin_has_its_count_and_an_interval_around_its_share():
-    found = to_json(calibration_figures(able_answers(6)))
-    assert sum(row["n"] for row in found["bins"]) == found["n"] == 200
-    for row in found["bins"]:
-        assert row["observed_low"] <= row["observed"] <= row["observed_high"]
-
-
-def test_probabilities_that_hold_have_a_small_error_and_a_slope_around_1():
-    scores, truth = drawn(11)
-    found = to_json(calibration_figures(scored(truth, scores)))
-    assert found["ece"] < 0.03
-    assert found["slope_low"] < 1 < found["slope_high"]
