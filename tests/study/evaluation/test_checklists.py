@@ -7,7 +7,12 @@ import pytest
 
 from tumorlens.models.bundle import load_bundle
 from tumorlens.models.performance import Provenance
-from tumorlens.reports.evaluation.result import EvaluationResult, SplitFacts, read_result
+from tumorlens.reports.evaluation.result import (
+    EvaluationResult,
+    Robustness,
+    SplitFacts,
+    read_result,
+)
 from tumorlens.study.evaluation.checklists import NOT_ESTABLISHED, fill_checklists, read_table
 
 STORED = Path(__file__).parents[2] / "support" / "study" / "evaluation" / "evaluation.json"
@@ -83,3 +88,13 @@ def test_a_bundle_that_recorded_nothing_leaves_its_items_open(result, tiny_bundl
     assert found["22"].answer == found["25"].answer == NOT_ESTABLISHED
     assert not found["33"].established
     assert found["37"].established
+
+
+def test_every_fact_that_an_answer_names_is_known_of_a_whole_bundle(result):
+    templates = read_table()["answers"]
+    whole = replace(result, robustness=Robustness(36, 36, ()))
+    table = fill_checklists(whole, load_bundle())
+    names = {(name, row[0]): row[2] for name, rows in read_table()["items"].items() for row in rows}
+    found = {names[name, row.number]: row.answer for name, rows in table.items() for row in rows}
+    lost = [name for name in templates if found[name] == NOT_ESTABLISHED]
+    assert lost == []

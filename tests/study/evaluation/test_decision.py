@@ -16,7 +16,7 @@ from support.made_answers import (
 
 from tumorlens.json_records import to_json
 from tumorlens.labels import tumor_probability
-from tumorlens.predictions.calibration import calibrated
+from tumorlens.predictions.decision import softmax
 from tumorlens.study.evaluation.decision import (
     abstention_figures,
     calibration_figures,
@@ -120,8 +120,8 @@ def test_a_bundle_without_a_temperature_has_no_before():
 def test_before_is_what_the_network_said_without_its_temperature():
     logits = np.random.default_rng(5).normal(0, 3, (200, 6))
     answers = able_answers(5)
-    warm = replace(answers, probabilities=calibrated(logits, 2.5), temperature=2.5)
-    cold = replace(answers, probabilities=calibrated(logits, 1.0))
+    warm = replace(answers, probabilities=softmax(logits, 2.5), temperature=2.5)
+    cold = replace(answers, probabilities=softmax(logits, 1.0))
     assert warm.uncalibrated == pytest.approx(tumor_probability(cold.probabilities), abs=1e-12)
     before = to_json(calibration_figures(warm))["before"]
     after = to_json(calibration_figures(cold))

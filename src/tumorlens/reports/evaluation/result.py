@@ -181,7 +181,7 @@ class RiskCoverage:
 
 
 @dataclass(frozen=True)
-class UncertaintyBand:
+class Abstention:
     """How often the predictor gave no answer, and the errors among those given."""
 
     n: int
@@ -198,7 +198,7 @@ class Decisions:
 
     net_benefit: NetBenefit | None
     risk_coverage: RiskCoverage
-    abstention: UncertaintyBand
+    abstention: Abstention
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from tumorlens.json_records import as_record
 from tumorlens.models.performance import ReliabilityBin
 from tumorlens.reports.evaluation.result import (
+    Abstention,
     Calibration,
     Decisions,
     NetBenefit,
     Reliability,
     RiskCoverage,
-    UncertaintyBand,
 )
 from tumorlens.study.evaluation.detection import spread
 from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions, Rows
@@ -147,12 +147,12 @@ def risk_coverage(labeled: LabeledPredictions) -> RiskCoverage:
     )
 
 
-def abstention_figures(labeled: LabeledPredictions) -> UncertaintyBand:
+def abstention_figures(labeled: LabeledPredictions) -> Abstention:
     """Count the answers of tumors and of healthy scans, and the errors among those given."""
     decisions, truth = np.array(labeled.decisions, np.str_), labeled.truth
     given = np.isin(decisions, ANSWERED)
     wrong = np.where(given, (decisions == "tumor") != truth, np.nan)
-    return as_record(UncertaintyBand, {
+    return as_record(Abstention, {
         **bootstrap_shares(labeled.groups, abstained=~given, error=wrong),
         **share_with_wilson("abstained_wilson", ~given),
         "n": len(given),
