@@ -21,39 +21,47 @@ Store = Annotated[
         "file in the user's data folder.",
     ),
 ]
+Host = Annotated[str, typer.Option(help="The address to listen on.")]
+Port = Annotated[int, typer.Option(min=1, max=65535)]
+BundleFolder = Annotated[
+    str | None, typer.Option("--bundle", help="A bundle or run folder; default: shipped.")
+]
+NeedsKeys = Annotated[
+    bool | None,
+    typer.Option(
+        "--keys/--no-keys",
+        help="Ask for API keys; default: yes, unless only this machine is served.",
+    ),
+]
+KeepImages = Annotated[
+    bool | None,
+    typer.Option(
+        "--keep-images",
+        help="Keep the prepared image with each answer; the scan itself is never kept.",
+    ),
+]
+KeepNames = Annotated[
+    bool | None,
+    typer.Option("--keep-names", help="Keep the names of files, which may name patients."),
+]
+RetentionDays = Annotated[
+    int | None, typer.Option(min=0, help="Remove answers after so many days; 0: never.")
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Default: one per core.")]
 keys_app = typer.Typer(no_args_is_help=True, help="API keys of the service.")
 trail_app = typer.Typer(no_args_is_help=True, help="Who asked what, and whether it still stands.")
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
-    bundle: Annotated[
-        str | None, typer.Option(help="A bundle or run folder; default: shipped.")
-    ] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    bundle: BundleFolder = None,
     store: Store = None,
-    keys: Annotated[
-        bool | None,
-        typer.Option(
-            "--keys/--no-keys",
-            help="Ask for API keys; default: yes, unless only this machine is served.",
-        ),
-    ] = None,
-    keep_images: Annotated[
-        bool | None,
-        typer.Option(
-            "--keep-images",
-            help="Keep the prepared image with each answer; the scan itself is never kept.",
-        ),
-    ] = None,
-    keep_names: Annotated[
-        bool | None,
-        typer.Option("--keep-names", help="Keep the names of files, which may name patients."),
-    ] = None,
-    retention_days: Annotated[
-        int | None, typer.Option(min=0, help="Remove answers after so many days; 0: never.")
-    ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Default: one per core.")] = None,
+    keys: NeedsKeys = None,
+    keep_images: KeepImages = None,
+    keep_names: KeepNames = None,
+    retention_days: RetentionDays = None,
+    workers: Workers = None,
 ) -> None:
     """Serve predictions over HTTP; the API is described at /docs.
 
