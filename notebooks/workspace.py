@@ -17,6 +17,7 @@ from tumorlens import labels
 from tumorlens.errors import CasesError
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.models.bundle import Bundle
+from tumorlens.progress import SilentCallback
 from tumorlens.records import Case
 from tumorlens.reports.evaluation.result import SplitFacts
 from tumorlens.settings import load_settings
@@ -54,14 +55,14 @@ class Workplace:
 
 @dataclass(frozen=True)
 class GroupedSet:
-    """The first set, with a split by whole patients and pictures."""
+    """The first set, with a split by whole patients and images."""
 
     cases: tuple[Case, ...]  # `group` as found, `split` train, val or test
     groups: Groups
     split: splits.Split
 
     def part(self, name: str) -> list[Case]:
-        """Give the cases of train, val or test."""
+        """Return the cases of train, val or test."""
         return [case for case in self.cases if case.split == name]
 
 
@@ -99,7 +100,7 @@ def open_set(place: Workplace) -> GroupedSet:
 
 
 def recipe_for(place: Workplace, name: str) -> Recipe:
-    """Give a recipe by name; on phantoms a small one, without weights that are downloaded."""
+    """Return a recipe by name; on phantoms a small one, without weights that are downloaded."""
     recipe = find_recipe(name)
     if not place.is_phantom:
         return recipe
@@ -120,11 +121,11 @@ def train_once(place: Workplace, found: GroupedSet, recipe: Recipe) -> Bundle:
         recipe, found.split, place.out / "runs" / recipe.name, place.cache, recipe.name,
         weights=place.weights if recipe.head_epochs else "",
     )  # fmt: skip
-    return train(found.cases, job, callback=Telling(), resume=True)
+    return train(found.cases, job, callback=EpochPrinter(), resume=True)
 
 
 def first_of(cases: Sequence[Case], *, modality: str, is_tumor: bool) -> Case:
-    """Give the first case of a kind; raises CasesError where there is none."""
+    """Return the first case of a kind; raises CasesError where there is none."""
     for case in cases:
         if (labels.modality_of(case.label), labels.is_tumor(case.label)) == (modality, is_tumor):
             return case
@@ -133,7 +134,7 @@ def first_of(cases: Sequence[Case], *, modality: str, is_tumor: bool) -> Case:
 
 
 def tested_part(found: GroupedSet) -> tuple[list[Case], SplitFacts, Context]:
-    """Give what `evaluate` asks for: the test cases, what is known of the split, and by it."""
+    """Return what `evaluate` asks for: the test cases, what is known of the split, and by it."""
     leak = splits.leaks_of(found.split)
     facts = SplitFacts(found.split.fingerprint, leak.n, leak.share)
     return found.part("test"), facts, read_context(found.cases, found.split, part="test")
@@ -148,11 +149,8 @@ def pairs_of(place: Workplace) -> PairedRuns:
     return PairedRuns(recipe, out, place.cache, folds=3, steps=4)
 
 
-class Telling:
-    """Watches a run and prints a line for each epoch."""
-
-    def on_batch_end(self, epoch: int, done: int, total: int, loss: float) -> None:
-        """Say nothing."""
+class EpochPrinter(SilentCallback):
+    """Prints a line for each epoch."""
 
     def on_epoch_end(self, row: Mapping[str, float], is_best: bool) -> None:
         """Print losses and validation figures."""

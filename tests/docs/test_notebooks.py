@@ -1,5 +1,6 @@
 """The notebooks run on phantoms from the first cell to the last, and both files of each agree."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from workspace import (
 from tumorlens.errors import CasesError
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
-NAMES = [path.stem for path in sorted(FOLDER.glob("*.py"))]
+NAMES = [path.stem for path in sorted(FOLDER.glob("*.ipynb"))]
 SECONDS = 300  # for one cell, on a busy machine
 
 
@@ -35,6 +36,8 @@ def kernel(tmp_path_factory) -> Iterator[tuple[KernelManager, object]]:
             patch.delenv(name, raising=False)
         patch.setenv(OUT, str(root / "study"))
         patch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+        # A notebook finds workspace.py beside it, but works elsewhere here.
+        patch.setenv("PYTHONPATH", str(FOLDER), prepend=os.pathsep)
         manager, client = start_new_kernel(kernel_name="python3", cwd=str(root))
     try:
         yield manager, client

@@ -59,7 +59,7 @@ def plan_jobs(sets: Sets) -> dict[str, Job]:
 def epochs_of(name: str) -> int:
     """Return how many epochs a job trains, to show progress by."""
     recipes = {run.name: run.changed_recipe for run in RUNS}
-    recipes |= {name: found.recipe for name, found in (SOURCES | STARTS).items()}
+    recipes |= {name: found.recipe for name, found in {**SOURCES, **STARTS}.items()}
     return (recipes.get(name) or find_pretraining("vicreg").recipe).epochs
 
 

@@ -31,7 +31,7 @@ def starts_section(curves: Mapping[str, Mapping[str, Any]], epochs: int) -> str:
     return f"""## What pretraining is worth
 
 {SHARES[0]:g} % of the training groups of {MEASURED_SET} ({first["groups"]} groups,
-{first["pictures"]} pictures; other groups for each seed, the same for each start), judged on its
+{first["pictures"]} images; other groups for each seed, the same for each start), judged on its
 grouped test part (n={first["n_ct"]} CT, {first["n_mri"]} MRI, {first["n_type"]} with a type).
 Pretraining ({source.source}) saw the train groups of {" and ".join(LEARNED_SETS)} without their
 labels, for {epochs} epochs at {source.recipe.train_side} px, and no test or validation group. Mean
@@ -112,10 +112,10 @@ SHORT = """## Where it falls short, and why
 - **bohaju, the author's test part.** Ours was trained twice: the second run is longer, larger and
   augmented less, and its validation loss is lower, so the table of targets takes that one. What is
   missing in recall is a scan or two. By whole groups, where no neighboring slice helps, it is more.
-- **Br35H.** Its files are a few hundred distinct pictures once copies are joined, so a fold learns
+- **Br35H.** Its files are a few hundred distinct images once copies are joined, so a fold learns
   from fewer than three hundred. Tried: a head on MobileNet, plain and with more views; a head on
   our network from other sets; that network adapted whole, which does best.
-- **navoneel.** The same, with fewer pictures still; a threshold from some thirty validation scans
+- **navoneel.** The same, with fewer images still; a threshold from some thirty validation scans
   moves by a lot from fold to fold, which is why the accuracy at 0.5 is higher.
 - **multimodal.** The published split is easy where copies are on both sides and no easier
   elsewhere; most of what is missing is the type of a tumor and CT slices whose "tumor" is a

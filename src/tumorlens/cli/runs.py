@@ -47,7 +47,7 @@ Cache = Annotated[str | None, typer.Option(help="Folder of prepared images.")]
 def chosen_recipe(
     name: str, *, epochs: int | None, seed: int | None, weights: str | None
 ) -> tuple[Any, str]:
-    """Give the recipe with what was set instead, and the file of weights where one was given."""
+    """Return the recipe with what was set instead, and the file of weights where one was given."""
     from dataclasses import replace
 
     from tumorlens.study.recipes import IMAGENET, NO_WEIGHTS, find_recipe
@@ -86,7 +86,7 @@ def split_for(cases: list[Any], split_file: Path | None, out: Path) -> Any:
 def grouped_for(
     cases: list[Any], split_file: Path | None, kept: Path, *, allow_leaks: bool
 ) -> tuple[list[Any], Any]:
-    """Give the cases to cross-validate, and their groups.
+    """Return the cases to cross-validate, and their groups.
 
     With a split these are its train and val cases: its test part stays unread. Without one, all
     of them, in groups that are found, or that the split file `kept` of a fold knows already.
@@ -117,7 +117,7 @@ def check_init(run: Path | None, groups: Mapping[str, str], held: list[str]) -> 
 
 
 def print_recipe(recipe: Any) -> None:
-    """Say what is going to be trained."""
+    """Print what is going to be trained."""
     head = f"{recipe.head_epochs} epochs of the head, then " if recipe.head_epochs else ""
     console.print(f"{recipe.name}: {recipe.summary}; {head}at most {recipe.epochs} epochs")
 

@@ -1,4 +1,4 @@
-"""One trained network that experiments of many copy."""
+"""Trainings that are copies of one."""
 
 import shutil
 import time
@@ -7,17 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from support.trained_run import TrainedRun
 
 from tumorlens.models.bundle import Bundle, load_bundle
 from tumorlens.records import Case
-from tumorlens.study.data import splits
-from tumorlens.study.data.index import read_cases
 from tumorlens.study.data.splits import Split
 from tumorlens.study.experiments.runner import SILENT, Listeners
-from tumorlens.study.experiments.scores import train_network
-from tumorlens.study.phantom import write_phantoms
 from tumorlens.study.recipes import Recipe, find_recipe
 
 
@@ -59,20 +55,7 @@ def small_recipe() -> Recipe:
     )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def trained_run(tmp_path_factory: pytest.TempPathFactory, small_recipe: Recipe) -> Path:
-    """The folder of a run of `train_network` that has ended."""
-    root = tmp_path_factory.mktemp("trained")
-    cases = read_cases(write_phantoms(root / "phantoms", per_class=4, seed=2, side=48))
-    groups = splits.Groups(np.arange(len(cases)), np.arange(len(cases)))
-    parts = splits.split_cases(cases, groups, test=0.25, val=0.25)
-    split = splits.write_split(root / "split.csv", cases, parts, groups=groups)
-    train_network(splits.apply_split(cases, split), split, recipe=small_recipe,
-                  out=root / "run", cache=root / "cache")  # fmt: skip
-    return root / "run"
-
-
 @pytest.fixture(scope="module")
-def copied_training(trained_run: Path) -> CopiedTraining:
+def copied_training(trained_run: TrainedRun) -> CopiedTraining:
     """What takes the place of `train_network` where it is not the training that is tested."""
-    return CopiedTraining(trained_run)
+    return CopiedTraining(trained_run.job.out)

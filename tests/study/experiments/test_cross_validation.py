@@ -2,16 +2,15 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
+from support.trained_run import RecordingCallback
 
 from tumorlens.errors import SplitError, TrainingError
 from tumorlens.files import read_table
-from tumorlens.progress import SilentCallback
 from tumorlens.records import Case
 from tumorlens.study.data import splits
 from tumorlens.study.data.index import read_cases
@@ -80,16 +79,6 @@ def test_scans_that_cannot_be_read_are_counted_and_left_out():
 # --- a whole cross-validation ---------------------------------------------------------------
 
 
-@dataclass
-class Ear(SilentCallback):
-    """Hears which epochs were trained."""
-
-    epochs: list[float] = field(default_factory=list)
-
-    def on_epoch_end(self, row: Any, is_best: bool) -> None:
-        self.epochs.append(row["epoch"])
-
-
 @dataclass(frozen=True)
 class Crossed:
     cases: Sequence[Case]
@@ -108,15 +97,15 @@ def crossed(tmp_path_factory, copied_training, small_recipe) -> Crossed:
     cases[0].path.write_bytes(b"broken")
     groups = splits.Groups(np.arange(len(cases)) // 2, np.arange(len(cases)), "f00d")
     plan = CrossValidation(small_recipe, 2, 1, root / "run", root / "cache")
-    ears = [Ear(), Ear(), Ear()]
+    heard = [RecordingCallback() for _ in range(3)]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(cross_validation, "train_network", copied_training)
-        cross_validate(cases, groups, plan, listeners=Listeners(ears[0]))
+        cross_validate(cases, groups, plan, listeners=Listeners(heard[0]))
         (plan.folder(1, 2) / "predictions.csv").unlink()
-        cross_validate(cases, groups, plan, listeners=Listeners(ears[1]), resume=True)
+        cross_validate(cases, groups, plan, listeners=Listeners(heard[1]), resume=True)
         plan = replace(plan, repeats=2)
-        figures = cross_validate(cases, groups, plan, listeners=Listeners(ears[2]), resume=True)
-    return Crossed(cases, groups, plan, figures, [len(ear.epochs) for ear in ears],
+        figures = cross_validate(cases, groups, plan, listeners=Listeners(heard[2]), resume=True)
+    return Crossed(cases, groups, plan, figures, [len(one.epochs) for one in heard],
                    [recipe.seed for recipe in copied_training.recipes])  # fmt: skip
 
 

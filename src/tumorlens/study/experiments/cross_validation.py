@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from tumorlens.study.experiments.runner import (
     run_jobs,
 )
 from tumorlens.study.experiments.scores import (
+    Json,
     Score,
     Summary,
     detection,
@@ -62,7 +62,7 @@ class CrossValidation:
         """Return the recipe, with which each repeat starts from other weights."""
         return replace(self.recipe, seed=self.recipe.seed + repeat - 1)
 
-    def to_json(self, groups: splits.Groups) -> dict[str, Any]:
+    def to_json(self, groups: splits.Groups) -> Json:
         """Return what has to be the same when work goes on."""
         return {
             "recipe": self.recipe.to_json(),
@@ -81,7 +81,7 @@ class PartFigures:
     detection: Mapping[str, Summary]
     type: Summary | None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return it as cross_validation.json has it."""
         found = {name: summary.to_json() for name, summary in self.detection.items()}
         return {"detection": found, "type": self.type.to_json() if self.type else None}
@@ -96,7 +96,7 @@ class CrossFigures:
     whole: PartFigures
     sets: Mapping[str, PartFigures]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return it as cross_validation.json has it."""
         return {
             "n": self.n,

@@ -9,7 +9,6 @@ same number of updates, whatever the size of its set.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from tumorlens.study.experiments.runner import (
 )
 from tumorlens.study.experiments.scores import (
     SCORES_FILE,
+    Json,
     Score,
     area,
     predict_cases,
@@ -63,7 +63,7 @@ class PairedRuns:
     max_images: int = MAX_IMAGES  # taken of one set
     steps: int = STEPS  # of an epoch
 
-    def to_json(self, sets: "PairedSets") -> dict[str, Any]:
+    def to_json(self, sets: "PairedSets") -> Json:
         """Return what has to be the same when work goes on."""
         return {
             "recipe": self.recipe.to_json(),
@@ -202,10 +202,10 @@ def _do_pair(
     write_scores(found, folder / SCORES_FILE)
 
 
-def experiments_of(scores: Sequence[Score]) -> list[dict[str, Any]]:
+def experiments_of(scores: Sequence[Score]) -> list[Json]:
     """Return the experiments that the scores make, as `read_experiments` reads them."""
-    found: list[dict[str, Any]] = []
-    matrix: dict[str, dict[str, Any]] = {}
+    found: list[Json] = []
+    matrix: dict[str, Json] = {}
     augmented = [score for score in scores if score.network == AUGMENTED]
     for own in together(augmented, _sets):
         if cell := _cell(own):
@@ -231,7 +231,7 @@ def _has_both(scores: Sequence[Score]) -> bool:
     return len({score.is_tumor for score in scores}) > 1
 
 
-def _cell(scores: Sequence[Score]) -> dict[str, Any] | None:
+def _cell(scores: Sequence[Score]) -> Json | None:
     """Average the AUC of the networks of all folds; a fold with one class alone has none."""
     folds = [
         own for own in together(scores, lambda s: s.fold) if len({s.is_tumor for s in own}) > 1
@@ -245,7 +245,7 @@ def _cell(scores: Sequence[Score]) -> dict[str, Any] | None:
             "n_groups": found.n_groups, "networks": len(folds)}  # fmt: skip
 
 
-def _pairs(scores: Sequence[Score]) -> list[dict[str, Any]]:
+def _pairs(scores: Sequence[Score]) -> list[Json]:
     """Return, for each fold, the AUC without and with augmentation, each a mean over the sets."""
     found = []
     for of_fold in together(scores, lambda score: score.fold):

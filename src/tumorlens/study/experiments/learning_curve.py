@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 
@@ -31,6 +30,7 @@ from tumorlens.study.experiments.runner import (
 )
 from tumorlens.study.experiments.scores import (
     SCORES_FILE,
+    Json,
     Score,
     detection,
     predict_cases,
@@ -77,7 +77,7 @@ class LearningCurve:
             fix = "Give percents above 0 and up to 100."
             raise TrainingError("shares", f"{named} cannot be taken of the groups", fix)
 
-    def to_json(self, cases: Sequence[Case]) -> dict[str, Any]:
+    def to_json(self, cases: Sequence[Case]) -> Json:
         """Return what has to be the same when work goes on."""
         return {
             "recipe": self.recipe.to_json(),

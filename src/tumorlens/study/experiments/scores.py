@@ -34,6 +34,7 @@ COLUMNS = ("network", "trained_on", "repeat", "fold", "case", "label", "group",
            "tumor_probability", "threshold", *labels.ATOMS)  # fmt: skip
 DETECTION = ("auc", "sensitivity", "specificity", "accuracy", "f1")
 HeldOut = Sequence[tuple[Case, Prediction]]
+Json = dict[str, Any]  # as a file holds it
 Measure = Callable[[Sequence["Score"]], Statistics]
 
 
@@ -182,7 +183,7 @@ class Summary:
     figures: Mapping[str, Estimate]
     folds: Mapping[str, Sequence[float | None]]  # None where its scans could not show it
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """Return counts, figures beside their bounds, and under `folds` their spread."""
         return {
             "n": self.n,
@@ -194,7 +195,7 @@ class Summary:
             "folds": {key: self.spread(key) for key in self.folds},
         }  # fmt: skip
 
-    def spread(self, name: str) -> dict[str, Any]:
+    def spread(self, name: str) -> Json:
         """Return the values of a figure over folds, their mean and deviation."""
         known = [value for value in self.folds[name] if value is not None]
         return {
@@ -233,10 +234,6 @@ def summarize(
     independent = {name: _distinct(shares.get(name, scores), "group") for name in names}
     found = not_collapsed(found, independent)
     counted = {name: shares[name] for name in ("sensitivity", "specificity")}
-    folds = [
-        measure(own)(np.ones((1, len(own))))
-        for own in together(scores, lambda score: (score.repeat, score.fold))
-    ]
     return Summary(
         n=_distinct(scores, "case"),
         n_tumor=_distinct(tumors, "case"),
@@ -246,8 +243,16 @@ def summarize(
             name: estimate_of(found, name, _distinct(counted.get(name, scores), "case"))
             for name in names
         },
-        folds={name: [to_json(row[name][0]) for row in folds] for name in names},
+        folds=_over_folds(scores, measure),
     )
+
+
+def _over_folds(scores: Sequence[Score], measure: Measure) -> dict[str, list[float | None]]:
+    found = [
+        measure(own)(np.ones((1, len(own))))
+        for own in together(scores, lambda score: (score.repeat, score.fold))
+    ]
+    return {name: [to_json(row[name][0]) for row in found] for name in found[0]}
 
 
 def _distinct(scores: Sequence[Score], name: str) -> int:

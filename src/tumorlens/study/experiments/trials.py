@@ -23,6 +23,7 @@ from tumorlens.study.networks.registry import NETWORKS
 from tumorlens.study.recipes import Choices, Range, Recipe, Space
 from tumorlens.study.recipes.spaces import OPTIONS
 
+Values = Mapping[str, Any]  # field of a recipe, or option of its network -> what is tried
 COMPLETE, PRUNED, FAILED = "complete", "pruned", "failed"
 MARKS = {COMPLETE: ("o", "#2b6ca3"), PRUNED: ("x", "#b35806")}
 
@@ -36,7 +37,7 @@ class Trial:
     val_loss: float  # the least of its epochs; NaN where it failed
     epochs: int
     seconds: float
-    values: Mapping[str, Any]  # field -> what was tried
+    values: Values
     error: str = ""
 
 
@@ -47,12 +48,12 @@ def distribution_of(row: Choices | Range) -> BaseDistribution:
     return FloatDistribution(row.low, row.high, log=row.log)
 
 
-def decoded(values: Mapping[str, Any]) -> dict[str, Any]:
+def decoded(values: Values) -> Values:
     """Return what was drawn: text is a choice, which the journal has as JSON."""
     return {k: json.loads(v) if isinstance(v, str) else v for k, v in values.items()}
 
 
-def own_values(recipe: Recipe, space: Space) -> dict[str, Any]:
+def own_values(recipe: Recipe, space: Space) -> Values:
     """Return what the recipe itself has for the fields of a space, as the journal has it.
 
     Fields whose own value is outside of the space are left out. Raises TrainingError for an
@@ -75,14 +76,14 @@ def own_values(recipe: Recipe, space: Space) -> dict[str, Any]:
     return found
 
 
-def recipe_with(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+def recipe_with(recipe: Recipe, values: Values) -> Recipe:
     """Return the recipe with other values of its fields and of its network's options."""
     options = {k.removeprefix(OPTIONS): v for k, v in values.items() if k.startswith(OPTIONS)}
     plain = {name: value for name, value in values.items() if not name.startswith(OPTIONS)}
     return replace(recipe, **plain, options={**recipe.options, **options})
 
 
-def values_digest(values: Mapping[str, Any]) -> str:
+def values_digest(values: Values) -> str:
     """Name what was drawn, so that a trial that was broken off finds its folder again."""
     text = json.dumps(values, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

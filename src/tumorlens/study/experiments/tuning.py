@@ -7,7 +7,6 @@ search knows is in one journal file, written after every epoch.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -33,6 +32,7 @@ from tumorlens.study.experiments.trials import (
     FAILED,
     PRUNED,
     Trial,
+    Values,
     decoded,
     distribution_of,
     draw_trials,
@@ -83,7 +83,7 @@ def tune(
     trials: int,
     listeners: Listeners = SILENT,
     executor: Executor = in_this_process,
-    on_start: Callable[[int, Mapping[str, Any]], None] = lambda _number, _values: None,
+    on_start: Callable[[int, Values], None] = lambda _number, _values: None,
 ) -> Tuned:
     """Try recipes from `space` around `job.recipe` until `trials` have ended; keep the best.
 
@@ -99,7 +99,7 @@ def tune(
     open_or_resume(job.out / PLAN_FILE, described)
     study = _open(job)
     if not study.get_trials(deepcopy=False):
-        study.enqueue_trial(own)
+        study.enqueue_trial(dict(own))
     _queue_broken_off(study)
     plan = _plan_trials(study, cases, job, space, trials=trials, listeners=listeners,
                         on_start=on_start)  # fmt: skip
@@ -116,7 +116,7 @@ def _plan_trials(
     *,
     trials: int,
     listeners: Listeners,
-    on_start: Callable[[int, Mapping[str, Any]], None],
+    on_start: Callable[[int, Values], None],
 ) -> Iterator[Job]:
     """Draw a trial after what came of those before, until enough have ended."""
     if len(_ended(study)) >= trials:
