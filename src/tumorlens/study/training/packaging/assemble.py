@@ -48,24 +48,20 @@ def make_bundle(
 ) -> Bundle:
     """Export a network and choose on validation all that the predictor needs beside it.
 
-    `provenance` holds what is known before: data, environment, where it started.
-
-    Raises TrainingError if the exported graph does not answer as the network does, or if
-    validation cannot give a threshold.
+    `provenance` holds what is known before: data, environment, where it started. Raises
+    TrainingError if the exported graph does not answer as the network does, or if validation
+    cannot give a threshold.
     """
     export_graph(trained.model, out)
     draft = draft_bundle(out, name, spec)
-    round_trip, eight_bit = _round_trip(trained, draft, validation.images[:CHECKED]), None
-    if recipe.eight_bit:
-        eight_bit = quantize_graph(out, training.images, partial(_metrics, draft, validation))
-    engine = Engine(draft)
-    logits, embedding = run_engine(engine, validation.images)
+    round_trip = _round_trip(trained, draft, validation.images[:CHECKED])
+    measure = partial(_metrics, draft, validation)
+    eight_bit = quantize_graph(out, training.images, measure) if recipe.eight_bit else None
+    logits, embedding = run_engine(Engine(draft), validation.images)
     figures = to_json(validation_metrics(logits, validation.names, validation.strata))
-    ood = draw_ood_images(OOD_IMAGES, spec, first=OOD_SEED)
-    reference, outside = (run_engine(engine, images)[1] for images in (training.images, ood))
     bundle = replace(
         with_choices(draft, recipe, validation=validation, logits=logits),
-        ood_reference=choose_scope(reference, embedding, ood=outside, seed=recipe.seed),
+        ood_reference=_ood_reference(draft, training.images, embedding, seed=recipe.seed),
         provenance=replace(
             provenance,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -79,6 +75,15 @@ def make_bundle(
     bundle = replace(bundle, self_test=self_test_answer(Predictor(bundle)))
     write_bundle(bundle, write_card(bundle))
     return load_bundle(out)
+
+
+def _ood_reference(
+    draft: Bundle, training: NDArray[np.uint8], validation: NDArray[np.float32], *, seed: int
+) -> OodReference:
+    """Return the reference of training images, given the embedding of validation."""
+    engine, ood = Engine(draft), draw_ood_images(OOD_IMAGES, draft.spec, first=OOD_SEED)
+    reference, outside = (run_engine(engine, images)[1] for images in (training, ood))
+    return choose_scope(reference, validation, ood=outside, seed=seed)
 
 
 def with_choices(
