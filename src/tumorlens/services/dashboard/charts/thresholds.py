@@ -39,8 +39,9 @@ def rates_at(sweep: Record, threshold: float, *, prevalence: float) -> Rates:
     at = min(bisect_left(grid, threshold), len(grid) - 1)
     sensitivity = sweep.estimates("sensitivity", n="n_tumor")[at]
     specificity = sweep.estimates("specificity", n="n_healthy")[at]
-    ends = [[getattr(r, end) for end in ENDS] for r in (sensitivity, specificity)]
-    values = predictive_values(*np.array(ends, float), prevalence)
+    ends = [[getattr(rate, end) for end in ENDS] for rate in (sensitivity, specificity)]
+    tumor, healthy = np.array(ends, float)
+    values = predictive_values(tumor, healthy, prevalence)
     ppv, npv = (
         Estimate(*(None if np.isnan(v) else float(v) for v in row), n=sweep.count("n"))
         for row in values
