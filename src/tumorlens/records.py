@@ -114,7 +114,7 @@ class Prediction:
     tumor_probability: float | None = None
     decision: Decision | Literal[""] = ""
     type: TypeAnswer = ""
-    type_probabilities: Mapping[str, float] = field(default_factory=dict)  # given a tumor
+    type_probabilities: Mapping[TumorType, float] = field(default_factory=dict)  # given a tumor
     threshold: float | None = None
     bundle: str = ""  # name@first 12 hex digits of the graph's sha256
     notes: tuple[str, ...] = ()
