@@ -123,11 +123,12 @@ def _print_result(found: "EvaluationResult") -> None:
         if row.auc.value is not None and not row.is_detail:
             detail = f", {row.detail}" if row.is_tree else ""
             console.print(f"control {row.task}: {row.control}{detail}: AUC {row.auc}")
-    for name, row in found.comparison.rows.items() if found.comparison else ():
-        console.print(
-            f"{name:4} AUC minus that of {found.comparison.bundle}: "
-            f"{row.auc_difference}, McNemar p {row.mcnemar['all']['p']:.3g}"
-        )
+    if found.comparison:
+        for name, row in found.comparison.rows.items():
+            console.print(
+                f"{name:4} AUC minus that of {found.comparison.bundle}: "
+                f"{row.auc_difference}, McNemar p {row.mcnemar['all']['p']:.3g}"
+            )
     accesses = found.test_accesses
     if accesses:
         console.print(

@@ -83,9 +83,9 @@ def explanation_figures(
     prepared = np.array([h.prepared for h in heatmaps], np.uint8).reshape(-1, side, side)
     engine = Engine(bundle)
 
-    def answer(batch: NDArray[np.uint8]) -> NDArray[np.floating]:
+    def answer(batch: NDArray[np.uint8]) -> NDArray[np.float64]:
         found = softmax(engine.run(batch).logits, bundle.temperature)
-        return labels.tumor_probability(found, bundle.atoms)
+        return np.asarray(labels.tumor_probability(found, bundle.atoms), np.float64)
 
     found = Explanation(
         of=len(flagged),
@@ -132,7 +132,7 @@ def deletion_figures(
     if not heatmaps:
         return None
     curves = _curves(heatmaps, answer, seed=seed)
-    areas = {name: np.trapezoid(curve, DELETED, axis=1) / DELETED[-1]
+    areas = {name: np.asarray(np.trapezoid(curve, DELETED, axis=1)) / DELETED[-1]
              for name, curve in curves.items()}  # fmt: skip
     columns = curves | {f"area_{name}": area for name, area in areas.items()}
     columns |= {f"gain_{name}": areas[name] - areas["heatmap"] for name in ("middle", "random")}
@@ -152,7 +152,7 @@ def _curves(
 ) -> dict[str, NDArray[np.float64]]:
     """Return the tumor probability after each of DELETED, by order, [n, k] each."""
 
-    def curve(order: Order, row: int) -> NDArray[np.floating]:
+    def curve(order: Order, row: int) -> NDArray[np.float64]:
         heatmap = heatmaps[row]
         ranked = order(heatmap, np.random.default_rng([seed, row]))
         return answer(np.stack([delete(heatmap.prepared, ranked, share) for share in DELETED]))

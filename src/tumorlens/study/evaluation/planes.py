@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 PLANES = ("axial", "coronal", "sagittal")
 NOT_TOLD = "not told"
-LEAST_PROBABILITY = 0.5  # of the likeliest plane, below which none is told
+MIN_PROBABILITY = 0.5  # of the likeliest plane, below which none is told
 PHANTOM = "phantom"
 EXAMPLES = Path(__file__).with_name("planes.csv")
 FEATURES = ("elongation", "neck", "lean", "mirror", "mirror_detail", "upside_down")
@@ -48,7 +48,7 @@ def estimate_planes(features: NDArray[np.float64]) -> list[str]:
     model = plane_model()
     found = model.predict_proba(features)
     return [
-        str(model.classes_[row.argmax()]) if row.max() >= LEAST_PROBABILITY else NOT_TOLD
+        str(model.classes_[row.argmax()]) if row.max() >= MIN_PROBABILITY else NOT_TOLD
         for row in found
     ]
 

@@ -224,7 +224,7 @@ def _draw_subgroups(result: EvaluationResult) -> Markup | None:
     for at, (_, found) in enumerate(rows):
         _bar(axes, at, found.auc, color=COLORS["all" if found is every else "mri"])
     if rows:
-        axes.axvline(rows[0][1].auc.value, color=QUIET, lw=0.8, linestyle=":")
+        axes.axvline(_values([rows[0][1].auc])[0], color=QUIET, lw=0.8, linestyle=":")
     _name_rows(axes, [f"{name}, n={found.n}" for name, found in rows])
     axes.set(xlabel="AUC, 95 % by groups", title="Detection in subgroups")
     return svg(drawing)

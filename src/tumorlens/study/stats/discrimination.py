@@ -3,7 +3,7 @@
 Figures of resamples take weights, [r, n], and return a figure for each resample.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,6 @@ from tumorlens.study.stats.intervals import (
 
 # Even steps of the log odds: what a sure network has to say stands close to 0 and to 1.
 THRESHOLD_GRID = (1 / (1 + np.exp(-np.linspace(-7, 7, 113)))).round(4)
-_PAIR = ("sensitivity", "specificity")
 
 
 def detection_statistics(
@@ -46,18 +45,25 @@ def detection_statistics(
 
     def statistics(weights: Weights) -> dict[str, NDArray[np.float64]]:
         found = rates(truth, flagged, weights)
-        ppv, npv = predictive_values(*(found[name][..., None] for name in _PAIR), at)
+        ppv, npv = _predictive(found, "", at)
         return areas(truth, scores, weights) | found | {"ppv": ppv, "npv": npv}
 
     found = bootstrap(statistics, groups, resamples=resamples)
     found = not_collapsed(found, _independent(truth, flagged, groups))
-    bounds = [predictive_values(*(found[name + end][..., None] for name in _PAIR), at)
-              for end in ENDS[1:]]  # fmt: skip
+    bounds = [_predictive(found, end, at) for end in ENDS[1:]]
     for name, (low, high) in zip(("ppv", "npv"), zip(*bounds, strict=True), strict=True):
         stuck = ~(found[f"{name}_low"] < found[f"{name}_high"]) & np.isfinite(found[name])
         found[f"{name}_low"] = np.where(stuck, low, found[f"{name}_low"])
         found[f"{name}_high"] = np.where(stuck, high, found[f"{name}_high"])
     return found
+
+
+def _predictive(
+    found: Mapping[str, NDArray[np.float64]], end: str, prevalences: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return PPV and NPV of one end of both rates, on a last axis of prevalences."""
+    sensitivity, specificity = found[f"sensitivity{end}"], found[f"specificity{end}"]
+    return predictive_values(sensitivity[..., None], specificity[..., None], prevalences)
 
 
 def _independent(

@@ -95,7 +95,7 @@ def not_collapsed(
         low, high, counts = low.copy(), high.copy(), np.broadcast_to(count, value.shape)
         stuck = ~(low < high) & np.isfinite(value) & (counts > 0)
         for at in map(tuple, np.argwhere(stuck)):
-            low[at], high[at] = wilson(float(value[at]) * counts[at], float(counts[at]))
+            low[at], high[at] = wilson(float(value[at] * counts[at]), float(counts[at]))
         widened[f"{name}_low"], widened[f"{name}_high"] = low, high
     return widened
 
@@ -128,4 +128,5 @@ def share_with_wilson(name: str, hits: NDArray[np.bool_]) -> dict[str, float]:
 
 def estimate_of(found: Mapping[str, NDArray], name: str, n: int) -> Estimate:
     """Return a figure that stands with its bounds under `name`, `name_low` and `name_high`."""
-    return Estimate(*(to_json(found[name + end]) for end in ENDS), n)
+    value, low, high = (to_json(found[name + end]) for end in ENDS)
+    return Estimate(value, low, high, n)
