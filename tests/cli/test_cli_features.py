@@ -17,7 +17,7 @@ from tumorlens.inputs.prepare import InputSpec, prepare
 from tumorlens.study.data import splits
 from tumorlens.study.data.groups import Groups
 from tumorlens.study.data.index import read_cases
-from tumorlens.study.explore import separation
+from tumorlens.study.explore import report, separation
 from tumorlens.study.features.table import read_features
 from tumorlens.study.features.texture import head_of, measure
 from tumorlens.study.phantom import draw_phantom
@@ -106,6 +106,14 @@ def explore(run, monkeypatch, tiny_bundle):
 
 
 @pytest.fixture
+def judge(explore, monkeypatch):
+    """The same without plots and page, where figures alone are looked at."""
+    monkeypatch.setattr(report, "plot_images", lambda found: iter(()))
+    monkeypatch.setattr(report, "render_exploration", lambda result, images: "")
+    return explore
+
+
+@pytest.fixture
 def heads(tmp_path, write_image) -> Path:
     """Four heads of each of two classes."""
     for name, finding in (("yes", "glioma"), ("no", "healthy")):
@@ -135,48 +143,48 @@ def test_a_folder_becomes_a_study(explore, heads):
     assert read_features(Path("study/features.csv")).usable.sum() == 8
 
 
-def test_every_hypothesis_is_printed_with_its_verdict(explore, heads):
-    said = explore(heads, "--out", "study").stderr
+def test_every_hypothesis_is_printed_with_its_verdict(judge, heads):
+    said = judge(heads, "--out", "study").stderr
     for row in explored()["hypotheses"]:
         assert f"{row['id']}  {row['verdict']:13}  {row['statement']}" in said
     assert "no split was given" in said
 
 
-def test_parts_are_those_of_the_split(explore, heads):
+def test_parts_are_those_of_the_split(judge, heads):
     rows = [f"{path},{'test' if path.stem == '0' else 'train'}" for path in heads.rglob("*.png")]
     Path("mine.csv").write_text("\n".join(["path,split", *rows]) + "\n")
-    said = explore(heads, "--out", "study", "--split", "mine.csv").stderr
+    said = judge(heads, "--out", "study", "--split", "mine.csv").stderr
     balance = explored()["balance"]
     assert {part: balance[part]["tumor"]["n"] for part in balance} == {"test": 1, "train": 3}
     assert "mine.csv: is not a split file" in said
 
 
-def test_a_bundle_of_another_split_decides_nothing(explore, heads):
+def test_a_bundle_of_another_split_decides_nothing(judge, heads):
     cases = read_cases(heads)
     numbers = np.arange(len(cases))
     parts = ["train", "val", "test", "test"] * 2
     splits.write_split(Path("split.csv"), cases, parts, groups=Groups(numbers, numbers, "a"))
-    explore(heads, "--out", "study", "--split", "split.csv")
+    judge(heads, "--out", "study", "--split", "split.csv")
     network = explored()["hypotheses"][1]
     assert (network["id"], network["verdict"]) == ("H2", "undecided")
     assert "may have seen these scans" in network["reason"]
 
 
-def test_groups_of_an_audit_are_taken(explore, heads):
+def test_groups_of_an_audit_are_taken(judge, heads):
     keys = [case.key for case in read_cases(heads)]
     Path("audit").mkdir()
     Path("audit/audit.json").write_text('{"fingerprint": "feedfeedfeedfeed"}')
     rows = [f"{key},g{i // 2},p{i}" for i, key in enumerate(keys)]
     Path("audit/files.csv").write_text("\n".join(["case,group,picture", *rows]) + "\n")
-    explore(heads, "--out", "study", "--audit", "audit")
+    judge(heads, "--out", "study", "--audit", "audit")
     assert (explored()["groups"], explored()["audit"]) == (4, "feedfeedfeedfeed")
 
 
-def test_results_of_experiments_are_judged(explore, heads):
+def test_results_of_experiments_are_judged(judge, heads):
     rows = [{"seed": seed, "without": 0.8, "with": 0.85 + seed / 100} for seed in range(3)]
     experiment = {"id": "augmentation", "measure": "AUC", "pairs": rows}
     Path("r.json").write_text(json.dumps({"schema": 1, "experiments": [experiment]}))
-    said = explore(heads, "--out", "study", "--experiments", "r.json").stderr
+    said = judge(heads, "--out", "study", "--experiments", "r.json").stderr
     assert "H3  supported" in said
     assert "gain of AUC 0.060" in said
 

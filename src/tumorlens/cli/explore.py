@@ -62,7 +62,7 @@ def explore(
     bundle: BundleOption = "",
     cache: Cache = None,
 ) -> None:
-    """Draw what the classes look like, measure what separates them, and judge six hypotheses.
+    """Plot what the classes look like, measure what separates them, and judge six hypotheses.
 
     Mean, variability, difference with its significance, random scans, sizes, gray levels, 13
     features. Example: `tumorlens explore scans/ --out study --split split.csv`

@@ -68,8 +68,8 @@ HYPOTHESES = (
     Hypothesis(
         "H3",
         "Augmentation improves what a network reaches on scans it was not trained on.",
-        "The same training with and without augmentation, pair by pair of seeds, asked for unseen "
-        "groups of its own set and for other sets.",
+        "The same training with and without augmentation, pair by pair of seeds, tested on unseen "
+        "groups of its own set and on other sets.",
         f"The 95 % interval (Student's t over {MIN_SEEDS} seeds or more) of the gain against 0.",
         of_networks=True,
     ),
@@ -255,11 +255,11 @@ def _texture(evidence: Evidence) -> tuple[list[Finding], str]:
 
 
 def _shortcut(evidence: Evidence) -> tuple[list[Finding], str]:
-    asked = "as stored", "all of these"
+    wanted = "as stored", "all of these"
     rows = [
         row
         for row in evidence.exploration.shortcuts
-        if (row.stage, row.family) == asked and row.task.endswith("detection")
+        if (row.stage, row.family) == wanted and row.task.endswith("detection")
     ]
     found = [
         _auc_finding(

@@ -1,1 +1,1 @@
-"""Thirteen first-order and texture features of a grey picture, and tables of them."""
+"""Thirteen first-order and texture features of a gray image, and tables of them."""

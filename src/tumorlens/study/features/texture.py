@@ -246,7 +246,7 @@ def measure(pixels: NDArray[np.uint8], *, mask: NDArray[np.bool_] | None = None)
     skewness^2 + 1 in 73 % of its rows, which only excess kurtosis can. Entropy is no entropy:
     to 5 % it is energy * log2(1 + energy), so sum of p log2(1 + p), which rises where entropy
     falls. Coarseness is 2^-512 in every row, but for rounding. Energy is the root of ASM
-    there as here; which homogeneity it holds cannot be told.
+    there as here; which homogeneity it holds is open.
 
     Raises InvalidPixelsError for another shape or type, BlankImageError for no pixels.
     """
