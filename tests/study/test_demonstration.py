@@ -41,7 +41,7 @@ def demo(tmp_path_factory) -> tuple[Path, list[str]]:
     stages: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demonstration, "EXPLORED", 6)
-        models = {"random_forest": separation.MODELS["logistic_regression"]}
+        models = dict.fromkeys(separation.MODELS, separation.MODELS["logistic_regression"])
         patch.setattr(separation, "MODELS", models)
         page = demonstration.demonstrate(
             None, out=out, cache=out.parent / "cache", per_class=20, epochs=1, callback=Silent(),
