@@ -27,16 +27,32 @@ from tumorlens.records import Scan
 from tumorlens.study.audit.duplicates.copies import find_copies
 from tumorlens.study.audit.duplicates.fingerprints import ORIENTATIONS, orient
 from tumorlens.study.phantom import CLASSES, PLANES, Phantom, draw_phantom
-from tumorlens.study.phantom.anatomy import Labels, Plan, fill, new_canvas, paint, unmoved
-from tumorlens.study.phantom.appearance import render
+from tumorlens.study.phantom.anatomy import (
+    Labels,
+    Plan,
+    Pose,
+    fill,
+    inset,
+    new_canvas,
+    paint,
+    placed,
+    random_pose,
+    unmoved,
+)
 from tumorlens.study.phantom.axial import cerebral_plans
 from tumorlens.study.phantom.coronal import coronal_plan
-from tumorlens.study.phantom.fields import Image, blurred, coverage, resized
 from tumorlens.study.phantom.findings import draw_mass, paint_mass, pushed_by
 from tumorlens.study.phantom.sagittal import sagittal_plan
-from tumorlens.study.phantom.scanners import scanned_ct, scanned_mri
-from tumorlens.study.phantom.shapes import Pose, inset, placed, random_pose
-from tumorlens.study.phantom.tissues import Tissue
+from tumorlens.study.phantom.tissues import (
+    Image,
+    Tissue,
+    blurred,
+    coverage,
+    render,
+    resized,
+    scanned_ct,
+    scanned_mri,
+)
 
 PICTURES = Path(__file__).with_name("pictures")
 NOTE = "Synthetic phantoms, not scans of anybody. Research use only."

@@ -24,7 +24,7 @@ from tumorlens.models.bundle import load_bundle
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.experiments.scores import Score, write_scores
-from tumorlens.study.phantom.dataset import write_phantoms
+from tumorlens.study.phantom.drawing import write_phantoms
 from tumorlens.study.recipes import find_recipe
 
 

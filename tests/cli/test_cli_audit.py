@@ -101,7 +101,7 @@ def test_a_leaking_split_ends_with_status_1_and_everything_written(run, sets):
     assert {p.name for p in Path("deep/out").iterdir()} == {
         *TABLES, "audit.json", "audit.html", "images",
     }  # fmt: skip
-    assert "29 files, 24 distinct pictures, 23 independent groups; 1 unreadable" in ended.err
+    assert "29 files, 24 distinct images, 23 independent groups; 1 unreadable" in ended.err
     assert "contradictory labels 1, refining 1; files with burned-in text 1" in ended.err
     assert "test tumors with a known patient 1, of them with that patient in train 1" in ended.err
     assert "The split leaks: 33.3% of its 6 test files" in ended.err
@@ -125,7 +125,7 @@ def test_a_set_without_a_split_ends_well_whatever_it_holds(run):
         write(Path(f"set/yes/{name}.png"), head_of(0))
     ended = run("audit", "set", "--out", "out")
     assert ended.status == 0
-    assert "2 files are 1 pictures in 1 independent groups; no split was given" in ended.err
+    assert "2 files are 1 images in 1 independent groups; no split was given" in ended.err
 
 
 def test_paths_stand_in_the_tables_as_they_were_given(run, sets):
@@ -310,7 +310,7 @@ def test_a_set_of_unreadable_files_has_a_whole_report(run):
         Path(f"set/yes/{name}.png").write_bytes(b"no picture")
     ended = run("audit", "set", "--out", "o")
     assert ended.status == 0
-    assert "2 files, 2 distinct pictures, 2 independent groups; 2 unreadable" in ended.err
+    assert "2 files, 2 distinct images, 2 independent groups; 2 unreadable" in ended.err
     assert all(row["error"] for row in rows_of("o/files.csv"))
     assert Path("o/audit.html").is_file()
 

@@ -1,4 +1,4 @@
-"""`tumorlens data`: public sets, labelled folders, phantoms."""
+"""`tumorlens data`: public sets, labeled folders, phantoms."""
 
 import sys
 from pathlib import Path
@@ -125,7 +125,7 @@ def index(
 def phantoms(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
     per_class: Annotated[int, typer.Option(min=1, help="Phantoms of each of six classes.")] = 40,
-    seed: Annotated[int, typer.Option(help="Other seeds share no picture.")] = 0,
+    seed: Annotated[int, typer.Option(help="Other seeds share no image.")] = 0,
 ) -> None:
     """Draw synthetic head slices with masks, as a labeled folder.
 

@@ -11,7 +11,7 @@ from tumorlens.images.readers import read_scan
 from tumorlens.inputs.prepare import find_head
 from tumorlens.records import Scan
 from tumorlens.study.audit.text import Box, find_text
-from tumorlens.study.phantom import FINDINGS, draw_phantom, marks
+from tumorlens.study.phantom import FINDINGS, draw_phantom, drawing
 
 DATA = os.environ.get("TUMORLENS_DATA", "")
 
@@ -131,8 +131,8 @@ def test_what_is_no_scan_has_no_text_and_raises_nothing(picture, inside):
 
 def share_with_text(monkeypatch: pytest.MonkeyPatch, *, marked: float) -> float:
     """The share of 40 phantoms with text, where that share is marked by words of three letters."""
-    monkeypatch.setattr(marks, "SHARE", marked)
-    monkeypatch.setattr(marks, "_WORDS", ("A12", "S 07", "W80", "IM 41"))
+    monkeypatch.setattr(drawing, "SHARE", marked)
+    monkeypatch.setattr(drawing, "_WORDS", ("A12", "S 07", "W80", "IM 41"))
     kinds = [(modality, finding) for modality in ("ct", "mri") for finding in FINDINGS]
     pictures = [
         draw_phantom(*kinds[seed % len(kinds)], seed=seed, side=(192, 256)[seed % 2]).pixels

@@ -51,7 +51,7 @@ def test_what_is_no_case_is_counted(name, tmp_path):
     _, arranged = made(name, tmp_path)
     others = sum(place is None for place in LAYOUTS[name].values())
     left_out = Counter(arranged.left_out)
-    left_out.pop(arranging.NO_PICTURE, None)
+    left_out.pop(arranging.NO_IMAGE, None)
     assert sum(left_out.values()) == others
 
 
@@ -84,9 +84,9 @@ def test_an_archive_of_something_else_is_an_error_that_lists_what_it_holds(name,
 
 def test_the_reasons_of_br35h_are_told(tmp_path):
     left_out = made("br35h", tmp_path)[1].left_out
-    assert left_out["pictures without labels"] == 1
-    assert left_out["copies of other pictures of the set"] == 1
-    assert left_out[arranging.NOT_A_PICTURE] == 1
+    assert left_out["images without labels"] == 1
+    assert left_out["copies of other images of the set"] == 1
+    assert left_out[arranging.NOT_AN_IMAGE] == 1
 
 
 def test_pictures_that_are_no_case_are_not_unpacked(tmp_path):
@@ -129,7 +129,7 @@ def test_only_the_same_picture_under_the_same_name_and_label_is_a_copy(tmp_path,
 @pytest.mark.parametrize("path", ["__MACOSX/yes/._Y1.jpg", "yes/.Y1.jpg", "yes/Thumbs.db"])
 def test_what_a_file_manager_leaves_behind_is_no_picture(tmp_path, path):
     files = {"yes/Y1.jpg": picture_bytes(1), path: b"left behind"}
-    assert made("navoneel", tmp_path, files)[1].left_out == {arranging.NOT_A_PICTURE: 1}
+    assert made("navoneel", tmp_path, files)[1].left_out == {arranging.NOT_AN_IMAGE: 1}
 
 
 def test_the_first_rule_that_matches_counts(tmp_path):
@@ -149,7 +149,7 @@ def test_the_table_of_bohaju_is_kept_beside_the_pictures(tmp_path):
     into, arranged = made("bohaju", tmp_path)
     with (into / TABLE).open(newline="") as file:
         assert [row["Image"] for row in csv.DictReader(file)] == ["Image1", "Image2", "Image9"]
-    assert arranged.left_out[arranging.NO_PICTURE] == 1
+    assert arranged.left_out[arranging.NO_IMAGE] == 1
     assert arranged.left_out[arranging.NOT_IN_TABLE] == 1
 
 

@@ -263,7 +263,7 @@ def test_the_order_of_the_cases_does_not_change_the_fingerprint(made, tmp_path):
     assert turned.fingerprint == splits.read_split(out).fingerprint
 
 
-@pytest.mark.parametrize("column", ["split", "label", "group", "picture", "patient", "case",
+@pytest.mark.parametrize("column", ["split", "label", "group", "image_id", "patient", "case",
                                     "fingerprint"])  # fmt: skip
 def test_an_edited_file_is_refused(made, column):
     out = made[3]
@@ -276,6 +276,12 @@ def test_an_edited_file_is_refused(made, column):
         writer.writerows(rows)
     with pytest.raises(SplitError, match="was edited"):
         splits.read_split(out)
+
+
+def test_a_split_file_of_the_last_version_is_read(made):
+    read = splits.read_split(made[3])
+    made[3].write_text(made[3].read_text().replace(",image_id,", ",picture,"))
+    assert splits.read_split(made[3]) == read
 
 
 def test_a_file_with_a_row_taken_out_is_refused(made):
@@ -374,8 +380,9 @@ def test_leaks_are_counted_by_label():
 
 
 def test_the_share_of_a_leak_counts_training_and_validation():
-    assert splits.Leak("all", 8, 1, 2).share == 0.25
-    assert splits.Leak("all", 0, 0, 0).share == 0.0
+    parts, groups = ["train", "val", *["test"] * 8], [0, 1, 0, 1, *range(2, 8)]
+    assert splits.find_leaks(["x"] * 10, parts, groups)[0].share == 0.25
+    assert splits.find_leaks(["x"], ["train"], [0])[0].share == 0.0
 
 
 def test_leaks_of_a_file_are_those_of_all_its_labels(leaking):

@@ -18,7 +18,7 @@ from tumorlens.study.phantom import (
     draw_phantom,
     write_phantoms,
 )
-from tumorlens.study.phantom.marks import SHARE, burn_marks
+from tumorlens.study.phantom.drawing import SHARE, burn_marks
 
 TUMORS = FINDINGS[1:]
 

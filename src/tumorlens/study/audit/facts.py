@@ -25,10 +25,10 @@ PIXEL_FACTS = ("mean", "std", "black_share", "border_mean", "border_std", "corne
                "corner_mean")  # fmt: skip
 BLACK = 5  # of 255: as near to the minimum as JPEG noise leaves black
 BORDER = 0.03  # width of the outermost ring, of each side
-CORNER = 0.2  # side of the corner squares, of the shorter side of the picture
+CORNER = 0.2  # side of the corner squares, of the shorter side of the image
 EDGE = 80  # of 255: the brightness step that a Sobel filter sees at a stroke, not in anatomy
 _SOBEL_GAIN = 4  # a step of height s gives 4 s
-_ROBUST = (0.1, 99.9)  # percentiles taken for the range of pictures that are not 8-bit
+_ROBUST = (0.1, 99.9)  # percentiles taken for the range of images that are not 8-bit
 
 # EXIF 2.32 and TIFF 6 fields that hold words of people, by tag.
 EXIF_FIELDS = {
@@ -71,7 +71,7 @@ _HEADER_ERRORS = (
 class FileFacts:
     """What the header of one file says."""
 
-    width: int  # of the stored picture, before any turning by EXIF
+    width: int  # of the stored image, before any turning by EXIF
     height: int
     mode: str  # Pillow's name: "L", "RGB", "I;16", ...
     format: str  # one of raster.FORMATS
@@ -178,24 +178,24 @@ def _png_text(kind: bytes, body: bytes) -> Iterator[str]:
 
 
 def pixel_facts(pixels: NDArray[Any]) -> NDArray[np.float32]:
-    """Measure a grey picture, [h, w], finite, of any type: one value for each of PIXEL_FACTS.
+    """Measure a gray image, [h, w], finite, of any type: one value for each of PIXEL_FACTS.
 
-    Brightness is 0 to 1. Pictures within 0 to 255 keep that scale, so that a set that never
+    Brightness is 0 to 1. Images within 0 to 255 keep that scale, so that a set that never
     reaches white shows it; others (16-bit, CT numbers, 0 to 1) use their own robust range.
     """
-    grey = eight_bits(pixels)
-    mean, std = cv2.meanStdDev(grey)
-    floor = int(cv2.minMaxLoc(grey)[0])
-    black = cv2.countNonZero(cv2.inRange(grey, np.array(floor), np.array(floor + BLACK)))
-    ring = _ring(grey)
-    edges, corner_mean = _corners(grey)
+    gray = eight_bits(pixels)
+    mean, std = cv2.meanStdDev(gray)
+    floor = int(cv2.minMaxLoc(gray)[0])
+    black = cv2.countNonZero(cv2.inRange(gray, np.array(floor), np.array(floor + BLACK)))
+    ring = _ring(gray)
+    edges, corner_mean = _corners(gray)
     levels = np.array([mean[0, 0], std[0, 0], ring.mean(), ring.std(), corner_mean]) / 255
-    values = (levels[0], levels[1], black / grey.size, levels[2], levels[3], edges, levels[4])
+    values = (levels[0], levels[1], black / gray.size, levels[2], levels[3], edges, levels[4])
     return np.array(values, np.float32)
 
 
 def eight_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Bring any grey picture to 0 to 255 on the scale of `pixel_facts`."""
+    """Bring any gray image to 0 to 255 on the scale of `pixel_facts`."""
     if pixels.dtype == np.uint8:
         return np.ascontiguousarray(pixels)
     real = np.ascontiguousarray(pixels, np.float32)
@@ -210,17 +210,17 @@ def eight_bits(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     return np.clip((real - low) * (255 / (high - low)), 0, 255).astype(np.uint8)
 
 
-def _ring(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    height, width = grey.shape
+def _ring(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = gray.shape
     y, x = max(1, round(BORDER * height)), max(1, round(BORDER * width))
-    strips = (grey[:y], grey[y:][-y:], grey[y:-y, :x], grey[y:-y, x:][:, -x:])
+    strips = (gray[:y], gray[y:][-y:], gray[y:-y, :x], gray[y:-y, x:][:, -x:])
     return np.concatenate([strip.ravel() for strip in strips])
 
 
-def _corners(grey: NDArray[np.uint8]) -> tuple[float, float]:
-    """Give the share of strong edges and the mean of the four corner squares."""
-    side = max(1, round(CORNER * min(grey.shape)))
-    squares = [grey[rows, columns] for rows in (slice(side), slice(-side, None))
+def _corners(gray: NDArray[np.uint8]) -> tuple[float, float]:
+    """Return the share of strong edges and the mean of the four corner squares."""
+    side = max(1, round(CORNER * min(gray.shape)))
+    squares = [gray[rows, columns] for rows in (slice(side), slice(-side, None))
                for columns in (slice(side), slice(-side, None))]  # fmt: skip
     strong = 0
     for square in squares:

@@ -1,4 +1,4 @@
-"""Where text is likely burned into a picture: found and counted, never read.
+"""Where text is likely burned into an image: found and counted, never read.
 
 Strokes are lighter than their neighborhood, which a top-hat isolates; letters are components of
 such strokes; text is a row of letters of like height. Outside the head almost every such row is
@@ -29,7 +29,7 @@ CONTRAST_OVER_HEAD = 50
 HEIGHTS = (4, 34)  # pixels of a letter
 FILL = (0.15, 0.95)  # share of its box that a letter covers; only upright bars cover more
 WIDEST = 12  # heights; letters of small text run together
-MOST_LETTERS = 1500  # looked at, those outside the head first
+MAX_LETTERS = 1500  # looked at, those outside the head first
 
 # Two letters are neighbors in a row within these, the lengths in heights of the taller.
 _HEIGHT_RATIO, _OVERLAP, _GAP = 1.6, 0.6, 1.5
@@ -66,9 +66,9 @@ class Box:
 
 @dataclass(frozen=True)
 class _Page:
-    """A picture at the size at which text is looked for."""
+    """An image at the size at which text is looked for."""
 
-    grey: NDArray[np.uint8]  # [h, w], text is light
+    gray: NDArray[np.uint8]  # [h, w], text is light
     head: NDArray[np.uint8]  # [h, w]
     contrast: NDArray[np.uint8]  # [h, w] top-hat
     labels: NDArray[np.int32]  # [h, w] numbers of the components
@@ -86,7 +86,7 @@ class _Letters:
 
 
 def find_text(pixels: NDArray[Any], head: NDArray[np.bool_]) -> list[Box]:
-    """List the rows of likely text in a grey picture, [h, w], whose head is known, [h, w].
+    """List the rows of likely text in a gray image, [h, w], whose head is known, [h, w].
 
     Single letters and pairs are not listed: they name nobody, and specks look the same.
     """
@@ -117,20 +117,20 @@ def why_hidden(path: Path, *, boxes: Sequence[Box] | None = None) -> str | None:
 
 
 def _page(
-    grey: NDArray[np.uint8], head: NDArray[np.bool_], scale: float
+    gray: NDArray[np.uint8], head: NDArray[np.bool_], scale: float
 ) -> tuple[_Page, NDArray[np.int32]]:
     mask = head.astype(np.uint8)
     if scale < 1:
-        size = tuple(max(1, round(side * scale)) for side in grey.shape[::-1])
-        grey = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
+        size = tuple(max(1, round(side * scale)) for side in gray.shape[::-1])
+        gray = np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
         mask = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST), np.uint8)
-    if cv2.mean(grey, 1 - mask)[0] > 127:  # on paper, text is dark
-        grey = np.asarray(cv2.bitwise_not(grey), np.uint8)
+    if cv2.mean(gray, 1 - mask)[0] > 127:  # on paper, text is dark
+        gray = np.asarray(cv2.bitwise_not(gray), np.uint8)
     kernel = np.ones((STROKE, STROKE), np.uint8)
-    contrast = np.asarray(cv2.morphologyEx(grey, cv2.MORPH_TOPHAT, kernel), np.uint8)
+    contrast = np.asarray(cv2.morphologyEx(gray, cv2.MORPH_TOPHAT, kernel), np.uint8)
     strokes = (contrast > np.where(mask, CONTRAST_OVER_HEAD, CONTRAST)).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(strokes, connectivity=8)
-    return _Page(grey, mask, contrast, np.asarray(labels, np.int32)), np.asarray(stats, np.int32)
+    return _Page(gray, mask, contrast, np.asarray(labels, np.int32)), np.asarray(stats, np.int32)
 
 
 def _letters(page: _Page, boxes: NDArray[np.int32]) -> _Letters:
@@ -141,21 +141,21 @@ def _letters(page: _Page, boxes: NDArray[np.int32]) -> _Letters:
     fits[0] = False  # the background
     numbers = np.flatnonzero(fits)
     over_head = page.head[y[numbers] + height[numbers] // 2, x[numbers] + width[numbers] // 2] > 0
-    kept = np.sort(np.argsort(over_head, kind="stable")[:MOST_LETTERS])
+    kept = np.sort(np.argsort(over_head, kind="stable")[:MAX_LETTERS])
     numbers, over_head = numbers[kept], over_head[kept]
     light, contrast = _brightness(page, len(boxes))
     return _Letters(numbers, boxes[numbers], over_head, light[numbers], contrast[numbers])
 
 
 def _brightness(page: _Page, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give the brightest pixel and the mean contrast of each component, [n]."""
+    """Return the brightest pixel and the mean contrast of each component, [n]."""
     places = np.flatnonzero(page.labels)
     owners = page.labels.ravel()[places]
     order = np.argsort(owners, kind="stable")
     light = np.zeros(n)
     if len(order):
         starts = np.flatnonzero(np.diff(owners[order], prepend=0))
-        light[owners[order][starts]] = np.maximum.reduceat(page.grey.ravel()[places[order]], starts)
+        light[owners[order][starts]] = np.maximum.reduceat(page.gray.ravel()[places[order]], starts)
     totals = np.bincount(owners, page.contrast.ravel()[places], minlength=n)
     return light, totals / np.maximum(1, np.bincount(owners, minlength=n))
 
@@ -203,10 +203,10 @@ def _in_width(width: Any, height: Any) -> Any:
 
 
 def _unrest(page: _Page, boxes: NDArray[np.int32]) -> float:
-    """Give the deviation of the ground between and around the strokes of a row."""
+    """Return the deviation of the ground between and around the strokes of a row."""
     around = _window(_union(boxes), margin=2)
     edged = cv2.dilate((page.labels[around] > 0).astype(np.uint8), np.ones((3, 3), np.uint8))
-    ground = page.grey[around][edged == 0]
+    ground = page.gray[around][edged == 0]
     return float(ground.std()) if len(ground) else 0.0
 
 

@@ -1,4 +1,4 @@
-"""A folder of labelled scans, in any of three layouts, becomes a list of Cases."""
+"""A folder of labeled scans, in any of three layouts, becomes a list of Cases."""
 
 import csv
 import os
@@ -37,7 +37,7 @@ class _Row:
 def read_cases(
     folders: str | Path | Sequence[str | Path], *, unlabeled: bool = False
 ) -> list[Case]:
-    """List the labelled scans of one folder or several; with `unlabeled` the others too.
+    """List the labeled scans of one folder or several; with `unlabeled` the others too.
 
     A folder is one of: class folders; split/class folders; a folder with `cases.csv` (or that
     file itself). Raises CasesError (no such folder, nothing in it, a table without the needed

@@ -13,7 +13,7 @@ from tumorlens.records import Case
 
 
 def prepared_mask(case: Case, spec: InputSpec) -> NDArray[np.bool_] | None:
-    """Give a case's mask in the prepared frame, [side, side].
+    """Return a case's mask in the prepared frame, [side, side].
 
     None where it has none, or one that is empty, unreadable or of another size than its scan.
     """
@@ -30,7 +30,7 @@ def prepared_mask(case: Case, spec: InputSpec) -> NDArray[np.bool_] | None:
 
 
 def prepared_masks(cases: Sequence[Case], spec: InputSpec) -> dict[int, NDArray[np.bool_]]:
-    """Give the masks of the cases that have a usable one, by position."""
+    """Return the masks of the cases that have a usable one, by position."""
     with ThreadPoolExecutor() as pool:
         made = pool.map(lambda case: prepared_mask(case, spec), cases)
         return {position: mask for position, mask in enumerate(made) if mask is not None}

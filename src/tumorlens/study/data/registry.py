@@ -1,4 +1,4 @@
-"""One row per public data set: where it is, what it may be used for, how it is labelled."""
+"""One row per public data set: where it is, what it may be used for, how it is labeled."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ class Archive:
 
 @dataclass(frozen=True)
 class Rule:
-    """Pictures whose path in the archive matches get a label, or are left out for a reason."""
+    """Images whose path in the archive matches get a label, or are left out for a reason."""
 
     pattern: str  # of the lower-case path with "/" before it; * matches "/" too
     label: str | None  # a row of labels.LABELS; None: left out
@@ -26,7 +26,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class LabelTable:
-    """A CSV in the archive that names pictures without their suffix, and their classes."""
+    """A CSV in the archive that names images without their suffix, and their classes."""
 
     file: str  # its name in lower case, in any folder
     image: str  # column
@@ -125,11 +125,11 @@ DATASETS: Mapping[str, DatasetRow] = {
             layout="class folders",
             modality="mri",
             published_split="none; pred/ has no labels",
-            caution="3,060 images are about 350 distinct pictures.",
+            caution="3,060 images are about 350 distinct images.",
             archives=_kaggle("ahmedhamada0", "brain-tumor-detection"),
             rules=(
-                Rule("*/br35h-mask-rcnn/*", None, why="copies of other pictures of the set"),
-                Rule("*/pred/*", None, why="pictures without labels"),
+                Rule("*/br35h-mask-rcnn/*", None, why="copies of other images of the set"),
+                Rule("*/pred/*", None, why="images without labels"),
                 Rule("*/yes/*", "mri_tumor"),
                 Rule("*/no/*", "mri_healthy"),
             ),
@@ -190,7 +190,7 @@ DATASETS: Mapping[str, DatasetRow] = {
             modality="mri",
             published_split="Training/Testing folders; patients are not recorded",
             caution="Put together from figshare, Sartaj and Br35H: it overlaps with all three, so "
-            "that none of them is an independent test of it. The class shows where a picture is "
+            "that none of them is an independent test of it. The class shows where an image is "
             "from. 7,023 images in the first version; later versions differ.",
             archives=_kaggle("masoudnickparvar", "brain-tumor-mri-dataset"),
             rules=_training_and_testing(
@@ -213,7 +213,7 @@ DATASETS: Mapping[str, DatasetRow] = {
             modality="mri",
             published_split="Training/Testing folders, 2,870/394; patients are not recorded",
             caution="Its glioma labels are disputed: the makers of a later set left them out as "
-            "wrong. It shares pictures with nickparvar.",
+            "wrong. It shares images with nickparvar.",
             archives=_kaggle("sartajbhuvaji", "brain-tumor-classification-mri"),
             rules=_training_and_testing(
                 (

@@ -1,10 +1,10 @@
-"""Train, validation and test parts that share no picture and no patient.
+"""Train, validation and test parts that share no image and no patient.
 
 The split file is a table, one row per case: `path` as it was given, `split`, `label`, `group`
-(cases of one group never part), `picture` (files of the same picture), `patient`, `case` (the
-key that finds the row again wherever the set is mounted), and two that are the same in every row:
-`audit`, the fingerprint of the search for copies, and `fingerprint`, the hash of all the rest,
-so that an edited or mixed file is noticed.
+(cases of one group never part), `image_id` (the same for copies of one image), `patient`,
+`case` (the key that finds the row again wherever the set is mounted), and two that are the same
+in every row: `audit`, the fingerprint of the search for copies, and `fingerprint`, the hash of
+all the rest, so that an edited or mixed file is noticed.
 """
 
 import csv
@@ -28,7 +28,8 @@ from tumorlens.study.data.groups import Groups, Leak, find_leaks
 from tumorlens.study.data.index import SPLIT_NAMES
 
 PARTS = ("train", "val", "test")
-COLUMNS = ("path", "split", "label", "group", "picture", "patient", "case",
+OLD_NAMES = {"picture": "image_id"}  # of columns, up to version 0.1
+COLUMNS = ("path", "split", "label", "group", "image_id", "patient", "case",
            "audit", "fingerprint")  # fmt: skip
 
 
@@ -129,7 +130,7 @@ def _one_fold(
 
 
 def published_parts(cases: Sequence[Case]) -> list[str]:
-    """Give each case the part that its own folder or table publishes.
+    """Return each case the part that its own folder or table publishes.
 
     Raises SplitError where a case has none.
     """
@@ -150,7 +151,7 @@ def leaks_of(split: Split) -> Leak:
 
 
 def with_groups(cases: Sequence[Case], groups: Groups) -> list[Case]:
-    """Give cases the groups that were found."""
+    """Return cases the groups that were found."""
     return [
         replace(case, group=f"g{number:05d}")
         for case, number in zip(cases, groups.groups, strict=True)
@@ -171,10 +172,11 @@ def write_split(out: Path, cases: Sequence[Case], parts: Sequence[str], *, group
 def read_split(path: Path) -> Split:
     """Read a split file; raises SplitError if it is missing, malformed or was edited."""
     try:
-        rows = read_table(path, errors="strict")
+        stored = read_table(path, errors="strict")
     except (OSError, ValueError, csv.Error) as e:
         fix = "Make it with `tumorlens split DIR --out FILE`."
         raise SplitError(path, f"cannot be read as a split file ({e})", fix) from e
+    rows = [{OLD_NAMES.get(name, name): cell for name, cell in row.items()} for row in stored]
     if not rows or any(tuple(row) != COLUMNS or not row["fingerprint"] for row in rows):
         raise SplitError(path, "is not a split file", f"Its columns are {', '.join(COLUMNS)}.")
     fingerprint = _fingerprint([list(row.values())[:-1] for row in rows])
@@ -183,14 +185,14 @@ def read_split(path: Path) -> Split:
     return Split(
         parts={row["case"]: row["split"] for row in rows},
         groups={row["case"]: row["group"] for row in rows},
-        image_ids={row["case"]: row["picture"] for row in rows},
+        image_ids={row["case"]: row["image_id"] for row in rows},
         audit=rows[0]["audit"],
         fingerprint=fingerprint,
     )
 
 
 def parts_in(path: Path, cases: Sequence[Case]) -> list[str]:
-    """Give each case its part in any table of files and parts, "" where it is not named.
+    """Return each case its part in any table of files and parts, "" where it is not named.
 
     The table is a split file, or a CSV with a column `split` (train, val, test, or what folders
     are called) and one of `case` or `path`; paths are tried from here and from the table's own
@@ -239,7 +241,7 @@ def _fingerprint(rows: Sequence[Sequence[str]]) -> str:
 
 
 def apply_split(cases: Sequence[Case], split: Split, *, allow_leaks: bool = False) -> list[Case]:
-    """Give cases their part and group; cases the split does not name are left out.
+    """Return cases their part and group; cases the split does not name are left out.
 
     Raises SplitError if it names none of them, LeakError if its groups part and
     `allow_leaks` is False.

@@ -1,4 +1,7 @@
-"""A plan of one slice through the head, and how it is painted onto the label canvas."""
+"""A plan of one slice through the head, and how it is painted onto the label canvas.
+
+Head coordinates: x to the right, y down, one unit is 100 mm, origin near the middle of the head.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,10 +10,97 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.study.phantom.shapes import CANVAS, Points, Pose, curve, placed
-from tumorlens.study.phantom.tissues import Tissue
+from tumorlens.study.phantom.tissues import Labels, Tissue
 
-Labels = NDArray[np.uint8]  # [CANVAS, CANVAS], values of Tissue
+Points = NDArray[np.float64]  # [n, 2], head coordinates
+
+CANVAS = 384  # pixels per side of the label canvas, twice the image that is rendered from it
+PIXELS_PER_UNIT = 150.0
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where one patient lies on the canvas, and how this head differs from the plan."""
+
+    matrix: NDArray[np.float64]  # [2, 2], head units to canvas pixels
+    shift: NDArray[np.float64]  # [2], canvas pixels
+    waves: NDArray[np.float64]  # [2, k], spatial frequencies of the deformation
+    phases: NDArray[np.float64]  # [k]
+    sway: NDArray[np.float64]  # [k, 2], amplitudes in head units
+
+
+def random_pose(rng: np.random.Generator, *, scale: float) -> Pose:
+    """Draw size, aspect, rotation (about 10 degrees at most), shift and a smooth deformation."""
+    turn = np.deg2rad(np.clip(rng.normal(0, 4.0), -10, 10))
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    size = scale * rng.uniform(0.91, 1.07)
+    aspect = rng.uniform(0.96, 1.04)
+    return Pose(
+        matrix=PIXELS_PER_UNIT * size * rotation @ np.diag([aspect, 1 / aspect]),
+        shift=CANVAS / 2 + rng.uniform(-8, 8, 2),
+        waves=rng.normal(0, 2.0, (2, 4)),
+        phases=rng.uniform(0, 2 * np.pi, 4),
+        sway=rng.normal(0, 0.011, (4, 2)),
+    )
+
+
+def placed(pose: Pose, points: Points) -> Points:
+    """Carry head coordinates to canvas pixels."""
+    bent = points + np.sin(points @ pose.waves + pose.phases) @ pose.sway
+    return bent @ pose.matrix.T + pose.shift
+
+
+def curve(control: Sequence[tuple[float, float]], *, closed: bool = True, steps: int = 6) -> Points:
+    """Pass a Catmull-Rom spline through control points, `steps` samples a segment."""
+    knots = np.asarray(control, dtype=np.float64)
+    if closed:
+        before, after, beyond = np.roll(knots, 1, 0), np.roll(knots, -1, 0), np.roll(knots, -2, 0)
+    else:
+        padded = np.vstack([knots[:1], knots, knots[-1:]])
+        before, knots, after, beyond = padded[:-3], padded[1:-2], padded[2:-1], padded[3:]
+    t = (np.arange(steps) / steps)[None, :, None]
+    p0, p1, p2, p3 = (p[:, None, :] for p in (before, knots, after, beyond))
+    bend = 2 * p0 - 5 * p1 + 4 * p2 - p3
+    dense = p1 + 0.5 * t * ((p2 - p0) + t * (bend + t * (3 * (p1 - p2) + p3 - p0)))
+    points = dense.reshape(-1, 2)
+    return points if closed else np.vstack([points, np.asarray(control[-1])[None]])
+
+
+def symmetric(half: Sequence[tuple[float, float]]) -> Points:
+    """Close the right half of an outline, given from midline to midline, with its mirror image."""
+    return curve([*half, *((-x, y) for x, y in reversed(half[1:-1]))])
+
+
+def oval(x: float, y: float, rx: float, ry: float) -> Points:
+    """Sample an ellipse."""
+    t = np.linspace(0, 2 * np.pi, 28, endpoint=False)
+    return np.stack([x + rx * np.cos(t), y + ry * np.sin(t)], axis=1)
+
+
+def inset(points: Points, depth: float) -> Points:
+    """Move a convex outline inward by `depth`; a kink sharper than `depth` folds over."""
+    tangent = np.roll(points, -1, 0) - np.roll(points, 1, 0)
+    normal = np.stack([-tangent[:, 1], tangent[:, 0]], 1)
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    inward = np.sign(((points.mean(0) - points) * normal).sum())
+    return points + depth * inward * normal
+
+
+def blob(
+    center: Points, radius: float, *, rng: np.random.Generator, rough: float, aspect: float = 1.0
+) -> Points:
+    """Draw a star-shaped outline about `center` whose radius varies by the share `rough`."""
+    t = np.linspace(0, 2 * np.pi, 72, endpoint=False)
+    orders = np.arange(2, 9)
+    amplitude = rng.normal(0, 1, (2, orders.size)) / orders**0.6
+    wave = amplitude[0] @ np.cos(np.outer(orders, t)) + amplitude[1] @ np.sin(np.outer(orders, t))
+    r = radius * (1 + rough * np.tanh(wave / 1.4))
+    turn = rng.uniform(0, np.pi)
+    ring = np.stack([r * np.cos(t) * aspect**0.5, r * np.sin(t) / aspect**0.5], axis=1)
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    return center + ring @ rotation.T
+
+
 Yielding = Callable[[Points], Points]
 
 _FRACTION_BITS = 4  # OpenCV draws at a sixteenth of a pixel with coordinates scaled by 2**4
@@ -41,8 +131,8 @@ class Plan:
     matter: tuple[tuple[float, float, float, float], ...]  # x, y, dx, dy: boxes of white matter
     sella: tuple[float, float]
     rest: Points  # head-rest of a CT table, an open curve outside the head
-    folds: float = 1.0  # how deep the cortex reaches, relative to 12 picture pixels
-    mirrored: bool = True  # left and right in the picture are left and right of the patient
+    folds: float = 1.0  # how deep the cortex reaches, relative to 12 image pixels
+    mirrored: bool = True  # left and right in the image are left and right of the patient
 
 
 def fill(canvas: Labels, pixels: Points, value: int) -> None:

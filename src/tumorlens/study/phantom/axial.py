@@ -4,8 +4,7 @@ from functools import cache
 
 import numpy as np
 
-from tumorlens.study.phantom.anatomy import Part, Plan, skull
-from tumorlens.study.phantom.shapes import Points, curve, inset, oval, symmetric
+from tumorlens.study.phantom.anatomy import Part, Plan, Points, curve, inset, oval, skull, symmetric
 from tumorlens.study.phantom.tissues import Tissue
 
 _REST = [(-0.80, 0.70), (-0.50, 1.00), (0.0, 1.10), (0.50, 1.00), (0.80, 0.70)]

@@ -2,8 +2,7 @@
 
 from functools import cache
 
-from tumorlens.study.phantom.anatomy import Part, Plan, skull
-from tumorlens.study.phantom.shapes import Points, curve, oval, symmetric
+from tumorlens.study.phantom.anatomy import Part, Plan, Points, curve, oval, skull, symmetric
 from tumorlens.study.phantom.tissues import Tissue
 
 

@@ -1,7 +1,12 @@
-"""One synthetic slice of a head, drawn from a seed."""
+"""Phantoms: slices of drawn heads with marks and masks, one by one and as a labeled folder."""
 
+import csv
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,18 +16,59 @@ from tumorlens.study.phantom.anatomy import (
     Plan,
     new_canvas,
     paint,
+    random_pose,
     unmoved,
 )
-from tumorlens.study.phantom.appearance import render
 from tumorlens.study.phantom.axial import basal_plan, cerebral_plans
 from tumorlens.study.phantom.coronal import coronal_plan
-from tumorlens.study.phantom.fields import Image, coverage, resized
 from tumorlens.study.phantom.findings import Mass, draw_mass, paint_mass, pushed_by
-from tumorlens.study.phantom.marks import burn_marks
 from tumorlens.study.phantom.sagittal import sagittal_plan
-from tumorlens.study.phantom.scanners import scanned_ct, scanned_mri
-from tumorlens.study.phantom.shapes import random_pose
-from tumorlens.study.phantom.tissues import SEQUENCES, Tissue
+from tumorlens.study.phantom.tissues import (
+    SEQUENCES,
+    Image,
+    Tissue,
+    coverage,
+    render,
+    resized,
+    scanned_ct,
+    scanned_mri,
+)
+
+SHARE = 0.3  # of all images, whatever they show
+_WORDS = ("L", "R", "A12", "5 cm", "P", "H", "S 07", "W80", "3 mm", "IM 41")
+
+
+def burn_marks(pixels: NDArray[np.uint8], rng: np.random.Generator) -> None:
+    """Write two or three words into corners, and at times a scale bar, in three of ten images."""
+    drawn = rng.random() < SHARE
+    corners = rng.permutation(4)[: rng.integers(1, 4)]
+    words = rng.choice(_WORDS, size=corners.size, replace=False)
+    level, bar = int(rng.integers(170, 256)), rng.random() < 0.5
+    if not drawn:
+        return
+    for corner, word in zip(corners, words, strict=True):
+        _write(pixels, str(word), corner=int(corner), level=level)
+    if bar:
+        _scale_bar(pixels, level)
+
+
+def _write(pixels: NDArray[np.uint8], word: str, *, corner: int, level: int) -> None:
+    side = pixels.shape[0]
+    size = side / 192 * 0.65
+    (width, height), _ = cv2.getTextSize(word, cv2.FONT_HERSHEY_PLAIN, size, 1)
+    margin = max(2, side // 48)
+    x = margin if corner % 2 == 0 else side - margin - width
+    y = margin + height if corner < 2 else side - margin
+    cv2.putText(pixels, word, (x, y), cv2.FONT_HERSHEY_PLAIN, size, [level], 1, cv2.LINE_AA)
+
+
+def _scale_bar(pixels: NDArray[np.uint8], level: int) -> None:
+    side = pixels.shape[0]
+    x, top, bottom = side - max(2, side // 64), side * 3 // 8, side * 5 // 8
+    cv2.line(pixels, (x, top), (x, bottom), [level], 1)
+    for y in np.linspace(top, bottom, 6).round().astype(int):
+        cv2.line(pixels, (x - max(1, side // 64), int(y)), (x, int(y)), [level], 1)
+
 
 MODALITIES = ("ct", "mri")
 FINDINGS = ("healthy", "glioma", "meningioma", "pituitary")
@@ -59,7 +105,7 @@ class Phantom:
 
 @dataclass(frozen=True)
 class _Scene:
-    """Everything about a picture that must not depend on its finding."""
+    """Everything about an image that must not depend on its finding."""
 
     plane: str
     sequence: str
@@ -139,3 +185,90 @@ def _paint_head(
 
 def _developed(image: Image) -> NDArray[np.uint8]:
     return np.rint(image.clip(0, 1) * 255).astype(np.uint8)
+
+
+HEADER = ("path", "label", "modality", "patient", "mask")
+
+_README = """Synthetic phantoms, not scans of anybody.
+
+Every image here was drawn by tumorlens from random numbers. They look like head slices so that
+software can be tried and tested; they say nothing about how well anything works on patients.
+Do not train, tune or judge a medical tool on them.
+
+<class>/         the images, 8-bit grayscale
+masks/           the exact extent of each tumor (0 or 255), without edema
+cases.csv        path, label, modality, patient, mask
+"""
+
+
+def write_phantoms(
+    out: Path,
+    *,
+    per_class: int = 40,
+    seed: int = 0,
+    side: int = 192,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write `per_class` images of each class, masks and `cases.csv`; return `out`.
+
+    `cases.csv` comes last, so a folder that has one is complete. `progress` is told how many
+    images are done and how many there will be.
+    """
+    if per_class < 1:
+        raise ValueError(f"per_class must be at least 1; got {per_class}")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "cases.csv").unlink(missing_ok=True)
+    rows = []
+    for label, number in _places(per_class):
+        phantom = _draw_numbered(label, number, seed=seed, side=side)
+        rows.append(_write_case(out, phantom, number=number))
+        if progress:
+            progress(len(rows), per_class * len(CLASSES))
+    (out / "README.txt").write_text(_README, encoding="utf-8", newline="\n")
+    _write_cases(out / "cases.csv", rows)
+    return out
+
+
+def _places(per_class: int) -> Iterator[tuple[str, int]]:
+    for label in CLASSES:
+        for number in range(1, per_class + 1):
+            yield label, number
+
+
+def _draw_numbered(label: str, number: int, *, seed: int, side: int) -> Phantom:
+    """Draw the n-th image of a class, whose seed belongs to it alone."""
+    source = np.random.SeedSequence([seed, CLASSES.index(label), number])
+    own = int(source.generate_state(1, np.uint64)[0])
+    modality, finding = label.split("_")
+    if finding == "tumor":
+        finding = str(np.random.default_rng(source.spawn(1)[0]).choice(FINDINGS[1:]))
+    return draw_phantom(modality, finding, seed=own, side=side)
+
+
+def _write_case(out: Path, phantom: Phantom, *, number: int) -> tuple[str, ...]:
+    """Write an image and, where there is a tumor, its mask; return the row of `cases.csv`."""
+    label = phantom.label
+    path = f"{label}/{label}_{number:04d}.png"
+    _write_png(out / path, phantom.pixels)
+    mask = ""
+    if phantom.finding != "healthy":
+        mask = f"masks/{label}_{number:04d}.png"
+        _write_png(out / mask, phantom.mask.astype(np.uint8) * 255)
+    return path, label, phantom.modality, f"phantom-{label}-{number}", mask
+
+
+def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
+    # Encoded in memory and written by Python, because cv2.imwrite fails silently and cannot write
+    # to a path outside the code page on Windows.
+    _, encoded = cv2.imencode(".png", pixels)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encoded.tobytes())
+
+
+def _write_cases(path: Path, rows: list[tuple[str, ...]]) -> None:
+    unfinished = path.with_suffix(".csv.part")
+    with unfinished.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(HEADER)
+        writer.writerows(rows)
+    os.replace(unfinished, path)

@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.study.phantom.anatomy import Labels, Plan, Yielding, fill
-from tumorlens.study.phantom.shapes import Points, Pose, blob, placed
+from tumorlens.study.phantom.anatomy import Labels, Plan, Points, Pose, Yielding, blob, fill, placed
 from tumorlens.study.phantom.tissues import Tissue
 
 _SOFT = (Tissue.WHITE, Tissue.GRAY, Tissue.DEEP, Tissue.TRACT, Tissue.FOLIA)

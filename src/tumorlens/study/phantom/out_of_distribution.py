@@ -1,4 +1,4 @@
-"""Pictures of what is not a slice of a head, drawn from a seed.
+"""Images of what is not a slice of a head, drawn from a seed.
 
 Limbs, joints, spines, trunks, printed pages, textures and shapes: a network that has seen some
 of them answers everything else of their kind with less confidence (outlier exposure, Hendrycks
@@ -11,22 +11,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.study.phantom.fields import Image, blurred, smooth_noise
+from tumorlens.study.phantom.tissues import Image, blurred, smooth_noise
 
-SIDE = 192  # pixels of a picture
+SIDE = 192  # pixels of an image
 Rng = np.random.Generator
 
 
 def draw_ood_image(seed: int) -> NDArray[np.uint8]:
-    """Draw one picture, uint8 [SIDE, SIDE]."""
+    """Draw one image, uint8 [SIDE, SIDE]."""
     rng = np.random.default_rng(seed)
     kind = str(rng.choice(list(KINDS)))
-    picture = KINDS[kind](rng)
+    image = KINDS[kind](rng)
     if rng.random() < 0.3:
-        picture = np.rot90(picture, int(rng.integers(1, 4)))
-    picture = blurred(picture, rng.uniform(0.4, 1.2))
-    picture = picture + rng.normal(0, rng.uniform(0.005, 0.04), picture.shape)
-    return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+        image = np.rot90(image, int(rng.integers(1, 4)))
+    image = blurred(image, rng.uniform(0.4, 1.2))
+    image = image + rng.normal(0, rng.uniform(0.005, 0.04), image.shape)
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
 def _limb(rng: Rng) -> Image:

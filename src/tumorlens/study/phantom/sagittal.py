@@ -2,8 +2,7 @@
 
 from functools import cache
 
-from tumorlens.study.phantom.anatomy import Part, Plan, skull, strand
-from tumorlens.study.phantom.shapes import curve, oval
+from tumorlens.study.phantom.anatomy import Part, Plan, curve, oval, skull, strand
 from tumorlens.study.phantom.tissues import Tissue
 
 _PROFILE = [

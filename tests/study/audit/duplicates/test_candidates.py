@@ -5,7 +5,7 @@ import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from tumorlens.study.audit.duplicates.candidates import MOST_PARTNERS, candidate_pairs
+from tumorlens.study.audit.duplicates.candidates import MAX_PARTNERS, candidate_pairs
 
 DISTANCE = 32
 N = 3000
@@ -134,9 +134,9 @@ def test_more_tables_miss_less(copies):
 
 
 def test_of_very_many_alike_each_has_a_limited_number_and_chains_connect_all():
-    n = MOST_PARTNERS + 500
+    n = MAX_PARTNERS + 500
     hashes = np.repeat(random_hashes(np.random.default_rng(4), 1, 1), n, axis=0)
     i, j, _ = candidate_pairs(hashes, hashes[:, 0].copy(), distance=DISTANCE)
-    assert np.bincount(i).max() == MOST_PARTNERS
+    assert np.bincount(i).max() == MAX_PARTNERS
     graph = coo_array((np.ones(len(i), bool), (i, j)), shape=(n, n))
     assert connected_components(graph, directed=False)[0] == 1

@@ -307,7 +307,7 @@ def test_what_is_found_of_one_file_is_said_of_all_with_its_pixels(heads, tmp_pat
 
 
 def test_very_many_equal_files_are_listed_as_a_star(heads, tmp_path, monkeypatch):
-    monkeypatch.setattr(copies_module, "_MOST_LISTED", 4)
+    monkeypatch.setattr(copies_module, "_MAX_LISTED", 4)
     paths = [write(tmp_path / f"{i}.png", heads[0]) for i in range(5)]
     paths += [write(tmp_path / f"{i}.png", np.fliplr(heads[0])) for i in range(5, 8)]
     links = find_copies(paths, cache=tmp_path)

@@ -282,9 +282,9 @@ def test_scans_are_prepared_on_the_way_as_they_would_be_alone(write_image, tmp_p
     expected = prepare_files(paths, spec, cache=tmp_path / "alone")
     fingerprint(paths, cache=tmp_path / "both", spec=spec)
     with monkeypatch.context() as patch:
-        patch.setattr("tumorlens.inputs.cache.prepare", None)  # all usable ones are found ready
-        patch.setattr("tumorlens.inputs.cache._prepare_chunk", lambda paths, _: [
-            expected.errors[2] for path in paths if path.name == "blank.png"
+        # All usable ones are found ready.
+        patch.setattr("tumorlens.inputs.cache._prepare_chunk", lambda named, _: [
+            Unusable(expected.errors[2]) for path, _ in named if path.name == "blank.png"
         ])  # fmt: skip
         found = prepare_files(paths, spec, cache=tmp_path / "both")
     assert (found.pixels == expected.pixels).all()

@@ -1,8 +1,8 @@
-"""Which pictures may be the same, among a million, without comparing all with all.
+"""Which images may be the same, among a million, without comparing all with all.
 
 Locality-sensitive hashing by bit sampling (Indyk and Motwani, 1998): two hashes that differ in
 few of their bits agree on a random sample of them more often than strangers do. Each of many
-tables sorts the pictures by another sample; only those that fall together are compared whole.
+tables sorts the images by another sample; only those that fall together are compared whole.
 The nearer two hashes have to be, the larger the samples may be, and the fewer strangers meet.
 """
 
@@ -14,10 +14,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 TABLES = 64
-MOST_PARTNERS = 2000  # of one picture in one table; chains of copies connect what lies beyond
+MAX_PARTNERS = 2000  # of one image in one table; chains of copies connect what lies beyond
 MISSED = 0.01  # share of the pairs at the largest distance that no table brings together
-_MOST_BITS = 24
-_SPARE_BITS = 6  # drawers for each picture; more would cost time and part no more strangers
+_MAX_BITS = 24
+_SPARE_BITS = 6  # drawers for each image; more would cost time and part no more strangers
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
@@ -59,7 +59,7 @@ def _samples(distance: int, n: int, *, tables: int, seed: int) -> NDArray[np.int
     """Draw the bits of each table, [tables, bits]; bit 0 is the mean, which says little."""
     apart = MISSED ** (1 / TABLES)  # chance that one table does not bring a pair together
     bits = int(np.log(1 - apart) / np.log(1 - max(distance, 1) / 256))
-    bits = max(1, min(bits, _MOST_BITS, int(np.log2(n + 1)) + _SPARE_BITS))
+    bits = max(1, min(bits, _MAX_BITS, int(np.log2(n + 1)) + _SPARE_BITS))
     rng = np.random.default_rng(seed)
     return np.stack([np.sort(1 + rng.permutation(255)[:bits]) for _ in range(tables)])
 
@@ -128,7 +128,7 @@ def _count(  # noqa: PLR0917 - numba takes arguments by position
             key = queries[i, o]
             for place in range(starts[key], starts[key + 1]):
                 j = order[place]
-                if j == i or (is_one_list and j < i) or count == MOST_PARTNERS:
+                if j == i or (is_one_list and j < i) or count == MAX_PARTNERS:
                     continue
                 if _is_new_match(turned[i, o], stored[j], masks, distance):
                     count += 1

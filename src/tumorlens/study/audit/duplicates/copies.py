@@ -1,4 +1,4 @@
-"""Which files show the same picture, whatever was done to it in between.
+"""Which files show the same image, whatever was done to it in between.
 
 Candidates come from perceptual hashes over eight orientations, on the full frame, on the
 content, and on the frame without its edge; each is verified on thumbnails. The hash alone is
@@ -39,18 +39,18 @@ from tumorlens.study.audit.duplicates.verification import (
 from tumorlens.study.data.groups import Groups
 
 HASH_DISTANCE = 44  # bits of 256; wide, because every candidate is verified
-LEAST_DISTANCE = 24
-_WIDE = 16_000  # pictures up to which the net is that wide
-_NARROWING = 11.0  # bits for each tenfold of pictures, or strangers would fill the net
+MIN_DISTANCE = 24
+_WIDE = 16_000  # images up to which the net is that wide
+_NARROWING = 11.0  # bits for each tenfold of images, or strangers would fill the net
 KINDS = ("exact", "pixels", "copy", "neighbor")
-SAME = KINDS[:3]  # kinds that join one picture
+SAME = KINDS[:3]  # kinds that join one image
 INVERSE = tuple(ORIENTATIONS.index(name) for name in (
     "as is", "flip left-right", "flip up-down", "rotate 180",
     "transpose", "rotate 270", "rotate 90", "anti-transpose"))  # fmt: skip
 _VIEW_PAIRS = ((0, 0), (1, 1), (2, 0))  # of a and of b, rows of VIEWS
 _TRIES = 3  # alignments between two groups of copies
 _TRIES_OF_ONE = 8  # alignments of one group of copies with any other
-_MOST_LISTED = 200  # files of one picture whose pairs are all listed; above, a star
+_MAX_LISTED = 200  # files of one image whose pairs are all listed; above, a star
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ def find_copies(
     spec: InputSpec | None = None,
     progress: Progress = silent,
 ) -> list[Link]:
-    """Link files of the same picture, and neighboring slices of one head.
+    """Link files of the same image, and neighboring slices of one head.
 
     What is computed of a file is kept in the `cache` folder (None: the user's own), with `spec`
     the prepared scan as well. The pairs of
-    one picture are listed, but for those that only a chain of copies joins and that no longer
+    one image are listed, but for those that only a chain of copies joins and that no longer
     look alike themselves; files of equal pixels, if more than 200, as a star around the first.
     """
     folder = cache or load_settings().cache_folder
@@ -92,7 +92,7 @@ def link_copies(prints: Fingerprints) -> list[Link]:
 
 
 def connected(n: int, links: Sequence[Link], kinds: Sequence[str] = KINDS) -> NDArray[np.int64]:
-    """Give the number of each file's connected group, [n]; files without links stand alone."""
+    """Return the number of each file's connected group, [n]; files without links stand alone."""
     ends = np.array([(k.a, k.b) for k in links if k.kind in kinds], np.int64).reshape(-1, 2)
     graph = coo_array((np.ones(len(ends), bool), (ends[:, 0], ends[:, 1])), shape=(n, n))
     return connected_components(graph, directed=False)[1].astype(np.int64)
@@ -124,7 +124,7 @@ def _between(links: Sequence[Link], twins: dict[int, list[int]]) -> Iterator[Lin
 
 
 def _listed(some: Sequence[int], others: Sequence[int]) -> Iterator[tuple[int, int]]:
-    few = len(some) <= _MOST_LISTED and len(others) <= _MOST_LISTED
+    few = len(some) <= _MAX_LISTED and len(others) <= _MAX_LISTED
     for a in some if few else some[:1]:
         for b in others:
             if some is not others:
@@ -134,7 +134,7 @@ def _listed(some: Sequence[int], others: Sequence[int]) -> Iterator[tuple[int, i
 
 
 def _near(prints: Fingerprints, kept: NDArray[np.int64]) -> list[Link]:
-    """Verify candidates among one file of each distinct picture, `kept`."""
+    """Verify candidates among one file of each distinct image, `kept`."""
     pairs = _candidates(prints, kept)
     found = compare(prints, pairs)
     groups = DisjointSet(kept.tolist())
@@ -146,7 +146,7 @@ def _near(prints: Fingerprints, kept: NDArray[np.int64]) -> list[Link]:
 
 
 def _candidates(prints: Fingerprints, kept: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Give rows (a, b, orientation of a, view of a, view of b), a < b."""
+    """Return rows (a, b, orientation of a, view of a, view of b), a < b."""
     blocks, distance = [], hash_distance(len(kept))
     for of_a, of_b in _VIEW_PAIRS:
         turned = np.ascontiguousarray(prints.hashes[kept, of_a])
@@ -160,13 +160,13 @@ def _candidates(prints: Fingerprints, kept: NDArray[np.int64]) -> NDArray[np.int
 
 
 def hash_distance(n: int) -> int:
-    """Give the distance at which hashes are candidates among n pictures.
+    """Return the distance at which hashes are candidates among n images.
 
     Nine in ten copies of the public sets stand within 28 bits and three in four within 20;
     strangers within a given distance grow with the square of n.
     """
     narrowed = HASH_DISTANCE - _NARROWING * np.log10(max(n, _WIDE) / _WIDE)
-    return max(LEAST_DISTANCE, int(narrowed))
+    return max(MIN_DISTANCE, int(narrowed))
 
 
 def _best_of_each_pair(pairs: NDArray[np.int64], found: Likeness) -> NDArray[np.int64]:
@@ -235,7 +235,7 @@ def _completed(prints: Fingerprints, groups: DisjointSet, links: Sequence[Link])
     rows = []
     for group in groups.subsets():
         files = sorted(group)
-        if 2 < len(files) <= _MOST_LISTED:
+        if 2 < len(files) <= _MAX_LISTED:
             missing = [(a, b) for a, b in _listed(files, files) if (a, b) not in known]
             rows.extend(_nearest_turn(prints, a, b) for a, b in missing)
     if not rows:

@@ -1,4 +1,4 @@
-"""What copies are recognised by: hashes of bytes and pixels, perceptual hashes, thumbnails."""
+"""What copies are recognized by: hashes of bytes and pixels, perceptual hashes, thumbnails."""
 
 import hashlib
 import os
@@ -24,7 +24,7 @@ HASH_SIDE = 16  # 16 x 16 low DCT frequencies: 256 bits
 _DCT_SIDE = 64
 _HIGH_PASS_SIGMA = 2.0  # pixels of the thumbnail
 _CONTRAST_SIGMA = 4.0
-_CONTRAST_FLOOR = 0.3  # of the whole picture's deviation, so that noise in air stays small
+_CONTRAST_FLOOR = 0.3  # of the whole image's deviation, so that noise in air stays small
 ORIENTATIONS = ("as is", "flip left-right", "flip up-down", "rotate 180",
                 "transpose", "rotate 90", "rotate 270", "anti-transpose")  # fmt: skip
 VIEWS = ("frame", "content", "inner")  # the last without what a crop of 5 % takes away
@@ -32,7 +32,7 @@ CROP = 0.05  # of each side
 _METHOD = 4  # raised whenever what is stored changes
 
 PRINT = np.dtype([
-    ("pixels", np.uint8, 32),  # sha256 of shape and decoded grey pixels
+    ("pixels", np.uint8, 32),  # sha256 of shape and decoded gray pixels
     ("is_blank", np.bool_),  # nothing is seen in the frame
     ("hashes", np.uint64, (len(VIEWS), len(ORIENTATIONS), 4)),  # 256 bits each
     ("thumbs", np.int8, (2, THUMB_SIDE, THUMB_SIDE)),  # of the first two views
@@ -44,16 +44,16 @@ class Fingerprints:
     """Of n files; rows of unreadable ones are zero and `usable` is False there."""
 
     content: tuple[str, ...]  # sha256 of the bytes, "" where they cannot be read
-    pixels: tuple[str, ...]  # sha256 of shape and decoded grey pixels
+    pixels: tuple[str, ...]  # sha256 of shape and decoded gray pixels
     hashes: NDArray[np.uint64]  # [n, views, orientations, 4]: 256 bits
     usable: NDArray[np.bool_]  # [n]
-    is_blank: NDArray[np.bool_]  # [n] equal to any other blank picture, and a copy of none
+    is_blank: NDArray[np.bool_]  # [n] equal to any other blank image, and a copy of none
     rows: Rows
 
     def thumbs(self, positions: NDArray[np.int64], views: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Give high-passed, standardised pictures: [len(positions), 96, 96].
+        """Return high-passed, standardized images: [len(positions), 96, 96].
 
-        The inner view is cut out of the frame's picture.
+        The inner view is cut out of the frame's image.
         """
         inner = VIEWS.index("inner")
         chosen = np.zeros((len(positions), THUMB_SIDE, THUMB_SIDE), np.int8)
@@ -64,9 +64,9 @@ class Fingerprints:
         return chosen
 
 
-def orient(picture: NDArray, orientation: int) -> NDArray:
+def orient(image: NDArray, orientation: int) -> NDArray:
     """Turn or mirror the last two axes; `orientation` is a row of ORIENTATIONS."""
-    turned = picture.swapaxes(-1, -2) if orientation >= 4 else picture
+    turned = image.swapaxes(-1, -2) if orientation >= 4 else image
     flip_x, flip_y = orientation in (1, 3, 5, 7), orientation in (2, 3, 6, 7)
     return turned[..., :: -1 if flip_y else 1, :: -1 if flip_x else 1]
 
@@ -138,15 +138,15 @@ def _head(scan: Scan) -> NDArray[np.bool_] | None:
 
 
 def _fill(row: np.void, scan: Scan, head: NDArray[np.bool_] | None) -> None:
-    grey = np.ascontiguousarray(scan.pixels)
-    digest = hashlib.sha256(repr(grey.shape).encode() + grey.tobytes()).digest()
+    gray = np.ascontiguousarray(scan.pixels)
+    digest = hashlib.sha256(repr(gray.shape).encode() + gray.tobytes()).digest()
     row["pixels"] = np.frombuffer(digest, np.uint8)
-    crop = grey if head is None else _content_crop(grey, head)
-    pictures = (grey, crop, _without_edge(grey))
-    for view, picture in enumerate(pictures):
-        row["hashes"][view] = perceptual_hashes(picture)
-    for view, picture in enumerate(pictures[:2]):
-        row["thumbs"][view] = thumbnail(picture)
+    crop = gray if head is None else _content_crop(gray, head)
+    images = (gray, crop, _without_edge(gray))
+    for view, image in enumerate(images):
+        row["hashes"][view] = perceptual_hashes(image)
+    for view, image in enumerate(images[:2]):
+        row["thumbs"][view] = thumbnail(image)
     row["is_blank"] = not row["thumbs"][0].any()
 
 
@@ -165,28 +165,28 @@ def _gather(content: tuple[str, ...], stored: dict[str, Place]) -> Fingerprints:
     return Fingerprints(content, pixels, hashes, usable, is_blank, rows)
 
 
-def _without_edge(picture: NDArray) -> NDArray:
+def _without_edge(image: NDArray) -> NDArray:
     """Cut 5 % off each side and bring what is left to the old size."""
-    height, width = picture.shape
+    height, width = image.shape
     rows, columns = round(CROP * height), round(CROP * width)
-    inside = picture[rows : height - rows, columns : width - columns].astype(np.float32)
+    inside = image[rows : height - rows, columns : width - columns].astype(np.float32)
     resized = cv2.resize(inside, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.rint(resized).astype(picture.dtype) if picture.dtype == np.int8 else resized
+    return np.rint(resized).astype(image.dtype) if image.dtype == np.int8 else resized
 
 
-def _content_crop(grey: NDArray[np.float32], head: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _content_crop(gray: NDArray[np.float32], head: NDArray[np.bool_]) -> NDArray[np.float32]:
     rows, columns = np.flatnonzero(head.any(1)), np.flatnonzero(head.any(0))
-    crop = grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    crop = gray[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     return np.ascontiguousarray(crop)
 
 
-def perceptual_hashes(picture: NDArray[np.float32]) -> NDArray[np.uint64]:
-    """Hash the low DCT frequencies for all orientations of a picture: [8, 4].
+def perceptual_hashes(image: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """Hash the low DCT frequencies for all orientations of an image: [8, 4].
 
-    After the pHash of Zauner (2010), with 256 bits. Mirroring a picture flips the sign of its
+    After the pHash of Zauner (2010), with 256 bits. Mirroring an image flips the sign of its
     odd frequencies and transposing it transposes them, so one transform serves all eight.
     """
-    square = cv2.resize(picture, (_DCT_SIDE, _DCT_SIDE), interpolation=cv2.INTER_AREA)
+    square = cv2.resize(image, (_DCT_SIDE, _DCT_SIDE), interpolation=cv2.INTER_AREA)
     low = cv2.dct(square)[:HASH_SIDE, :HASH_SIDE]
     sign = np.where(np.arange(HASH_SIDE) % 2 == 0, 1.0, -1.0).astype(np.float32)
     variants = np.empty((len(ORIENTATIONS), HASH_SIDE, HASH_SIDE), np.float32)
@@ -200,14 +200,14 @@ def perceptual_hashes(picture: NDArray[np.float32]) -> NDArray[np.uint64]:
     return np.packbits(bits, axis=1).view(np.uint64)
 
 
-def thumbnail(picture: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Shrink, high-pass and normalise the local contrast; int8 of deviation 20, [96, 96].
+def thumbnail(image: NDArray[np.float32]) -> NDArray[np.int8]:
+    """Shrink, high-pass and normalize the local contrast; int8 of deviation 20, [96, 96].
 
     Public sets hold copies that were brightened, clipped, sharpened and re-encoded. Dividing
     by the local contrast undoes what such changes do to edges, so that the copies correlate
     and neighboring slices of one patient do not.
     """
-    small = cv2.resize(picture, (THUMB_SIDE, THUMB_SIDE), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(image, (THUMB_SIDE, THUMB_SIDE), interpolation=cv2.INTER_AREA)
     detail = small - cv2.GaussianBlur(small, (0, 0), _HIGH_PASS_SIGMA)
     spread = float(detail.std())
     if spread <= 1e-4 * float(np.abs(small).max()):  # flat, but for rounding

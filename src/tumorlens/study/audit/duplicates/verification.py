@@ -1,6 +1,6 @@
-"""Whether two thumbnails show one picture, its neighboring slice, or neither.
+"""Whether two thumbnails show one image, its neighboring slice, or neither.
 
-Three measures decide, on thumbnails that are high-passed and normalised in contrast
+Three measures decide, on thumbnails that are high-passed and normalized in contrast
 (`fingerprints.thumbnail`):
 
 - *score*, their correlation;
@@ -11,7 +11,7 @@ Three measures decide, on thumbnails that are high-passed and normalised in cont
 - *middle*, the correlation within the brain alone. On CT the skull outweighs all else, and it
   hardly changes from slice to slice.
 
-Where the frames differ a little (other crops of one picture), both are taken after an affine
+Where the frames differ a little (other crops of one image), both are taken after an affine
 alignment: a phase of coarse search over scale and shift, then the enhanced correlation
 coefficient of Evangelidis and Psarakis (2008).
 """
@@ -40,8 +40,8 @@ NEIGHBOR_SLICE = 0.65  # above it, all 608 pairs of figshare were of one patient
 WORTH_ALIGNING = 0.40  # score below which alignment has not been seen to help
 WORTH_REFINING = 0.6  # peak of the coarse search; the lowest of a copy was 0.68
 _SCALES = (0.95, 0.975, 1.0, 1.025, 1.05)
-_MOST_SHIFT = 12  # pixels of the thumbnail
-_LEAST_OVERLAP = 0.7
+_MAX_SHIFT = 12  # pixels of the thumbnail
+_MIN_OVERLAP = 0.7
 _BLOCK = 256
 _ACROSS = np.arange(THUMB_SIDE) - (THUMB_SIDE - 1) / 2
 _MIDDLE = (_ACROSS**2 + _ACROSS[:, None] ** 2 < 20**2).astype(np.float32)
@@ -59,7 +59,7 @@ class Limits:
 FRAME = Limits(score=0.80, agreement=0.998, middle=0.75)
 CONTENT = Limits(score=0.88, agreement=0.998, middle=0.85)  # a common crop makes heads alike
 ALIGNED = Limits(score=0.89, agreement=0.998, middle=0.88)  # and alignment more so
-MOST_SLANT = 0.003  # of an alignment: other crops of a picture neither turn nor shear it
+MAX_SLANT = 0.003  # of an alignment: other crops of an image neither turn nor shear it
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,13 @@ class Likeness:
     in_content: NDArray[np.bool_]  # [n] compared in the view of the content
 
     def reaches(self, limits: Limits) -> NDArray[np.bool_]:
-        """Tell which pairs show one picture, [n]."""
+        """Tell which pairs show one image, [n]."""
         enough = (self.score >= limits.score) & (self.middle >= limits.middle)
         return (enough & (self.agreement >= limits.agreement)) | (self.score >= SURELY_SAME)
 
     @property
     def is_copy(self) -> NDArray[np.bool_]:
-        """Which pairs show one picture."""
+        """Which pairs show one image."""
         return np.where(self.in_content, self.reaches(CONTENT), self.reaches(FRAME))
 
     @property
@@ -134,7 +134,7 @@ def _thumbnails(
 
 
 def _measured(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Give score, agreement and middle of pairs of thumbnails: [3, n]."""
+    """Return score, agreement and middle of pairs of thumbnails: [3, n]."""
     products, squares_a, squares_b = a * b, a * a, b * b
     strong = (np.abs(a) > STRONG_EDGE) & (np.abs(b) > STRONG_EDGE)
     agreed = (strong & (products > 0)).sum((1, 2)) / np.maximum(strong.sum((1, 2)), 1)
@@ -147,7 +147,7 @@ def _measured(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.floa
 
 
 def is_copy_aligned(prints: Fingerprints, pair: NDArray[np.int64]) -> tuple[bool, float]:
-    """Tell whether the two are one picture in different frames, and their aligned score."""
+    """Tell whether the two are one image in different frames, and their aligned score."""
     (a,), (b,) = (side.astype(np.float32) for side in _thumbnails(prints, pair[None]))
     if not (a.any() and b.any()):
         return False, 0.0
@@ -156,11 +156,11 @@ def is_copy_aligned(prints: Fingerprints, pair: NDArray[np.int64]) -> tuple[bool
         return False, 0.0
     matrix = _refine(a, b, matrix)
     size = (THUMB_SIDE, THUMB_SIDE)
-    if max(abs(float(matrix[0, 1])), abs(float(matrix[1, 0]))) > MOST_SLANT:
+    if max(abs(float(matrix[0, 1])), abs(float(matrix[1, 0]))) > MAX_SLANT:
         return False, 0.0
     warped = cv2.warpAffine(a, matrix, size)
     inside = cv2.warpAffine(np.ones_like(a), matrix, size) > 0.99
-    if inside.mean() < _LEAST_OVERLAP:
+    if inside.mean() < _MIN_OVERLAP:
         return False, 0.0
     measured = _measured((warped * inside)[None], (b * inside)[None])
     found = Likeness(*measured, in_content=np.zeros(1, bool))
@@ -182,7 +182,7 @@ def _coarse_alignment(
     spectra = np.conj(fft.rfft2(scaled)) * fft.rfft2(b)
     surface = np.asarray(fft.irfft2(spectra, s=a.shape))
     surface /= np.sqrt((scaled**2).sum((1, 2)) * (b**2).sum())[:, None, None] + 1e-6
-    shifts = np.arange(-_MOST_SHIFT, _MOST_SHIFT + 1)
+    shifts = np.arange(-_MAX_SHIFT, _MAX_SHIFT + 1)
     near = surface[:, shifts][:, :, shifts]
     best, dy, dx = np.unravel_index(int(near.argmax()), near.shape)
     matrix = matrices[int(best)].copy()

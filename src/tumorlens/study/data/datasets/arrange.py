@@ -21,11 +21,11 @@ from tumorlens.study.data.datasets.unpack import Member, Opened, open_archive, r
 from tumorlens.study.data.index import write_cases
 from tumorlens.study.data.registry import DatasetRow, LabelTable, Rule
 
-NOT_A_PICTURE = "files that are not pictures"
-NO_RULE = "pictures in places that are not known"
-COPIES = "second copies of a picture under the same name"
-NOT_IN_TABLE = "pictures that the table does not name"
-NO_PICTURE = "names in the table without a picture"
+NOT_AN_IMAGE = "files that are not images"
+NO_RULE = "images in places that are not known"
+COPIES = "second copies of an image under the same name"
+NOT_IN_TABLE = "images that the table does not name"
+NO_IMAGE = "names in the table without an image"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def arrange(
 
 
 def known_labels(row: DatasetRow) -> set[str]:
-    """Give the labels that a whole archive of this set leads to, where that is known."""
+    """Return the labels that a whole archive of this set leads to, where that is known."""
     listed = {rule.label for rule in row.rules if rule.label}
     return listed | set(row.table.classes.values() if row.table else ())
 
@@ -69,14 +69,14 @@ def known_labels(row: DatasetRow) -> set[str]:
 def place_by_rules(
     members: Sequence[Member], rules: Sequence[Rule]
 ) -> tuple[dict[Member, Place], Counter[str]]:
-    """Give each picture the label and split of the first rule that matches its path."""
+    """Pair each image with the label and split of the first rule that matches its path."""
     places: dict[Member, Place] = {}
     left_out: Counter[str] = Counter()
     for member in members:
         path = f"/{member.name}".lower()
         rule = next((rule for rule in rules if fnmatchcase(path, rule.pattern)), None)
-        if not _is_picture(member):
-            left_out[NOT_A_PICTURE] += 1
+        if not _is_image(member):
+            left_out[NOT_AN_IMAGE] += 1
         elif rule is None or rule.label is None:
             left_out[rule.why if rule else NO_RULE] += 1
         else:
@@ -90,20 +90,20 @@ def place_by_rules(
 def place_by_table(
     members: Sequence[Member], labels: Mapping[str, str]
 ) -> tuple[dict[Member, Place], Counter[str]]:
-    """Give each picture the label that stands beside its name; names are without suffix."""
+    """Pair each image with the label that stands beside its name; names are without suffix."""
     places: dict[Member, Place] = {}
     left_out: Counter[str] = Counter()
     for member in members:
         label = labels.get(PurePosixPath(member.name).stem)
-        if not _is_picture(member):
-            left_out[NOT_A_PICTURE] += 1
+        if not _is_image(member):
+            left_out[NOT_AN_IMAGE] += 1
         elif label is None:
             left_out[NOT_IN_TABLE] += 1
         else:
             places[member] = Place(label)
     kept = _without_copies(places)
     lost = set(labels) - {PurePosixPath(member.name).stem for member in places}
-    found = {COPIES: len(places) - len(kept), NO_PICTURE: len(lost)}
+    found = {COPIES: len(places) - len(kept), NO_IMAGE: len(lost)}
     return kept, left_out + Counter(found)
 
 
@@ -146,7 +146,7 @@ def _by_slices(
 ARRANGERS = {"rules": _by_rules, "table": _by_table, "slices": _by_slices}
 
 
-def _is_picture(member: Member) -> bool:
+def _is_image(member: Member) -> bool:
     path = PurePosixPath(member.name)
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
     return path.suffix.lower() in readable_suffixes() and not hidden

@@ -146,7 +146,7 @@ def _check_status(url: str, answer: requests.Response) -> None:
 
 
 def _range(answer: requests.Response) -> tuple[int, int]:
-    """Give the first byte sent and the size of the whole file, 0 where it is not said."""
+    """Return the first byte sent and the size of the whole file, 0 where it is not said."""
     found = re.match(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", answer.headers.get("Content-Range", ""))
     if not found:
         return 0, 0
@@ -165,7 +165,7 @@ def _note(part: Path) -> Path:
 
 
 def _read_note(part: Path, url: str) -> dict[str, Any]:
-    """Say what `part` is the beginning of; nothing if it may be of something else."""
+    """Return what `part` is the beginning of; nothing if it may be of something else."""
     try:
         note = json.loads(_note(part).read_text(encoding="utf-8"))
     except (OSError, ValueError):

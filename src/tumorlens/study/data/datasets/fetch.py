@@ -47,7 +47,7 @@ def in_silence(_what: str) -> Iterator[Progress]:
 
 
 def find_row(name: str) -> DatasetRow:
-    """Give the row of a set; raises DownloadError with the known names."""
+    """Return the row of a set; raises DownloadError with the known names."""
     row = DATASETS.get(name.lower())
     if row is None:
         raise DownloadError(name, "is not a known data set", f"Known are {', '.join(DATASETS)}.")
@@ -120,7 +120,7 @@ def _with_checksums(row: DatasetRow, checksums: Mapping[str, str | None]) -> Dat
 def _obtain(
     row: DatasetRow, archive: Archive, store: Path, *, mirror: str | None, steps: Steps
 ) -> Path:
-    """Give the path of a verified archive, in the cache or in a mirror on this machine."""
+    """Return the path of a verified archive, in the cache or in a mirror on this machine."""
     if mirror is None or urlsplit(mirror).scheme in ("http", "https"):
         url = archive.url if mirror is None else _address(row, archive, mirror)
         with steps(f"downloading {archive.name} (MiB)") as report:
