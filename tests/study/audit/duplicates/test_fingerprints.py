@@ -8,6 +8,7 @@ from tumorlens.images.readers import read_scan
 from tumorlens.inputs import row_store as chunks
 from tumorlens.inputs.cache import prepare_files
 from tumorlens.inputs.prepare import InputSpec
+from tumorlens.records import Unusable
 from tumorlens.study.audit.duplicates import fingerprints as module
 from tumorlens.study.audit.duplicates.fingerprints import (
     ORIENTATIONS,
