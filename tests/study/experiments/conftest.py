@@ -1,5 +1,6 @@
 """Trainings that are copies of one."""
 
+import pickle
 import shutil
 import time
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from support.trained_run import TrainedRun
 from tumorlens.models.bundle import Bundle, load_bundle
 from tumorlens.records import Case
 from tumorlens.study.data.splits import Split
-from tumorlens.study.experiments.runner import SILENT, Listeners
+from tumorlens.study.experiments.runner import SILENT, Executor, Job, Listeners
 from tumorlens.study.recipes import Recipe, find_recipe
 
 
@@ -44,6 +45,17 @@ class CopiedTraining:
                         ignore=shutil.ignore_patterns("split.csv"))  # fmt: skip
         listeners.callback.on_epoch_end({"epoch": 1}, True)
         return load_bundle(out)
+
+
+def as_plain_data(job: Job, listeners: Listeners) -> None:
+    """Do a job as another process would get it."""
+    pickle.loads(pickle.dumps(job)).run(listeners)
+
+
+@pytest.fixture(scope="session")
+def executor() -> Executor:
+    """What does jobs in this process, from plain data."""
+    return as_plain_data
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ class Crossed:
 
 
 @pytest.fixture(scope="module")
-def crossed(tmp_path_factory, copied_training, small_recipe) -> Crossed:
+def crossed(tmp_path_factory, copied_training, small_recipe, executor) -> Crossed:
     """Two folds; the second lost what came last; then a second repeat."""
     root = tmp_path_factory.mktemp("crossed")
     cases = read_cases(write_phantoms(root / "phantoms", per_class=8, seed=2, side=48))
@@ -100,11 +101,12 @@ def crossed(tmp_path_factory, copied_training, small_recipe) -> Crossed:
     heard = [RecordingCallback() for _ in range(3)]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(cross_validation, "train_network", copied_training)
-        cross_validate(cases, groups, plan, listeners=Listeners(heard[0]))
+        once = partial(cross_validate, cases, groups, executor=executor)
+        once(plan, listeners=Listeners(heard[0]))
         (plan.folder(1, 2) / "predictions.csv").unlink()
-        cross_validate(cases, groups, plan, listeners=Listeners(heard[1]), resume=True)
+        once(plan, listeners=Listeners(heard[1]), resume=True)
         plan = replace(plan, repeats=2)
-        figures = cross_validate(cases, groups, plan, listeners=Listeners(heard[2]), resume=True)
+        figures = once(plan, listeners=Listeners(heard[2]), resume=True)
     return Crossed(cases, groups, plan, figures, [len(one.epochs) for one in heard],
                    [recipe.seed for recipe in copied_training.recipes])  # fmt: skip
 

@@ -91,8 +91,8 @@ def asked(monkeypatch) -> list[dict[str, set[str]]]:
     return found
 
 
-def test_no_network_is_asked_for_a_group_it_learned_from(sets, asked, tmp_path):
-    assert run_pairs(sets, replace(PLAN, out=tmp_path), executor=in_this_process)
+def test_no_network_is_asked_for_a_group_it_learned_from(sets, asked, tmp_path, executor):
+    assert run_pairs(sets, replace(PLAN, out=tmp_path), executor=executor)
     assert len(asked) == 2 * 3 * 2
     assert all(row["asked"] and not row["asked"] & row["learned"] for row in asked)
 

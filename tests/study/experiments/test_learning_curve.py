@@ -95,7 +95,7 @@ class Measured:
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory, copied_training, small_recipe) -> Measured:
+def measured(tmp_path_factory, copied_training, small_recipe, executor) -> Measured:
     """Two shares with one seed, of which the second was killed at first."""
     root = tmp_path_factory.mktemp("curve")
     cases = read_cases(write_phantoms(root / "phantoms", per_class=12, seed=8, side=48))
@@ -110,17 +110,17 @@ def measured(tmp_path_factory, copied_training, small_recipe) -> Measured:
     )
     started: list[str] = []
 
-    def executor(job: Job, listeners: Listeners) -> None:
+    def interrupted(job: Job, listeners: Listeners) -> None:
         started.append(job.folder.name)
         if len(started) == 2:
             raise KeyboardInterrupt
-        job.run(listeners)
+        executor(job, listeners)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(learning_curve, "train_network", copied_training)
         with pytest.raises(KeyboardInterrupt):
-            measure_learning_curve(cases, plan, executor=executor)
-        runs = measure_learning_curve(cases, plan, executor=executor)
+            measure_learning_curve(cases, plan, executor=interrupted)
+        runs = measure_learning_curve(cases, plan, executor=interrupted)
     return Measured(cases, plan, runs, started, copied_training.learned)
 
 
