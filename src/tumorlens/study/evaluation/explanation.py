@@ -51,9 +51,8 @@ WEIGHED = ("Conv", "MatMul", "Gemm")
 DELETED = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75)  # of the head's pixels
 REACH = 0.08  # deviation of the fill, of the side
 Order = Callable[[Heatmap, np.random.Generator], NDArray[np.floating]]  # high: deleted first
-Answer = Callable[
-    [NDArray[np.uint8]], NDArray[np.floating]
-]  # tumor probability, [n], of [n, side, side]
+Images = NDArray[np.uint8]  # prepared, [n, side, side]
+Answer = Callable[[Images], NDArray[np.float64]]  # to tumor probability, [n]
 
 
 def explanation_figures(
