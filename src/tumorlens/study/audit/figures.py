@@ -179,7 +179,9 @@ def _quality(audit: Audit) -> Quality:
         ood=len(ood),
         ood_limit=audit.bundle.ood_reference.limit,
         unlabeled=sum(case.label == UNLABELED for case in audit.cases),
-        listed=Listed(*(tuple(rows[:MAX_NAMED]) for rows in (unreadable, outliers, ood))),
+        listed=Listed(
+            tuple(unreadable[:MAX_NAMED]), tuple(outliers[:MAX_NAMED]), tuple(ood[:MAX_NAMED])
+        ),
     )
 
 

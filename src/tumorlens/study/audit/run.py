@@ -99,16 +99,14 @@ def audit_cases(
             paths, bundle.spec, network=bundle, image_ids=groups.image_ids, progress=report
         )
     with steps("shortcuts"):
-        stored, prepared = survey.stored_columns(), survey.prepared
+        stored = survey.stored_columns()
         shortcuts = measure_shortcuts(
-            labels, groups.groups, raw=stored, prepared=prepared, seed=seed
+            labels, groups.groups, raw=stored, prepared=survey.prepared, seed=seed
         )
     return Audit(
         tuple(cases), tuple(parts), split, tuple(links), groups,
-        patients=trace_patients(cases, groups.image_ids),
-        conflicts=tuple(find_conflicts(labels, links)),
-        survey=survey,
-        shortcuts=tuple(shortcuts),
+        trace_patients(cases, groups.image_ids), tuple(find_conflicts(labels, links)),
+        survey, tuple(shortcuts),
         header_outliers=tuple(header_outliers(survey.facts, [case.dataset for case in cases])),
         ood=tuple(ood_files(survey.distance, limit=bundle.ood_reference.limit)),
         bundle=bundle,

@@ -23,7 +23,7 @@ from tumorlens.study.audit.text import Box, find_text
 
 BATCH = 64
 COLUMNS = np.dtype([(name, np.float32) for name in (*PIXEL_FACTS, "bytes")])
-_NOTHING = (np.nan,) * len(COLUMNS)
+_NOTHING = (np.nan,) * len(COLUMNS.names or ())
 RARE = 0.05  # of a data set: a mode or format that more files share is no outlier
 FENCE = 3.0  # interquartile ranges beyond the quartiles (Tukey's far out)
 MIN_FACTOR = 1.5  # nearer sizes and shapes are no outliers, however alike the others are
@@ -83,9 +83,10 @@ def survey_files(
     def work(batch: Sequence[int]) -> list[_File]:
         made = [_measure(paths[i], spec, with_text) for i in batch]
         if network and engine:
-            seen = [k for k, i in enumerate(batch) if i in asked and made[k][1] is not None]
-            pixels = [made[k][1] for k in seen]
-            for k, distance in zip(seen, _distances(pixels, network, engine), strict=True):
+            seen = {k: pixels for k, i in enumerate(batch)
+                    if i in asked and (pixels := made[k][1]) is not None}  # fmt: skip
+            found = _distances(list(seen.values()), network, engine)
+            for k, distance in zip(seen, found, strict=True):
                 made[k] = (replace(made[k][0], distance=distance), None)
         return [file for file, _ in made]
 
