@@ -80,8 +80,12 @@ def _counts(audit: Audit, names: Sequence[str]) -> dict[str, Counts]:
     found = {}
     for name in sorted(set(names)):
         own = rows == name
-        distinct = [len(np.unique(c[own])) for c in (audit.groups.image_ids, audit.groups.groups)]
-        found[name] = Counts(int(own.sum()), *distinct, len(set(patients[own].tolist()) - {""}))
+        found[name] = Counts(
+            n=int(own.sum()),
+            images=len(np.unique(audit.groups.image_ids[own])),
+            groups=len(np.unique(audit.groups.groups[own])),
+            patients=len(set(patients[own].tolist()) - {""}),
+        )
     return found
 
 

@@ -95,14 +95,12 @@ def audit_cases(
         links = link_copies(prints)
     groups = group_links(cases, links)
     with steps("measuring files") as report:
-        survey = survey_files(
-            paths, bundle.spec, network=bundle, image_ids=groups.image_ids, progress=report
-        )
+        survey = survey_files(paths, bundle.spec, network=bundle, image_ids=groups.image_ids,
+                              progress=report)  # fmt: skip
     with steps("shortcuts"):
         stored = survey.stored_columns()
-        shortcuts = measure_shortcuts(
-            labels, groups.groups, raw=stored, prepared=survey.prepared, seed=seed
-        )
+        shortcuts = measure_shortcuts(labels, groups.groups, raw=stored,
+                                      prepared=survey.prepared, seed=seed)  # fmt: skip
     return Audit(
         tuple(cases), tuple(parts), split, tuple(links), groups,
         trace_patients(cases, groups.image_ids), tuple(find_conflicts(labels, links)),

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,8 +73,8 @@ def survey_files(
 ) -> Survey:
     """Measure every file, prepared by `spec`; text is looked for `with_text` only.
 
-    A `network` says how far each file is from its training scans. `image_ids`, [n], are those
-    of copies: the network, the slowest part, sees one file of each.
+    A `network` says how far each file is from its training scans; it sees one file of each of
+    the `image_ids`, [n].
     """
     ids = np.arange(len(paths)) if image_ids is None else image_ids
     _, first, numbers = np.unique(ids, return_index=True, return_inverse=True)
@@ -85,8 +85,7 @@ def survey_files(
         if network and engine:
             seen = {k: pixels for k, i in enumerate(batch)
                     if i in asked and (pixels := made[k][1]) is not None}  # fmt: skip
-            found = _distances(list(seen.values()), network, engine)
-            for k, distance in zip(seen, found, strict=True):
+            for k, distance in _distances(seen, network, engine):
                 made[k] = (replace(made[k][0], distance=distance), None)
         return [file for file, _ in made]
 
@@ -147,10 +146,14 @@ def _numbers(pixels: NDArray, length: int) -> tuple[float, ...]:
     return (*pixel_facts(pixels).tolist(), float(length))
 
 
-def _distances(images: Sequence[NDArray], network: Bundle, engine: Engine) -> list[float]:
+def _distances(
+    images: Mapping[int, NDArray[np.uint8]], network: Bundle, engine: Engine
+) -> list[tuple[int, float]]:
     if not images:
         return []
-    return neighbor_distance(engine.run(np.stack(images)).embedding, network.ood_reference).tolist()
+    raw = engine.run(np.stack(list(images.values())))
+    found = neighbor_distance(raw.embedding, network.ood_reference)
+    return list(zip(images, found.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
