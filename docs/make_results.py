@@ -30,11 +30,11 @@ HEAD = """# Results
 
 Written by `docs/make_results.py` from `evaluation.json` files; how to read them:
 [Read an evaluation](../how-to/read-an-evaluation.md). Thresholds are chosen on validation; each
-look at a test part is counted. Intervals: {intervals}.
+evaluation of a test part is counted. Intervals: {intervals}.
 
 Bundle: `{bundle.version}`, {made.parameters:,} parameters, recipe `{made.recipe[name]}`,
 seed {made.recipe[seed]}, epoch {made.validation[epoch]} chosen on {made.validation[n]} validation
-pictures, split `{made.data.split}`.
+images, split `{made.data.split}`.
 """
 
 ANOTHER_SPLIT = """!!! warning "Another split"
@@ -150,7 +150,7 @@ def _rest(named: Sequence[tuple[str, Found]]) -> Iterator[str]:
             figure(found["calibration"], "ece"), figure(found["calibration"], "brier"), listed,
             str(looks["same_scans"]) if looks else "-",
         ))  # fmt: skip
-    head = ("", "type accuracy", "calibration error", "Brier score", "decisions", "look")
+    head = ("", "type accuracy", "calibration error", "Brier score", "decisions", "evaluation")
     yield from _table(head, rows)
 
 
@@ -160,7 +160,7 @@ def _of_main(found: Found, title: str) -> Iterator[str]:
     missed, alarms = (found["failures"][k] for k in ("false_negatives", "false_positives"))
     yield (
         f"{missed['total']} tumors were missed, {alarms['total']} healthy scans flagged; "
-        f"{missed['with_conflict']} and {alarms['with_conflict']} of them are pictures with "
+        f"{missed['with_conflict']} and {alarms['with_conflict']} of them are images with "
         "another label elsewhere.\n"
     )
     yield from _predictive(found)

@@ -34,7 +34,7 @@ def hypotheses(
     ] = None,
     epochs: Epochs = None,
     folds: Annotated[int, typer.Option(min=3, help="Of each set, by whole groups.")] = 5,
-    scans: Annotated[int, typer.Option(min=20, help="Pictures taken of one set at most.")] = 2000,
+    scans: Annotated[int, typer.Option(min=20, help="Images taken of one set at most.")] = 2000,
     cache: Cache = None,
 ) -> None:
     """Judge six hypotheses on each folder and across them, and write one table of verdicts.

@@ -65,7 +65,7 @@ def split(
     published: Published = False,
     audit: AuditFolder = None,
 ) -> None:
-    """Split into train, validation and test by whole patients and pictures.
+    """Split into train, validation and test by whole patients and images.
 
     Copies (also flipped, rotated, brightened ones), neighboring slices, recorded patients and
     given groups stay together. Example: `tumorlens split scans/ --out split.csv`

@@ -92,7 +92,7 @@ def _listed(values: Any) -> str:
 
 def size_curve(
     folders: Folders,
-    out: Annotated[Path, typer.Option(help="Folder for json, csv, picture and all the runs.")],
+    out: Annotated[Path, typer.Option(help="Folder for json, csv, plot and all the runs.")],
     recipe: RecipeName = "quick",
     shares: Annotated[
         str, typer.Option(help="Percents of the training groups.")
