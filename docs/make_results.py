@@ -28,7 +28,8 @@ HEAD = """# Results
 !!! warning "Research use only"
     Not a medical device.
 
-Written by `docs/make_results.py` from `evaluation.json` files; how to read them:
+How well the shipped bundles do, for everybody who uses one. Written by `docs/make_results.py` from
+`evaluation.json` files; how to read them:
 [Read an evaluation](../how-to/read-an-evaluation.md). Thresholds are chosen on validation; each
 evaluation of a test part is counted. Intervals: {intervals}.
 
@@ -279,7 +280,7 @@ def _heatmaps(title: str, found: Found) -> Iterator[str]:
     yield f"## Heatmaps: {title}\n"
     rows = []
     if place:
-        rows.append(("strongest place in the marked tumor", figure(place, "pointing"),
+        rows.append(("strongest spot in the marked tumor", figure(place, "pointing"),
                      figure(place, "centre_prior")))  # fmt: skip
         rows.append(("evidence inside it", figure(place, "energy"), figure(place, "energy_prior")))
         for i, at in enumerate(place["iou_at"]):
@@ -289,7 +290,7 @@ def _heatmaps(title: str, found: Found) -> Iterator[str]:
         deletion = tried["deletion"]
         areas = [figure(deletion, f"area_{name}") for name in ("heatmap", "middle")]
         rows.append(("mean probability under deletion (low is good)", *areas))
-        rows.append(("the same, places drawn at random", "-", figure(deletion, "area_random")))
+        rows.append(("the same, cells drawn at random", "-", figure(deletion, "area_random")))
     yield from _table(("", "heatmap", "the middle of the head"), rows)
     if tried.get("randomization"):
         shuffled = [(row["stage"], figure(row, "correlation"))

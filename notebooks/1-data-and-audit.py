@@ -19,7 +19,7 @@
 #
 # **Research use only. Not a medical device.**
 #
-# What is in a labeled folder, and what would make its figures lie: copies, patients on both sides of
+# For analysts: what is in a labeled folder, and what would make its figures lie: copies, patients on both sides of
 # a split, and facts of the files that give the label away.
 #
 # Without anything set, this notebook draws phantoms: synthetic heads, no patient. The same cells run on
@@ -52,7 +52,7 @@ table(flat(to_json(class_balance(cases)), "part", "label"))
 # %% [markdown]
 # ## Audit
 #
-# Every file is compared with every other, also mirrored, turned, brightened and cropped. *Pictures* are
+# Every file is compared with every other, also mirrored, turned, brightened and cropped. *Images* are
 # files without their copies; *groups* keep together what is no independent evidence: copies, neighboring
 # slices, slices of one patient.
 
@@ -66,9 +66,9 @@ table(flat(figures["labels"], "label"))
 table([figures["links"]])
 
 # %% [markdown]
-# ## What tells the label without a look at the brain
+# ## What gives the label away without a look at the brain
 #
-# A small tree that is told only these facts. An AUC well above 0.5 "as stored" means that a network could
+# A small tree that gets only these facts. An AUC well above 0.5 "as stored" means that a network could
 # learn the scanner, not the disease; "prepared" is what is left after the head was cropped and everything
 # outside it blanked.
 

@@ -69,7 +69,7 @@ pictures(sorted(out.glob("variability_*.png")))
 # ## Tumor less healthy
 #
 # Orange where the first named is brighter, purple where it is darker. The green line runs around what a
-# permutation test calls more than chance, at 5 % for the whole picture. **A difference is seldom the
+# permutation test calls more than chance, at 5 % for the whole image. **A difference is seldom the
 # tumor**: tumors lie in different places, so their mean is faint, and what stands out is how classes were
 # collected.
 
@@ -99,7 +99,7 @@ for modality, contrast in main_contrasts(result.features).items():
 # ### What entropy measures
 #
 # The same features measured twice: on the whole square, and inside the head. Entropy, energy and ASM of the
-# square mostly count background. What they tell there and no longer inside the head, they read off the
+# square mostly count background. What they separate there and no longer inside the head comes from the
 # outline.
 
 # %%

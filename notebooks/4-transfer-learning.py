@@ -37,8 +37,8 @@ bundle = train_once(place, found, frozen)
 # %% [markdown]
 # ## Against the network from scratch
 #
-# The first row is the one from scratch. On validation, where both were chosen, so both are flattered alike. Which of them holds on scans never
-# seen is for the test part to say, once: `evaluate` in notebook 5, or
+# The first row is the one from scratch. Both were chosen on validation, which flatters both alike. Which of them
+# holds on scans never seen is for the test part to show, once: `evaluate` in notebook 5, or
 # `tumorlens evaluate DIR --bundle A --against B --split FILE`.
 
 # %%

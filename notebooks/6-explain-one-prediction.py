@@ -19,7 +19,7 @@
 #
 # **Research use only. Not a medical device.**
 #
-# One scan, step by step: what the network is given, what it says, how that becomes an answer, and where the
+# One scan, step by step: what the network is given, what it puts out, how that becomes an answer, and where the
 # evidence stood.
 
 # %%
@@ -29,7 +29,7 @@ from tumorlens import load_predictor
 from tumorlens.predictions.heatmaps import write_overlay
 
 # %% [markdown]
-# The first MRI tumor of the test part. Names are burned into many public CT pictures, so none is shown here.
+# The first MRI tumor of the test part. Names are burned into many public CT images, so none is shown here.
 
 # %%
 place = open_workplace()
@@ -39,9 +39,9 @@ predictor = load_predictor()
 answer = predictor.predict([case.path], heatmaps=True)[0]
 
 # %% [markdown]
-# ## The picture and its heatmap
+# ## The image and its heatmap
 #
-# Left: what the network was given. Right: where evidence for a tumor stood, relative to the strongest place
+# Left: what the network was given. Right: where evidence for a tumor stood, relative to the strongest spot
 # of this scan. A heatmap shows where a network looked, not why, and not whether it was right.
 
 # %%

@@ -20,8 +20,8 @@
 # **Research use only. Not a medical device.**
 #
 # Six beliefs about sets of scans, each with a rule that was written down before. Three ask for networks:
-# small ones, in pairs with and without augmentation, trained on one set and asked for its unseen groups and
-# for the other sets, without what two sets share.
+# small ones, in pairs with and without augmentation, trained on one set and tested on its unseen groups and
+# on the other sets, without what two sets share.
 #
 # On phantoms one pair is trained, for a few steps: the verdicts show how judging works, and nothing else.
 

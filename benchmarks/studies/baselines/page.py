@@ -23,11 +23,11 @@ HEAD = """# Baselines
 !!! warning "Research use only"
     Not a medical device. Figures of a data set are not figures of a clinic.
 
-Written by `benchmarks/baselines.py`. Each earlier system by its own protocol, the same network
-without its faults, and ours on the same images. Figures carry a 95 % interval (bootstrap over
-groups, 1000 resamples, seed 0; of repeats, the mean of theirs) and their n. Groups are copies,
-neighboring slices and patients, found by one audit of all sets. A test part was read once for each
-network.
+For everybody who knows an earlier system. Written by `benchmarks/baselines.py`: each earlier
+system by its own protocol, the same network without its faults, and ours on the same images.
+Figures carry a 95 % interval (bootstrap over groups, 1000 resamples, seed 0; of repeats, the mean
+of theirs) and their n. Groups are copies, neighboring slices and patients, found by one audit of
+all sets. A test part was read once for each network.
 
 Two CPU cores, shared with other work, trained all of this. What was shortened for that stands in
 each row, and no row is tuned. The recipes in full are those of [Recipes](recipes.md).

@@ -79,8 +79,8 @@ def augmentation_section(experiments: Sequence[Experiment]) -> str:
     return f"""## "Augmentation helps generalization"
 
 An earlier system states it and does not measure it. Pairs of networks alike but for augmentation,
-each pair with a seed and a fold of its own, trained on each set and asked for its unseen groups and
-for the other sets (`tumorlens hypotheses`, H3). Fewer than five pairs do not decide it.
+each pair with a seed and a fold of its own, trained on each set and tested on its unseen groups and
+on the other sets (`tumorlens hypotheses`, H3). Fewer than five pairs do not decide it.
 
 {table(head, rows)}"""
 

@@ -24,7 +24,8 @@ HEAD = """# External validation
 !!! warning "Research use only"
     Not a medical device. Figures of a data set are not figures of a clinic.
 
-Written by `benchmarks/external_validation.py`: what a network does with a source it never saw, with
+For everybody: what to expect outside the training sets. Written by
+`benchmarks/external_validation.py`: what a network does with a source it never saw, with
 the same scanner with and without a tumor, and with what is no head. Why this decides, and what is
 done about it: [The scanner or the tumor](../concepts/scanner-or-tumor.md). Intervals: 95 %,
 bootstrap over groups (1000 resamples, seed 0) unless said otherwise.
@@ -71,7 +72,7 @@ def _holdout(found: Sequence[HoldoutFigures]) -> str:
     return (
         "## A source left out\n\n"
         f"Each network is trained without the source and all that shares a group with it, for "
-        f"{recipe.epochs} epochs of {STEPS} batches at {recipe.train_side} px, and asked at "
+        f"{recipe.epochs} epochs of {STEPS} batches at {recipe.train_side} px, and tested at "
         f"{recipe.side} px for one file of each image of the source. All have the same network, "
         "scans, steps and schedule; each adds something to the one above:\n\n"
         + table(["network", "what it has"], [[f"`{kind}`", text] for kind, text in ADDED.items()])
