@@ -142,7 +142,7 @@ def test_the_config_of_a_run_of_the_last_version_is_that_of_the_same_run_today()
     assert comparable_config(stored) != comparable_config({**stored, "recipe": other.to_json()})
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", sorted(BASELINES))
 def test_a_baseline_and_its_network_are_found_by_their_names_of_the_last_version(name):
     recipe = find_recipe(name)
     old = {new: old for old, new in RENAMED.items()}
