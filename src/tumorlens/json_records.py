@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from tumorlens.files import replacing
+from tumorlens.files import write_file
 from tumorlens.records import Estimate
 
 T = TypeVar("T")
@@ -30,9 +30,7 @@ def counted_on(name: str) -> dict[str, str]:
 
 def write_json(value: object, path: Path) -> None:
     """Write a record, or a mapping of them, whole, or leave what stood there."""
-    with replacing(path) as partial:
-        text = json.dumps(to_json(value), indent=1, allow_nan=False)
-        partial.write_text(text + "\n", encoding="utf-8")
+    write_file(path, json.dumps(to_json(value), indent=1, allow_nan=False) + "\n")
 
 
 def to_json(value: Any) -> Any:

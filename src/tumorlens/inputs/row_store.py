@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.files import replacing
+from tumorlens.files import replacing, write_file
 
 CHUNK = 2048  # rows
 MAX_OPEN = 256  # chunks
@@ -59,8 +59,7 @@ def write_chunk(folder: Path, keys: Sequence[str], rows: NDArray) -> None:
     with replacing(folder / f"{name}.npy") as partial, partial.open("wb") as file:
         np.save(file, rows)
     # The keys come last: a chunk without them is not seen.
-    with replacing(folder / f"{name}.keys") as partial:
-        partial.write_text("\n".join(keys), encoding="ascii")
+    write_file(folder / f"{name}.keys", "\n".join(keys))
 
 
 def load_index(folder: Path) -> dict[str, Place]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import BundleError
-from tumorlens.files import replacing
+from tumorlens.files import write_file
 from tumorlens.inputs.prepare import InputSpec, load_spec
 from tumorlens.models.performance import (
     OperatingPoint,
@@ -200,8 +200,7 @@ def write_bundle(bundle: Bundle, card: str) -> None:
     }
     text = _ROW_OF_NUMBERS.sub(_on_one_line, json.dumps(stored, indent=1, allow_nan=False))
     (bundle.folder / CARD).write_text(card, encoding="utf-8")
-    with replacing(bundle.folder / SETTINGS) as partial:
-        partial.write_text(text + "\n", encoding="utf-8")
+    write_file(bundle.folder / SETTINGS, text + "\n")
 
 
 def _on_one_line(row: re.Match[str]) -> str:

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tumorlens.errors import ReportError
-from tumorlens.files import replacing
+from tumorlens.files import write_file
 from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.document import to_document
 from tumorlens.reports.card import KNOWN_LIMITS, NOT_FOR
@@ -65,8 +65,7 @@ def write_scan_report(
     content = FORMATS[out.suffix.lower()](examined, bundle, made=made)
     twin = out.with_suffix(".json")
     for path, data in ((out, content), (twin, twin_text(examined, bundle, made=made))):
-        with replacing(path) as partial:
-            partial.write_bytes(data if isinstance(data, bytes) else data.encode())
+        write_file(path, data)
     return [out, twin]
 
 

@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
 from tumorlens.errors import TrainingError
-from tumorlens.files import replacing
+from tumorlens.files import write_file
 from tumorlens.progress import TrainingCallback
 from tumorlens.records import Case
 from tumorlens.study.experiments.runner import (
@@ -160,8 +160,7 @@ def _open(job: training.Job) -> optuna.Study:
 def _cut_half_line(journal: Path) -> None:
     """Drop the line that a kill cut short: with the next one behind it, it could not be read."""
     if journal.exists() and not (text := journal.read_bytes()).endswith(b"\n"):
-        with replacing(journal) as partial:
-            partial.write_bytes(text[: text.rfind(b"\n") + 1])
+        write_file(journal, text[: text.rfind(b"\n") + 1])
 
 
 def _queue_broken_off(study: optuna.Study) -> None:

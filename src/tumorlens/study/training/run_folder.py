@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tumorlens.errors import TrainingError
-from tumorlens.files import read_table, replacing, write_table
+from tumorlens.files import read_table, write_file, write_table
 from tumorlens.labels import ATOMS
 from tumorlens.study.recipes import Pretraining, Recipe, comparable_config, current_fields
 
@@ -73,8 +73,7 @@ def open_or_resume(
 
 def write_json(file: Path, content: Any) -> None:
     """Write plain data whole, or not at all."""
-    with replacing(file) as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_file(file, json.dumps(content, indent=1) + "\n")
 
 
 def read_json(file: Path) -> Any:

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 import pooch
 
 from tumorlens.errors import ArchiveError, CasesError, DownloadError
-from tumorlens.files import replacing
+from tumorlens.files import write_file
 from tumorlens.progress import Progress, Steps
 from tumorlens.study.data.datasets.arrange import Arranged, arrange
 from tumorlens.study.data.datasets.download import download
@@ -239,5 +239,4 @@ def _altered(path: Path) -> DownloadError:
 
 
 def _write(path: Path, note: Mapping[str, Any]) -> None:
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+    write_file(path, json.dumps(note, indent=1) + "\n")
