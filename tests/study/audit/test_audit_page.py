@@ -15,10 +15,10 @@ import pytest
 from support.planted import ARTIST, BURNED, ODD_NAME, audit_of, head_of, with_text, write
 
 from tumorlens.study.audit.figures import audit_result
-from tumorlens.study.audit.page import SIDE, make_gallery, render_audit, verdict, write_audit
+from tumorlens.study.audit.page import make_gallery, render_audit, verdict, write_audit
 from tumorlens.study.audit.result import Thumbnail
 from tumorlens.study.audit.run import Audit
-from tumorlens.study.audit.text import Box
+from tumorlens.study.audit.text import THUMBNAIL_SIDE, Box
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -133,7 +133,7 @@ def test_no_burned_in_word_and_no_metadata_is_on_the_page(page):
 def test_images_are_prepared_ones(page):
     shown = images_of(page)
     assert shown
-    assert {image.shape for image in shown} == {(SIDE, SIDE)}
+    assert {image.shape for image in shown} == {(THUMBNAIL_SIDE, THUMBNAIL_SIDE)}
     for image in shown:
         assert max(map(int, (image[0, 0], image[0, -1], image[-1, 0], image[-1, -1]))) < 5
 
@@ -214,7 +214,9 @@ def test_every_image_that_is_named_is_written_small(audit, out):
     named = [member.image for member in members]
     assert named
     assert sorted(named) == sorted(str(path.relative_to(out)) for path in out.rglob("*.png"))
-    assert {cv2.imread(str(out / name), 0).shape for name in named} == {(SIDE, SIDE)}
+    assert {cv2.imread(str(out / name), 0).shape for name in named} == {
+        (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+    }
 
 
 def test_a_group_tells_how_many_files_it_has_and_in_which_parts(audit):

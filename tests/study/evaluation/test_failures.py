@@ -9,9 +9,9 @@ from support.made_answers import scored
 
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Case, Heatmap
+from tumorlens.study.audit.text import THUMBNAIL_SIDE
 from tumorlens.study.evaluation import failures
 from tumorlens.study.evaluation.failures import (
-    SIDE,
     WORST,
     failure_figures,
     failure_gallery,
@@ -76,7 +76,7 @@ def test_only_what_may_be_shown_gets_a_heatmap_and_a_picture(files, tiny_bundle)
     assert [p.heatmap is not None for p in mapped] == [True, False, False]
     assert [p.atoms for p in mapped] == [p.atoms for p in predictions]
     shown = failure_gallery(mapped, found)["false_negatives"]
-    assert shown[0][1].shape == (SIDE, 2 * SIDE, 3)
+    assert shown[0][1].shape == (THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE, 3)
     assert shown[1][1] is None
 
 
@@ -89,4 +89,4 @@ def test_what_is_hidden_stays_hidden_where_a_heatmap_was_made_anyway(files, tiny
 def test_shown_pictures_are_too_small_for_strokes_of_letters():
     fine = (np.indices((448, 448)).sum(0) // 2 % 2 * 255).astype(np.uint8)
     found = small_overlay(Heatmap(np.full((4, 4), -1, np.float32), fine))
-    assert found[:, :SIDE].std() < 20, "strokes of two pixels are gone"
+    assert found[:, :THUMBNAIL_SIDE].std() < 20, "strokes of two pixels are gone"

@@ -43,7 +43,7 @@ from tumorlens.study.explore.report import (
 from tumorlens.study.explore.run import Exploration, class_balance, explore, image_sizes
 from tumorlens.study.features.table import read_features
 from tumorlens.study.phantom import draw_phantom
-from tumorlens.study.stats.permutation import Significance
+from tumorlens.study.stats.class_differences import Significance
 
 STORED = Path(__file__).parents[2] / "support/study/explore/explore.json"
 LABELS = ("ct_healthy", "ct_tumor", "mri_healthy", "mri_glioma", "mri_meningioma")

@@ -33,7 +33,7 @@ from tumorlens.study.explore.hypothesis_tests import (
 )
 from tumorlens.study.explore.record import GroupedAuc, Judgment
 from tumorlens.study.phantom import draw_phantom
-from tumorlens.study.stats.permutation import compare_groups
+from tumorlens.study.stats.class_differences import compare_groups
 
 RNG_SEED = 5
 

@@ -27,7 +27,7 @@ from tumorlens.study.explore.tabular import (
 )
 from tumorlens.study.features.table import FeatureTable, measure_files
 from tumorlens.study.features.texture import FEATURES, measure_many
-from tumorlens.study.stats.effects import rank_correlation
+from tumorlens.study.stats.class_differences import rank_correlation
 
 WIDTH = len(FEATURES)
 RESAMPLES = 60

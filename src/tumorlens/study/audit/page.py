@@ -12,7 +12,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from tumorlens.files import replacing
+from tumorlens.files import write_file
 from tumorlens.inputs.prepare import InputSpec, prepare_file
 from tumorlens.records import Unusable
 from tumorlens.reports.page import render_page
@@ -27,7 +27,7 @@ from tumorlens.study.audit.result import (
 )
 from tumorlens.study.audit.run import Audit, Conflict
 from tumorlens.study.audit.shortcuts import STAGES, Shortcut
-from tumorlens.study.audit.text import why_hidden
+from tumorlens.study.audit.text import THUMBNAIL_SIDE, blurred_thumbnail, why_hidden
 from tumorlens.study.plotting.svg import svg
 
 PAGE = "audit.html"
@@ -35,9 +35,8 @@ FOLDER = "images"  # of the small images, beside the page
 MAX_GROUPS = 6
 MAX_MEMBERS = 8  # of one group
 MAX_CONFLICTS = 12
-SIDE = 112  # pixels: a name that were left in a head could not be read at this size
 COLORS = ("#b35806", "#2b6ca3")  # of STAGES, told apart without color vision too
-Images = Mapping[str, NDArray[np.uint8]]  # [SIDE, SIDE] each, by the path of a Thumbnail
+Images = Mapping[str, NDArray[np.uint8]]  # square each, by the path of a Thumbnail
 
 
 def write_audit(audit: Audit, out: Path, *, folders: Sequence[str], now: datetime) -> AuditResult:
@@ -45,12 +44,10 @@ def write_audit(audit: Audit, out: Path, *, folders: Sequence[str], now: datetim
     gallery, images = make_gallery(audit)
     result = replace(audit_result(audit, folders=folders, now=now), gallery=gallery)
     for name, pixels in images.items():
-        with replacing(out / name) as partial:
-            partial.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+        write_file(out / name, cv2.imencode(".png", pixels)[1].tobytes())
     write_tables(audit, out)
     write_result(result, out)
-    with replacing(out / PAGE) as partial:
-        partial.write_text(render_audit(result, images), encoding="utf-8", errors="replace")
+    write_file(out / PAGE, render_audit(result, images).encode(errors="replace"))
     return result
 
 
@@ -185,9 +182,9 @@ def _chosen_conflicts(audit: Audit) -> list[Conflict]:
 
 
 def small_image(audit: Audit, position: int) -> NDArray[np.uint8]:
-    """Prepare a scan, [SIDE, SIDE]; a gray square where it must not be shown or is unusable."""
+    """Prepare a scan as a thumbnail; a gray square where it must not be shown or is unusable."""
     path = audit.cases[position].path
-    made = prepare_file(path, InputSpec(side=SIDE))
+    made = prepare_file(path, InputSpec(side=THUMBNAIL_SIDE))
     if isinstance(made, Unusable) or why_hidden(path, boxes=audit.survey.text[position]):
-        return np.full((SIDE, SIDE), 200, np.uint8)
-    return np.asarray(cv2.GaussianBlur(made.pixels, (0, 0), 0.5), np.uint8)
+        return np.full((THUMBNAIL_SIDE, THUMBNAIL_SIDE), 200, np.uint8)
+    return blurred_thumbnail(made.pixels)

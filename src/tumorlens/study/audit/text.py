@@ -29,6 +29,7 @@ CONTRAST_OVER_HEAD = 50
 HEIGHTS = (4, 34)  # pixels of a letter
 FILL = (0.15, 0.95)  # share of its box that a letter covers; only upright bars cover more
 WIDEST = 12  # heights; letters of small text run together
+THUMBNAIL_SIDE = 112  # pixels: a name that were left in a head could not be read at this size
 MAX_LETTERS = 1500  # looked at, those outside the head first
 
 # Two letters are neighbors in a row within these, the lengths in heights of the taller.
@@ -99,6 +100,17 @@ def find_text(pixels: NDArray[Any], head: NDArray[np.bool_]) -> list[Box]:
         if _is_text(page, letters, row, limits=OVER_HEAD if over_head else OUTSIDE):
             found.append(_box(letters.boxes[row], scale, over_head=over_head))
     return found
+
+
+def blurred_thumbnail(
+    prepared: NDArray[np.uint8], *, side: int = THUMBNAIL_SIDE
+) -> NDArray[np.uint8]:
+    """Shrink a prepared image for a page, [side, side].
+
+    It is shrunk before it is blurred, so that strokes of letters are gone from it.
+    """
+    shrunk = cv2.resize(prepared, (side, side), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.GaussianBlur(shrunk, (0, 0), 0.5), np.uint8)
 
 
 def why_hidden(path: Path, *, boxes: Sequence[Box] | None = None) -> str | None:

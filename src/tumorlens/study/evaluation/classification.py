@@ -42,15 +42,15 @@ def type_figures(labeled: LabeledPredictions, rows: Rows | None = None) -> TypeR
     chosen = labels.type_probabilities(labeled.probabilities[typed]).argmax(-1)
     of_type = [len(np.unique(groups[truth == k])) for k in range(len(labels.TYPES))]
     found = bootstrap(lambda w: _type_statistics(truth, chosen, w), groups)
-    every = len(np.unique(groups))
+    n_groups = len(np.unique(groups))
     found = not_collapsed(
-        found, {"accuracy": every, "macro_f1": every, "recall": np.array(of_type)}
+        found, {"accuracy": n_groups, "macro_f1": n_groups, "recall": np.array(of_type)}
     )
     return as_record(TypeResult, {
         **found,
         **share_with_wilson("accuracy_wilson", truth == chosen),
         "n": len(truth),
-        "n_groups": every,
+        "n_groups": n_groups,
         "names": labels.TYPES,
         "confusion": confusion_matrix(truth, chosen, labels=range(len(labels.TYPES))),
     })  # fmt: skip
@@ -62,8 +62,9 @@ def _type_statistics(
     """Return accuracy and macro F1, [r], and the recall of each type, [r, types]."""
     present = np.unique(truth)
     types = np.arange(len(labels.TYPES))
-    own, answered = truth[:, None] == types, chosen[:, None] == types
-    tp, of_truth, of_chosen = weights @ (own & answered), weights @ own, weights @ answered
+    actual, predicted = truth[:, None] == types, chosen[:, None] == types
+    tp = weights @ (actual & predicted)
+    of_truth, of_chosen = weights @ actual, weights @ predicted
     f1 = np.nan_to_num(share(2 * tp, of_truth + of_chosen))
     return {
         "accuracy": share(weights @ (truth == chosen), weights.sum(1)),
@@ -131,9 +132,9 @@ def class_limits(
     """
     limits = np.zeros(probabilities.shape[1])
     for k in range(len(limits)):
-        own = np.sort(probabilities[truth == k, k])
-        outside = int(np.floor(error * (len(own) + 1) + 1e-9))  # scans that may fall below
-        limits[k] = own[outside - 1] if outside >= 1 else 0.0
+        rising = np.sort(probabilities[truth == k, k])
+        outside = int(np.floor(error * (len(rising) + 1) + 1e-9))  # scans that may fall below
+        limits[k] = rising[outside - 1] if outside >= 1 else 0.0
     return limits
 
 

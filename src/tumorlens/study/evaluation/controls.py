@@ -21,12 +21,13 @@ from tumorlens.json_records import as_record
 from tumorlens.models.bundle import Bundle
 from tumorlens.models.engine import Engine
 from tumorlens.predictions.decision import softmax
-from tumorlens.progress import Progress
+from tumorlens.progress import Progress, silent
 from tumorlens.records import Case, Unusable
 from tumorlens.reports.evaluation.result import ALL_FACTS, Control, ModelArea
 from tumorlens.study.audit.shortcuts import measure_shortcuts
 from tumorlens.study.audit.survey import survey_files
 from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions, Rows
+from tumorlens.study.features.texture import head_of
 from tumorlens.study.stats.discrimination import areas
 from tumorlens.study.stats.intervals import TAILS, bootstrap, estimate_of, not_collapsed, share
 
@@ -43,7 +44,7 @@ def control_figures(
     bundle: Bundle,
     *,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> tuple[Control, ...]:
     """Return a row for each control and task, with the model's own AUC on the same scans.
 
@@ -61,7 +62,7 @@ def _model_areas(labeled: LabeledPredictions) -> dict[str, ModelArea]:
     """Return the AUC of detection in each modality, and the mean of each type against the rest."""
     found = {
         name: _area(labeled, rows, [(labeled.truth, labeled.scores)])
-        for name, rows in _modality_rows(labeled).items()
+        for name, rows in labeled.modality_rows().items()
     }
     typed = labeled.types >= 0
     if typed.any():
@@ -71,27 +72,21 @@ def _model_areas(labeled: LabeledPredictions) -> dict[str, ModelArea]:
     return found
 
 
-def _modality_rows(labeled: LabeledPredictions) -> dict[str, Rows]:
-    return {name: rows for name, rows in labeled.rows().items() if name != "all"}
-
-
 def _area(
     labeled: LabeledPredictions, rows: Rows, each: Sequence[tuple[Rows, NDArray[np.float64]]]
 ) -> ModelArea:
     """Return the mean area, among some rows, of scores and the truths that they are to tell."""
     groups = labeled.groups[rows]
-    asked = [(truth[rows], scores[rows]) for truth, scores in each]
+    pairs = [(truth[rows], scores[rows]) for truth, scores in each]
     found = bootstrap(
-        lambda w: {"auc": np.mean([areas(*one, w)["auc"] for one in asked], axis=0)}, groups
+        lambda w: {"auc": np.mean([areas(*pair, w)["auc"] for pair in pairs], axis=0)}, groups
     )
-    sides = [len(np.unique(groups[side])) for truth, _ in asked for side in (truth, ~truth)]
+    sides = [len(np.unique(groups[side])) for truth, _ in pairs for side in (truth, ~truth)]
     auc = estimate_of(not_collapsed(found, {"auc": min(sides)}), "auc", len(groups))
     return ModelArea(len(groups), len(np.unique(groups)), auc)
 
 
-def shuffled_rows(
-    labeled: LabeledPredictions, *, deals: int = DEALS, seed: int = 0
-) -> list[Control]:
+def shuffled_rows(labeled: LabeledPredictions, *, seed: int = 0) -> list[Control]:
     """Measure the answers against labels dealt anew within each modality; chance is 0.5.
 
     Runs of labels that belong to one group go together, so that the spread is that of groups.
@@ -100,19 +95,19 @@ def shuffled_rows(
     """
     rng = np.random.default_rng(seed)
     found = []
-    for name, rows in _modality_rows(labeled).items():
+    for name, rows in labeled.modality_rows().items():
         truth, groups = labeled.truth[rows], labeled.groups[rows]
-        dealt = np.stack([deal(truth, groups, rng) for _ in range(deals)])
+        dealt = np.stack([deal(truth, groups, rng) for _ in range(DEALS)])
         ranks = rankdata(labeled.scores[rows])
-        chance, own = _areas_of(dealt, ranks), _areas_of(truth[None], ranks)[0]
+        chance, auc = _areas_of(dealt, ranks), _areas_of(truth[None], ranks)[0]
         low, high = np.quantile(chance, TAILS)
-        reached = (1 + int((chance >= own).sum())) / (1 + deals)
+        reached = (1 + int((chance >= auc).sum())) / (1 + DEALS)
         found.append(as_record(Control, {
-            "control": "labels shuffled", "detail": f"{deals} deals to whole groups",
+            "control": "labels shuffled", "detail": f"{DEALS} deals to whole groups",
             "task": name, "n": len(truth), "n_groups": len(np.unique(groups)),
-            "reason": "" if np.isfinite(own) else "only one class",
+            "reason": "" if np.isfinite(auc) else "only one class",
             "auc": chance.mean(), "auc_low": low, "auc_high": high,
-            "p": reached if np.isfinite(own) else None,
+            "p": reached if np.isfinite(auc) else None,
         }))  # fmt: skip
     return found
 
@@ -136,11 +131,7 @@ def _areas_of(truths: NDArray[np.bool_], ranks: NDArray[np.float64]) -> NDArray[
 
 def rim(prepared: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Keep the outer rim of a prepared head, [side, side], and blank the brain inside it."""
-    outlines, _ = cv2.findContours(
-        (prepared > 0).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-    )
-    head = np.zeros_like(prepared)
-    cv2.drawContours(head, outlines, -1, color=(1,), thickness=cv2.FILLED)
+    head = head_of(prepared).astype(np.uint8)
     reach = 2 * max(1, round(RIM * len(prepared))) + 1
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     inside = cv2.erode(head, disk, borderType=cv2.BORDER_CONSTANT, borderValue=(0,))
@@ -152,7 +143,7 @@ def rim_rows(
     labeled: LabeledPredictions,
     bundle: Bundle,
     *,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> list[Control]:
     """Predict the rims alone with the same network."""
     engine = Engine(bundle)
@@ -163,8 +154,7 @@ def rim_rows(
         scores = np.full(len(some), np.nan)
         if rims:
             logits = engine.run(np.stack(list(rims.values()))).logits
-            found = labels.tumor_probability(softmax(logits, bundle.temperature))
-            scores[list(rims)] = found
+            scores[list(rims)] = labels.tumor_probability(softmax(logits, bundle.temperature))
         return scores
 
     batches = [paths[i : i + BATCH] for i in range(0, len(paths), BATCH)]
@@ -172,18 +162,14 @@ def rim_rows(
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for part in pool.map(scores_of, batches):
             parts.append(part)
-            if progress:
-                progress(sum(map(len, parts)), len(paths))
+            progress(sum(map(len, parts)), len(paths))
     scores = np.concatenate(parts)
     detail = f"a rim of {RIM:.0%} of the side is left"
-    areas_ = {
-        name: _area(labeled, rows & np.isfinite(scores), [(labeled.truth, scores)])
-        for name, rows in _modality_rows(labeled).items()
-    }
-    return [
-        Control("brain blanked", detail, name, area.n, area.n_groups, "", area.auc)
-        for name, area in areas_.items()
-    ]
+    found = []
+    for name, rows in labeled.modality_rows().items():
+        area = _area(labeled, rows & np.isfinite(scores), [(labeled.truth, scores)])
+        found.append(Control("brain blanked", detail, name, area.n, area.n_groups, "", area.auc))
+    return found
 
 
 def shortcut_rows(

@@ -32,7 +32,7 @@ from tumorlens.models.engine import Engine
 from tumorlens.predictions.decision import softmax
 from tumorlens.predictions.heatmaps import enlarged, tumor_evidence
 from tumorlens.predictions.predictor import Predictor
-from tumorlens.progress import Progress
+from tumorlens.progress import Progress, silent
 from tumorlens.records import Case, Heatmap
 from tumorlens.reports.evaluation.result import (
     Deletion,
@@ -51,8 +51,7 @@ WEIGHED = ("Conv", "MatMul", "Gemm")
 DELETED = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75)  # of the head's pixels
 REACH = 0.08  # deviation of the fill, of the side
 Order = Callable[[Heatmap, np.random.Generator], NDArray[np.floating]]  # high: deleted first
-Images = NDArray[np.uint8]  # prepared, [n, side, side]
-Answer = Callable[[Images], NDArray[np.float64]]  # to tumor probability, [n]
+Answer = Callable[[NDArray[np.uint8]], NDArray[np.float64]]  # [n, side, side] to probability, [n]
 
 
 def explanation_figures(
@@ -60,9 +59,8 @@ def explanation_figures(
     labeled: LabeledPredictions,
     predictor: Predictor,
     *,
-    max_scans: int = MAX_SCANS,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Explanation:
     """Measure the heatmaps of a sample of the tumors that were flagged.
 
@@ -72,7 +70,7 @@ def explanation_figures(
     bundle = predictor.bundle
     rows = np.flatnonzero(labeled.truth & (labeled.scores >= labeled.threshold))
     flagged = [cases[i] for i in rows.tolist()]
-    sample = [flagged[i] for i in draw_sample(flagged, max_scans, seed=seed)]
+    sample = [flagged[i] for i in draw_sample(flagged, MAX_SCANS, seed=seed)]
     predictions = predictor.predict([case.path for case in sample], heatmaps=True)
     seen = [(case, found.heatmap) for case, found in zip(sample, predictions, strict=True)
             if found.heatmap is not None]  # fmt: skip
@@ -91,13 +89,8 @@ def explanation_figures(
         deletion=deletion_figures(heatmaps, groups, answer, seed=seed),
         randomization=randomization_figures(prepared, groups, bundle, seed=seed),
     )
-    if progress:
-        progress(len(cases), len(cases))
+    progress(len(cases), len(cases))
     return found
-
-
-def _by_evidence(heatmap: Heatmap, _rng: np.random.Generator) -> NDArray[np.floating]:
-    return enlarged(heatmap)
 
 
 def _from_the_center(heatmap: Heatmap, _rng: np.random.Generator) -> NDArray[np.floating]:
@@ -113,7 +106,7 @@ def _by_chance(heatmap: Heatmap, rng: np.random.Generator) -> NDArray[np.floatin
 
 
 ORDERS: Mapping[str, Order] = {
-    "heatmap": _by_evidence,
+    "heatmap": lambda heatmap, _rng: enlarged(heatmap),
     "middle": _from_the_center,
     "random": _by_chance,
 }
@@ -194,13 +187,12 @@ def randomization_figures(
     weights = layer_weights(onnx.load(str(bundle.graph)))
     if len(prepared) < 2 or not weights:
         return None
-    own = _evidence(prepared, bundle)
-    alike = {"other scan": rank_correlations(own, np.roll(own, 1, axis=0))}
+    before = _evidence(prepared, bundle)
+    alike = {"other scan": rank_correlations(before, np.roll(before, 1, axis=0))}
     for stage, count in zip(STAGES, (1, -(-len(weights) // 2), len(weights)), strict=True):
         with TemporaryDirectory() as folder:
-            astray = write_shuffled(bundle, weights[-count:], Path(folder), seed=seed)
-            alike[stage] = rank_correlations(own, _evidence(prepared, astray))
-
+            shuffled = write_shuffled(bundle, weights[-count:], Path(folder), seed=seed)
+            alike[stage] = rank_correlations(before, _evidence(prepared, shuffled))
     found = _means(alike, groups)
     rows = tuple(
         RandomizedRow(name, len(prepared), estimate_of(found, name, len(prepared)))

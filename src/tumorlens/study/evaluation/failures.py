@@ -11,12 +11,11 @@ from tumorlens.predictions.heatmaps import overlay
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Case, Heatmap, Prediction
 from tumorlens.reports.evaluation.result import Failure, Failures, Gallery
-from tumorlens.study.audit.text import why_hidden
+from tumorlens.study.audit.text import THUMBNAIL_SIDE, blurred_thumbnail, why_hidden
 from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions
 
 WORST = 20
 FOLDER = "failures"  # of the images, beside evaluation.json
-SIDE = 112  # pixels shown: a name that were left in a head could not be read at this size
 
 
 def failure_figures(
@@ -95,10 +94,6 @@ def _image(row: Failure, predictions: Sequence[Prediction]) -> NDArray[np.uint8]
 
 
 def small_overlay(heatmap: Heatmap) -> NDArray[np.uint8]:
-    """Draw a prepared image and its heatmap side by side, too small to read, [SIDE, 2 SIDE, 3].
-
-    The image is shrunk before it is blurred, so that strokes of letters are gone from it.
-    """
-    shrunk = cv2.resize(heatmap.prepared, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    blurred = np.asarray(cv2.GaussianBlur(shrunk, (0, 0), 0.5), np.uint8)
-    return overlay(Heatmap(heatmap.evidence, blurred), side=SIDE)
+    """Draw a thumbnail and its heatmap side by side, [side, 2 side, 3]."""
+    small = Heatmap(heatmap.evidence, blurred_thumbnail(heatmap.prepared))
+    return overlay(small, side=THUMBNAIL_SIDE)

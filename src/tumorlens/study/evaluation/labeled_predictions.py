@@ -61,6 +61,10 @@ class LabeledPredictions:
         """Return the rows of all cases and of each modality that is there."""
         return labels.modality_rows(self.modalities)
 
+    def modality_rows(self) -> dict[str, Rows]:
+        """Return the rows of each modality that is there."""
+        return {name: rows for name, rows in self.rows().items() if name != "all"}
+
     def counts(self, rows: Rows) -> dict[str, int]:
         """Count scans, tumors, healthy scans and groups among some rows."""
         truth = self.truth[rows]
@@ -75,7 +79,9 @@ class LabeledPredictions:
 def label_predictions(
     cases: Sequence[Case], predictions: Sequence[Prediction], bundle: Bundle
 ) -> LabeledPredictions:
-    """Put readable predictions beside their cases."""
+    """Put predictions beside their cases; those with an error are left out."""
+    read = readable(predictions)
+    cases, predictions = [cases[i] for i in read], [predictions[i] for i in read]
     return LabeledPredictions(
         labels=tuple(case.label for case in cases),
         groups=np.array([case.group or case.key for case in cases]),

@@ -12,9 +12,9 @@ from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.heatmaps import enlarged
 from tumorlens.records import Case, Heatmap, Prediction
 from tumorlens.reports.evaluation.result import Evaluation, Gallery, Localization, MaskExample
-from tumorlens.study.audit.text import why_hidden
+from tumorlens.study.audit.text import THUMBNAIL_SIDE, why_hidden
 from tumorlens.study.data.masks import prepared_mask
-from tumorlens.study.evaluation.failures import SIDE, small_overlay
+from tumorlens.study.evaluation.failures import small_overlay
 from tumorlens.study.stats.intervals import Weights, bootstrap, bootstrap_shares
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)  # of the strongest evidence
@@ -31,17 +31,14 @@ def localize(
     The pointing game (Zhang et al., 2018) asks how often the strongest evidence lies in the
     tumor; `center_prior` says the same of the center of the head, which needs no network.
     """
-    positions, rows = [], []
+    rows = []
     for position, (case, prediction) in enumerate(zip(cases, predictions, strict=True)):
         mask = prepared_mask(case, spec) if case.mask and prediction.heatmap else None
         if mask is not None and prediction.heatmap is not None:
-            positions.append(position)
-            rows.append(_overlaps(prediction.heatmap, mask))
+            rows.append((position, case.group or case.key, *_overlaps(prediction.heatmap, mask)))
     if not rows:
         return None
-    groups = np.array([cases[i].group or cases[i].key for i in positions])
-    hits, centers, overlaps = (np.array(column) for column in zip(*rows, strict=True))
-    at = np.array(positions)
+    positions, groups, hits, centers, overlaps = map(np.array, zip(*rows, strict=True))
     return as_record(Localization, {
         **bootstrap_shares(groups, pointing=hits, centre_prior=centers),
         **overlap_figures(overlaps, groups),
@@ -49,7 +46,7 @@ def localize(
         "n_groups": len(np.unique(groups)),
         "iou_at": SHARES,
         "examples": {
-            name: _examples(cases, at[chosen], overlaps[chosen, 0])
+            name: _examples(cases, positions[chosen], overlaps[chosen, 0])
             for name, chosen in (("hits", hits), ("misses", ~hits))
         },
     })  # fmt: skip
@@ -134,8 +131,9 @@ def _image(row: MaskExample, evaluation: Evaluation, spec: InputSpec) -> NDArray
 def outlined(heatmap: Heatmap, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Draw a prepared image and its heatmap side by side with a mask's outline on both."""
     drawing = np.ascontiguousarray(small_overlay(heatmap))
-    small = cv2.resize(mask.astype(np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
+    size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+    small = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     lines, _ = cv2.findContours(small, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    for shift in (0, SIDE):
+    for shift in (0, THUMBNAIL_SIDE):
         cv2.drawContours(drawing, lines, -1, _OUTLINE, 1, offset=(shift, 0))
     return drawing

@@ -6,7 +6,6 @@ halves of the slices looked at tell each other's planes right in about nine of t
 subgroup by plane means "slices that look axial", not more.
 """
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +17,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+from tumorlens.files import read_table
 
 PLANES = ("axial", "coronal", "sagittal")
 NOT_TOLD = "not told"
@@ -74,11 +75,10 @@ def teach_planes(examples: Sequence[Example]) -> Pipeline:
 
 def read_examples(path: Path = EXAMPLES) -> list[Example]:
     """Read planes.csv."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [
-            Example(row["key"], row["plane"], tuple(float(row[name]) for name in FEATURES))
-            for row in csv.DictReader(file)
-        ]
+    return [
+        Example(row["key"], row["plane"], tuple(float(row[name]) for name in FEATURES))
+        for row in read_table(path)
+    ]
 
 
 def plane_features(prepared: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -97,7 +97,7 @@ def plane_features(prepared: NDArray[np.uint8]) -> NDArray[np.float64]:
     lower, half = head[2 * height // 3 :], width // 2
     return np.array([
         np.log(height / width),
-        head[-2:].mean(),  # a neck goes on below the picture
+        head[-2:].mean(),  # a neck goes on below the image
         abs(lower[:, :half].mean() - lower[:, half:].mean()),
         _likeness(pixels, head, np.fliplr, axis=1),
         _likeness(detail, head, np.fliplr, axis=1),
@@ -108,7 +108,7 @@ def plane_features(prepared: NDArray[np.uint8]) -> NDArray[np.float64]:
 def _likeness(
     values: NDArray[np.float64], head: NDArray[np.bool_], flip: Flip, *, axis: int
 ) -> float:
-    """Correlate a picture with its mirror image inside both heads, at the best of a few shifts."""
+    """Correlate an image with its mirror image inside both heads, at the best of a few shifts."""
     found = []
     for shift in _SHIFTS:
         both = head & np.roll(flip(head), shift, axis)

@@ -13,17 +13,12 @@ Row = Mapping[str, Any]  # of a table, by column
 FOLDER = "data"
 
 
-def write_plot_data(result: EvaluationResult, out: Path) -> list[Path]:
-    """Write a CSV for each plot that has data into `out`/data; returns what was written."""
-    written = []
+def write_plot_data(result: EvaluationResult, out: Path) -> None:
+    """Write a CSV for each plot that has data into `out`/data."""
     for name, rows in plot_tables(result).items():
-        if not rows:
-            continue
-        path = out / FOLDER / f"{name}.csv"
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-        write_table(path, columns, rows)
-        written.append(path)
-    return written
+        if rows:
+            columns = list(dict.fromkeys(key for row in rows for key in row))
+            write_table(out / FOLDER / f"{name}.csv", columns, rows)
 
 
 def plot_tables(result: EvaluationResult) -> dict[str, list[Row]]:

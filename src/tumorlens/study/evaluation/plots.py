@@ -1,6 +1,6 @@
 """The plots of an evaluation, as SVG text to be put into a page."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -34,18 +34,15 @@ def draw_plots(result: EvaluationResult) -> dict[str, Markup]:
 
 def _draw_roc(result: EvaluationResult) -> Markup:
     """Draw ROC curves by modality, each with its operating point."""
-
-    def draw(axes: Axes, name: str, curve: Curve, found: Detection) -> None:
+    drawing, axes = plt.subplots(figsize=_SIZE, layout="constrained")
+    axes.plot([0, 1], [0, 1], color="0.8", linestyle=":")
+    for name, curve, found in _by_modality(result.roc, result):
         label = f"{NAMES[name]}: AUC {_three(found.auc)}, n={found.n}"
         axes.plot(curve["fpr"], curve["tpr"], drawstyle="steps-post", label=label,
                   color=COLORS[name])  # fmt: skip
         if found.specificity.value is not None and found.sensitivity.value is not None:
             at = 1 - found.specificity.value, found.sensitivity.value
             axes.plot(*at, "o", color=COLORS[name])
-
-    drawing, axes = plt.subplots(figsize=_SIZE, layout="constrained")
-    axes.plot([0, 1], [0, 1], color="0.8", linestyle=":")
-    _by_modality(axes, result.roc, result, draw)
     axes.set(xlabel="1 - specificity", ylabel="sensitivity", title="ROC, operating point marked")
     _legend(axes)
     return svg(drawing)
@@ -55,14 +52,11 @@ def _draw_precision_recall(result: EvaluationResult) -> Markup | None:
     """Draw precision by recall; the dotted lines are the shares of tumors."""
     if not result.precision_recall:
         return None
-
-    def draw(axes: Axes, name: str, curve: Curve, found: Detection) -> None:
+    drawing, axes = plt.subplots(figsize=_SIZE, layout="constrained")
+    for name, curve, found in _by_modality(result.precision_recall, result):
         label = f"{NAMES[name]}: average precision {_three(found.average_precision)}"
         axes.plot(curve["recall"], curve["precision"], label=label, color=COLORS[name])
         axes.axhline(found.n_tumor / found.n, color=COLORS[name], linestyle=":", lw=0.8)
-
-    drawing, axes = plt.subplots(figsize=_SIZE, layout="constrained")
-    _by_modality(axes, result.precision_recall, result, draw)
     axes.set(xlabel="recall (sensitivity)", ylabel="precision", ylim=(0, 1.02),
              title="Precision at the share of tumors here")  # fmt: skip
     _legend(axes)
@@ -70,14 +64,11 @@ def _draw_precision_recall(result: EvaluationResult) -> Markup | None:
 
 
 def _by_modality(
-    axes: Axes,
-    curves: Mapping[str, Curve | None],
-    result: EvaluationResult,
-    draw: Callable[[Axes, str, Curve, Detection], None],
-) -> None:
+    curves: Mapping[str, Curve | None], result: EvaluationResult
+) -> Iterator[tuple[str, Curve, Detection]]:
     for name, curve in curves.items():
         if curve is not None:
-            draw(axes, name, curve, result.detection[name])
+            yield name, curve, result.detection[name]
 
 
 def _three(found: Estimate) -> str:

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from tumorlens.images.readers import attempt, read_scan
 from tumorlens.json_records import as_record
 from tumorlens.predictions.predictor import Predictor
-from tumorlens.progress import Progress
+from tumorlens.progress import Progress, silent
 from tumorlens.records import Case, Prediction, Scan, Unusable
 from tumorlens.reports.evaluation.result import DamagedRow, Robustness
-from tumorlens.study.evaluation.labeled_predictions import label_predictions, readable
+from tumorlens.study.evaluation.labeled_predictions import label_predictions
 from tumorlens.study.evaluation.subgroups import draw_sample
 from tumorlens.study.stats.discrimination import detection_statistics
 from tumorlens.study.stats.intervals import bootstrap_shares
@@ -115,16 +115,15 @@ def robustness_figures(
     cases: Sequence[Case],
     predictor: Predictor,
     *,
-    max_scans: int = MAX_SCANS,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Robustness:
     """Measure a sample of `cases`, as stored and after each perturbation at each strength.
 
     A scan that can no longer be read after the damage counts as unanswered: `unread` says how
     many, and the figures are of the others.
     """
-    sample = [cases[i] for i in draw_sample(cases, max_scans, seed=seed)]
+    sample = [cases[i] for i in draw_sample(cases, MAX_SCANS, seed=seed)]
     damages: list[Damage] = [(AS_STORED, 0.0)]
     damages += [(name, s) for name, row in PERTURBATIONS.items() for s in row.strengths]
     predictions: dict[Damage, list[Prediction]] = {damage: [] for damage in damages}
@@ -135,8 +134,7 @@ def robustness_figures(
             kept += read
             for damage, answers in found.items():
                 predictions[damage] += answers
-            if progress:
-                progress(len(kept), len(sample))
+            progress(len(kept), len(sample))
     rows = [row for d in damages for row in _rows(d, kept, predictions[d], predictor)]
     return Robustness(n=len(kept), of=len(cases), rows=tuple(rows))
 
@@ -159,10 +157,7 @@ def _rows(
     damage: Damage, cases: Sequence[Case], predictions: Sequence[Prediction], predictor: Predictor
 ) -> list[DamagedRow]:
     """Return a row for each modality."""
-    seen = readable(predictions)
-    labeled = label_predictions(
-        [cases[i] for i in seen], [predictions[i] for i in seen], predictor.bundle
-    )
+    labeled = label_predictions(cases, predictions, predictor.bundle)
     outside = np.array(labeled.decisions) == "out of scope"
 
     def row(task: str, rows: NDArray[np.bool_]) -> DamagedRow:
@@ -172,7 +167,7 @@ def _rows(
         )
         refused = bootstrap_shares(groups, out_of_scope=outside[rows])
         facts = {"perturbation": damage[0], "strength": damage[1], "task": task,
-                 "unread": len(predictions) - len(seen)}  # fmt: skip
+                 "unread": len(predictions) - len(labeled.labels)}  # fmt: skip
         return as_record(DamagedRow, rates | refused | labeled.counts(rows) | facts)
 
-    return [row(task, rows) for task, rows in labeled.rows().items() if task != "all"]
+    return [row(task, rows) for task, rows in labeled.modality_rows().items()]

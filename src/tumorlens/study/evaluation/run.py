@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tumorlens.errors import CasesError
-from tumorlens.files import replacing
+from tumorlens.files import write_file
 from tumorlens.json_records import to_json
 from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.document import write_predictions
@@ -99,33 +99,31 @@ def evaluate(
     cannot know would reach, `robustness` what damage to the scans does, `explanations` whether
     heatmaps say what moved the answer. Raises CasesError where no case can be read.
     """
+    bundle = predictor.bundle
     predictions, planes = predict_with_planes(cases, predictor, steps)
     read = readable(predictions)
     if not read:
         first = predictions[0].error if predictions else "no cases"
         raise CasesError("evaluation", f"has no readable scan (first: {first})", "Check the part.")
-    seen, labeled = [cases[i] for i in read], _labeled(read, cases, predictions, predictor)
+    seen, labeled = [cases[i] for i in read], label_predictions(cases, predictions, bundle)
     failures = failure_figures(cases, labeled, read, conflicts=context.conflicts)
     result = EvaluationResult(
-        **_facts(cases, predictor, part=part, unread=len(cases) - len(read)),
+        **_facts(cases, bundle, part=part, unread=len(cases) - len(read)),
         **_figures(labeled),
         split=split,
         subgroups=subgroup_figures(seen, labeled, copies=context.copies, planes=planes),
         conformal=conformal_figures(labeled, _validation(context, predictor, steps)),
-        localization=localize(cases, predictions, predictor.bundle.spec),
+        localization=localize(cases, predictions, bundle.spec),
         comparison=_compare(cases, predictions, predictor, baseline, steps),
         failures=failures,
         **_trials(seen, labeled, predictor, steps, controls=controls, robustness=robustness,
                   explanation=explanations),
     )  # fmt: skip
-    result = replace(result, checklists=fill_checklists(result, predictor.bundle))
+    result = replace(result, checklists=fill_checklists(result, bundle))
     return Evaluation(result, tuple(with_heatmaps(predictions, failures, predictor)), tuple(cases))
 
 
-def _facts(
-    cases: Sequence[Case], predictor: Predictor, *, part: str, unread: int
-) -> dict[str, Any]:
-    bundle = predictor.bundle
+def _facts(cases: Sequence[Case], bundle: Bundle, *, part: str, unread: int) -> dict[str, Any]:
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "bundle": bundle.version,
@@ -151,25 +149,14 @@ def _figures(labeled: LabeledPredictions) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _labeled(
-    rows: Sequence[int],
-    cases: Sequence[Case],
-    predictions: Sequence[Prediction],
-    predictor: Predictor,
-) -> LabeledPredictions:
-    return label_predictions(
-        [cases[i] for i in rows], [predictions[i] for i in rows], predictor.bundle
-    )
-
-
 def _validation(context: Context, predictor: Predictor, steps: Steps) -> LabeledPredictions | None:
     """Answer the validation scans; None where there are none that can be read."""
     cases = context.validation
     if not cases:
         return None
     predictions = predict_cases(cases, predictor, steps, "predicting validation")
-    read = readable(predictions)
-    return _labeled(read, cases, predictions, predictor) if read else None
+    labeled = label_predictions(cases, predictions, predictor.bundle)
+    return labeled if labeled.labels else None
 
 
 def _compare(
@@ -186,13 +173,16 @@ def _compare(
     both = sorted({*readable(predictions)} & {*readable(found)})
     if not both:
         return None
-    own = _labeled(both, cases, predictions, predictor)
+    labeled, other = (
+        label_predictions([cases[i] for i in both], [rows[i] for i in both], by.bundle)
+        for rows, by in ((predictions, predictor), (found, baseline))
+    )
     return BaselineComparison(
         bundle=baseline.bundle.version,
         threshold=baseline.bundle.threshold,
         trained_on_split=baseline.bundle.provenance.data.split or None,
         n=len(both),
-        rows=compare(own, _labeled(both, cases, found, baseline)),
+        rows=compare(labeled, other),
     )
 
 
@@ -246,5 +236,4 @@ def write_evaluation(evaluation: Evaluation, out: Path, *, bundle: Bundle | None
     }
     for name, content in written.items():
         if content:
-            with replacing(out / name) as partial:
-                partial.write_bytes(content if isinstance(content, bytes) else content.encode())
+            write_file(out / name, content)

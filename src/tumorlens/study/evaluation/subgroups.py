@@ -94,8 +94,9 @@ def find_subgroups(
         "patient": ["known" if case.patient else "not known" for case in cases],
     }
     if copies is not None:
-        told = {True: "has one", False: "has none"}
-        named["copy in training or validation"] = [told[copies.get(c.key, False)] for c in cases]
+        named["copy in training or validation"] = [
+            "has one" if copies.get(case.key) else "has none" for case in cases
+        ]
     found = {kind: _rows(names) for kind, names in named.items()}
     found["label"] = _label_rows(labeled)
     return found
@@ -113,13 +114,13 @@ def _order(name: str) -> tuple[int, str]:
 
 
 def _label_rows(labeled: LabeledPredictions) -> dict[str, Rows]:
-    own = np.array(labeled.labels, np.str_)
+    names = np.array(labeled.labels, np.str_)
     truth, modalities = labeled.truth, labeled.modalities
     found = {}
     for label in sorted(set(labeled.labels)):
         modality = labels.modality_of(label)
         other = truth != labels.is_tumor(label)
-        found[label] = (own == label) | (other & ((modalities == modality) | (modality is None)))
+        found[label] = (names == label) | (other & ((modalities == modality) | (modality is None)))
     return found
 
 
@@ -132,11 +133,11 @@ def size_band(path: Path) -> str:
     if facts is None:
         return NO_SIZE
     longer = max(facts.width, facts.height)
-    return next((name for most, name in SIZE_BANDS if longer <= most), LARGEST_BAND)
+    return next((name for end, name in SIZE_BANDS if longer <= end), LARGEST_BAND)
 
 
-def draw_sample(cases: Sequence[Case], most: int, *, seed: int = 0) -> list[int]:
-    """Choose up to `most` positions, in order, even in number over modality and finding.
+def draw_sample(cases: Sequence[Case], count: int, *, seed: int = 0) -> list[int]:
+    """Choose up to `count` positions, in order, even in number over modality and finding.
 
     Of each of these, a second scan of a group comes only after the first of every other group.
     """
@@ -153,4 +154,4 @@ def draw_sample(cases: Sequence[Case], most: int, *, seed: int = 0) -> list[int]
     for times, place, i in sorted(rounds):
         turns.append((of_stratum[strata[i]], times, place, i))
         of_stratum[strata[i]] += 1
-    return sorted(turn[-1] for turn in sorted(turns)[:most])
+    return sorted(turn[-1] for turn in sorted(turns)[:count])

@@ -12,17 +12,17 @@ from plotly.subplots import make_subplots
 
 from tumorlens.reports.page import render_page
 from tumorlens.study.explore.record import (
+    NO_SPLIT,
     ExploreResult,
     FeatureContrast,
     FeatureStudy,
     FrameComparison,
 )
-from tumorlens.study.explore.tabular import TabularResult
+from tumorlens.study.explore.tabular import TabularResult, modality_title
 
 # Okabe and Ito (2008): told apart without color vision too.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 GRAY = "#777777"
-NO_SPLIT = "none"
 PARTS = ("train", "val", "test", NO_SPLIT)
 BIN = 4  # gray levels
 COLUMNS = 4  # of the grid of features
@@ -85,8 +85,7 @@ def feature_charts(
         drawn = {name: draw(study) for name, draw in _OF_FEATURES.items()}
         if frames and modality in frames:
             drawn["frames"] = _frames(frames[modality])
-        title = modality.upper() if modality in ("ct", "mri") else "modality not recorded"
-        counts = f"n={study.n:,} in {study.n_groups:,} groups"
+        title, counts = modality_title(modality), f"n={study.n:,} in {study.n_groups:,} groups"
         for chart in drawn.values():
             if chart is not None:
                 chart.update_layout(title=f"{title}: {chart.layout.title.text}, {counts}")

@@ -19,8 +19,8 @@ from tumorlens.inputs.cache import prepare_files
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.progress import Progress, silent
 from tumorlens.records import Case
-from tumorlens.study.audit.text import why_hidden
-from tumorlens.study.stats.permutation import PERMUTATIONS, Significance, compare_groups
+from tumorlens.study.audit.text import blurred_thumbnail, why_hidden
+from tumorlens.study.stats.class_differences import PERMUTATIONS, Significance, compare_groups
 
 BLOCK = 512  # scans held in memory at a time
 MONTAGE = 24  # images of each label
@@ -204,11 +204,9 @@ def montage(statistics: ClassStatistics) -> Montage:
 
     Most text over a head is not found by looking for it, hence the small size: see MONTAGE_SIDE.
     """
-    images = [_small(image) for _, path, image in statistics.sample if not why_hidden(path)]
+    images = [
+        blurred_thumbnail(image, side=MONTAGE_SIDE)
+        for _, path, image in statistics.sample
+        if not why_hidden(path)
+    ]
     return Montage(tuple(images), len(statistics.sample) - len(images))
-
-
-def _small(image: Image) -> Image:
-    size = (MONTAGE_SIDE, MONTAGE_SIDE)
-    shrunk = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.GaussianBlur(shrunk, (0, 0), 0.5), np.uint8)

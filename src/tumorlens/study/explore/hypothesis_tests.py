@@ -12,6 +12,7 @@ import numpy as np
 from scipy import stats
 
 from tumorlens.records import Estimate
+from tumorlens.study.audit.shortcuts import Shortcut
 from tumorlens.study.explore.class_images import MeanDifference
 from tumorlens.study.explore.held_out_performance import (
     AUGMENTATION,
@@ -21,9 +22,10 @@ from tumorlens.study.explore.held_out_performance import (
     HeldOutPerformance,
     set_name,
 )
-from tumorlens.study.explore.record import Finding, Judgment
+from tumorlens.study.explore.record import Finding, GroupedAuc, Judgment
 from tumorlens.study.explore.run import Exploration
-from tumorlens.study.stats.permutation import LEVEL
+from tumorlens.study.explore.tabular import modality_title
+from tumorlens.study.stats.class_differences import LEVEL
 
 SUPPORTED, REFUTED, UNDECIDED = "supported", "not supported", "undecided"
 SEPARATES = 0.75  # AUC that counts as telling two classes apart
@@ -150,7 +152,7 @@ def _judge(hypothesis: Hypothesis, evidence: Evidence) -> Judgment:
 
 def _means_differ(evidence: Evidence) -> tuple[list[Finding], str]:
     found = [
-        _mean_finding(_title(modality), difference)
+        _mean_finding(modality_title(modality), difference)
         for modality, difference in evidence.exploration.detection.items()
     ]
     return found, "no modality has both healthy and tumor scans"
@@ -187,7 +189,7 @@ def _mean_verdict(p: Estimate, visible: float, groups: tuple[int, int]) -> str:
 def _network(evidence: Evidence) -> tuple[list[Finding], str]:
     held_out = evidence.held_out
     found = [
-        _auc_finding(_title(modality), row.auc, row.n_groups, SEPARATES, held_out.bundle)
+        _auc_finding(modality_title(modality), row, SEPARATES, held_out.bundle)
         for modality, row in held_out.figures.items()
         if row.auc.value is not None
     ]
@@ -205,7 +207,7 @@ def _networks_at_home(evidence: Evidence) -> list[Finding]:
         if name in names and name in matrix[name]
     }
     return [
-        _auc_finding(name, cell.auc, cell.n_groups, SEPARATES, "networks of the experiments")
+        _auc_finding(name, cell, SEPARATES, "networks of the experiments")
         for name, cell in sorted(cells.items())
     ]
 
@@ -215,9 +217,9 @@ def _matrices(evidence: Evidence) -> list[Mapping[str, Mapping[str, Cell]]]:
 
 
 def _auc_finding(
-    where: str, auc: Estimate, n_groups: int | None, bar: float, note: str = ""
+    where: str, found: GroupedAuc | Cell | Shortcut, bar: float, note: str = ""
 ) -> Finding:
-    return Finding(where, "AUC", by_interval(auc, bar), auc, n_groups, note)
+    return Finding(where, "AUC", by_interval(found.auc, bar), found.auc, found.n_groups, note)
 
 
 def _augmentation(evidence: Evidence) -> tuple[list[Finding], str]:
@@ -250,7 +252,7 @@ def _texture(evidence: Evidence) -> tuple[list[Finding], str]:
         if network is not None and network.auc.value is not None:
             gap = network.auc.value - model.auc.value
             note = f"{gap:+.3f} of AUC from here to the network"
-        found.append(_auc_finding(_title(modality), model.auc, model.n_groups, SEPARATES, note))
+        found.append(_auc_finding(modality_title(modality), model, SEPARATES, note))
     return found, "no modality has two groups or more of both healthy and tumor scans"
 
 
@@ -262,12 +264,7 @@ def _shortcut(evidence: Evidence) -> tuple[list[Finding], str]:
         if (row.stage, row.family) == wanted and row.task.endswith("detection")
     ]
     found = [
-        _auc_finding(
-            row.task.removesuffix(" detection"),
-            row.auc,
-            row.n_groups,
-            EXPLAINS,
-        )
+        _auc_finding(row.task.removesuffix(" detection"), row, EXPLAINS)
         for row in rows
         if row.auc.value is not None
     ]
@@ -278,18 +275,14 @@ def _transfer(evidence: Evidence) -> tuple[list[Finding], str]:
     found = []
     for matrix in _matrices(evidence):
         for trained, columns in matrix.items():
-            own = columns.get(trained)
-            note = f"{own.auc.value:.3f} on {trained} itself" if own else ""
+            home = columns.get(trained)
+            note = f"{home.auc.value:.3f} on {trained} itself" if home else ""
             found += [
-                _auc_finding(f"{trained} to {tested}", cell.auc, cell.n_groups, SEPARATES, note)
+                _auc_finding(f"{trained} to {tested}", cell, SEPARATES, note)
                 for tested, cell in columns.items()
                 if tested != trained
             ]
     return found, f"no results of an experiment {TRANSFER!r} on two sets or more were given"
-
-
-def _title(modality: str) -> str:
-    return modality.upper() if modality in ("ct", "mri") else "modality not recorded"
 
 
 _TESTS: Mapping[str, Callable[[Evidence], tuple[list[Finding], str]]] = {

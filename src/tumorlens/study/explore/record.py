@@ -14,6 +14,7 @@ from tumorlens.study.audit.shortcuts import Shortcut
 
 SCHEMA = 1
 RECORD = "explore.json"
+NO_SPLIT = "none"  # the part of scans that no split names
 Number = float | None  # None where the scans could not show it
 
 

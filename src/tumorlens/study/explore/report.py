@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
@@ -17,11 +18,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from tumorlens import labels
-from tumorlens.files import replacing
+from tumorlens.files import write_file
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.json_records import write_json
 from tumorlens.progress import Progress, Steps, silent, silent_steps
@@ -105,10 +105,10 @@ def study_sets(
     found = {}
     for name in dict.fromkeys(case.dataset for case in cases):
         on_set(name)
-        own = [i for i, case in enumerate(cases) if case.dataset == name]
+        rows = [i for i, case in enumerate(cases) if case.dataset == name]
         found[name] = study_set(
-            [cases[i] for i in own], InputSpec(), out=out / name, cache=cache,
-            groups=groups.take(own), held_out=held_out, experiments=experiments, folders=[name],
+            [cases[i] for i in rows], InputSpec(), out=out / name, cache=cache,
+            groups=groups.take(rows), held_out=held_out, experiments=experiments, folders=[name],
             now=now, steps=steps,
         )  # fmt: skip
     return found
@@ -184,20 +184,17 @@ def write_exploration(
     total = len(result.image_names())
     for name, data in plot_images(exploration):
         images[name] = data
-        with replacing(out / name) as partial:
-            partial.write_bytes(data)
+        write_file(out / name, data)
         progress(len(images), total)
     write_features(exploration.table, out / FEATURES_TABLE)
     write_json(result, out / RECORD)
-    with replacing(out / PAGE) as partial:
-        partial.write_text(render_exploration(result, images), encoding="utf-8")
+    write_file(out / PAGE, render_exploration(result, images))
 
 
 def write_tabular(result: TabularResult, out: Path) -> None:
     """Write tabular.json and the page tabular.html into a folder."""
     write_json(result, out / TABULAR_RECORD)
-    with replacing(out / TABULAR_PAGE) as partial:
-        partial.write_text(render_tabular(result), encoding="utf-8")
+    write_file(out / TABULAR_PAGE, render_tabular(result))
 
 
 def plot_images(exploration: Exploration) -> Iterator[tuple[str, bytes]]:
@@ -227,17 +224,15 @@ def _tested(found: MeanDifference, counts: Mapping[str, Counts]) -> str:
 
 def plot_mean(statistics: ClassStatistics, title: str) -> bytes:
     """Plot a mean image in gray, 0 to 255."""
-    figure, axes = _square(title)
-    _scale(figure, axes, axes.imshow(statistics.mean, cmap="gray", vmin=0, vmax=255), "gray level")
+    figure, _ = _square(statistics.mean, title, "gray level", cmap="gray", vmin=0, vmax=255)
     return _png(figure)
 
 
 def plot_variability(statistics: ClassStatistics, title: str) -> bytes:
     """Plot the standard deviation over scans; all images share one scale."""
-    figure, axes = _square(title)
-    shown = axes.imshow(statistics.deviation, cmap="cividis", vmin=0, vmax=MAX_DEVIATION)
-    _scale(figure, axes, shown, "standard deviation, gray levels")
-    return _png(figure)
+    scale = {"cmap": "cividis", "vmin": 0, "vmax": MAX_DEVIATION}
+    label = "standard deviation, gray levels"
+    return _png(_square(statistics.deviation, title, label, **scale)[0])
 
 
 def plot_difference(found: MeanDifference, title: str) -> bytes:
@@ -245,18 +240,16 @@ def plot_difference(found: MeanDifference, title: str) -> bytes:
 
     A line runs around what the test calls more than chance.
     """
-    figure, axes = _square(title)
-    pixels = found.pixels
+    pixels, significant = found.pixels, found.significant
     limit = max(MIN_SCALE, float(np.quantile(np.abs(pixels), 0.999)))
-    shown = axes.imshow(pixels, cmap="PuOr_r", vmin=-limit, vmax=limit)
-    significant = found.significant
+    scale = {"cmap": "PuOr_r", "vmin": -limit, "vmax": limit}
+    figure, axes = _square(pixels, title, "difference, gray levels", **scale)
     if significant is not None and significant.any() and not significant.all():
         side = pixels.shape[0]
         mask = cv2.resize(
             significant.astype(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST
         )
         axes.contour(mask, [0.5], colors=CONTOUR, linewidths=0.9)
-    _scale(figure, axes, shown, "difference, gray levels")
     return _png(figure)
 
 
@@ -282,18 +275,18 @@ def _tiled(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return tiles
 
 
-def _square(title: str) -> tuple[Figure, Axes]:
+def _square(
+    pixels: NDArray[np.float64], title: str, label: str, **scale: Any
+) -> tuple[Figure, Axes]:
+    """Draw pixels with a title and a labeled bar of colors."""
     figure, axes = plt.subplots(figsize=(3.7, 3.5))
     figure.subplots_adjust(0.02, 0.02, 0.98, 0.88)  # as a layout engine would, in half the time
     axes.set_title(title, fontsize=8)
     axes.axis("off")
-    return figure, axes
-
-
-def _scale(figure: Figure, axes: Axes, shown: AxesImage, label: str) -> None:
-    bar = figure.colorbar(shown, ax=axes, shrink=0.85)
+    bar = figure.colorbar(axes.imshow(pixels, **scale), ax=axes, shrink=0.85)
     bar.set_label(label, fontsize=7)
     bar.ax.tick_params(labelsize=7)
+    return figure, axes
 
 
 def _png(figure: Figure) -> bytes:

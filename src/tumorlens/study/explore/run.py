@@ -29,6 +29,7 @@ from tumorlens.study.explore.class_images import (
     prepared_images,
 )
 from tumorlens.study.explore.record import (
+    NO_SPLIT,
     Counts,
     FeatureStudy,
     FrameComparison,
@@ -43,9 +44,8 @@ from tumorlens.study.explore.tabular import (
     study_table,
 )
 from tumorlens.study.features.table import FeatureTable, measure_files
-from tumorlens.study.stats.permutation import PERMUTATIONS
+from tumorlens.study.stats.class_differences import PERMUTATIONS
 
-NO_SPLIT = "none"
 RESAMPLES = 300  # of the intervals of features and models
 
 
@@ -129,7 +129,12 @@ def _statistics(
     if not statistics:
         fix = "Check the files with `tumorlens audit`."
         raise CasesError("explore", "has no readable scan", fix)
-    return statistics | _pooled_tumors(statistics)
+    pooled = {
+        pooled_name(modality): merge_statistics([statistics[label] for label in tumors])
+        for modality, (_, tumors) in _by_modality(statistics).items()
+        if len(tumors) > 1
+    }
+    return statistics | pooled
 
 
 def _facts(
@@ -164,14 +169,6 @@ def _by_modality(names: Iterable[str]) -> dict[str, tuple[list[str], list[str]]]
         sides = found.setdefault(modality_name(label), ([], []))
         sides[labels.is_tumor(label)].append(label)
     return found
-
-
-def _pooled_tumors(statistics: Mapping[str, ClassStatistics]) -> dict[str, ClassStatistics]:
-    return {
-        pooled_name(modality): merge_statistics([statistics[label] for label in tumors])
-        for modality, (_, tumors) in _by_modality(statistics).items()
-        if len(tumors) > 1
-    }
 
 
 def _detection_pairs(names: Iterable[str]) -> dict[str, tuple[str, str]]:
@@ -209,12 +206,12 @@ def _features(
     for modality, rows in modality_rows(whole).items():
         if not (rows & whole.usable).any():
             continue
-        parts, own = (whole.rows(rows), head.rows(rows)), groups[rows]
+        table, numbers = whole.rows(rows), groups[rows]
         with steps(f"models of features, {modality}") as report:
             studies[modality] = study_table(
-                parts[0], own, seed=seed, resamples=RESAMPLES, progress=report
+                table, numbers, seed=seed, resamples=RESAMPLES, progress=report
             )
-            frames[modality] = compare_frames(*parts, own, resamples=RESAMPLES)
+            frames[modality] = compare_frames(table, head.rows(rows), numbers, resamples=RESAMPLES)
     return whole, studies, frames
 
 
@@ -238,6 +235,6 @@ def class_balance(cases: Sequence[Case]) -> dict[str, dict[str, Counts]]:
     for case in cases:
         groups.setdefault((case.split or NO_SPLIT, case.label), []).append(case.group or case.key)
     found: dict[str, dict[str, Counts]] = {}
-    for (split, label), own in sorted(groups.items()):
-        found.setdefault(split, {})[label] = Counts(len(own), len(set(own)))
+    for (split, label), names in sorted(groups.items()):
+        found.setdefault(split, {})[label] = Counts(len(names), len(set(names)))
     return found

@@ -35,7 +35,12 @@ from tumorlens.study.explore.record import (
 from tumorlens.study.explore.separation import compare_models, single_features
 from tumorlens.study.features.table import FeatureTable, read_features
 from tumorlens.study.features.texture import FEATURES
-from tumorlens.study.stats.effects import effect_size, group_means, holm, rank_correlation
+from tumorlens.study.stats.class_differences import (
+    effect_size,
+    group_means,
+    holm,
+    rank_correlation,
+)
 from tumorlens.study.stats.intervals import RESAMPLES
 
 UNKNOWN = "unknown"  # the modality of labels that leave it open
@@ -100,6 +105,11 @@ def modality_name(label: str) -> str:
     return labels.modality_of(label) or UNKNOWN if label in labels.LABELS else UNKNOWN
 
 
+def modality_title(modality: str) -> str:
+    """Name a modality, or "unknown", as people should see it."""
+    return modality.upper() if modality in labels.MODALITIES else "modality not recorded"
+
+
 def _check(table: FeatureTable) -> None:
     if not table.labels:
         raise CasesError("features", "has no usable row", "See the column error.")
@@ -162,7 +172,7 @@ def contrasts(table: FeatureTable, groups: NDArray) -> tuple[FeatureContrast, ..
 
 def _contrast(means: Mapping[str, NDArray[np.float64]], a: str, b: str) -> FeatureContrast:
     rows = (
-        Effect(feature, **vars(effect_size(means[a][:, i], means[b][:, i])))
+        Effect(feature, *effect_size(means[a][:, i], means[b][:, i]))
         for i, feature in enumerate(FEATURES)
     )
     return FeatureContrast(a, b, len(means[a]), len(means[b]), tuple(rows))

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from tumorlens.errors import CasesError
 from tumorlens.files import read_table, write_table
 from tumorlens.inputs.cache import prepare_files
 from tumorlens.inputs.prepare import InputSpec
+from tumorlens.progress import Progress, silent
 from tumorlens.records import Case
 from tumorlens.study.features.texture import FEATURES, head_of, measure_many
 
@@ -54,7 +55,7 @@ def measure_files(
     *,
     cache: Path,
     head_only: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> FeatureTable:
     """Measure scans as they are prepared by `spec`; one that cannot be is a row with its error.
 
@@ -75,8 +76,7 @@ def measure_files(
             values[start + good] = measure_many(pixels, masks=masks)
         for position, error in prepared.errors.items():
             errors[start + position] = str(error)
-        if progress:
-            progress(start + len(block), len(paths))
+        progress(start + len(block), len(paths))
     return FeatureTable(
         tuple(str(path) for path in paths),
         tuple(case.label if isinstance(case, Case) else "" for case in cases),
@@ -103,13 +103,13 @@ def read_features(path: Path) -> FeatureTable:
     and mri_tumor. Its Entropy is another quantity than ours: see `measure`. Raises CasesError
     for a missing file, missing columns or what is not a number.
     """
+    fix = "Make it with `tumorlens features DIR --out FILE`."
     try:
         records = read_table(path)
     except (OSError, csv.Error) as e:
-        fix = "Make it with `tumorlens features DIR --out FILE`."
         raise CasesError(path, f"cannot be read as a table of features ({e})", fix) from e
     if not records:
-        raise CasesError(path, "holds no rows", "Make it with `tumorlens features DIR --out FILE`.")
+        raise CasesError(path, "holds no rows", fix)
     names = _column_names(path, tuple(records[0]))
     errors = tuple(record.get("error", "") for record in records)
     values = [

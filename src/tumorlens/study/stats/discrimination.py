@@ -71,9 +71,9 @@ def _independent(
 ) -> dict[str, int | NDArray[np.int64]]:
     """Count the groups that each figure is a share of; pairs of an area as the rarer class."""
     numbers = np.unique(groups, return_inverse=True)[1]
-    tumors, healthy = (len(np.unique(numbers[own])) for own in (truth, ~truth))
+    tumors, healthy = (len(np.unique(numbers[rows])) for rows in (truth, ~truth))
     columns = flagged.reshape(len(flagged), -1).T
-    alarms = np.array([len(np.unique(numbers[own])) for own in columns]).reshape(flagged.shape[1:])
+    alarms = [len(np.unique(numbers[rows])) for rows in columns]
     every, rarer = len(np.unique(numbers)), min(tumors, healthy)
     return {
         "auc": rarer,
@@ -81,7 +81,7 @@ def _independent(
         "sensitivity": tumors,
         "specificity": healthy,
         "accuracy": every,
-        "precision": alarms,
+        "precision": np.array(alarms).reshape(flagged.shape[1:]),
         "f1": tumors,
         "macro_f1": rarer or every,
     }
@@ -96,10 +96,10 @@ def rates(
     classes; NaN where there is no case to count.
     """
     shape = (len(weights), *flagged.shape[1:])
-    said = flagged.reshape(len(flagged), -1).astype(float)
+    flags = flagged.reshape(len(flagged), -1).astype(float)
     tumors, healthy = weights * truth, weights * ~truth
-    tp, fp = (own @ said for own in (tumors, healthy))
-    positive, negative = (own.sum(1, keepdims=True) for own in (tumors, healthy))
+    tp, fp = tumors @ flags, healthy @ flags
+    positive, negative = tumors.sum(1, keepdims=True), healthy.sum(1, keepdims=True)
     tn, fn = negative - fp, positive - tp
     f1, f1_healthy = share(2 * tp, 2 * tp + fp + fn), share(2 * tn, 2 * tn + fp + fn)
     found = {
@@ -108,14 +108,13 @@ def rates(
         "accuracy": share(tp + tn, positive + negative),
         "precision": share(tp, tp + fp),
         "f1": f1,
-        "macro_f1": _mean_of_known(f1, f1_healthy),
+        "macro_f1": _mean_of_known(np.stack([f1, f1_healthy])),
     }
     return {name: values.reshape(shape) for name, values in found.items()}
 
 
-def _mean_of_known(*values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Average arrays of one shape; what is NaN does not count."""
-    table = np.stack(values)
+def _mean_of_known(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Average over the first axis; what is NaN does not count."""
     known = np.isfinite(table)
     return share(np.where(known, table, 0.0).sum(0), known.sum(0).astype(float))
 
@@ -133,12 +132,12 @@ def areas(
         return {"auc": nothing, "average_precision": nothing}
     starts = np.flatnonzero(np.diff(scores[order], prepend=np.inf))  # of each distinct score
     sorted_weights, positive = weights[:, order], truth[order]
-    own = np.add.reduceat(sorted_weights * positive, starts, axis=1)
-    other = np.add.reduceat(sorted_weights * ~positive, starts, axis=1)
-    tp, fp = np.cumsum(own, axis=1), np.cumsum(other, axis=1)
-    above = (other * (tp - own / 2)).sum(1)
+    tumors = np.add.reduceat(sorted_weights * positive, starts, axis=1)
+    healthy = np.add.reduceat(sorted_weights * ~positive, starts, axis=1)
+    tp, fp = np.cumsum(tumors, axis=1), np.cumsum(healthy, axis=1)
+    above = (healthy * (tp - tumors / 2)).sum(1)
     precision = np.where(tp > 0, tp / np.maximum(tp + fp, 1), 0.0)
-    average = share((own * precision).sum(1), tp[:, -1])
+    average = share((tumors * precision).sum(1), tp[:, -1])
     return {
         "auc": share(above, tp[:, -1] * fp[:, -1]),
         "average_precision": np.where(fp[:, -1] > 0, average, np.nan),
@@ -152,9 +151,9 @@ class Areas:
     auc: NDArray[np.float64]  # [k]
     covariance: NDArray[np.float64]  # [k, k]
 
-    def interval(self, k: int = 0) -> tuple[float, float]:
-        """Return the 95 % interval of one area; NaN where it does not vary, as at an area of 1."""
-        return _interval(float(self.auc[k]), float(self.covariance[k, k]), within=(0.0, 1.0))
+    def interval(self) -> tuple[float, float]:
+        """Return the 95 % interval of the first area; NaN where it does not vary, as at 1."""
+        return _interval(float(self.auc[0]), float(self.covariance[0, 0]), within=(0.0, 1.0))
 
     def difference(self) -> tuple[float, float, float, float]:
         """Return the first area minus the second, its interval and the two-sided p-value."""

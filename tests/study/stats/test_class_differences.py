@@ -1,11 +1,16 @@
-"""Mean images of groups differ by more than chance where they do, and nowhere else."""
+"""Mean images of groups differ by more than chance where they do, and effects are SciPy's."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from tumorlens.study.stats import permutation
-from tumorlens.study.stats.permutation import compare_groups
+from tumorlens.study.stats import class_differences
+from tumorlens.study.stats.class_differences import (
+    compare_groups,
+    group_means,
+    holm,
+    rank_correlation,
+)
 
 RNG = np.random.default_rng(8)
 START = RNG.bit_generator.state
@@ -69,7 +74,7 @@ def test_heads_that_stand_in_both_classes_swap_as_pairs():
 def test_relabelings_keep_the_pairs_and_the_sizes():
     sides = np.array([False] * 4 + [True] * 6)
     pairs = np.array([[0, 4], [1, 5]])
-    drawn = permutation._relabeled(sides, pairs, count=300, rng=np.random.default_rng(0))
+    drawn = class_differences._relabeled(sides, pairs, count=300, rng=np.random.default_rng(0))
     assert (drawn.sum(1) == 6).all()
     assert (drawn[:, [0, 1]] != drawn[:, [4, 5]]).all()
     assert drawn.any(0).all()
@@ -79,3 +84,33 @@ def test_relabelings_keep_the_pairs_and_the_sizes():
 @pytest.mark.parametrize("counts", [(0, 5), (5, 1), (1, 1)])
 def test_too_few_groups_are_not_tested(counts):
     assert compare_groups(units(counts[0], "a"), units(counts[1], "b")) is None
+
+
+def test_group_means_leave_unknown_values_out():
+    values = np.array([[1.0, np.nan], [3.0, 4.0], [5.0, np.nan]])
+    found = group_means(values, np.array(["a", "a", "b"]))
+    assert np.array_equal(found, [[2, 4], [5, np.nan]], equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("p", "expected"),
+    [
+        ([], []),
+        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]),
+        ([0.5, None, 0.6], [1.0, None, 1.0]),
+        ([0.02], [0.02]),
+    ],
+)
+def test_holm_corrects_for_the_number_of_comparisons(p, expected):
+    assert holm(p) == pytest.approx(expected)
+
+
+def test_rank_correlation_is_spearmans():
+    values = np.random.default_rng(2).normal(size=(30, 13)).round(1)
+    expected = stats.spearmanr(values).statistic
+    assert np.allclose(rank_correlation(values), expected)
+
+
+def test_rows_that_grow_together_correlate_fully():
+    values = np.exp(np.arange(20))[:, None] * np.ones(13)
+    assert np.allclose(rank_correlation(values), 1)
