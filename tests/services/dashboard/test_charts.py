@@ -17,12 +17,15 @@ from tumorlens.records import Estimate, Heatmap, Prediction
 from tumorlens.services.dashboard import charts
 from tumorlens.services.dashboard.charts.answers import (
     SIDE,
-    describe,
+    decision_text,
     heatmap_image,
     prepared_image,
     probability_scale,
+    similar_text,
+    small_text,
     squared,
     type_bars,
+    type_text,
     windowed,
     zones,
 )
@@ -43,12 +46,12 @@ from tumorlens.services.dashboard.charts.evaluation import (
     detection_matrix,
     learning_curves,
     pair_rows,
+    rates_at,
     reliability,
     roc_curves,
     same_scans,
 )
 from tumorlens.services.dashboard.charts.shapes import DECISIONS, LABELS, Dot, interval_dots
-from tumorlens.services.dashboard.charts.thresholds import rates_at
 from tumorlens.services.dashboard.studies import Record
 from tumorlens.services.dashboard.texts import LANGUAGES, translator
 
@@ -108,14 +111,16 @@ def test_types_are_drawn_likeliest_on_top(tiny_bundle):
 @pytest.mark.parametrize("chances", [(0, 0, 0.1, 0.9, 0, 0), (0.9, 0.1, 0, 0, 0, 0),
                                      (0, 0, 0.5, 0.5, 0, 0), (0.1, 0.9, 0, 0, 0, 0)])  # fmt: skip
 def test_every_answer_has_words_in_every_language(tiny_bundle, chances, language):
-    words = describe(answer(tiny_bundle, *chances), tiny_bundle, translator(language))
-    assert all((words.decision, words.type, words.similar, words.small))
-    assert "{" not in words.decision + words.type + words.similar + words.small
+    prediction, t = answer(tiny_bundle, *chances), translator(language)
+    words = [write(prediction, tiny_bundle, t) for write in (decision_text, similar_text)]
+    words += [write(prediction, t) for write in (type_text, small_text)]
+    assert all(words)
+    assert "{" not in "".join(words)
 
 
 def test_an_answer_out_of_scope_says_that_its_probability_means_nothing(tiny_bundle):
     prediction = summarize("a.png", np.eye(6)[3], 9.0, bundle=tiny_bundle)
-    assert "means nothing" in describe(prediction, tiny_bundle, T).decision
+    assert "means nothing" in decision_text(prediction, tiny_bundle, T)
 
 
 def measured(*edges: tuple[float, float]) -> ValidationPerformance:
@@ -126,13 +131,13 @@ def measured(*edges: tuple[float, float]) -> ValidationPerformance:
 
 def test_similar_scans_are_written_with_interval_and_n(tiny_bundle):
     bundle = replace(tiny_bundle, performance={"mri": measured((0.0, 1.0))})
-    words = describe(answer(bundle, 0, 0, 0.5, 0.5, 0, 0), bundle, T).similar
+    words = similar_text(answer(bundle, 0, 0, 0.5, 0.5, 0, 0), bundle, T)
     assert "Among 143 MRI validation scans" in words
     assert "0.217 (0.160-0.290, n=143)" in words
 
 
 def test_a_bundle_that_recorded_nothing_says_so(tiny_bundle):
-    words = describe(answer(tiny_bundle, 0, 0, 0.5, 0.5, 0, 0), tiny_bundle, T).similar
+    words = similar_text(answer(tiny_bundle, 0, 0, 0.5, 0.5, 0, 0), tiny_bundle, T)
     assert "not recorded in this bundle" in words
 
 

@@ -13,11 +13,11 @@ from support.stored_study import copy_study, page
 
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.services.dashboard import session
-from tumorlens.services.dashboard.history import history_csv
 from tumorlens.services.dashboard.layout import PAGES
 from tumorlens.services.dashboard.pages import audit, explore, performance
 from tumorlens.services.dashboard.pages.scan import predictions_csv
 from tumorlens.services.dashboard.results import Result, predict_examples
+from tumorlens.services.dashboard.session import history_csv
 from tumorlens.services.store.history import Selection, find_predictions
 
 STUDY_PAGES = ("explore", "audit", "performance", "hypotheses")

@@ -19,11 +19,11 @@ def test_records_are_found_below_a_study_folder_the_newest_first(tmp_path):
     (later).mkdir()
     (later / "audit.json").write_text("{}", encoding="utf-8")
     found = find_records([study], "audit.json")
-    assert [record.name for record in found] == ["mine/again", "mine/audit"]
+    assert list(found) == ["mine/again", "mine/audit"]
 
 
 def test_a_folder_that_is_not_there_has_no_records(tmp_path):
-    assert find_records([tmp_path / "nowhere"], "audit.json") == []
+    assert find_records([tmp_path / "nowhere"], "audit.json") == {}
 
 
 def test_a_folder_of_very_many_files_is_not_walked_further(tmp_path, monkeypatch):
@@ -33,7 +33,7 @@ def test_a_folder_of_very_many_files_is_not_walked_further(tmp_path, monkeypatch
     (deep / "audit.json").write_text("{}", encoding="utf-8")
     for name in "abcd":
         (tmp_path / f"{name}.png").touch()
-    assert find_records([tmp_path], "audit.json") == []
+    assert find_records([tmp_path], "audit.json") == {}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -50,7 +50,7 @@ def wait_until(holds: Callable[[], object]) -> None:
 
 
 def ended(run: Run) -> Run:
-    wait_until(lambda: not run.is_running)
+    wait_until(lambda: run.status is not None)
     return run
 
 
@@ -88,7 +88,7 @@ def test_one_folder_is_written_by_one_run_at_a_time(python, tmp_path):
     with pytest.raises(StudyError, match="still runs"):
         runner.start("audit", tmp_path, out)
     stop(run)
-    assert not run.is_running
+    assert run.status is not None
 
 
 @pytest.mark.parametrize("child", ["sleep 300", "sh -c 'trap \"\" TERM; sleep 300'"])

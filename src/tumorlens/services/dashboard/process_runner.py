@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,15 +35,8 @@ class Run:
     """One command that was started."""
 
     kind: str  # a row of COMMANDS
-    data: Path
     out: Path
-    started: float  # seconds since 1970
     process: subprocess.Popen[bytes]
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it still works."""
-        return self.process.poll() is None
 
     @property
     def status(self) -> int | None:
@@ -81,7 +73,7 @@ class ProcessRunner:
         """Start a command on a labeled folder; raises StudyError where it runs already."""
         with self._lock:
             running = self._runs.get((kind, out))
-            if running and running.is_running:
+            if running and running.status is None:
                 fix = "Wait for it, or stop it."
                 raise StudyError(out, "is being written by a command that still runs", fix)
             out.mkdir(parents=True, exist_ok=True)
@@ -96,7 +88,7 @@ class ProcessRunner:
                     start_new_session=True,
                     env=os.environ | {"TUMORLENS_PROGRESS": "json", "COLUMNS": "100"},
                 )
-            run = Run(kind, data, out, time.time(), process)
+            run = Run(kind, out, process)
             self._runs[kind, out] = run
             return run
 
@@ -116,7 +108,7 @@ class ProcessRunner:
 
 def stop(run: Run, *, patience: float = 5.0) -> None:
     """End a run and all that it started; commands leave whole files or none."""
-    if not run.is_running:
+    if run.status is not None:
         return
     _signal(run, signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):

@@ -1,11 +1,11 @@
-"""What one browser has open, and what all of them share."""
+"""What one browser has open and has kept, and what all of them share."""
 
 import hashlib
 import re
 import secrets
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +18,16 @@ from tumorlens.services.dashboard.results import Result, predict_examples
 from tumorlens.services.dashboard.texts import LANGUAGES, Translate, translator
 from tumorlens.services.store.audit_log import days_ago
 from tumorlens.services.store.database import Store, open_store
-from tumorlens.services.store.history import expire_predictions
+from tumorlens.services.store.export import history_table
+from tumorlens.services.store.history import (
+    NewPrediction,
+    Selection,
+    anonymous_name,
+    expire_predictions,
+    iter_predictions,
+    save_predictions,
+)
+from tumorlens.services.store.reviews import Review, latest_reviews, save_review
 from tumorlens.settings import Settings, load_settings
 
 COOKIE = "tumorlens_reader"  # a random token
@@ -119,3 +128,55 @@ def forget_uploads(files: Sequence[Any]) -> None:
     if context is not None and remove is not None:
         for file in files:
             remove(context.session_id, file.file_id)
+
+
+# --- the history of a browser ----------------------------------------------------------------
+
+
+def save_results(results: Sequence[Result]) -> None:
+    """Write new answers into the store, in this browser's history."""
+    shared = load_shared()
+    new = [
+        NewPrediction(
+            result.prediction
+            if shared.settings.keep_names
+            else replace(result.prediction, path=anonymous_name(result.digest, result.name)),
+            input_sha256=result.digest,
+            bundle_sha256=shared.predictor.bundle.sha256,
+            owner=owner(),
+            source="dashboard",
+        )
+        for result in results
+        if not result.is_example
+    ]
+    ids = save_predictions(shared.store, new)
+    held = st.session_state.setdefault("stored_ids", {})
+    held.update(zip((item.input_sha256 for item in new), ids, strict=True))
+
+
+def stored_id(result: Result) -> str | None:
+    """Return the id of a result's answer in the store; None for the phantoms."""
+    return st.session_state.get("stored_ids", {}).get(result.digest)
+
+
+def latest_review(id: str) -> Review | None:
+    """Return the last review of an answer."""
+    return latest_reviews(load_shared().store, [id]).get(id)
+
+
+def review(
+    id: str, verdict: str, *, decision: str = "", tumor_type: str = "", reason: str = ""
+) -> None:
+    """Store what a person makes of an answer; raises ReviewError for a change without a reason."""
+    written = Review(id, owner(), verdict, decision, tumor_type, reason)
+    save_review(load_shared().store, written, owner=written.reader)
+
+
+def history_csv(owner: str, names: Mapping[str, str]) -> bytes:
+    """Write all answers of an owner with their reviews, as UTF-8 that spreadsheets read.
+
+    `names` are those of files by their digest, where the store keeps none.
+    """
+    store = load_shared().store
+    rows = iter_predictions(store, Selection(owner=owner))
+    return "".join(history_table(store, rows, names=names)).encode("utf-8-sig")

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,42 +23,31 @@ class Kind:
 
     file: str
     command: str  # that writes it
-    schemas: tuple[int, ...]
+    schema: int
 
 
 KINDS: Mapping[str, Kind] = {
-    "explore": Kind("explore.json", "explore", (1,)),
-    "audit": Kind("audit.json", "audit", (1,)),
-    "evaluation": Kind("evaluation.json", "evaluate", (2,)),
+    "explore": Kind("explore.json", "explore", 1),
+    "audit": Kind("audit.json", "audit", 1),
+    "evaluation": Kind("evaluation.json", "evaluate", 2),
 }
 HISTORY = "history.csv"  # of a training run
 
 
-@dataclass(frozen=True)
-class Found:
-    """A record that exists."""
-
-    path: Path
-    name: str  # as people choose it: its folder below the study folder
-    changed: float  # seconds since 1970
-
-
-def find_records(folders: Sequence[Path], file: str) -> list[Found]:
-    """List the files of one name in study folders, newest first."""
-    found = []
-    for root in folders:
-        for folder in _folders(root, MAX_DEPTH):
-            path = folder / file
-            if path.is_file():
-                below = folder.relative_to(root)
-                name = root.resolve().name if below == Path() else f"{root.resolve().name}/{below}"
-                found.append(Found(path, name, path.stat().st_mtime))
-    return sorted(found, key=lambda record: -record.changed)
+def find_records(folders: Sequence[Path], file: str) -> dict[str, Path]:
+    """Return the files of one name in study folders, newest first, by their folder's name."""
+    found = {
+        (Path(root.resolve().name) / folder.relative_to(root)).as_posix(): folder / file
+        for root in folders
+        for folder in _folders(root, MAX_DEPTH)
+        if (folder / file).is_file()
+    }
+    return dict(sorted(found.items(), key=lambda row: -row[1].stat().st_mtime))
 
 
 def _folders(root: Path, depth: int) -> Iterator[Path]:
     try:
-        entries = list(_few(os.scandir(root)))
+        entries = list(islice(os.scandir(root), MAX_ENTRIES))
     except OSError:
         return
     yield root
@@ -65,11 +55,6 @@ def _folders(root: Path, depth: int) -> Iterator[Path]:
         for entry in sorted(entries, key=lambda e: e.name):
             if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
                 yield from _folders(Path(entry.path), depth - 1)
-
-
-def _few(entries: Iterator[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
-    for _, entry in zip(range(MAX_ENTRIES), entries, strict=False):
-        yield entry
 
 
 @dataclass(frozen=True)
@@ -155,9 +140,9 @@ def read_record(path: Path, kind: str) -> Record:
     except (OSError, ValueError) as e:
         raise StudyError(path, f"cannot be read ({e})", fix) from e
     schema = stored.get("schema") if isinstance(stored, dict) else None
-    if schema not in expected.schemas:
-        known = ", ".join(map(str, expected.schemas))
-        raise StudyError(path, f"has schema {schema}, this tumorlens shows {known}", fix)
+    if schema != expected.schema:
+        fact = f"has schema {schema}, this tumorlens shows {expected.schema}"
+        raise StudyError(path, fact, fix)
     return Record(stored, path)
 
 

@@ -41,7 +41,6 @@ def switch(
     key: str,
     *,
     names: Callable[[str], str] = str,
-    default: str | None = None,
     help: str | None = None,
     persists: bool = False,
 ) -> str:
@@ -49,7 +48,7 @@ def switch(
     return st.segmented_control(
         title,
         options,
-        default=default or options[0],
+        default=options[0],
         required=True,
         format_func=names,
         key=key,
@@ -60,11 +59,12 @@ def switch(
     )
 
 
-def draw_metrics(section: str, figures: Mapping[str, str], t: Translate) -> None:
-    """Draw figures in a row, each with its name and help."""
+def draw_metrics(section: str, figures: Mapping[str, str | int], t: Translate) -> None:
+    """Draw figures in a row, each with its name and help; counts get commas."""
     for column, (name, figure) in zip(st.columns(len(figures)), figures.items(), strict=True):
         key = f"{section}.{name}"
-        column.metric(t(key), figure, help=t(f"{key}_help"), border=True)
+        text = f"{figure:,}" if isinstance(figure, int) else figure
+        column.metric(t(key), text, help=t(f"{key}_help"), border=True)
 
 
 def draw_image(image: bytes | None, title: str, *, missing: str) -> None:

@@ -1,7 +1,5 @@
 """One answer: in sentences from the bundle's own statistics, on its scale, and as images."""
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 import plotly.graph_objects as go
@@ -18,27 +16,8 @@ HEIGHT = 132  # pixels of the scale and of the types
 SIDE = 448  # pixels of the prepared square and of the heatmap on a page
 
 
-@dataclass(frozen=True)
-class AnswerTexts:
-    """What a page writes of one answer."""
-
-    decision: str
-    type: str
-    similar: str  # how often such an answer was a tumor on validation
-    small: str  # modality, bundle, what was tolerated
-
-
-def describe(prediction: Prediction, bundle: Bundle, t: Translate) -> AnswerTexts:
-    """Write what was decided and why, in the language of `t`."""
-    return AnswerTexts(
-        decision=_decision(prediction, bundle, t),
-        type=_type(prediction, t),
-        similar=_similar(prediction, bundle, t),
-        small=_small(prediction, t),
-    )
-
-
-def _decision(prediction: Prediction, bundle: Bundle, t: Translate) -> str:
+def decision_text(prediction: Prediction, bundle: Bundle, t: Translate) -> str:
+    """Write what was decided and why."""
     band = bundle.uncertainty_band
     return t(
         f"words.{prediction.decision}",
@@ -51,14 +30,14 @@ def _decision(prediction: Prediction, bundle: Bundle, t: Translate) -> str:
     )
 
 
-def _type(prediction: Prediction, t: Translate) -> str:
-    status = type_status(prediction)
-    if status in ("not asked", "not typed on CT"):
-        return t("words.type_none" if status == "not asked" else "words.type_ct")
-    return t(f"type.{prediction.type}")
+def type_text(prediction: Prediction, t: Translate) -> str:
+    """Write the type, or why there is none."""
+    untyped = {"not asked": "words.type_none", "not typed on CT": "words.type_ct"}
+    return t(untyped.get(type_status(prediction), f"type.{prediction.type}"))
 
 
-def _similar(prediction: Prediction, bundle: Bundle, t: Translate) -> str:
+def similar_text(prediction: Prediction, bundle: Bundle, t: Translate) -> str:
+    """Write how often such an answer was a tumor on validation."""
     similar = similar_scans(prediction, bundle)
     if similar is None:
         return t("words.not_recorded")
@@ -76,7 +55,8 @@ def _similar(prediction: Prediction, bundle: Bundle, t: Translate) -> str:
     )
 
 
-def _small(prediction: Prediction, t: Translate) -> str:
+def small_text(prediction: Prediction, t: Translate) -> str:
+    """Write the modality, the bundle, and what was tolerated."""
     modality = f"{prediction.modality.upper()} {prediction.modality_probability:.2f}"
     parts = [t("words.looks_like", modality=modality), t("words.by", bundle=prediction.bundle)]
     return " · ".join([*parts, *prediction.notes])

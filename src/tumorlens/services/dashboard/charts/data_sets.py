@@ -108,14 +108,14 @@ def feature_boxes(study: Record, feature: str, t: Translate) -> go.Figure:
             mean=[row.number("mean")],
             marker_color=shapes.LABELS.get(label, shapes.GRAY),
         )
-    title = t("explore.feature", feature=feature_name(feature, t), n=total)
+    title = t("explore.feature", feature=term("feature", feature, t), n=total)
     return shapes.lay_out(figure, title=title, height=360, showlegend=False)
 
 
 def single_dots(study: Record, t: Translate) -> go.Figure:
     """Draw how well each feature alone separates tumor from healthy."""
     rows = sorted(study.table("single").items(), key=lambda row: -(row[1].values["auc"] or 0))
-    dots = [shapes.dot_of(row, feature_name(name, t), measure="auc", t=t) for name, row in rows]
+    dots = [shapes.dot_of(row, term("feature", name, t), measure="auc", t=t) for name, row in rows]
     return shapes.interval_dots(dots, title=t("explore.single", n=study.count("n")), **CHANCE)
 
 
@@ -136,7 +136,9 @@ def importance_dots(study: Record, model: str, t: Translate) -> go.Figure:
     }
     dots = [
         shapes.Dot(
-            feature_name(name, t), Estimate(mean, mean - sd, mean + sd, n), f"sd {sd:.3f}, n={n:,}"
+            term("feature", name, t),
+            Estimate(mean, mean - sd, mean + sd, n),
+            f"sd {sd:.3f}, n={n:,}",
         )
         for name, (mean, sd) in sorted(found.items(), key=lambda item: -item[1][0])
     ]
@@ -149,7 +151,7 @@ def effect_rows(contrast: Record, t: Translate) -> list[dict[str, object]]:
     rows = sorted(contrast.rows("rows"), key=lambda row: -abs(row.values["delta"] or 0))
     return [
         {
-            t("explore.feature_column"): feature_name(row.text("feature"), t),
+            t("explore.feature_column"): term("feature", row.text("feature"), t),
             t("explore.delta"): row.number("delta"),
             t("explore.cohen"): row.number("cohen_d"),
             t("explore.p_holm"): row.number("p_holm"),
@@ -160,7 +162,7 @@ def effect_rows(contrast: Record, t: Translate) -> list[dict[str, object]]:
 
 def correlation_map(study: Record, t: Translate) -> go.Figure:
     """Draw Spearman's correlation of every two features."""
-    names = [feature_name(name, t) for name in study.items("features")]
+    names = [term("feature", name, t) for name in study.items("features")]
     cells = {"zmin": -1, "zmax": 1, "colorscale": DIVERGING, "xgap": 0, "ygap": 0}
     cells |= {"showscale": True, "hovertemplate": "%{x}, %{y}: %{z:.2f}<extra></extra>"}
     found = study.items("correlation")
@@ -174,17 +176,12 @@ def frame_dots(frames: Record, t: Translate) -> go.Figure:
     def dots() -> Iterator[shapes.Dot]:
         for name, row in frames.table("features").items():
             for frame, color in (("whole", shapes.VERMILION), ("head_only", shapes.BLUE)):
-                title = f"{feature_name(name, t)}, {t(f'explore.{frame}')}"
+                title = f"{term('feature', name, t)}, {t(f'explore.{frame}')}"
                 found = row.part(frame).part("auc")
                 yield shapes.dot_of(found, title, measure="auc", t=t, color=color)
 
     n = frames.part("head_share").count("n")
     return shapes.interval_dots(dots(), title=t("explore.frames", n=n), **CHANCE)
-
-
-def feature_name(name: str, t: Translate) -> str:
-    """Translate a feature."""
-    return term("feature", name, t)
 
 
 # --- leaks and shortcuts --------------------------------------------------------------------

@@ -1,16 +1,22 @@
-"""An evaluation: curves, confusion, calibration, subgroups, comparisons, controls, training."""
+"""An evaluation: curves, other thresholds, confusion, calibration, subgroups, controls, epochs."""
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
 
+from tumorlens.models.performance import predictive_values
+from tumorlens.records import Estimate
 from tumorlens.services.dashboard.charts import shapes
 from tumorlens.services.dashboard.studies import Record
 from tumorlens.services.dashboard.texts import Translate, label_name
 
 ROWS: Mapping[str, str] = {"all": shapes.GRAY, "ct": shapes.VERMILION, "mri": shapes.BLUE}
 MEASURES = ("auc", "sensitivity", "specificity")
+RATE_COLORS = {"sensitivity": shapes.VERMILION, "specificity": shapes.BLUE}
+TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 COUNTS = {"sensitivity": "n_tumor", "specificity": "n_healthy"}  # what else than n they are out of
 
 
@@ -150,6 +156,71 @@ def _by_epoch(
     return shapes.lay_out(figure, title=title, x=x, y=y, legend=shapes.LEGEND_BELOW)
 
 
+# --- another threshold, another prevalence --------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The rates at one threshold and the predictive values they give at one prevalence."""
+
+    threshold: float
+    sensitivity: Estimate
+    specificity: Estimate
+    ppv: Estimate
+    npv: Estimate
+
+
+def rates_at(sweep: Record, threshold: float, *, prevalence: float) -> Rates:
+    """Read the sweep at the nearest threshold that is not below the one asked for.
+
+    Predictive values follow by Bayes' rule; the ends of their intervals are those of both rates
+    taken together, which is wider than 95 %.
+    """
+    grid = sweep.items("threshold")
+    at = min(bisect_left(grid, threshold), len(grid) - 1)
+    sensitivity = sweep.estimates("sensitivity", n="n_tumor")[at]
+    specificity = sweep.estimates("specificity", n="n_healthy")[at]
+    ends = [(rate.value, rate.low, rate.high) for rate in (sensitivity, specificity)]
+    tumor, healthy = np.array(ends, float)
+    values = predictive_values(tumor, healthy, prevalence)
+    ppv, npv = (
+        Estimate(*(None if np.isnan(v) else float(v) for v in row), n=sweep.count("n"))
+        for row in values
+    )
+    return Rates(grid[at], sensitivity, specificity, ppv, npv)
+
+
+def sweep_figure(sweep: Record, threshold: float, *, own: float, t: Translate) -> go.Figure:
+    """Draw sensitivity and specificity by threshold, on log odds so that both ends are seen."""
+    grid = sweep.items("threshold")
+    steps = range(len(grid))
+    template = t("performance.at") + " %{customdata:.4g}: %{y:.3f}"
+    more = {"customdata": grid, "hovertemplate": template}
+    figure = go.Figure()
+    for measure, color in RATE_COLORS.items():
+        rates = sweep.estimates(measure, n=COUNTS[measure])
+        if rates[0].value is None:
+            continue
+        if rates[0].low is not None:
+            figure.add_trace(shapes.band(steps, rates, color=color))
+        values, name = [rate.value for rate in rates], t(f"performance.{measure}")
+        figure.add_trace(shapes.line(name, list(steps), values, color=color, **more))
+    for value, dash, text in ((own, "dot", t("performance.own")), (threshold, "solid", "")):
+        style = {"dash": dash, "color": shapes.GRAY}
+        figure.add_vline(x=_step(grid, value), annotation_text=text, line=style)
+    figure.update_xaxes(tickvals=[_step(grid, tick) for tick in TICKS])
+    figure.update_xaxes(ticktext=[f"{tick:g}" for tick in TICKS])
+    title = t("performance.sweep", n=sweep.count("n"))
+    return shapes.lay_out(
+        figure, title=title, x=t("performance.threshold"), legend=shapes.LEGEND_BELOW
+    )
+
+
+def _step(grid: Sequence[float], threshold: float) -> int:
+    """Return the step of the grid that lies nearest; steps are even in log odds."""
+    return min(range(len(grid)), key=lambda i: abs(grid[i] - threshold))
+
+
 # --- confusion ------------------------------------------------------------------------------
 
 
@@ -241,6 +312,11 @@ def same_scans(one: Record, other: Record) -> bool:
     )
 
 
+def measure_text(found: Record, measure: str) -> str:
+    """Write a measure with its interval and what it was counted on."""
+    return shapes.estimate_text(found.estimate(measure, n=COUNTS.get(measure, "n")))
+
+
 def pair_rows(one: Record, other: Record, t: Translate) -> list[dict[str, str]]:
     """Return a row for each modality and measure, with a column for each evaluation."""
     evaluations = {
@@ -248,19 +324,12 @@ def pair_rows(one: Record, other: Record, t: Translate) -> list[dict[str, str]]:
         for number, found in enumerate((one, other), 1)
     }
 
-    def columns(name: str, measure: str) -> dict[str, str]:
-        n = COUNTS.get(measure, "n")
-        return {
-            title: shapes.estimate_text(found.part(name).estimate(measure, n=n))
-            for title, found in evaluations.items()
-        }
-
     return [
         {
             t("performance.rows"): t(f"rows.{name}"),
             t("performance.measure"): t(f"performance.{measure}"),
-            **columns(name, measure),
         }
+        | {title: measure_text(found.part(name), measure) for title, found in evaluations.items()}
         for name in one.table("detection")
         for measure in MEASURES
     ]
@@ -273,10 +342,8 @@ def control_rows(controls: Sequence[Record], t: Translate) -> list[dict[str, str
             t("performance.task"): row.text("task"),
             t("performance.control"): row.text("control"),
             t("performance.detail"): row.text("detail") or row.text("reason"),
-            "AUC": shapes.estimate_text(row.estimate("auc")),
-            t("performance.bundle_auc"): shapes.estimate_text(model.estimate("auc"))
-            if model
-            else "",
+            "AUC": measure_text(row, "auc"),
+            t("performance.bundle_auc"): measure_text(model, "auc") if model else "",
         }
         for row in controls
         for model in [row.part("model")]

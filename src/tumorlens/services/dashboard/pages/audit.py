@@ -29,7 +29,7 @@ def draw() -> None:
         "contradictory": record.part("conflicts").part("pictures").count("contradictory"),
         "text": record.part("privacy").count("with_text"),
     }
-    draw_metrics("audit", {name: f"{count:,}" for name, count in figures.items()}, t)
+    draw_metrics("audit", figures, t)
     draw_part("audit", PARTS, record, t=t)
 
 

@@ -34,7 +34,7 @@ def draw() -> None:
         "labels": labels,
         "unreadable": record.count("unreadable"),
     }
-    draw_metrics("explore", {name: f"{count:,}" for name, count in figures.items()}, t)
+    draw_metrics("explore", figures, t)
     draw_part("explore", PARTS, record, t=t)
 
 
@@ -135,9 +135,7 @@ def _draw_feature(study: Record, t: Translate) -> None:
     left, right = st.columns(2)
     with left:
         title, features = t("explore.feature_column"), study.items("features")
-        feature = choose(
-            title, features, "explore_feature", names=lambda n: data_sets.feature_name(n, t)
-        )
+        feature = choose(title, features, "explore_feature", names=lambda n: term("feature", n, t))
         if is_known(f"feature.{feature}_what"):
             st.caption(t(f"feature.{feature}_what"))
         st.plotly_chart(data_sets.feature_boxes(study, feature, t), key="boxes")

@@ -7,8 +7,8 @@ import streamlit as st
 from tumorlens.files import read_table
 from tumorlens.services.dashboard import session
 from tumorlens.services.dashboard.charts import evaluation
+from tumorlens.services.dashboard.charts.evaluation import Rates, rates_at, sweep_figure
 from tumorlens.services.dashboard.charts.shapes import estimate_text, interval_text
-from tumorlens.services.dashboard.charts.thresholds import Rates, rates_at, sweep_figure
 from tumorlens.services.dashboard.pages.study import DrawPart, choose_record, draw_part, open_page
 from tumorlens.services.dashboard.studies import HISTORY, KINDS, Record, read_record
 from tumorlens.services.dashboard.texts import Translate, escape_markup, label_name
@@ -48,22 +48,13 @@ def _draw_provenance(record: Record, t: Translate) -> None:
 
 def _draw_headline(record: Record, t: Translate) -> None:
     """Draw what matters of each modality, each figure with interval and n."""
-
-    def figures(found: Record) -> dict[str, str]:
-        return {
-            t(f"performance.{name}"): estimate_text(
-                found.estimate(name, n=evaluation.COUNTS.get(name, "n"))
-            )
-            for name in (*evaluation.MEASURES, "accuracy")
-        }
-
-    st.dataframe(
-        [
-            {t("performance.rows"): t(f"rows.{name}"), **figures(found)}
-            for name, found in _read_rows(record).items()
-        ],
-        hide_index=True,
-    )
+    measures = (*evaluation.MEASURES, "accuracy")
+    rows = [
+        {t("performance.rows"): t(f"rows.{name}")}
+        | {t(f"performance.{m}"): evaluation.measure_text(found, m) for m in measures}
+        for name, found in _read_rows(record).items()
+    ]
+    st.dataframe(rows, hide_index=True)
     types = record.part("type")
     if types:
         accuracy, f1 = (estimate_text(types.estimate(name)) for name in ("accuracy", "macro_f1"))

@@ -1,18 +1,23 @@
 """Read: drop scans in, look at each beside what the network saw, agree or correct."""
 
 from collections import Counter
+from collections.abc import Mapping
+from functools import partial
 
 import streamlit as st
 
 from tumorlens.images.readers import readable_suffixes
-from tumorlens.services.dashboard import history, session
+from tumorlens.services.dashboard import session
 from tumorlens.services.dashboard.charts.shapes import BADGES
 from tumorlens.services.dashboard.pages import scan
 from tumorlens.services.dashboard.results import MAX_RESULTS, Result, add_results, predict_files
 from tumorlens.services.dashboard.texts import Translate, escape_markup
-from tumorlens.services.dashboard.widgets import switch
+from tumorlens.services.dashboard.widgets import draw_download, switch
+from tumorlens.services.store.history import Selection, StoredPrediction, find_predictions
+from tumorlens.services.store.reviews import Review, latest_reviews
 
 QUEUE_HEIGHT = 520
+MAX_ROWS = 50  # of the history on the page; its CSV has them all
 
 
 def draw() -> None:
@@ -31,7 +36,7 @@ def draw() -> None:
             st.info(t("read.none_left"))
         else:
             scan.draw(current, queue, t)
-    history.draw(t)
+    _draw_history(t)
 
 
 def _draw_uploader(t: Translate) -> None:
@@ -70,7 +75,7 @@ def _predict(files: list, t: Translate) -> None:
     added = list(predict_files(taken, shared.predictor, limits=limits, progress=report))
     session.forget_uploads(files)
     results, lost = add_results(session.own_results(), added)
-    history.save(added)
+    session.save_results(added)
     session.set_results(results)
     lost += len(files) - len(taken)
     full = (t("read.full", most=MAX_RESULTS, lost=lost),) if lost else ()
@@ -124,3 +129,43 @@ def _queue_row(result: Result, t: Translate) -> str:
     badge = f":{BADGES[decision][0]}-badge[{_decision(decision, t)}]"
     figure = "" if probability is None else f" {probability:.2f}"
     return f"{badge}{figure}  \n{escape_markup(result.name)}"
+
+
+def _draw_history(t: Translate) -> None:
+    """Draw the newest rows of the history, and the whole of it as a file."""
+    store, owner, names = session.load_shared().store, session.owner(), session.names()
+    newest = find_predictions(store, Selection(owner=owner), limit=MAX_ROWS)
+    reviews = latest_reviews(store, [row.id for row in newest])
+    with st.expander(t("history.title"), icon=":material/history:", expanded=False):
+        st.caption(t("history.what"))
+        if not newest:
+            st.markdown(t("history.empty"))
+            return
+        title, file = t("history.csv"), "tumorlens-history.csv"
+        make = partial(session.history_csv, owner, names)
+        draw_download(title, make, file, icon="download")
+        # Below the button, which would else move away while the table is being drawn.
+        rows = [_table_row(row, reviews.get(row.id), names, t=t) for row in newest]
+        st.dataframe(rows, hide_index=True)
+
+
+def _table_row(
+    row: StoredPrediction, review: Review | None, names: Mapping[str, str], *, t: Translate
+) -> dict[str, object]:
+    answer = row.prediction
+    return {
+        t("history.time"): row.created_at[:19].replace("T", " "),
+        t("history.file"): names.get(row.input_sha256, answer.path),
+        t("history.decision"): t(f"decision.{answer.decision}")
+        if answer.decision
+        else answer.error,
+        t("history.probability"): answer.tumor_probability,
+        t("history.type"): t(f"type.{answer.type}") if answer.type else "",
+        t("history.review"): _review_text(review, t) if review else "",
+    }
+
+
+def _review_text(review: Review, t: Translate) -> str:
+    verdict = t(f"review.{review.verdict}")
+    own = "" if review.verdict == "agree" else f": {t(f'decision.{review.decision}')}"
+    return verdict + own

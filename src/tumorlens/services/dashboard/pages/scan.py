@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -16,7 +17,7 @@ from tumorlens.predictions.document import COLUMNS, table_row
 from tumorlens.records import Prediction
 from tumorlens.reports.scan.content import Examined
 from tumorlens.reports.scan.report import scan_html, scan_pdf
-from tumorlens.services.dashboard import history, session
+from tumorlens.services.dashboard import session
 from tumorlens.services.dashboard.charts import answers
 from tumorlens.services.dashboard.charts.shapes import BADGES
 from tumorlens.services.dashboard.results import Result, decode_pixels
@@ -68,35 +69,32 @@ def _draw_images(result: Result, t: Translate) -> None:
     heatmap = result.prediction.heatmap
     one, two, three = st.columns(3, gap="small")
     first, second, third = one.container(), two.container(), three.container()
-    low, high = one.slider(
-        t("read.window"),
-        0,
-        100,
-        (0, 100),
-        format="%d %%",
-        key="window",
-        help=t("read.window_help"),
-        persist_state="session",
-    )
-    pixels = answers.windowed(
-        decode_pixels(result.untouched), darkest=low / 100, brightest=high / 100
-    )
+    low, high = _choose_percent(one, "window", (0, 100), t=t)
+    stored = decode_pixels(result.untouched)
+    pixels = answers.windowed(stored, darkest=low / 100, brightest=high / 100)
     _draw_image(first, answers.squared(pixels), t("read.untouched"))
     if heatmap is None:
         return
     _draw_image(second, answers.prepared_image(heatmap), t("read.prepared"))
     two.caption(t("read.seen_help"))
-    opacity = three.slider(
-        t("read.opacity"),
+    opacity = _choose_percent(three, "opacity", 55, t=t)
+    _draw_image(third, answers.heatmap_image(heatmap, opacity=opacity / 100), t("read.heatmap"))
+
+
+def _choose_percent(
+    place: DeltaGenerator, key: str, value: int | tuple[int, int], *, t: Translate
+) -> Any:
+    """Draw a slider from 0 to 100 with one handle, or with two."""
+    return place.slider(
+        t(f"read.{key}"),
         0,
         100,
-        55,
+        value,
         format="%d %%",
-        key="opacity",
-        help=t("read.opacity_help"),
+        key=key,
+        help=t(f"read.{key}_help"),
         persist_state="session",
     )
-    _draw_image(third, answers.heatmap_image(heatmap, opacity=opacity / 100), t("read.heatmap"))
 
 
 def _draw_image(place: DeltaGenerator, pixels: NDArray[np.uint8], title: str) -> None:
@@ -105,41 +103,44 @@ def _draw_image(place: DeltaGenerator, pixels: NDArray[np.uint8], title: str) ->
 
 
 def _draw_answer(prediction: Prediction, bundle: Bundle, t: Translate) -> None:
-    texts = answers.describe(prediction, bundle, t)
+    decision, type_text = (
+        answers.decision_text(prediction, bundle, t),
+        answers.type_text(prediction, t),
+    )
     if prediction.decision == "out of scope":
-        st.warning(texts.decision, icon=":material/block:")
+        st.warning(decision, icon=":material/block:")
     left, right = st.columns([2, 1], gap="medium")
     with left:
         probability = t("read.probability", value=f"{prediction.tumor_probability:.3f}")
         st.markdown(f"**{probability}**", help=t("read.probability_help"))
         color = session.text_color()
         figure = answers.probability_scale(prediction, bundle.uncertainty_band, t, text_color=color)
-        st.plotly_chart(figure, key="scale", config=PLAIN, alt=texts.decision)
+        st.plotly_chart(figure, key="scale", config=PLAIN, alt=decision)
     with right:
-        st.markdown(f"**{t('read.type')}** {texts.type}", help=t("read.type_help"))
+        st.markdown(f"**{t('read.type')}** {type_text}", help=t("read.type_help"))
         if prediction.type_probabilities:
             figure = answers.type_bars(prediction, t)
-            st.plotly_chart(figure, key="types", config=PLAIN, alt=texts.type)
+            st.plotly_chart(figure, key="types", config=PLAIN, alt=type_text)
     if prediction.decision != "out of scope":
-        st.markdown(texts.decision)
-    st.markdown(texts.similar)
-    st.caption(texts.small)
+        st.markdown(decision)
+    st.markdown(answers.similar_text(prediction, bundle, t))
+    st.caption(answers.small_text(prediction, t))
 
 
 def _draw_review(result: Result, t: Translate) -> None:
     """Ask whether the answer is right; the store keeps every review."""
-    id = history.stored_id(result)
+    id = session.stored_id(result)
     with st.container(horizontal=True, vertical_alignment="center"):
         if id is None:
             st.caption(t("review.examples"))
             return
         icon = ":material/thumb_up:"
         if st.button(t("review.agree_button"), icon=icon, shortcut="A", key="agree"):
-            history.agree(id)
+            session.review(id, "agree")
             st.rerun()
         with st.popover(t("review.correct_button"), icon=":material/edit:"):
             _draw_correction(id, t)
-        review = history.latest_review(id)
+        review = session.latest_review(id)
         if review:
             time, decision = review.created_at[:16].replace("T", " "), f"decision.{review.decision}"
             text = t(f"review.latest_{review.verdict}", time=time, decision=t(decision))
@@ -157,7 +158,9 @@ def _draw_correction(id: str, t: Translate) -> None:
         reason = st.text_area(t("review.reason"), max_chars=2000, key="own_reason")
         if st.form_submit_button(t("review.store")):
             try:
-                history.correct(id, decision, tumor_type=tumor_type, reason=reason)
+                session.review(
+                    id, "correct", decision=decision, tumor_type=tumor_type, reason=reason
+                )
             except TumorlensError as error:
                 st.error(f"{t('review.refused')} {error.fact}. {error.fix}")
             else:

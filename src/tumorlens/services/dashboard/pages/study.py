@@ -44,8 +44,7 @@ def choose_record(
     file: str, title: str, key: str, *, index: int = 0, help: str | None = None
 ) -> Path | None:
     """Let people choose one of the files of a name in the study folders, newest first."""
-    found = find_records(session.load_shared().settings.study_folders, file)
-    paths = {record.name: record.path for record in found}
+    paths = find_records(session.load_shared().settings.study_folders, file)
     if not paths:
         return None
     return paths[choose(title, list(paths), key, index=index, help=help, persists=True)]
@@ -103,7 +102,7 @@ def _watch(kind: str, out: Path, t: Translate) -> None:
     if run is None:
         st.rerun()
     output = process_runner.read_output(run)
-    if run.is_running:
+    if run.status is None:
         at = output.progress
         share = at.done / at.total if at and at.total else 0.0
         label = f"{at.step}: {at.done:,} / {at.total:,}" if at else t("bench.running")
@@ -111,7 +110,7 @@ def _watch(kind: str, out: Path, t: Translate) -> None:
         if st.button(t("bench.stop"), icon=":material/stop_circle:", key=f"stop-{kind}"):
             process_runner.stop(run)
     else:
-        _draw_end(run.status or 0, t)
+        _draw_end(run.status, t)
         if st.button(t("bench.done"), icon=":material/refresh:", key=f"done-{kind}"):
             runner.forget(run)
             st.rerun()
