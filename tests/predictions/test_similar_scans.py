@@ -8,7 +8,7 @@ from tumorlens.models.performance import ReliabilityBin, ValidationPerformance
 from tumorlens.predictions.decision import similar_scans, type_status
 from tumorlens.records import Estimate, Prediction
 from tumorlens.reports.scan.content import describe
-from tumorlens.services.dashboard.charts.answers import describe as describe_on_page
+from tumorlens.services.dashboard.charts.answers import similar_text
 from tumorlens.services.dashboard.texts import translator
 
 EDGES = ((0.002, 0.1), (0.2, 0.4), (0.5, 0.9))
@@ -48,7 +48,7 @@ def test_nothing_is_similar_where_nothing_was_recorded(bundle, prediction):
 @pytest.mark.parametrize("p", [0.001, 0.05, 0.15, 0.3, 0.999])
 def test_a_page_and_its_own_report_name_the_same_similar_scans(bundle, p):
     nearest = similar_scans(of(p), bundle)
-    page = describe_on_page(of(p), bundle, translator("en")).similar
+    page = similar_text(of(p), bundle, translator("en"))
     report = describe(of(p), bundle).similar
     for text in (page, report):
         for figure in (f"{nearest.bin.least:.3f}", f"{nearest.bin.most:.3f}", "143", "31 had"):

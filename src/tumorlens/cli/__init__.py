@@ -11,10 +11,8 @@ from tumorlens.cli import (
     audit,
     dashboard,
     data,
-    demo,
     evaluation,
     explore,
-    hypotheses,
     serve,
     training,
     tune,
@@ -33,7 +31,7 @@ EXTRAS = {
 # What the help shows, panel by panel: use a bundle, look at data, make a bundle, serve it.
 COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Use": {
-        "demo": demo.demo,
+        "demo": use.demo,
         "predict": use.predict,
         "dashboard": dashboard.dashboard,
         "doctor": use.doctor,
@@ -45,7 +43,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "explore": explore.explore,
         "features": explore.features,
         "tabular": explore.tabular,
-        "hypotheses": hypotheses.hypotheses,
+        "hypotheses": explore.hypotheses,
     },
     "Bench": {
         "train": training.train,

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tumorlens.cli.options import Folders, Out
 from tumorlens.cli.progress import console, counting
-from tumorlens.cli.runs import Folders
 from tumorlens.settings import load_settings
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ JUDGED = (
     "The split to judge: a split file, or a CSV with path and split. "
     "Default: the one the folders publish."
 )
-Out = Annotated[Path, typer.Option(help="Folder for html, json and csv.")]
 SplitFile = Annotated[Path | None, typer.Option("--split", help=JUDGED)]
 Allow = Annotated[bool, typer.Option("--allow", help="Exit with 0 even if the split leaks.")]
 BundleName = Annotated[str, typer.Option(help="Prepares the scans; default: shipped.")]

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from tumorlens.cli.options import Bundle, Host, Port, RetentionDays
+from tumorlens.cli.progress import console
 from tumorlens.errors import MissingExtraError, StudyError
 from tumorlens.settings import ENVIRONMENT_PREFIX
 
@@ -22,7 +24,6 @@ Data = Annotated[
     list[Path] | None,
     typer.Option(help="Labeled folder on which pages may start the bench; can be given again."),
 ]
-BundleName = Annotated[str, typer.Option(help="A bundle or run folder; default: shipped.")]
 StoreUrl = Annotated[
     str | None,
     typer.Option(
@@ -39,18 +40,13 @@ KeepNames = Annotated[
         "served. They may name patients.",
     ),
 ]
-RetentionDays = Annotated[
-    int | None, typer.Option(min=0, help="Remove answers after so many days; 0: never.")
-]
-Host = Annotated[str, typer.Option(help="Address to listen on.")]
-Port = Annotated[int, typer.Option(min=1, max=65535)]
 Opens = Annotated[bool, typer.Option("--open/--no-open", help="Open a browser, from a terminal.")]
 
 
 def dashboard(
     study: Studies = None,
     data: Data = None,
-    bundle: BundleName = "",
+    bundle: Bundle = "",
     store: StoreUrl = None,
     keep_names: KeepNames = None,
     retention_days: RetentionDays = None,
@@ -66,7 +62,6 @@ def dashboard(
     if find_spec("streamlit") is None:
         fix = 'Install it: pip install "tumorlens[dashboard]".'
         raise MissingExtraError("streamlit", "is not installed", fix)
-    from tumorlens.cli.progress import console
     from tumorlens.services.dashboard import LOOPBACK, streamlit_command
 
     if study is None and DEFAULT_STUDY.is_dir():

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tumorlens.cli.options import AllowLeaks, Bundle, Folders, Out, SplitFile, Workers, found_groups
 from tumorlens.cli.progress import console, counting
-from tumorlens.cli.runs import AllowLeaks, Folders, SplitFile
 from tumorlens.settings import load_settings
 
 if TYPE_CHECKING:
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from tumorlens.reports.evaluation.result import EvaluationResult, SplitFacts
     from tumorlens.study.evaluation.subgroups import Context
 
-Out = Annotated[Path, typer.Option(help="Folder for json, html and csv.")]
-BundleName = Annotated[str, typer.Option(help="A bundle or run folder; default: shipped.")]
 Part = Annotated[str, typer.Option(help="Of the split: train, val, test, or all.")]
 Against = Annotated[
     str, typer.Option(metavar="BUNDLE", help="Another bundle, compared on the same scans.")
@@ -41,13 +39,12 @@ Explanations = Annotated[
         help="Also test whether heatmaps say what moved the answer.",
     ),
 ]
-Workers = Annotated[int | None, typer.Option(min=1, help="Default: one per core.")]
 
 
 def evaluate(
     folders: Folders,
     out: Out,
-    bundle: BundleName = "",
+    bundle: Bundle = "",
     split_file: SplitFile = None,
     part: Part = "test",
     against: Against = "",
@@ -91,14 +88,11 @@ def _part_of(
     """Return the cases of a part with their groups, and what is known of the split and by it."""
     from tumorlens.errors import SplitError
     from tumorlens.reports.evaluation.result import SplitFacts
-    from tumorlens.study.audit.duplicates.copies import group_cases
     from tumorlens.study.data import splits
     from tumorlens.study.evaluation.subgroups import Context, read_context
 
     if split_file is None:
-        with counting("looking for copies") as report:
-            groups = group_cases(cases, progress=report)
-        return splits.with_groups(cases, groups), SplitFacts(), Context()
+        return splits.with_groups(cases, found_groups(cases)), SplitFacts(), Context()
     made = splits.read_split(split_file)
     parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
     chosen = [case for case in parted if part in ("all", case.split)]

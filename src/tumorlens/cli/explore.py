@@ -1,16 +1,21 @@
-"""The commands that look at a data set before any training: explore, features, tabular."""
+"""The commands that look at a data set: explore, features, tabular, hypotheses."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from tumorlens.cli.options import (
+    FAILED_STATUS,
+    Cache,
+    Epochs,
+    Folders,
+    TableOut,
+    chosen_recipe,
+    found_groups,
+)
 from tumorlens.cli.progress import console, counting
-from tumorlens.cli.runs import Cache, Folders
 from tumorlens.settings import load_settings
-
-FAILED_STATUS = 3  # some file could not be read; every other one was measured
-
 
 StudyOut = Annotated[Path, typer.Option(help="Folder for html, json, csv and images.")]
 Parts = Annotated[
@@ -33,7 +38,6 @@ Experiments = Annotated[
 ]
 Side = Annotated[int | None, typer.Option(min=32, max=1024, help="Pixels of the prepared square.")]
 BundleOption = Annotated[str, typer.Option(help="The network of H2; default: shipped.")]
-TableOut = Annotated[Path, typer.Option(help="The table to write.")]
 HeadOnly = Annotated[
     bool, typer.Option("--head-only", help="Leave the background around the head out.")
 ]
@@ -50,6 +54,29 @@ GroupsFile = Annotated[
         metavar="FILE", help="groups.csv of `tumorlens audit`; else every row stands alone."
     ),
 ]
+HypothesesOut = Annotated[
+    Path, typer.Option(help="Folder for the table, the networks and the pages.")
+]
+AuditOfAll = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Groups of `tumorlens audit` of all folders, else they are sought."
+    ),
+]
+Judged = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Judge by these results, and train nothing."),
+]
+Runs = Annotated[
+    int | None,
+    typer.Option(min=1, help="Train at most so many pairs of networks now; repeat to go on."),
+]
+SmallRecipe = Annotated[
+    str | None,
+    typer.Option(metavar="NAME|FILE", help="Of the networks, instead of a small, short one."),
+]
+Folds = Annotated[int, typer.Option(min=3, help="Of each set, by whole groups.")]
+MaxScans = Annotated[int, typer.Option(min=20, help="Images taken of one set at most.")]
 
 
 def explore(
@@ -83,23 +110,12 @@ def explore(
     kept = load_settings(cache=cache).cache_folder
     spec = InputSpec() if side is None else replace(InputSpec(), side=side)
     result = study_set(
-        cases, spec, out=out, cache=kept, groups=found_groups(cases, audit, kept, spec),
+        cases, spec, out=out, cache=kept, groups=found_groups(cases, audit, cache=kept, spec=spec),
         held_out=_held_out(cases, split_file, bundle), experiments=results,
         folders=[str(f) for f in folders], steps=counting,
     )  # fmt: skip
-    print_study(result)
+    _print_study(result)
     typer.echo(out / PAGE)
-
-
-def found_groups(cases: list[Any], audit: Path | None, cache: Path, spec: Any) -> Any:
-    """Read the groups of an audit, or look for copies and prepare scans by `spec` on the way."""
-    from tumorlens.study.audit.duplicates.copies import group_cases
-    from tumorlens.study.audit.result import read_groups
-
-    if audit:
-        return read_groups(audit, cases)
-    with counting("looking for copies") as report:
-        return group_cases(cases, cache=cache, spec=spec, progress=report)
 
 
 def _held_out(cases: list[Any], split_file: Path | None, bundle: str) -> Any:
@@ -116,7 +132,7 @@ def _held_out(cases: list[Any], split_file: Path | None, bundle: str) -> Any:
         return measure_held_out(cases, split_file, predictor, progress=report)
 
 
-def print_study(result: Any) -> None:
+def _print_study(result: Any) -> None:
     """Print each verdict of an exploration with its figures."""
     console.print(
         f"{result.n} scans, {result.unreadable} unreadable, {result.groups} independent groups"
@@ -186,3 +202,77 @@ def tabular(table: Table, out: TabularOut, groups: GroupsFile = None) -> None:
     if groups is None:
         console.print("No groups were given: every row counts as independent, which flatters.")
     typer.echo(out / TABULAR_PAGE)
+
+
+def hypotheses(
+    folders: Folders,
+    out: HypothesesOut,
+    audit: AuditOfAll = None,
+    experiments: Judged = None,
+    runs: Runs = None,
+    recipe: SmallRecipe = None,
+    epochs: Epochs = None,
+    folds: Folds = 5,
+    scans: MaxScans = 2000,
+    cache: Cache = None,
+) -> None:
+    """Judge six hypotheses on each folder and across them, and write one table of verdicts.
+
+    Trains small networks on each folder, with and without augmentation, and asks them for their
+    own unseen groups and for the other folders; repeat the command to go on after a stop.
+    Example: `tumorlens hypotheses first/ second/ --out study`
+    """
+    from tumorlens.inputs.prepare import InputSpec
+    from tumorlens.study.data.index import read_cases
+    from tumorlens.study.explore.hypothesis_report import TEXT, write_hypothesis_report
+    from tumorlens.study.explore.report import study_sets
+
+    cases, kept = read_cases(folders), load_settings(cache=cache).cache_folder
+    groups = found_groups(cases, audit, cache=kept, spec=InputSpec())
+    results = experiments or _trained(
+        cases, groups, out / "networks", cache=kept, recipe=recipe, epochs=epochs, folds=folds,
+        scans=scans, runs=runs,
+    )  # fmt: skip
+    if results is None:
+        return
+    studies = study_sets(
+        cases, groups, out=out, cache=kept, results=results, steps=counting, on_set=console.print
+    )
+    for name, study in studies.items():
+        console.print(f"[bold]{name}[/bold]")
+        _print_study(study)
+    write_hypothesis_report(studies, results, out)
+    typer.echo(out / TEXT)
+
+
+def _trained(
+    cases: list[Any],
+    groups: Any,
+    out: Path,
+    *,
+    cache: Path,
+    recipe: str | None,
+    epochs: int | None,
+    folds: int,
+    scans: int,
+    runs: int | None,
+) -> Path | None:
+    """Train what is missing; give the file of results, or None where some still is."""
+    from dataclasses import replace
+
+    from tumorlens.study.experiments import hypothesis_runs as pairs
+
+    chosen = pairs.small_recipe()
+    if recipe:
+        chosen, _ = chosen_recipe(recipe, epochs=None, seed=None, weights=None)
+    if epochs:
+        chosen = replace(chosen, epochs=epochs)
+    plan = pairs.PairedRuns(chosen, out, cache, folds=folds, max_images=scans)
+    with counting("pairs of networks") as report:
+        sets = pairs.choose_sets(cases, groups, plan)
+        done = pairs.run_pairs(sets, plan, at_most=runs, on_end=report)
+    if not done:
+        console.print("Some networks are not trained yet. Repeat the command to go on, or judge by")
+        console.print(f"what there is: --experiments {out / pairs.EXPERIMENTS_FILE}")
+        return None
+    return out / pairs.EXPERIMENTS_FILE

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from tumorlens.cli.options import Bundle, Host, Port, RetentionDays, Workers
 from tumorlens.cli.progress import console
 from tumorlens.settings import Settings, load_settings
 
@@ -20,11 +21,6 @@ Store = Annotated[
         help="A file, or postgresql://USER:PASSWORD@HOST/NAME; default: TUMORLENS_STORE, else a "
         "file in the user's data folder.",
     ),
-]
-Host = Annotated[str, typer.Option(help="The address to listen on.")]
-Port = Annotated[int, typer.Option(min=1, max=65535)]
-BundleFolder = Annotated[
-    str | None, typer.Option("--bundle", help="A bundle or run folder; default: shipped.")
 ]
 NeedsKeys = Annotated[
     bool | None,
@@ -44,10 +40,6 @@ KeepNames = Annotated[
     bool | None,
     typer.Option("--keep-names", help="Keep the names of files, which may name patients."),
 ]
-RetentionDays = Annotated[
-    int | None, typer.Option(min=0, help="Remove answers after so many days; 0: never.")
-]
-Workers = Annotated[int | None, typer.Option(min=1, help="Default: one per core.")]
 keys_app = typer.Typer(no_args_is_help=True, help="API keys of the service.")
 trail_app = typer.Typer(no_args_is_help=True, help="Who asked what, and whether it still stands.")
 
@@ -55,7 +47,7 @@ trail_app = typer.Typer(no_args_is_help=True, help="Who asked what, and whether 
 def serve(
     host: Host = "127.0.0.1",
     port: Port = 8000,
-    bundle: BundleFolder = None,
+    bundle: Bundle = "",
     store: Store = None,
     keys: NeedsKeys = None,
     keep_images: KeepImages = None,
@@ -72,7 +64,7 @@ def serve(
     from tumorlens.services.http.server import serve as run
 
     settings = _service_settings(
-        bundle=bundle, store=store, keep_images=keep_images, keep_names=keep_names,
+        bundle=bundle or None, store=store, keep_images=keep_images, keep_names=keep_names,
         retention_days=retention_days, workers=workers,
     )  # fmt: skip
     needs_keys = not is_loopback(host) if keys is None else keys
@@ -90,6 +82,12 @@ def _service_settings(**flags: Any) -> Settings:
     return dataclasses.replace(settings, max_pixels=SERVICE_MAX_PIXELS)
 
 
+def _open(store: str | None) -> Any:
+    from tumorlens.services.store.database import open_store
+
+    return open_store(load_settings(store=store).store)
+
+
 @keys_app.command("create")
 def create(
     name: Annotated[str, typer.Argument(help="Who will use it.")],
@@ -104,13 +102,10 @@ def create(
     `predict` sends scans and sees its own answers, `read` sees and reviews all, `admin` may
     everything. Example: `tumorlens keys create ward-3 --scopes predict,read --days 365`
     """
-    from tumorlens.services.store.database import open_store
     from tumorlens.services.store.keys import create_key
 
     asked = frozenset(word.strip() for word in scopes.split(",") if word.strip())
-    key, secret = create_key(
-        open_store(load_settings(store=store).store), name, scopes=asked, days=days
-    )
+    key, secret = create_key(_open(store), name, scopes=asked, days=days)
     console.print(f"key {key.id} for {escape(name)}: {' '.join(sorted(key.scopes))}")
     console.print("Keep it now, it cannot be shown again.")
     typer.echo(secret)
@@ -125,10 +120,9 @@ def revoke(
 
     Example: `tumorlens keys revoke 3f9a0c11d2e4`
     """
-    from tumorlens.services.store.database import open_store
     from tumorlens.services.store.keys import revoke_key
 
-    revoke_key(open_store(load_settings(store=store).store), id)
+    revoke_key(_open(store), id)
     console.print(f"{escape(id)} is revoked")
 
 
@@ -136,10 +130,9 @@ def revoke(
 def list_all(store: Store = None) -> None:
     """List keys: id, name, scopes, state, since when. Example: `tumorlens keys list`."""
     from tumorlens.services.store.audit_log import now
-    from tumorlens.services.store.database import open_store
     from tumorlens.services.store.keys import list_keys
 
-    for key in list_keys(open_store(load_settings(store=store).store)):
+    for key in list_keys(_open(store)):
         ended = "revoked" if key.revoked_at else "expired"
         state = "valid" if key.is_valid(now()) else ended
         scopes = ",".join(sorted(key.scopes))
@@ -154,9 +147,8 @@ def verify_trail(store: Store = None) -> None:
     elsewhere, it pins the history. Example: `tumorlens audit-trail verify`
     """
     from tumorlens.services.store.audit_log import verify
-    from tumorlens.services.store.database import open_store
 
-    verdict = verify(open_store(load_settings(store=store).store))
+    verdict = verify(_open(store))
     for problem in verdict.problems[:50]:
         console.print(f"[red]broken[/red] {escape(problem)}")
     console.print(f"{verdict.entries} entries, {len(verdict.problems)} problems")
@@ -171,9 +163,8 @@ def show_trail(
 ) -> None:
     """Print the last entries: number, time, who, what, of which. Example: `tumorlens audit-trail show`."""  # noqa: E501
     from tumorlens.services.store.audit_log import entries, length
-    from tumorlens.services.store.database import open_store
 
-    opened = open_store(load_settings(store=store).store)
+    opened = _open(store)
     for entry in entries(opened, after=max(0, length(opened) - last)):
         event = entry.event
         typer.echo(

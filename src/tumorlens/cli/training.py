@@ -6,24 +6,24 @@ from typing import Annotated, Any
 
 import typer
 
-from tumorlens.cli.progress import TrainingBars, console, counting
-from tumorlens.cli.runs import (
+from tumorlens.cli.options import (
     AllowLeaks,
     Cache,
     Epochs,
     Folders,
     InitOption,
     RecipeName,
+    Resume,
     Seed,
     SplitFile,
     WeightsOption,
     check_init,
     chosen_recipe,
-    grouped_for,
-    print_cross,
+    found_groups,
     print_recipe,
     split_for,
 )
+from tumorlens.cli.progress import TrainingBars, console, counting
 from tumorlens.settings import load_settings
 
 recipes_app = typer.Typer(no_args_is_help=True, help="What a training run decides.")
@@ -51,7 +51,6 @@ Folds = Annotated[
 ]
 Repeats = Annotated[int, typer.Option(min=1, help="Of the folds, each drawn anew.")]
 BundleName = Annotated[str, typer.Option(help="Name of the bundle.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on where RUN left off.")]
 PretrainOut = Annotated[Path, typer.Option(help="The run folder, for `train --init RUN`.")]
 PretrainingName = Annotated[str, typer.Option(metavar="NAME", help="See `tumorlens recipes list`.")]
 
@@ -70,18 +69,12 @@ def split(
     Copies (also flipped, rotated, brightened ones), neighboring slices, recorded patients and
     given groups stay together. Example: `tumorlens split scans/ --out split.csv`
     """
-    from tumorlens.study.audit.duplicates.copies import group_cases
-    from tumorlens.study.audit.result import read_groups
     from tumorlens.study.data import splits
     from tumorlens.study.data.index import read_cases
 
     cases = read_cases(folders)
     parts = splits.published_parts(cases) if published else []
-    if audit:
-        groups = read_groups(audit, cases)
-    else:
-        with counting("looking for copies") as report:
-            groups = group_cases(cases, progress=report)
+    groups = found_groups(cases, audit)
     if not published:
         parts = splits.split_cases(cases, groups, test=test, val=val, seed=seed)
     made = splits.write_split(out, cases, parts, groups=groups)
@@ -216,7 +209,7 @@ def _cross_validate(cases: list[Any], asked: _Request, *, folds: int, repeats: i
     from tumorlens.study.experiments.runner import Listeners
 
     kept = asked.out / "fold-1" / "split.csv"
-    cases, groups = grouped_for(cases, asked.split_file, kept, allow_leaks=asked.allow_leaks)
+    cases, groups = _cases_to_fold(cases, asked.split_file, kept, allow_leaks=asked.allow_leaks)
     if not asked.allow_leaks:
         keys = [case.key for case in cases]
         check_init(asked.init, dict(zip(keys, map(str, groups.groups), strict=True)), keys)
@@ -229,8 +222,60 @@ def _cross_validate(cases: list[Any], asked: _Request, *, folds: int, repeats: i
             cases, groups, plan, resume=asked.resume, listeners=Listeners(bars, preparing=report),
             on_start=lambda number, total: console.print(f"fold {number} of {total}"),
         )  # fmt: skip
-    print_cross(figures)
+    _print_cross(figures)
     typer.echo(asked.out / "cross_validation.json")
+
+
+def _cases_to_fold(
+    cases: list[Any], split_file: Path | None, kept: Path, *, allow_leaks: bool
+) -> tuple[list[Any], Any]:
+    """Return the cases to cross-validate, and their groups.
+
+    With a split these are its train and val cases: its test part stays unread. Without one, all
+    of them, in groups that are found, or that the split file `kept` of a fold knows already.
+    """
+    from tumorlens.study.data import splits
+    from tumorlens.study.data.folds import groups_of
+
+    if split_file is not None:
+        made = splits.read_split(split_file)
+        parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
+        cases = [case for case in parted if case.split != "test"]
+        return cases, groups_of(made, cases)
+    if kept.exists():
+        made = splits.read_split(kept)
+        if all(case.key in made.parts for case in cases):
+            return cases, groups_of(made, cases)
+    return cases, found_groups(cases)
+
+
+def _print_cross(figures: Any) -> None:
+    """Print each figure of a cross-validation with its interval and its spread over folds."""
+    _print_part(figures.whole)
+    for name, found in figures.sets.items():
+        console.print(f"of {name} alone:")
+        _print_part(found)
+    if figures.unreadable:
+        console.print(f"{figures.unreadable} scans could not be read: see predictions.csv")
+
+
+def _print_part(figures: Any) -> None:
+    for name, found in figures.detection.items():
+        _print_summary(f"{name:4}", found)
+    if figures.type:
+        _print_summary("type", figures.type)
+
+
+def _print_summary(title: str, summary: Any) -> None:
+    console.print(f"{title} n={summary.n} ({summary.n_groups} groups)")
+    for name, found in summary.figures.items():
+        if found.value is None:
+            continue
+        interval = "" if found.low is None else f" ({found.low:.3f}-{found.high:.3f})"
+        spread = summary.spread(name)
+        deviation = "" if spread["deviation"] is None else f", deviation {spread['deviation']:.3f}"
+        folds = f"mean of {spread['n']} folds {spread['mean']:.3f}{deviation}"
+        console.print(f"     {name:12} {found.value:.3f}{interval}; {folds if spread['n'] else ''}")
 
 
 def pretrain(
@@ -259,7 +304,7 @@ def pretrain(
     set_instead = {key: value for key, value in changes.items() if value is not None}
     chosen = replace(chosen, recipe=replace(chosen.recipe, **set_instead))
     cases = read_cases(folders, unlabeled=True)
-    made = _split_with_unlabeled(cases, split_file, out)
+    made = split_for(cases, split_file, out, unlabeled=True)
     parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
     console.print(f"{recipe}: {chosen.recipe.summary} ({chosen.source})")
     from tumorlens.study.training.backend import load_backend
@@ -272,21 +317,6 @@ def pretrain(
     with counting("preparing scans") as report, TrainingBars(chosen.recipe.epochs) as bars:
         run_pretraining(parted, job, callback=bars, progress=report, resume=resume)
     typer.echo(out)
-
-
-def _split_with_unlabeled(cases: list[Any], split_file: Path | None, out: Path) -> Any:
-    from tumorlens.study.audit.duplicates.copies import group_cases
-    from tumorlens.study.data import splits
-
-    kept = out / "split.csv"
-    if split_file is not None and not kept.exists():
-        splits.copy_split(split_file, kept)
-    if not kept.exists():
-        with counting("looking for copies") as report:
-            groups = group_cases(cases, progress=report)
-        parts = splits.split_with_unlabeled(cases, groups)
-        return splits.write_split(kept, cases, parts, groups=groups)
-    return splits.read_split(split_file or kept)
 
 
 @recipes_app.command("list")

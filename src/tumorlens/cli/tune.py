@@ -5,8 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tumorlens.cli.progress import TrainingBars, console, counting
-from tumorlens.cli.runs import (
+from tumorlens.cli.options import (
     AllowLeaks,
     Cache,
     Epochs,
@@ -21,6 +20,7 @@ from tumorlens.cli.runs import (
     print_recipe,
     split_for,
 )
+from tumorlens.cli.progress import TrainingBars, console, counting
 from tumorlens.settings import load_settings
 
 

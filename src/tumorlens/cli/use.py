@@ -1,4 +1,4 @@
-"""The commands that use a bundle: predict, doctor."""
+"""The commands for a first day: demo, predict, doctor."""
 
 import time
 from collections import Counter
@@ -9,36 +9,35 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from tumorlens.cli.progress import console, counting
+from tumorlens.cli.options import FAILED_STATUS, Bundle, Epochs, TableOut, Workers
+from tumorlens.cli.progress import TrainingBars, console, counting
 from tumorlens.settings import load_settings
 
-FAILED_STATUS = 3  # some file could not be read; every other one was answered
+Paths = Annotated[list[Path], typer.Argument(metavar="PATH", help="Images, or folders of images.")]
+Heatmaps = Annotated[
+    Path | None, typer.Option(help="Folder for one image a scan: scan and heatmap.")
+]
+Report = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="A report to read: FILE.html or FILE.pdf, and FILE.json."),
+]
+ShowScan = Annotated[
+    bool,
+    typer.Option(
+        "--show-scan/--hide-scan",
+        help="Show scans as stored in the report; names may be burned into them.",
+    ),
+]
 
 
 def predict(
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH", help="Images, or folders of images.")
-    ],
-    bundle: Annotated[str, typer.Option(help="A bundle or run folder; default: shipped.")] = "",
-    out: Annotated[Path, typer.Option(help="The table to write.")] = Path("predictions.csv"),
-    heatmaps: Annotated[
-        Path | None, typer.Option(help="Folder for one image a scan: scan and heatmap.")
-    ] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="A report to read: FILE.html or FILE.pdf, and FILE.json.",
-        ),
-    ] = None,
-    show_scan: Annotated[
-        bool,
-        typer.Option(
-            "--show-scan/--hide-scan",
-            help="Show scans as stored in the report; names may be burned into them.",
-        ),
-    ] = True,
-    workers: Annotated[int | None, typer.Option(min=1, help="Default: one per core.")] = None,
+    paths: Paths,
+    bundle: Bundle = "",
+    out: TableOut = Path("predictions.csv"),
+    heatmaps: Heatmaps = None,
+    report: Report = None,
+    show_scan: ShowScan = True,
+    workers: Workers = None,
 ) -> None:
     """Predict scans; every file gets a row, also one that cannot be read.
 
@@ -119,6 +118,39 @@ def _write_report(
     ]
     for path in write_scan_report(examined, bundle, out=report, made=datetime.now(UTC)):
         typer.echo(path)
+
+
+def demo(
+    data: Annotated[
+        Path | None, typer.Argument(metavar="DATA", help="A labeled folder; default: phantoms.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for everything made.")] = Path("demo"),
+    per_class: Annotated[int, typer.Option(min=20, help="Phantoms of each class.")] = 200,
+    epochs: Epochs = None,
+) -> None:
+    """Everything end to end: split, audit, train a small network, evaluate, explore, predict.
+
+    Takes a few minutes on two cores. Example: `tumorlens demo` or `tumorlens demo scans/`
+    """
+    from tumorlens.study.training.backend import load_backend
+
+    load_backend()
+    from tumorlens.study.demonstration import demonstrate
+
+    with TrainingBars(1) as bars, counting("working") as report:
+        page = demonstrate(
+            data,
+            out=out,
+            cache=load_settings().cache_folder,
+            per_class=per_class,
+            epochs=epochs,
+            callback=bars,
+            progress=report,
+            on_stage=lambda text: console.print(f"[bold]{text}[/bold]"),
+        )
+    console.print(f"More to click on: tumorlens dashboard --study {out}")
+    console.print("Open this page in a browser:")
+    typer.echo(page.resolve().as_uri())
 
 
 def doctor() -> None:

@@ -1,4 +1,4 @@
-"""What the commands that train share: which recipe, which split, how it is told."""
+"""Options that several commands have, and the steps that they share: recipe, groups, split."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,6 +41,17 @@ InitOption = Annotated[
         "or ImageNet weights.",
     ),
 ]
+Bundle = Annotated[str, typer.Option(help="A bundle or run folder; default: shipped.")]
+TableOut = Annotated[Path, typer.Option(help="The table to write.")]
+Out = Annotated[Path, typer.Option(help="Folder for html, json and csv.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Default: one per core.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where RUN left off.")]
+RetentionDays = Annotated[
+    int | None, typer.Option(min=0, help="Remove answers after so many days; 0: never.")
+]
+Host = Annotated[str, typer.Option(help="The address to listen on.")]
+Port = Annotated[int, typer.Option(min=1, max=65535)]
+FAILED_STATUS = 3  # some file could not be read; every other one was answered
 Cache = Annotated[str | None, typer.Option(help="Folder of prepared images.")]
 
 
@@ -59,10 +70,24 @@ def chosen_recipe(
     return replace(find_recipe(name), **set_instead), file
 
 
-def split_for(cases: list[Any], split_file: Path | None, out: Path) -> Any:
+def found_groups(
+    cases: list[Any], audit: Path | None = None, *, cache: Path | None = None, spec: Any = None
+) -> Any:
+    """Read the groups of an audit, or look for copies, preparing scans by `spec` on the way."""
+    from tumorlens.study.audit.duplicates.copies import group_cases
+    from tumorlens.study.audit.result import read_groups
+
+    if audit:
+        return read_groups(audit, cases)
+    with counting("looking for copies") as report:
+        return group_cases(cases, cache=cache, spec=spec, progress=report)
+
+
+def split_for(
+    cases: list[Any], split_file: Path | None, out: Path, *, unlabeled: bool = False
+) -> Any:
     """Read the given split, or the run's own, or make one; the run keeps it as split.csv."""
     from tumorlens.errors import SplitError
-    from tumorlens.study.audit.duplicates.copies import group_cases
     from tumorlens.study.data import splits
 
     kept = out / "split.csv"
@@ -71,41 +96,16 @@ def split_for(cases: list[Any], split_file: Path | None, out: Path) -> Any:
         if not kept.exists():
             splits.copy_split(split_file, kept)
         return made
-    if kept.exists():
-        made = splits.read_split(kept)
-        new = [case for case in cases if case.key not in made.parts]
-        if new:
-            fact = f"does not name {len(new)} of the scans given, first {new[0].path}"
-            raise SplitError(kept, fact, "Train into another folder, or name a split.")
-        return made
-    with counting("looking for copies") as report:
-        groups = group_cases(cases, progress=report)
-    return splits.write_split(kept, cases, splits.split_cases(cases, groups), groups=groups)
-
-
-def grouped_for(
-    cases: list[Any], split_file: Path | None, kept: Path, *, allow_leaks: bool
-) -> tuple[list[Any], Any]:
-    """Return the cases to cross-validate, and their groups.
-
-    With a split these are its train and val cases: its test part stays unread. Without one, all
-    of them, in groups that are found, or that the split file `kept` of a fold knows already.
-    """
-    from tumorlens.study.audit.duplicates.copies import group_cases
-    from tumorlens.study.data import splits
-    from tumorlens.study.data.folds import groups_of
-
-    if split_file is not None:
-        made = splits.read_split(split_file)
-        parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
-        cases = [case for case in parted if case.split != "test"]
-        return cases, groups_of(made, cases)
-    if kept.exists():
-        made = splits.read_split(kept)
-        if all(case.key in made.parts for case in cases):
-            return cases, groups_of(made, cases)
-    with counting("looking for copies") as report:
-        return cases, group_cases(cases, progress=report)
+    if not kept.exists():
+        divide = splits.split_with_unlabeled if unlabeled else splits.split_cases
+        groups = found_groups(cases)
+        return splits.write_split(kept, cases, divide(cases, groups), groups=groups)
+    made = splits.read_split(kept)
+    new = [case for case in cases if case.key not in made.parts]
+    if new and not unlabeled:
+        fact = f"does not name {len(new)} of the scans given, first {new[0].path}"
+        raise SplitError(kept, fact, "Train into another folder, or name a split.")
+    return made
 
 
 def check_init(run: Path | None, groups: Mapping[str, str], held: list[str]) -> None:
@@ -120,32 +120,3 @@ def print_recipe(recipe: Any) -> None:
     """Print what is going to be trained."""
     head = f"{recipe.head_epochs} epochs of the head, then " if recipe.head_epochs else ""
     console.print(f"{recipe.name}: {recipe.summary}; {head}at most {recipe.epochs} epochs")
-
-
-def print_cross(figures: Any) -> None:
-    """Print each figure of a cross-validation with its interval and its spread over folds."""
-    _print_part(figures.whole)
-    for name, found in figures.sets.items():
-        console.print(f"of {name} alone:")
-        _print_part(found)
-    if figures.unreadable:
-        console.print(f"{figures.unreadable} scans could not be read: see predictions.csv")
-
-
-def _print_part(figures: Any) -> None:
-    for name, found in figures.detection.items():
-        _print_summary(f"{name:4}", found)
-    if figures.type:
-        _print_summary("type", figures.type)
-
-
-def _print_summary(title: str, summary: Any) -> None:
-    console.print(f"{title} n={summary.n} ({summary.n_groups} groups)")
-    for name, found in summary.figures.items():
-        if found.value is None:
-            continue
-        interval = "" if found.low is None else f" ({found.low:.3f}-{found.high:.3f})"
-        spread = summary.spread(name)
-        deviation = "" if spread["deviation"] is None else f", deviation {spread['deviation']:.3f}"
-        folds = f"mean of {spread['n']} folds {spread['mean']:.3f}{deviation}"
-        console.print(f"     {name:12} {found.value:.3f}{interval}; {folds if spread['n'] else ''}")
