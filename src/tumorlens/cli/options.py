@@ -83,9 +83,40 @@ def found_groups(
         return group_cases(cases, cache=cache, spec=spec, progress=report)
 
 
-def split_for(
-    cases: list[Any], split_file: Path | None, out: Path, *, unlabeled: bool = False
-) -> Any:
+def parted_cases(
+    cases: list[Any],
+    split_file: Path | None,
+    out: Path,
+    *,
+    allow_leaks: bool,
+    init: Path | None = None,
+    unlabeled: bool = False,
+) -> tuple[list[Any], Any]:
+    """Return the cases with their parts, and the split of a run.
+
+    Refuses a run `init` to start from that learned from what is held out here.
+    """
+    from tumorlens.study.data import splits
+
+    made = _split_for(cases, split_file, out, unlabeled=unlabeled)
+    parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
+    if init and not allow_leaks:
+        held = [key for key, part in made.parts.items() if part != "train"]
+        check_init(init, made.groups, held)
+    return parted, made
+
+
+def check_init(run: Path, groups: Mapping[str, str], held: list[str]) -> None:
+    """Refuse a run to start from that learned from what is held out here."""
+    from tumorlens.study.training.backend import load_backend
+
+    load_backend()
+    from tumorlens.study.training.transfer.initialize import check_warm_start
+
+    check_warm_start(run, groups, held)
+
+
+def _split_for(cases: list[Any], split_file: Path | None, out: Path, *, unlabeled: bool) -> Any:
     """Read the given split, or the run's own, or make one; the run keeps it as split.csv."""
     from tumorlens.errors import SplitError
     from tumorlens.study.data import splits
@@ -106,14 +137,6 @@ def split_for(
         fact = f"does not name {len(new)} of the scans given, first {new[0].path}"
         raise SplitError(kept, fact, "Train into another folder, or name a split.")
     return made
-
-
-def check_init(run: Path | None, groups: Mapping[str, str], held: list[str]) -> None:
-    """Refuse a run to start from that learned from what is held out here."""
-    from tumorlens.study.training.transfer.initialize import check_warm_start
-
-    if run:
-        check_warm_start(run, groups, held)
 
 
 def print_recipe(recipe: Any) -> None:

@@ -20,8 +20,8 @@ from tumorlens.cli.options import (
     check_init,
     chosen_recipe,
     found_groups,
+    parted_cases,
     print_recipe,
-    split_for,
 )
 from tumorlens.cli.progress import TrainingBars, console, counting
 from tumorlens.settings import load_settings
@@ -164,17 +164,14 @@ class _Request:
 def _train_one(cases: list[Any], asked: _Request, *, name: str) -> None:
     from contextlib import nullcontext
 
-    from tumorlens.study.data import splits
     from tumorlens.study.training.backend import load_backend
 
     recipe, out = asked.recipe, asked.out
-    made = split_for(cases, asked.split_file, out)
-    parted = splits.apply_split(cases, made, allow_leaks=asked.allow_leaks)
+    parted, made = parted_cases(
+        cases, asked.split_file, out, allow_leaks=asked.allow_leaks, init=asked.init
+    )
     print_recipe(recipe)
     load_backend()
-    if not asked.allow_leaks:
-        held = [key for key, part in made.parts.items() if part != "train"]
-        check_init(asked.init, made.groups, held)
     from tumorlens.study.training.run import Job
     from tumorlens.study.training.run import train as run_training
 
@@ -210,7 +207,7 @@ def _cross_validate(cases: list[Any], asked: _Request, *, folds: int, repeats: i
 
     kept = asked.out / "fold-1" / "split.csv"
     cases, groups = _cases_to_fold(cases, asked.split_file, kept, allow_leaks=asked.allow_leaks)
-    if not asked.allow_leaks:
+    if asked.init and not asked.allow_leaks:
         keys = [case.key for case in cases]
         check_init(asked.init, dict(zip(keys, map(str, groups.groups), strict=True)), keys)
     plan = CrossValidation(
@@ -295,7 +292,6 @@ def pretrain(
     it, and what stands in folders named unlabeled is learned from too. Example:
     `tumorlens pretrain scans/ --split split.csv --out runs/pretrained`
     """
-    from tumorlens.study.data import splits
     from tumorlens.study.data.index import read_cases
     from tumorlens.study.recipes import find_pretraining
 
@@ -304,8 +300,7 @@ def pretrain(
     set_instead = {key: value for key, value in changes.items() if value is not None}
     chosen = replace(chosen, recipe=replace(chosen.recipe, **set_instead))
     cases = read_cases(folders, unlabeled=True)
-    made = split_for(cases, split_file, out, unlabeled=True)
-    parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
+    parted, made = parted_cases(cases, split_file, out, allow_leaks=allow_leaks, unlabeled=True)
     console.print(f"{recipe}: {chosen.recipe.summary} ({chosen.source})")
     from tumorlens.study.training.backend import load_backend
 

@@ -15,24 +15,34 @@ from tumorlens.cli.options import (
     Seed,
     SplitFile,
     WeightsOption,
-    check_init,
     chosen_recipe,
+    parted_cases,
     print_recipe,
-    split_for,
 )
 from tumorlens.cli.progress import TrainingBars, console, counting
 from tumorlens.settings import load_settings
 
+TuneOut = Annotated[Path, typer.Option(help="The folder of the search; best: RUN/recipe.json.")]
+Trials = Annotated[int, typer.Option(min=1, help="To end, stopped early or not.")]
+Space = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="What to search, as JSON, instead of the recipe's own."),
+]
+CurveOut = Annotated[Path, typer.Option(help="Folder for json, csv, plot and all the runs.")]
+Shares = Annotated[str, typer.Option(help="Percents of the training groups.")]
+Seeds = Annotated[int, typer.Option(min=1, help="Runs at each share.")]
+SameUpdates = Annotated[
+    bool,
+    typer.Option("--same-updates", help="As many steps at every share; else as many epochs."),
+]
+
 
 def tune(
     folders: Folders,
-    out: Annotated[Path, typer.Option(help="The folder of the search; best: RUN/recipe.json.")],
+    out: TuneOut,
     recipe: RecipeName = "default",
-    trials: Annotated[int, typer.Option(min=1, help="To end, stopped early or not.")] = 30,
-    space: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="What to search, as JSON, instead of the recipe's own."),
-    ] = None,
+    trials: Trials = 30,
+    space: Space = None,
     split_file: SplitFile = None,
     epochs: Epochs = None,
     seed: Seed = None,
@@ -45,18 +55,13 @@ def tune(
     Example: `tumorlens tune scans/ --recipe quick --split split.csv --out runs/tune`, then
     `tumorlens train scans/ --recipe runs/tune/recipe.json --split split.csv --out runs/best`
     """
-    from tumorlens.study.data import splits
     from tumorlens.study.data.index import read_cases
     from tumorlens.study.recipes import read_space, space_of
 
     chosen, file = chosen_recipe(recipe, epochs=epochs, seed=seed, weights=weights)
     searched = read_space(space) if space else space_of(chosen)
-    cases = read_cases(folders)
-    made = split_for(cases, split_file, out)
-    parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
-    print_recipe(chosen)
-    for field, row in searched.items():
-        console.print(f"  {field:20} {row.to_json()}")
+    parted, made = parted_cases(read_cases(folders), split_file, out, allow_leaks=allow_leaks)
+    _print_search(chosen, searched)
     from tumorlens.study.training.backend import load_backend
 
     load_backend()
@@ -64,19 +69,27 @@ def tune(
     from tumorlens.study.experiments.tuning import tune as search
     from tumorlens.study.training.run import Job
 
-    job = Job(
-        recipe=chosen, split=made, out=out, cache=load_settings(cache=cache).cache_folder,
-        name=out.resolve().name, weights=file,
-    )  # fmt: skip
+    folder = load_settings(cache=cache).cache_folder
+    job = Job(chosen, made, out, folder, out.resolve().name, weights=file)
     with counting("preparing scans") as report, TrainingBars(chosen.epochs) as bars:
+        listeners = Listeners(bars, preparing=report)
         tuned = search(
-            parted, job, searched, trials=trials, listeners=Listeners(bars, preparing=report),
-            on_start=_print_trial,
-        )  # fmt: skip
-    best = tuned.best
-    console.print(f"best: trial {best.number} of {len(tuned.trials)}, validation loss "
-                  f"{best.val_loss:.4f}; {_listed(best.values)}")  # fmt: skip
+            parted, job, searched, trials=trials, listeners=listeners, on_start=_print_trial
+        )
+    _print_best(tuned)
     typer.echo(out / "recipe.json")
+
+
+def _print_search(recipe: Any, space: Any) -> None:
+    print_recipe(recipe)
+    for field, row in space.items():
+        console.print(f"  {field:20} {row.to_json()}")
+
+
+def _print_best(tuned: Any) -> None:
+    best, trials = tuned.best, len(tuned.trials)
+    loss = f"validation loss {best.val_loss:.4f}"
+    console.print(f"best: trial {best.number} of {trials}, {loss}; {_listed(best.values)}")
 
 
 def _print_trial(number: int, values: Any) -> None:
@@ -92,16 +105,11 @@ def _listed(values: Any) -> str:
 
 def size_curve(
     folders: Folders,
-    out: Annotated[Path, typer.Option(help="Folder for json, csv, plot and all the runs.")],
+    out: CurveOut,
     recipe: RecipeName = "quick",
-    shares: Annotated[
-        str, typer.Option(help="Percents of the training groups.")
-    ] = "5,10,25,50,100",
-    seeds: Annotated[int, typer.Option(min=1, help="Runs at each share.")] = 3,
-    same_updates: Annotated[
-        bool,
-        typer.Option("--same-updates", help="As many steps at every share; else as many epochs."),
-    ] = False,
+    shares: Shares = "5,10,25,50,100",
+    seeds: Seeds = 3,
+    same_updates: SameUpdates = False,
     split_file: SplitFile = None,
     epochs: Epochs = None,
     weights: WeightsOption = None,
@@ -114,17 +122,12 @@ def size_curve(
     Every run has the same validation and test part, and a process of its own; repeat the
     command to go on. Example: `tumorlens size-curve scans/ --split split.csv --out size`
     """
-    from tumorlens.study.data import splits
     from tumorlens.study.data.index import read_cases
     from tumorlens.study.experiments.learning_curve import LearningCurve, measure_learning_curve
 
     chosen, file = chosen_recipe(recipe, epochs=epochs, seed=None, weights=weights)
-    cases = read_cases(folders)
-    percents = _percents(shares)
-    made = split_for(cases, split_file, out)
-    parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
-    if not allow_leaks:
-        check_init(init, made.groups, [key for key, part in made.parts.items() if part != "train"])
+    cases, percents = read_cases(folders), _percents(shares)
+    parted, made = parted_cases(cases, split_file, out, allow_leaks=allow_leaks, init=init)
     plan = LearningCurve(
         recipe=chosen, split=made, out=out, cache=load_settings(cache=cache).cache_folder,
         shares=percents, seeds=seeds, same_updates=same_updates, weights=file, start=init,

@@ -44,16 +44,11 @@ def predict(
     Exit status 3 if some file could not be read. Example:
     `tumorlens predict scans/ --out predictions.csv --report scans.pdf`
     """
-    from tumorlens.errors import CasesError
-    from tumorlens.images.readers import find_scans
     from tumorlens.predictions.document import write_predictions
     from tumorlens.predictions.predictor import load_predictor
     from tumorlens.reports.scan.report import check_report
 
-    files = find_scans(paths)
-    if not files:
-        named = ", ".join(map(str, paths))
-        raise CasesError(named, "holds no images", "Name image files, or a folder with some.")
+    files = _find_files(paths)
     if report:
         check_report(report, len(files))
     settings = load_settings(workers=workers)
@@ -75,6 +70,17 @@ def predict(
     if tally["unreadable"]:
         console.print(f"{tally['unreadable']} could not be read: see the column error.")
         raise typer.Exit(FAILED_STATUS)
+
+
+def _find_files(paths: list[Path]) -> list[Path]:
+    from tumorlens.errors import CasesError
+    from tumorlens.images.readers import find_scans
+
+    files = find_scans(paths)
+    if not files:
+        named = ", ".join(map(str, paths))
+        raise CasesError(named, "holds no images", "Name image files, or a folder with some.")
+    return files
 
 
 def _counted(
