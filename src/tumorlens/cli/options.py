@@ -84,7 +84,7 @@ def found_groups(
 
 
 def parted_cases(
-    cases: list[Any],
+    folders: list[Path],
     split_file: Path | None,
     out: Path,
     *,
@@ -92,12 +92,14 @@ def parted_cases(
     init: Path | None = None,
     unlabeled: bool = False,
 ) -> tuple[list[Any], Any]:
-    """Return the cases with their parts, and the split of a run.
+    """Return the cases of folders with their parts, and the split of a run.
 
     Refuses a run `init` to start from that learned from what is held out here.
     """
     from tumorlens.study.data import splits
+    from tumorlens.study.data.index import read_cases
 
+    cases = read_cases(folders, unlabeled=unlabeled)
     made = _split_for(cases, split_file, out, unlabeled=unlabeled)
     parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
     if init and not allow_leaks:

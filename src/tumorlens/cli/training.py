@@ -134,17 +134,15 @@ def train(
     scan is predicted once a repeat, by a network that saw nothing of its group. Example:
     `tumorlens train scans/ --split split.csv --out runs/default`
     """
-    from tumorlens.study.data.index import read_cases
-
     if repeats > 1 and folds is None:
         raise typer.BadParameter("needs --folds", param_hint="--repeats")
     chosen, file = chosen_recipe(recipe, epochs=epochs, seed=seed, weights=weights)
     folder = load_settings(cache=cache).cache_folder
     asked = _Request(chosen, out, split_file, file, init, folder, resume, allow_leaks)
     if folds is None:
-        _train_one(read_cases(folders), asked, name=name or out.resolve().name)
+        _train_one(folders, asked, name=name or out.resolve().name)
     else:
-        _cross_validate(read_cases(folders), asked, folds=folds, repeats=repeats)
+        _cross_validate(folders, asked, folds=folds, repeats=repeats)
 
 
 @dataclass(frozen=True)
@@ -161,14 +159,14 @@ class _Request:
     allow_leaks: bool
 
 
-def _train_one(cases: list[Any], asked: _Request, *, name: str) -> None:
+def _train_one(folders: list[Path], asked: _Request, *, name: str) -> None:
     from contextlib import nullcontext
 
     from tumorlens.study.training.backend import load_backend
 
     recipe, out = asked.recipe, asked.out
     parted, made = parted_cases(
-        cases, asked.split_file, out, allow_leaks=asked.allow_leaks, init=asked.init
+        folders, asked.split_file, out, allow_leaks=asked.allow_leaks, init=asked.init
     )
     print_recipe(recipe)
     load_backend()
@@ -197,7 +195,8 @@ def _print_threshold(bundle: Any) -> None:
     )
 
 
-def _cross_validate(cases: list[Any], asked: _Request, *, folds: int, repeats: int) -> None:
+def _cross_validate(folders: list[Path], asked: _Request, *, folds: int, repeats: int) -> None:
+    from tumorlens.study.data.index import read_cases
     from tumorlens.study.training.backend import load_backend
 
     print_recipe(asked.recipe)
@@ -206,7 +205,9 @@ def _cross_validate(cases: list[Any], asked: _Request, *, folds: int, repeats: i
     from tumorlens.study.experiments.runner import Listeners
 
     kept = asked.out / "fold-1" / "split.csv"
-    cases, groups = _cases_to_fold(cases, asked.split_file, kept, allow_leaks=asked.allow_leaks)
+    cases, groups = _cases_to_fold(
+        read_cases(folders), asked.split_file, kept, allow_leaks=asked.allow_leaks
+    )
     if asked.init and not asked.allow_leaks:
         keys = [case.key for case in cases]
         check_init(asked.init, dict(zip(keys, map(str, groups.groups), strict=True)), keys)
@@ -292,15 +293,13 @@ def pretrain(
     it, and what stands in folders named unlabeled is learned from too. Example:
     `tumorlens pretrain scans/ --split split.csv --out runs/pretrained`
     """
-    from tumorlens.study.data.index import read_cases
     from tumorlens.study.recipes import find_pretraining
 
     chosen = find_pretraining(recipe)
     changes = {"epochs": epochs, "seed": seed}
     set_instead = {key: value for key, value in changes.items() if value is not None}
     chosen = replace(chosen, recipe=replace(chosen.recipe, **set_instead))
-    cases = read_cases(folders, unlabeled=True)
-    parted, made = parted_cases(cases, split_file, out, allow_leaks=allow_leaks, unlabeled=True)
+    parted, made = parted_cases(folders, split_file, out, allow_leaks=allow_leaks, unlabeled=True)
     console.print(f"{recipe}: {chosen.recipe.summary} ({chosen.source})")
     from tumorlens.study.training.backend import load_backend
 

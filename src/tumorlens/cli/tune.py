@@ -55,12 +55,11 @@ def tune(
     Example: `tumorlens tune scans/ --recipe quick --split split.csv --out runs/tune`, then
     `tumorlens train scans/ --recipe runs/tune/recipe.json --split split.csv --out runs/best`
     """
-    from tumorlens.study.data.index import read_cases
     from tumorlens.study.recipes import read_space, space_of
 
     chosen, file = chosen_recipe(recipe, epochs=epochs, seed=seed, weights=weights)
     searched = read_space(space) if space else space_of(chosen)
-    parted, made = parted_cases(read_cases(folders), split_file, out, allow_leaks=allow_leaks)
+    parted, made = parted_cases(folders, split_file, out, allow_leaks=allow_leaks)
     _print_search(chosen, searched)
     from tumorlens.study.training.backend import load_backend
 
@@ -122,12 +121,11 @@ def size_curve(
     Every run has the same validation and test part, and a process of its own; repeat the
     command to go on. Example: `tumorlens size-curve scans/ --split split.csv --out size`
     """
-    from tumorlens.study.data.index import read_cases
     from tumorlens.study.experiments.learning_curve import LearningCurve, measure_learning_curve
 
     chosen, file = chosen_recipe(recipe, epochs=epochs, seed=None, weights=weights)
-    cases, percents = read_cases(folders), _percents(shares)
-    parted, made = parted_cases(cases, split_file, out, allow_leaks=allow_leaks, init=init)
+    percents = _percents(shares)
+    parted, made = parted_cases(folders, split_file, out, allow_leaks=allow_leaks, init=init)
     plan = LearningCurve(
         recipe=chosen, split=made, out=out, cache=load_settings(cache=cache).cache_folder,
         shares=percents, seeds=seeds, same_updates=same_updates, weights=file, start=init,
