@@ -196,7 +196,6 @@ def _print_threshold(bundle: Any) -> None:
 
 
 def _cross_validate(folders: list[Path], asked: _Request, *, folds: int, repeats: int) -> None:
-    from tumorlens.study.data.index import read_cases
     from tumorlens.study.training.backend import load_backend
 
     print_recipe(asked.recipe)
@@ -225,7 +224,7 @@ def _cross_validate(folders: list[Path], asked: _Request, *, folds: int, repeats
 
 
 def _cases_to_fold(
-    cases: list[Any], split_file: Path | None, kept: Path, *, allow_leaks: bool
+    folders: list[Path], split_file: Path | None, kept: Path, *, allow_leaks: bool
 ) -> tuple[list[Any], Any]:
     """Return the cases to cross-validate, and their groups.
 
@@ -234,7 +233,9 @@ def _cases_to_fold(
     """
     from tumorlens.study.data import splits
     from tumorlens.study.data.folds import groups_of
+    from tumorlens.study.data.index import read_cases
 
+    cases = read_cases(folders)
     if split_file is not None:
         made = splits.read_split(split_file)
         parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
