@@ -204,9 +204,7 @@ def _cross_validate(folders: list[Path], asked: _Request, *, folds: int, repeats
     from tumorlens.study.experiments.runner import Listeners
 
     kept = asked.out / "fold-1" / "split.csv"
-    cases, groups = _cases_to_fold(
-        read_cases(folders), asked.split_file, kept, allow_leaks=asked.allow_leaks
-    )
+    cases, groups = _cases_to_fold(folders, asked.split_file, kept, allow_leaks=asked.allow_leaks)
     if asked.init and not asked.allow_leaks:
         keys = [case.key for case in cases]
         check_init(asked.init, dict(zip(keys, map(str, groups.groups), strict=True)), keys)
