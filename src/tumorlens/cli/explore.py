@@ -218,8 +218,8 @@ def hypotheses(
 ) -> None:
     """Judge six hypotheses on each folder and across them, and write one table of verdicts.
 
-    Trains small networks on each folder, with and without augmentation, and asks them for their
-    own unseen groups and for the other folders; repeat the command to go on after a stop.
+    Trains small networks on each folder, with and without augmentation, and tests them on their
+    own unseen groups and on the other folders; repeat the command to go on after a stop.
     Example: `tumorlens hypotheses first/ second/ --out study`
     """
     from tumorlens.inputs.prepare import InputSpec

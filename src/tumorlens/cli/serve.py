@@ -100,7 +100,7 @@ def create(
     """Make a key and print it, once: only its hash is kept.
 
     `predict` sends scans and sees its own answers, `read` sees and reviews all, `admin` may
-    everything. Example: `tumorlens keys create ward-3 --scopes predict,read --days 365`
+    do everything. Example: `tumorlens keys create ward-3 --scopes predict,read --days 365`
     """
     from tumorlens.services.store.keys import create_key
 
