@@ -13,15 +13,12 @@ from markupsafe import Markup
 from tumorlens.models.performance import Provenance, TrainingData, load_operating_point
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.reports.evaluation.result import SplitFacts
-from tumorlens.reports.page import figure, picture, render_page, share
+from tumorlens.reports.page import picture, render_page, share
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.evaluation.plots import PLOTS
 from tumorlens.study.evaluation.run import evaluate
 from tumorlens.study.phantom import write_phantoms
 
-DETECTION = {"n": 40, "n_tumor": 20, "n_healthy": 18, "n_groups": 35, "threshold": 0.4,
-             "auc": 0.9, "auc_low": 0.8, "auc_high": 0.95, "sensitivity": 0.9, "specificity": 0.7,
-             "f1": None}  # fmt: skip
 SPLIT = SplitFacts("0123456789abcdef", 40, 0.0)
 CHOICE = {"aim": "sensitivity >= 0.98", "part": "validation", "n": 50, "n_tumor": 20,
           "threshold": 0.5, "sensitivity": 0.98, "specificity": 0.5}  # fmt: skip
@@ -105,24 +102,6 @@ def test_a_bundle_trained_with_another_split_is_said_to_be(page_of, trained_on):
 def test_a_missing_value_is_an_error_and_never_an_empty_place():
     with pytest.raises(jinja2.UndefinedError):
         render_page("evaluation.html", result={}, plots={})
-
-
-@pytest.mark.parametrize(
-    ("found", "text"),
-    [
-        ({"auc": 0.91, "auc_low": 0.86, "auc_high": 0.95, "n": 143}, "0.910 (0.860-0.950, n=143)"),
-        ({"auc": 0.91, "n": 3}, "0.910 (n=3)"),
-        ({"auc": 0.91, "auc_low": None, "auc_high": None, "n": 3}, "0.910 (n=3)"),
-        ({"auc": None, "n": 3}, "not measurable here"),
-        ({"auc": 0.0, "auc_low": 0.0, "auc_high": 0.0, "n": 1}, "0.000 (0.000-0.000, n=1)"),
-    ],
-)
-def test_a_figure_carries_its_interval_and_n(found, text):
-    assert figure(found, "auc") == text
-
-
-def test_sensitivity_carries_the_number_of_tumors():
-    assert figure(DETECTION, "sensitivity", "n_tumor") == "0.900 (n=20)"
 
 
 def test_specificity_on_the_page_carries_the_number_of_healthy_scans(page_of):

@@ -5,10 +5,9 @@ Text after Mitchell et al. (2019); the block on top is the metadata that the Hug
 
 from collections.abc import Iterator
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from tumorlens.models.bundle import SHIPPED_DEFAULT, Bundle
 from tumorlens.reports.evaluation.result import EvaluationResult
+from tumorlens.reports.page import render_page
 
 # What every bundle of this project must not be trusted with; in cards and reports alike.
 KNOWN_LIMITS = (
@@ -31,14 +30,8 @@ def write_card(bundle: Bundle, evaluation: EvaluationResult | None = None) -> st
 
     Raises jinja2.UndefinedError for a bundle that does not say where it comes from.
     """
-    environment = Environment(
-        loader=PackageLoader("tumorlens.reports"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,  # Markdown, and every value is our own
-    )
-    return environment.get_template("card.md").render(
+    return render_page(
+        "card.md",
         bundle=bundle,
         limits=KNOWN_LIMITS,
         not_for=NOT_FOR,
