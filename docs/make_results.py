@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from tumorlens.models.bundle import Bundle, load_bundle
-from tumorlens.reports.page import figure, figure_at, share
+from tumorlens.records import Estimate
+from tumorlens.reports.page import share
 
 PAGE = Path(__file__).with_name("reference") / "results.md"
 MARK = "<!-- what follows is written by hand -->"
@@ -127,6 +128,18 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     for cells in (head, ["---"] * len(head), *rows):
         yield f"| {' | '.join(cells)} |"
     yield ""
+
+
+def figure(found: Found, name: str, n: str = "n") -> str:
+    """Write a figure with its interval and n."""
+    value, low, high = (found.get(f"{name}{end}") for end in ("", "_low", "_high"))
+    return "not measurable here" if value is None else str(Estimate(value, low, high, found[n]))
+
+
+def figure_at(found: Found, name: str, at: int) -> str:
+    """Write one figure of a row of them, such as the overlaps at several shares."""
+    one = {f"{name}{end}": found[f"{name}{end}"][at] for end in ("", "_low", "_high")}
+    return figure({**one, "n": found["n"]}, name)
 
 
 def _detection(named: Sequence[tuple[str, Found]]) -> Iterator[str]:
