@@ -9,7 +9,7 @@ from tumorlens.services.dashboard.pages import about, audit, explore, performanc
 from tumorlens.services.dashboard.session import language, translation
 from tumorlens.services.dashboard.texts import LANGUAGES, Translate
 
-PAGES: Mapping[str, tuple[Callable[[], None], str]] = {
+PAGES: Mapping[str, tuple[Callable[[Translate], None], str]] = {
     "read": (read.draw, ":material/radiology:"),
     "explore": (explore.draw, ":material/grid_view:"),
     "audit": (audit.draw, ":material/content_copy:"),
@@ -33,7 +33,7 @@ def draw() -> None:
     t = translation()
     pages = [
         st.Page(
-            _guarded(draw_page),
+            _guarded(draw_page, t),
             title=t(f"page.{name}"),
             icon=icon,
             url_path=name,
@@ -49,17 +49,18 @@ def draw() -> None:
 
 def draw_alone(name: str) -> None:
     """Draw one page without the menu."""
+    t = translation()
     st.html(STYLE)
-    _research_line(translation())
-    _guarded(PAGES[name][0])()
+    _research_line(t)
+    _guarded(PAGES[name][0], t)()
 
 
-def _guarded(draw_page: Callable[[], None]) -> Callable[[], None]:
+def _guarded(draw_page: Callable[[Translate], None], t: Translate) -> Callable[[], None]:
     """Return the page, with errors that people can fix drawn as words."""
 
     def page() -> None:
         try:
-            draw_page()
+            draw_page(t)
         except TumorlensError as error:
             st.error(f"**{error.subject}**: {error.fact}. {error.fix}")
 

@@ -10,9 +10,8 @@ from tumorlens.services.dashboard.texts import Translate, label_name
 PARTS = ("is", "is_not", "domain", "words", "data", "privacy", "keys")
 
 
-def draw() -> None:
+def draw(t: Translate) -> None:
     """Draw the page."""
-    t = session.translation()
     bundle = session.load_shared().predictor.bundle
     st.title(t("page.about"), anchor=False)
     for part in PARTS:

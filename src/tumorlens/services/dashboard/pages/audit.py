@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from tumorlens.services.dashboard import session
 from tumorlens.services.dashboard.charts import data_sets
 from tumorlens.services.dashboard.pages.study import DrawPart, draw_part, open_page
 from tumorlens.services.dashboard.studies import Record
@@ -14,9 +13,8 @@ from tumorlens.services.dashboard.widgets import draw_image, draw_metrics, switc
 VERDICT_BOXES = {"leaks": st.warning, "clean": st.success, "none": st.info}
 
 
-def draw() -> None:
+def draw(t: Translate) -> None:
     """Draw the page."""
-    t = session.translation()
     record = open_page("audit", "audit", t)
     if record is None:
         return

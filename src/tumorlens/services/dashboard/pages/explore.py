@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from tumorlens.services.dashboard import session
 from tumorlens.services.dashboard.charts import data_sets
 from tumorlens.services.dashboard.pages.study import DrawPart, draw_part, open_page
 from tumorlens.services.dashboard.studies import Record
@@ -21,9 +20,8 @@ from tumorlens.services.dashboard.widgets import (
 KINDS = ("mean", "variability", "montage")
 
 
-def draw() -> None:
+def draw(t: Translate) -> None:
     """Draw the page."""
-    t = session.translation()
     record = open_page("explore", "explore", t)
     if record is None:
         return
@@ -173,9 +171,8 @@ PARTS: Mapping[str, DrawPart] = {
 }
 
 
-def draw_hypotheses() -> None:
+def draw_hypotheses(t: Translate) -> None:
     """Draw the page of hypotheses."""
-    t = session.translation()
     record = open_page("hypotheses", "explore", t)
     if record is None:
         return

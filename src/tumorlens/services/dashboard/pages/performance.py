@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import streamlit as st
 
 from tumorlens.files import read_table
-from tumorlens.services.dashboard import session
 from tumorlens.services.dashboard.charts import evaluation
 from tumorlens.services.dashboard.charts.evaluation import Rates, rates_at, sweep_figure
 from tumorlens.services.dashboard.charts.shapes import estimate_text, interval_text
@@ -17,9 +16,8 @@ from tumorlens.services.dashboard.widgets import choose, columns_in_rows, draw_i
 PREVALENCES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
-def draw() -> None:
+def draw(t: Translate) -> None:
     """Draw the page."""
-    t = session.translation()
     record = open_page("performance", "evaluation", t)
     if record is None:
         _draw_learning(t)

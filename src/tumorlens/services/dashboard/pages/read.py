@@ -20,9 +20,8 @@ QUEUE_HEIGHT = 520
 MAX_ROWS = 50  # of the history on the page; its CSV has them all
 
 
-def draw() -> None:
+def draw(t: Translate) -> None:
     """Draw the page."""
-    t = session.translation()
     _draw_uploader(t)
     results = session.queue()
     if not session.own_results():
