@@ -109,8 +109,7 @@ def evaluate(
     failures = failure_figures(cases, labeled, read, conflicts=context.conflicts)
     result = EvaluationResult(
         **_facts(cases, bundle, part=part, unread=len(cases) - len(read)),
-        **_figures(labeled),
-        split=split,
+        **_figures(labeled), split=split,
         subgroups=subgroup_figures(seen, labeled, copies=context.copies, planes=planes),
         conformal=conformal_figures(labeled, _validation(context, predictor, steps)),
         localization=localize(cases, predictions, bundle.spec),
