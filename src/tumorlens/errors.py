@@ -111,9 +111,5 @@ class ApiKeyError(TumorlensError):
     """A key that cannot be made or ended as asked."""
 
 
-class JobError(TumorlensError):
-    """A batch that cannot be taken on."""
-
-
 class ServiceError(TumorlensError):
     """A service that refuses, or cannot be reached."""

@@ -203,7 +203,7 @@ def test_split_writes_a_file_and_says_what_is_in_it(run, scans, tmp_path):
     assert ended.status == 0
     assert ended.out.strip() == str(tmp_path / "deep" / "split.csv")
     assert set(made.parts.values()) == {"train", "val", "test"}
-    assert "72 scans, 72 distinct pictures" in ended.err
+    assert "72 scans, 72 distinct images" in ended.err
     assert f"fingerprint {made.fingerprint}" in ended.err
     assert "no test scan has a copy" in ended.err
 

@@ -347,8 +347,8 @@ def test_a_split_takes_the_groups_of_an_audit_that_saw_more(run, audited):
         run("split", "set", "--out", "told.csv", "--audit", audited),
     )
     assert (alone.status, told.status) == (0, 0)
-    assert "12 scans, 12 distinct pictures, 12 groups" in alone.err
-    assert "12 scans, 12 distinct pictures, 11 groups" in told.err
+    assert "12 scans, 12 distinct images, 12 groups" in alone.err
+    assert "12 scans, 12 distinct images, 11 groups" in told.err
     groups = read_split(Path("told.csv")).groups
     assert groups["set/yes/00.png"] == groups["set/yes/02.png"]
     assert read_split(Path("told.csv")).audit == audit_json(audited)["fingerprint"]

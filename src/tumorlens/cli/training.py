@@ -87,8 +87,8 @@ def split(
 
 
 def _print_groups(cases: list[Any], groups: Any) -> None:
-    pictures, together = len(set(groups.image_ids.tolist())), len(set(groups.groups.tolist()))
-    console.print(f"{len(cases)} scans, {pictures} distinct pictures, {together} groups")
+    images, together = len(set(groups.image_ids.tolist())), len(set(groups.groups.tolist()))
+    console.print(f"{len(cases)} scans, {images} distinct images, {together} groups")
 
 
 def _print_parts(cases: list[Any], parts: list[str]) -> None:

@@ -111,7 +111,6 @@ _ERRORS: tuple[tuple[type[Exception], str], ...] = (
     (errors.StoreError, "store-failed"),
     (errors.ReviewError, "not-valid"),
     (errors.ReportError, "not-valid"),
-    (errors.JobError, "not-valid"),
 )
 _STATUSES = {404: "not-found", 405: "wrong-method", 400: "bad-request"}
 
