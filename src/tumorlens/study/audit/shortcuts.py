@@ -12,11 +12,11 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.tree import DecisionTreeClassifier
 
 from tumorlens import labels as algebra
 from tumorlens.records import Estimate
+from tumorlens.study.data.groups import grouped_folds
 from tumorlens.study.stats.discrimination import areas
 from tumorlens.study.stats.intervals import Weights, bootstrap, estimate_of
 
@@ -129,10 +129,10 @@ def _problems(
         names = np.array([classes[label] or "" for label in labels], np.str_)
         rows = np.flatnonzero(usable & (names != ""))
         known, truth = np.unique(names[rows], return_inverse=True)
-        own = np.unique(groups[rows], return_inverse=True)[1]
-        reason = _too_few(known, truth, own)
-        folds = [] if reason else _folds(truth, own, seed=seed)
-        found[task] = _Problem(rows, truth, own, folds, reason)
+        numbers = np.unique(groups[rows], return_inverse=True)[1]
+        reason = _too_few(known, truth, numbers)
+        folds = [] if reason else grouped_folds(truth, numbers, count=FOLDS, seed=seed)
+        found[task] = _Problem(rows, truth, numbers, folds, reason)
     return found
 
 
@@ -145,13 +145,6 @@ def _too_few(names: NDArray[np.str_], truth: NDArray[np.int64], groups: NDArray[
         if count < FOLDS:
             return f"only {count} independent groups of {name}, fewer than {FOLDS}"
     return ""
-
-
-def _folds(
-    truth: NDArray[np.int64], groups: NDArray[np.int64], *, seed: int
-) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-    return list(folds.split(np.zeros(len(truth)), truth, groups))
 
 
 def _solve(
@@ -182,7 +175,7 @@ def _held_out_scores(
 ) -> NDArray[np.float64]:
     """Score each file by a tree that saw neither it nor its group: [m, classes]."""
     scores = np.zeros((len(table), int(problem.truth.max()) + 1))
-    for train, held in problem.folds:
+    for train, test in problem.folds:
         tree = DecisionTreeClassifier(
             max_depth=DEPTH,
             min_samples_leaf=max(1, round(LEAF * len(train))),
@@ -190,5 +183,5 @@ def _held_out_scores(
             random_state=seed,
         )
         tree.fit(table[train], problem.truth[train])
-        scores[np.ix_(held, tree.classes_)] = tree.predict_proba(table[held])
+        scores[np.ix_(test, tree.classes_)] = tree.predict_proba(table[test])
     return scores

@@ -1,15 +1,14 @@
 """Folds of whole groups: in each, one piece is held out, and one of the rest is for choosing."""
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold
 
 from tumorlens.errors import SplitError
 from tumorlens.records import Case
-from tumorlens.study.data.splits import Groups, Split
+from tumorlens.study.data.groups import Groups, grouped_folds
+from tumorlens.study.data.splits import Split, fill_gaps
 
 INNER_PIECES = 6  # one of them is the validation part of a fold, about 17 % of its rest
 
@@ -24,10 +23,9 @@ def fold_parts(
     """
     strata = np.array([f"{case.dataset}/{case.label}" for case in cases])
     _check(strata, groups, folds=folds)
-    outer = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     return [
-        _with_validation(held, strata, groups, seed=seed).tolist()
-        for _, held in outer.split(strata, strata, groups)
+        _with_validation(test, strata, groups, seed=seed).tolist()
+        for _, test in grouped_folds(strata, groups, count=folds, seed=seed)
     ]
 
 
@@ -43,24 +41,16 @@ def _check(strata: NDArray[np.str_], groups: NDArray[np.int64], *, folds: int) -
 
 
 def _with_validation(
-    held: NDArray[np.int64], strata: NDArray[np.str_], groups: NDArray[np.int64], *, seed: int
+    test: NDArray[np.int64], strata: NDArray[np.str_], groups: NDArray[np.int64], *, seed: int
 ) -> NDArray[np.object_]:
     parts = np.full(len(strata), "train", object)
-    parts[held] = "test"
+    parts[test] = "test"
     rest = np.flatnonzero(parts == "train")
     largest = int(np.unique(strata[rest], return_counts=True)[1].max())
     pieces = min(INNER_PIECES, len(np.unique(groups[rest])), largest)
-    inner = StratifiedGroupKFold(pieces, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
-        # A label with fewer cases than pieces is no news: it is seen to below.
-        warnings.simplefilter("ignore", UserWarning)
-        _, inside = next(inner.split(rest, strata[rest], groups[rest]))
+    _, inside = grouped_folds(strata[rest], groups[rest], count=pieces, seed=seed)[0]
     parts[rest[inside]] = "val"
-    for stratum in np.unique(strata):
-        own = strata == stratum
-        learned, counts = np.unique(groups[own & (parts == "train")], return_counts=True)
-        if not (own & (parts == "val")).any() and len(learned) > 1:
-            parts[groups == learned[counts.argmin()]] = "val"
+    fill_gaps(parts, strata, groups, needed=("val",))
     return parts
 
 

@@ -1,5 +1,6 @@
 """Which cases must stay together, and what of a test part is known from training."""
 
+import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,16 @@ class Groups:
         """Keep some cases, by position."""
         chosen = np.array(rows, np.int64)
         return Groups(self.groups[chosen], self.image_ids[chosen], self.audit)
+
+
+def grouped_folds(
+    strata: NDArray, groups: NDArray, *, count: int, seed: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Return the rows to learn from and those held out, of `count` folds of whole groups."""
+    folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a stratum with fewer cases than folds
+        return list(folds.split(strata, strata, groups))
 
 
 @dataclass(frozen=True)
@@ -38,15 +50,16 @@ def find_leaks(
     labels: Sequence[str], parts: Sequence[str], groups: NDArray | Sequence[Any]
 ) -> list[Leak]:
     """Count, for all labels and for each, the test cases whose group also trains."""
-    held = defaultdict(set)
+    seen = defaultdict(set)
     for part, group in zip(parts, groups, strict=True):
-        held[part].add(group)
-    outside = held["train"] | held["val"]
+        seen[part].add(group)
+    outside = seen["train"] | seen["val"]
     tested = [(n, g) for n, p, g in zip(labels, parts, groups, strict=True) if p == "test"]
     leaks = []
     for label in ["all", *sorted({name for name, _ in tested})]:
-        own = [group for name, group in tested if label in ("all", name)]
-        found = sum(group in outside for group in own)
-        trained = sum(group in held["train"] for group in own)
-        leaks.append(Leak(label, len(own), trained, found, found / len(own) if own else 0.0))
+        chosen = [group for name, group in tested if label in ("all", name)]
+        found = sum(group in outside for group in chosen)
+        trained = sum(group in seen["train"] for group in chosen)
+        share = found / len(chosen) if chosen else 0.0
+        leaks.append(Leak(label, len(chosen), trained, found, share))
     return leaks

@@ -11,20 +11,18 @@ import csv
 import hashlib
 import os
 import shutil
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold
 
 from tumorlens.errors import LeakError, SplitError
 from tumorlens.files import read_table, write_table
 from tumorlens.labels import UNLABELED
 from tumorlens.records import Case
-from tumorlens.study.data.groups import Groups, Leak, find_leaks
+from tumorlens.study.data.groups import Groups, Leak, find_leaks, grouped_folds
 from tumorlens.study.data.index import SPLIT_NAMES
 
 PARTS = ("train", "val", "test")
@@ -64,7 +62,7 @@ def split_cases(
     if val > 0:
         inside = _one_fold(strata[rest], groups.groups[rest], share=val / (1 - test), seed=seed + 1)
         parts[rest[inside]] = "val"
-    _fill_gaps(parts, strata, groups.groups, needed=("test", "val") if val > 0 else ("test",))
+    fill_gaps(parts, strata, groups.groups, needed=("test", "val") if val > 0 else ("test",))
     return parts.tolist()
 
 
@@ -73,15 +71,15 @@ def split_with_unlabeled(cases: Sequence[Case], groups: Groups) -> list[str]:
     labeled = np.array([case.label != UNLABELED for case in cases], bool)
     parts = np.full(len(cases), "train", object)
     if labeled.any():
-        own = np.flatnonzero(labeled)
-        parts[own] = split_cases([cases[i] for i in own.tolist()], groups.take(own))
+        rows = np.flatnonzero(labeled)
+        parts[rows] = split_cases([cases[i] for i in rows.tolist()], groups.take(rows))
     part_of = dict(zip(groups.groups[labeled].tolist(), parts[labeled].tolist(), strict=True))
     for i in np.flatnonzero(~labeled).tolist():
         parts[i] = part_of.get(int(groups.groups[i]), "train")
     return parts.tolist()
 
 
-def _fill_gaps(
+def fill_gaps(
     parts: NDArray[np.object_],
     strata: NDArray[np.str_],
     groups: NDArray[np.int64],
@@ -93,11 +91,11 @@ def _fill_gaps(
         for part in needed:
             if ((strata == stratum) & (parts == part)).any():
                 continue
-            own, sizes = np.unique(
+            learned, sizes = np.unique(
                 groups[(strata == stratum) & (parts == "train")], return_counts=True
             )
-            if len(own) > 1:
-                parts[groups == own[sizes.argmin()]] = part
+            if len(learned) > 1:
+                parts[groups == learned[sizes.argmin()]] = part
 
 
 def _check_strata(strata: NDArray[np.str_], groups: NDArray[np.int64]) -> None:
@@ -119,14 +117,10 @@ def _one_fold(
     count = len(np.unique(groups))
     largest = int(np.unique(strata, return_counts=True)[1].max())
     pieces = min(40 if count >= 200 else 20, count, largest)
-    folds = StratifiedGroupKFold(pieces, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
-        # A label with fewer cases than pieces is no news: `_fill_gaps` sees to it.
-        warnings.simplefilter("ignore", UserWarning)
-        held = [fold for _, fold in folds.split(np.zeros(len(strata)), strata, groups)]
-    sizes = np.cumsum([len(fold) for fold in held[:-1]])
+    folds = [fold for _, fold in grouped_folds(strata, groups, count=pieces, seed=seed)]
+    sizes = np.cumsum([len(fold) for fold in folds[:-1]])
     taken = int(np.abs(sizes - share * len(strata)).argmin()) + 1
-    return np.sort(np.concatenate(held[:taken]))
+    return np.sort(np.concatenate(folds[:taken]))
 
 
 def published_parts(cases: Sequence[Case]) -> list[str]:

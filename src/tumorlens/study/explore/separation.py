@@ -1,8 +1,7 @@
 """How well features tell tumor from healthy: each alone, and three models of all of them."""
 
 import os
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -13,7 +12,6 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.impute import SimpleImputer
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
@@ -21,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from tumorlens.json_records import to_json
 from tumorlens.progress import Progress, silent
 from tumorlens.records import Estimate
+from tumorlens.study.data.groups import grouped_folds
 from tumorlens.study.explore.record import FeatureAuc, GroupedAuc, Importance, ModelAuc
 from tumorlens.study.features.texture import FEATURES
 from tumorlens.study.stats.discrimination import areas
@@ -109,7 +108,11 @@ def compare_models(
     count = min(FOLDS, *(len(np.unique(groups[truth == side])) for side in (False, True)))
     if count < 2:
         return None
-    folds = list(_folds(truth, groups, count=count, seed=seed))
+    folds = [
+        (train, test)
+        for train, test in grouped_folds(truth, groups, count=count, seed=seed)
+        if 0 < truth[train].sum() < len(train)  # one class alone teaches nothing
+    ]
     scores, losses = {}, {}
     for done, (name, build) in enumerate(MODELS.items(), start=1):
         # Folds run side by side; threads of BLAS inside of them would wait for one another.
@@ -126,17 +129,6 @@ def compare_models(
         )
         for name, found in aucs.items()
     }
-
-
-def _folds(
-    truth: NDArray, groups: NDArray, *, count: int, seed: int
-) -> Iterator[tuple[NDArray, NDArray]]:
-    folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a class with fewer cases than folds
-        for train, test in folds.split(np.zeros(len(truth)), truth, groups):
-            if 0 < truth[train].sum() < len(train):  # one class alone teaches nothing
-                yield train, test
 
 
 def _held_out(
