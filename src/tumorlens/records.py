@@ -95,6 +95,11 @@ class Case:
     group: str | None = None  # cases of one group must not part
     mask: Path | None = None  # tumor mask in the scan's own pixel grid, > 0 is tumor
 
+    @property
+    def group_name(self) -> str:
+        """Its group, or its key where it has none: then no other case belongs with it."""
+        return self.group or self.key
+
 
 @dataclass(frozen=True)
 class Heatmap:

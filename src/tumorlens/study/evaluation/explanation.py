@@ -74,7 +74,7 @@ def explanation_figures(
     predictions = predictor.predict([case.path for case in sample], heatmaps=True)
     seen = [(case, found.heatmap) for case, found in zip(sample, predictions, strict=True)
             if found.heatmap is not None]  # fmt: skip
-    groups = np.array([case.group or case.key for case, _ in seen])
+    groups = np.array([case.group_name for case, _ in seen])
     heatmaps = [heatmap for _, heatmap in seen]
     side = bundle.spec.side
     prepared = np.array([h.prepared for h in heatmaps], np.uint8).reshape(-1, side, side)

@@ -84,7 +84,7 @@ def label_predictions(
     cases, predictions = [cases[i] for i in read], [predictions[i] for i in read]
     return LabeledPredictions(
         labels=tuple(case.label for case in cases),
-        groups=np.array([case.group or case.key for case in cases]),
+        groups=np.array([case.group_name for case in cases]),
         probabilities=np.array(
             [[p.atoms[atom] for atom in labels.ATOMS] for p in predictions], float
         ).reshape(len(cases), len(labels.ATOMS)),

@@ -35,7 +35,7 @@ def localize(
     for position, (case, prediction) in enumerate(zip(cases, predictions, strict=True)):
         mask = prepared_mask(case, spec) if case.mask and prediction.heatmap else None
         if mask is not None and prediction.heatmap is not None:
-            rows.append((position, case.group or case.key, *_overlaps(prediction.heatmap, mask)))
+            rows.append((position, case.group_name, *_overlaps(prediction.heatmap, mask)))
     if not rows:
         return None
     positions, groups, hits, centers, overlaps = map(np.array, zip(*rows, strict=True))

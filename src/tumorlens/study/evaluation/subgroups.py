@@ -146,7 +146,7 @@ def draw_sample(cases: Sequence[Case], count: int, *, seed: int = 0) -> list[int
     of_group: Counter[tuple[tuple[str, bool], str]] = Counter()
     rounds = []
     for place, i in enumerate(order):
-        group = (strata[i], cases[i].group or cases[i].key)
+        group = (strata[i], cases[i].group_name)
         rounds.append((of_group[group], place, i))
         of_group[group] += 1
     of_stratum: Counter[tuple[str, bool]] = Counter()

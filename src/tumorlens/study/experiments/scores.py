@@ -101,15 +101,15 @@ def predict_cases(bundle: Bundle, cases: Sequence[Case]) -> list[tuple[Case, Pre
     return list(zip(cases, predictor.predict([case.path for case in cases]), strict=True))
 
 
-def scores_of(held: HeldOut, **place: Any) -> list[Score]:
+def scores_of(predicted: HeldOut, **place: Any) -> list[Score]:
     """Return scores of the cases that could be read; `place` is what else a Score tells."""
     return [
         Score(
-            case.key, case.label, case.group or case.key, float(found.tumor_probability or 0),
+            case.key, case.label, case.group_name, float(found.tumor_probability or 0),
             float(found.threshold or 0), modality=found.modality,
             type=_likeliest(found.atoms, "mri_"), atoms=found.atoms, **place,
         )
-        for case, found in held if not found.error
+        for case, found in predicted if not found.error
     ]  # fmt: skip
 
 
@@ -229,7 +229,7 @@ def summarize(
     names = [name for name in found if not name.endswith(("_low", "_high"))]
     tumors, healthy = ([s for s in scores if s.is_tumor is side] for side in (True, False))
     # A figure is a share of these; pairs of an area count as the rarer class.
-    rarer = min(tumors, healthy, key=lambda own: _distinct(own, "group"))
+    rarer = min(tumors, healthy, key=lambda side: _distinct(side, "group"))
     shares = {"sensitivity": tumors, "specificity": healthy, "f1": tumors, "auc": rarer}
     independent = {name: _distinct(shares.get(name, scores), "group") for name in names}
     found = not_collapsed(found, independent)
@@ -249,8 +249,8 @@ def summarize(
 
 def _over_folds(scores: Sequence[Score], measure: Measure) -> dict[str, list[float | None]]:
     found = [
-        measure(own)(np.ones((1, len(own))))
-        for own in together(scores, lambda score: (score.repeat, score.fold))
+        measure(rows)(np.ones((1, len(rows))))
+        for rows in together(scores, lambda score: (score.repeat, score.fold))
     ]
     return {name: [to_json(row[name][0]) for row in found] for name in found[0]}
 
@@ -274,10 +274,10 @@ def _positions(scores: Sequence[Score], key: Callable[[Score], Any]) -> list[lis
 def detection(scores: Sequence[Score], flagged: NDArray[np.bool_] | None = None) -> Statistics:
     """Measure how tumors are told from healthy scans; flagged by each network's own threshold."""
     truth, found = truth_of(scores), probabilities_of(scores)
-    own = found >= np.array([score.threshold for score in scores]) if flagged is None else flagged
+    above = found >= np.array([score.threshold for score in scores]) if flagged is None else flagged
     return lambda weights: {
         name: value
-        for name, value in (areas(truth, found, weights) | rates(truth, own, weights)).items()
+        for name, value in (areas(truth, found, weights) | rates(truth, above, weights)).items()
         if name in DETECTION
     }
 

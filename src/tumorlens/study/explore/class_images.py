@@ -68,7 +68,7 @@ class ClassStatistics:
         histogram = cv2.calcHist([image], [0], None, [256], [0, 256])
         self.histogram += histogram.ravel().astype(np.int64)
         self._add_to_sample(image, case.path)
-        self._add_to_group(image, case.group or case.key)
+        self._add_to_group(image, case.group_name)
 
     def _add_to_sample(self, image: Image, path: Path) -> None:
         """Keep the scans whose seeded keys are smallest: a fair sample in any order."""

@@ -91,7 +91,7 @@ def _test_part(
 def _by_modality(cases: Sequence[Case], scores: NDArray[np.float64]) -> dict[str, GroupedAuc]:
     names = np.array([modality_name(case.label) for case in cases])
     truth = np.array([labels.is_tumor(case.label) for case in cases])
-    groups = np.array([case.group or case.key for case in cases])
+    groups = np.array([case.group_name for case in cases])
     return {
         name: grouped_aucs({"auc": scores[rows]}, truth[rows], groups[rows])["auc"]
         for name in (*labels.MODALITIES, UNKNOWN)

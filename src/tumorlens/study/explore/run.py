@@ -78,7 +78,7 @@ class Exploration:
         for case, usable in zip(self.cases, self.table.usable.tolist(), strict=True):
             for name in _names_of(case.label) if usable else ():
                 if name in groups:
-                    groups[name].append(case.group or case.key)
+                    groups[name].append(case.group_name)
         return {name: Counts(len(found), len(set(found))) for name, found in groups.items()}
 
 
@@ -233,7 +233,7 @@ def class_balance(cases: Sequence[Case]) -> dict[str, dict[str, Counts]]:
     """Count scans and groups: [split][label]; a case without a group is one of its own."""
     groups: dict[tuple[str, str], list[str]] = {}
     for case in cases:
-        groups.setdefault((case.split or NO_SPLIT, case.label), []).append(case.group or case.key)
+        groups.setdefault((case.split or NO_SPLIT, case.label), []).append(case.group_name)
     found: dict[str, dict[str, Counts]] = {}
     for (split, label), names in sorted(groups.items()):
         found.setdefault(split, {})[label] = Counts(len(names), len(set(names)))
