@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
@@ -37,6 +38,14 @@ _DECODER_ERRORS = (
 )
 SAVE_AS_PNG = "Export the slice again as PNG or JPEG."
 _SMALLER = "Export the slice at its own resolution, or raise TUMORLENS_MAX_PIXELS."
+
+
+def encode_png(pixels: NDArray[np.integer]) -> bytes:
+    """Return a lossless PNG of 8 or 16 bits.
+
+    It is made in memory: cv2.imwrite fails in silence, and on Windows for many paths.
+    """
+    return cv2.imencode(".png", pixels)[1].tobytes()
 
 
 def decode_raster(data: bytes, source: str, limits: ReadLimits) -> tuple[Scan, ...]:

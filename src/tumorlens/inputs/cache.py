@@ -25,7 +25,7 @@ from tumorlens.inputs.row_store import (
     row_key,
     write_chunk,
 )
-from tumorlens.progress import Progress
+from tumorlens.progress import Progress, silent
 from tumorlens.records import PreparedScan, Unusable
 
 
@@ -51,7 +51,7 @@ def prepare_files(
     *,
     cache: Path,
     frames: Sequence[int | None] | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> PreparedSet:
     """Prepare one slice of each file, each distinct one once; keep the results under `cache`.
 
@@ -77,8 +77,7 @@ def prepare_files(
         if squares:
             write_chunk(folder, list(squares), np.stack(list(squares.values())))
         done += len(positions)
-        if progress:
-            progress(done, len(paths))
+        progress(done, len(paths))
     index = load_index(folder)
     pixels = np.zeros((len(paths), spec.side, spec.side), np.uint8)
     Rows([index.get(key) for key in keys]).take(np.arange(len(paths)), pixels)

@@ -97,13 +97,13 @@ def demonstrate(
     shipped = load_bundle()
     _audit(demo, shipped)
     on_stage("4/7 training a small network from scratch (recipe quick)")
-    own = _train(demo, epochs, callback)
+    trained = _train(demo, epochs, callback)
     on_stage(f"5/7 evaluating it on {len(demo.test)} scans it has not seen")
-    measured = _evaluate(demo, own, "evaluation")
+    measured = _evaluate(demo, trained, "evaluation")
     on_stage(f"6/7 exploring {EXPLORED} scans of each label")
-    _explore(demo, own)
+    _explore(demo, trained)
     on_stage("7/7 predicting the same scans with the bundle that ships with tumorlens")
-    compared = _evaluate(demo, Predictor(shipped), "shipped", baseline=own)
+    compared = _evaluate(demo, Predictor(shipped), "shipped", baseline=trained)
     return _write_page(demo, measured, compared)
 
 
@@ -143,15 +143,15 @@ def _evaluate(
     return found
 
 
-def _explore(demo: _Demo, own: Predictor) -> None:
+def _explore(demo: _Demo, trained: Predictor) -> None:
     rows = _first_of_each_label(demo.cases)
     study_set(
         [demo.cases[i] for i in rows],
-        own.bundle.spec,
+        trained.bundle.spec,
         out=demo.out / "explore",
         cache=demo.cache,
         groups=demo.groups.take(rows),
-        held_out=measure_held_out(demo.cases, demo.out / SPLIT, own),
+        held_out=measure_held_out(demo.cases, demo.out / SPLIT, trained),
         folders=[str(demo.folder)],
         steps=demo.steps,
     )

@@ -79,12 +79,12 @@ def _counts(audit: Audit, names: Sequence[str]) -> dict[str, Counts]:
     patients = np.array(audit.patients.names, np.str_)
     found = {}
     for name in sorted(set(names)):
-        own = rows == name
+        chosen = rows == name
         found[name] = Counts(
-            n=int(own.sum()),
-            images=len(np.unique(audit.groups.image_ids[own])),
-            groups=len(np.unique(audit.groups.groups[own])),
-            patients=len(set(patients[own].tolist()) - {""}),
+            n=int(chosen.sum()),
+            images=len(np.unique(audit.groups.image_ids[chosen])),
+            groups=len(np.unique(audit.groups.groups[chosen])),
+            patients=len(set(patients[chosen].tolist()) - {""}),
         )
     return found
 
@@ -122,9 +122,9 @@ def shared_images(sides: Sequence[str], image_ids: Sequence[int]) -> dict[str, d
         count[image_id][side] += 1
     names = sorted(set(sides))
     table = {a: dict.fromkeys(names, 0) for a in names}
-    for held in count.values():
-        for a, files in held.items():
-            for b in held:
+    for by_side in count.values():
+        for a, files in by_side.items():
+            for b in by_side:
                 if a != b or files > 1:
                     table[a][b] += files
     return table
@@ -154,7 +154,7 @@ def _conflicts(audit: Audit) -> LabelConflicts:
     kinds = Counter(conflict.kind for conflict in audit.conflicts)
     return LabelConflicts(
         pairs={kind: kinds[kind] for kind in CONFLICT_KINDS},
-        images={kind: len(held) for kind, held in images.items()},
+        images={kind: len(ids) for kind, ids in images.items()},
         by_labels=tuple(LabelPair(k, (a, b), n) for (k, a, b), n in by_labels.most_common()),
     )
 

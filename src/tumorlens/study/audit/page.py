@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 from markupsafe import Markup
@@ -13,6 +12,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from tumorlens.files import write_file
+from tumorlens.images.raster import encode_png
 from tumorlens.inputs.prepare import InputSpec, prepare_file
 from tumorlens.records import Unusable
 from tumorlens.reports.page import render_page
@@ -28,7 +28,7 @@ from tumorlens.study.audit.result import (
 from tumorlens.study.audit.run import Audit, Conflict
 from tumorlens.study.audit.shortcuts import STAGES, Shortcut
 from tumorlens.study.audit.text import THUMBNAIL_SIDE, blurred_thumbnail, why_hidden
-from tumorlens.study.plotting.svg import svg
+from tumorlens.study.plotting.render import svg
 
 PAGE = "audit.html"
 FOLDER = "images"  # of the small images, beside the page
@@ -44,7 +44,7 @@ def write_audit(audit: Audit, out: Path, *, folders: Sequence[str], now: datetim
     gallery, images = make_gallery(audit)
     result = replace(audit_result(audit, folders=folders, now=now), gallery=gallery)
     for name, pixels in images.items():
-        write_file(out / name, cv2.imencode(".png", pixels)[1].tobytes())
+        write_file(out / name, encode_png(pixels))
     write_tables(audit, out)
     write_result(result, out)
     write_file(out / PAGE, render_audit(result, images).encode(errors="replace"))
@@ -105,9 +105,9 @@ def draw_shortcuts(rows: Sequence[Shortcut]) -> Markup | None:
 def _draw_task(panel: Axes, rows: Sequence[Shortcut]) -> None:
     families = list(dict.fromkeys(row.family for row in rows))
     for offset, stage, color in zip((-0.2, 0.2), STAGES, COLORS, strict=True):
-        own = [row for row in rows if row.stage == stage]
-        at = np.array([families.index(row.family) for row in own]) + offset
-        auc, low, high = np.array([(r.auc.value, r.auc.low, r.auc.high) for r in own], float).T
+        bars = [row for row in rows if row.stage == stage]
+        at = np.array([families.index(row.family) for row in bars]) + offset
+        auc, low, high = np.array([(r.auc.value, r.auc.low, r.auc.high) for r in bars], float).T
         panel.barh(at, auc - 0.5, left=0.5, height=0.38, color=color, label=stage,
                    xerr=np.clip([auc - low, high - auc], 0, None),
                    error_kw={"lw": 1, "ecolor": "0.3"})  # fmt: skip
@@ -156,14 +156,14 @@ def _chosen_groups(audit: Audit) -> list[NDArray[np.int64]]:
     ids = audit.groups.image_ids
     order = np.argsort(ids, kind="stable")
     starts = np.flatnonzero(np.diff(ids[order], prepend=-1))
-    held = [files for files in np.split(order, starts[1:]) if len(files) > 1]
+    shared = [files for files in np.split(order, starts[1:]) if len(files) > 1]
 
     def weight(files: NDArray[np.int64]) -> tuple[bool, int, int]:
         parts = {audit.parts[i] for i in files}
         leaks = "test" in parts and len(parts - {""}) > 1
         return leaks, len({audit.cases[i].label for i in files}), len(files)
 
-    return sorted(held, key=weight, reverse=True)[:MAX_GROUPS]
+    return sorted(shared, key=weight, reverse=True)[:MAX_GROUPS]
 
 
 def _chosen_members(audit: Audit, files: NDArray[np.int64]) -> list[int]:

@@ -76,7 +76,6 @@ def audit_cases(
     cache: Path,
     parts: Sequence[str] | None = None,
     split: str = "",
-    seed: int = 0,
     steps: Steps = silent_steps,
 ) -> Audit:
     """Look for copies, conflicts, shortcuts, burned-in text and outliers.
@@ -95,12 +94,13 @@ def audit_cases(
         links = link_copies(prints)
     groups = group_links(cases, links)
     with steps("measuring files") as report:
-        survey = survey_files(paths, bundle.spec, network=bundle, image_ids=groups.image_ids,
-                              progress=report)  # fmt: skip
+        survey = survey_files(
+            paths, bundle.spec, network=bundle, image_ids=groups.image_ids, progress=report
+        )
     with steps("shortcuts"):
-        stored = survey.stored_columns()
-        shortcuts = measure_shortcuts(labels, groups.groups, raw=stored,
-                                      prepared=survey.prepared, seed=seed)  # fmt: skip
+        shortcuts = measure_shortcuts(
+            labels, groups.groups, raw=survey.stored_columns(), prepared=survey.prepared
+        )
     return Audit(
         tuple(cases), tuple(parts), split, tuple(links), groups,
         trace_patients(cases, groups.image_ids), tuple(find_conflicts(labels, links)),
@@ -113,13 +113,13 @@ def audit_cases(
 
 def trace_patients(cases: Sequence[Case], image_ids: NDArray[np.int64]) -> Patients:
     """Return the patient of every case, its own or that of a copy; `image_ids` are [n]."""
-    own = [f"{case.dataset}/{case.patient}" if case.patient else "" for case in cases]
+    recorded = [f"{case.dataset}/{case.patient}" if case.patient else "" for case in cases]
     of_image: dict[int, set[str]] = defaultdict(set)
-    for image_id, name in zip(image_ids.tolist(), own, strict=True):
+    for image_id, name in zip(image_ids.tolist(), recorded, strict=True):
         of_image[image_id].update({name} - {""})
-    names, inherited = list(own), np.zeros(len(cases), bool)
+    names, inherited = list(recorded), np.zeros(len(cases), bool)
     for i, image_id in enumerate(image_ids.tolist()):
-        if not own[i] and len(of_image[image_id]) == 1:
+        if not recorded[i] and len(of_image[image_id]) == 1:
             (names[i],), inherited[i] = of_image[image_id], True
     disputed = sum(len(known) > 1 for known in of_image.values())
     return Patients(tuple(names), inherited, disputed)

@@ -78,13 +78,13 @@ def survey_files(
     """
     ids = np.arange(len(paths)) if image_ids is None else image_ids
     _, first, numbers = np.unique(ids, return_index=True, return_inverse=True)
-    asked, engine = set(first.tolist()), Engine(network) if network else None
+    representatives, engine = set(first.tolist()), Engine(network) if network else None
 
     def work(batch: Sequence[int]) -> list[_File]:
         made = [_measure(paths[i], spec, with_text) for i in batch]
         if network and engine:
             seen = {k: pixels for k, i in enumerate(batch)
-                    if i in asked and (pixels := made[k][1]) is not None}  # fmt: skip
+                    if i in representatives and (pixels := made[k][1]) is not None}  # fmt: skip
             for k, distance in _distances(seen, network, engine):
                 made[k] = (replace(made[k][0], distance=distance), None)
         return [file for file, _ in made]
@@ -184,10 +184,10 @@ def header_outliers(
         if fact is not None:
             members[datasets[i] if datasets else ""].append((i, fact))
     reasons: dict[int, list[str]] = defaultdict(list)
-    for held in members.values():
-        own = [fact for _, fact in held]
-        for at, reason in (*_rare(own), *_far(own)):
-            reasons[held[at][0]].append(reason)
+    for rows in members.values():
+        headers = [fact for _, fact in rows]
+        for at, reason in (*_rare(headers), *_far(headers)):
+            reasons[rows[at][0]].append(reason)
     return [HeaderOutlier(i, tuple(reasons[i])) for i in sorted(reasons)]
 
 
@@ -195,10 +195,10 @@ def _rare(facts: Sequence[FileFacts]) -> Iterator[tuple[int, str]]:
     for name in ("mode", "format"):
         values = [getattr(fact, name) for fact in facts]
         counts = Counter(values)
-        usual, most = counts.most_common(1)[0]
+        usual, count = counts.most_common(1)[0]
         for at, value in enumerate(values):
             if counts[value] <= RARE * len(facts):
-                yield at, f"{name} {value}, where {100 * most / len(facts):.0f} % are {usual}"
+                yield at, f"{name} {value}, where {100 * count / len(facts):.0f} % are {usual}"
 
 
 def _far(facts: Sequence[FileFacts]) -> Iterator[tuple[int, str]]:

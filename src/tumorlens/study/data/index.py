@@ -158,12 +158,12 @@ def _check_records(table: Path, records: Sequence[dict[str, str]]) -> None:
 
 def _understood(rows: Sequence[_Row], folder: Path, dataset: str) -> Iterator[Case]:
     known = DATASETS.get(dataset.lower())
-    own = known.labels if known else {}
+    set_labels = known.labels if known else {}
     named: dict[tuple[str, str | None], str] = {}
     unknown: Counter[str] = Counter()
     for row in rows:
         modality = row.modality or (known.modality if known else None)
-        label = labels.canonical_label(own.get(row.name, row.name), modality=modality)
+        label = labels.canonical_label(set_labels.get(row.name, row.name), modality=modality)
         if row.name.lower() in UNLABELED_NAMES:
             label = labels.UNLABELED
         if label is None:

@@ -161,11 +161,11 @@ def _compare(a: LabeledPredictions, b: LabeledPredictions, rows: Rows) -> Compar
     flagged = [s >= each.threshold for s, each in zip(scores, (a, b), strict=True)]
 
     def statistics(weights: Weights) -> dict[str, NDArray[np.float64]]:
-        own, others = (
+        ours, others = (
             areas(truth, s, weights) | rates(truth, f, weights)
             for s, f in zip(scores, flagged, strict=True)
         )
-        gaps = {f"{name}_difference": own[name] - others[name] for name in COMPARED}
+        gaps = {f"{name}_difference": ours[name] - others[name] for name in COMPARED}
         return gaps | {f"{name}_against": others[name] for name in COMPARED}
 
     gap = delong(truth, *scores).difference()

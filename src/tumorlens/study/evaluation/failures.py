@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.images.raster import encode_png
 from tumorlens.predictions.heatmaps import overlay
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Case, Heatmap, Prediction
@@ -85,7 +85,7 @@ def failure_files(gallery: Gallery[Failure]) -> Iterator[tuple[str, bytes]]:
     for rows in gallery.values():
         for row, image in rows:
             if image is not None and row.image:
-                yield row.image, cv2.imencode(".png", image)[1].tobytes()
+                yield row.image, encode_png(image)
 
 
 def _image(row: Failure, predictions: Sequence[Prediction]) -> NDArray[np.uint8] | None:

@@ -9,6 +9,7 @@ import numpy as np
 from tumorlens import labels
 from tumorlens.errors import TrainingError
 from tumorlens.files import read_table, write_table
+from tumorlens.json_records import write_json
 from tumorlens.predictions.document import COLUMNS, table_row
 from tumorlens.records import Case, Prediction
 from tumorlens.study.data import splits
@@ -34,7 +35,7 @@ from tumorlens.study.experiments.scores import (
     type_accuracy,
 )
 from tumorlens.study.recipes import Recipe
-from tumorlens.study.training.run_folder import open_or_resume, write_json
+from tumorlens.study.training.run_folder import open_or_resume
 from tumorlens.study.training.transfer.initialize import run_digest
 
 PLAN_FILE, TABLE_FILE, FIGURES_FILE = "folds.json", "predictions.csv", "cross_validation.json"
@@ -133,13 +134,11 @@ def cross_validate(
     write_table(plan.out / TABLE_FILE, FOLD_COLUMNS, rows)
     figures = cross_figures(read_scores(plan.out / TABLE_FILE))
     described |= {"repeats": plan.repeats, **figures.to_json()}
-    write_json(plan.out / FIGURES_FILE, described)
+    write_json(described, plan.out / FIGURES_FILE)
     return figures
 
 
-def _plan_folds(
-    cases: Sequence[Case], groups: splits.Groups, plan: CrossValidation
-) -> list[Job]:  # fmt: skip
+def _plan_folds(cases: Sequence[Case], groups: splits.Groups, plan: CrossValidation) -> list[Job]:
     is_head = plan.recipe.head_epochs and not plan.recipe.epochs
     frozen = FrozenNetwork(plan.recipe, plan.out, plan.cache, plan.weights, plan.start)
     return [
@@ -171,14 +170,14 @@ def _do_fold(
     parted = splits.apply_split(cases, split, allow_leaks=True)  # whole groups: it has none
     recipe = plan.recipe_of(repeat)
     if frozen:
-        held = frozen.predict_held_out(parted, split, recipe, listeners)
+        predicted = frozen.predict_held_out(parted, split, recipe, listeners)
     else:
         bundle = train_network(
             parted, split, recipe=recipe, out=folder, cache=plan.cache, weights=plan.weights,
             start=plan.start, listeners=listeners,
         )  # fmt: skip
-        held = predict_cases(bundle, [case for case in parted if case.split == "test"])
-    rows = [{"repeat": repeat, "fold": fold, **_row(case, found)} for case, found in held]
+        predicted = predict_cases(bundle, [case for case in parted if case.split == "test"])
+    rows = [{"repeat": repeat, "fold": fold, **_row(case, found)} for case, found in predicted]
     write_table(folder / TABLE_FILE, FOLD_COLUMNS, rows)
 
 
@@ -209,7 +208,7 @@ def cross_figures(scores: Sequence[Score]) -> CrossFigures:
         n=len({score.case for score in scores}),
         unreadable=len({score.case for score in scores} - {score.case for score in read}),
         whole=_part_figures(read),
-        sets={name: _part_figures(own) for name, own in sets.items()} if len(sets) > 1 else {},
+        sets={name: _part_figures(rows) for name, rows in sets.items()} if len(sets) > 1 else {},
     )
 
 
@@ -219,6 +218,6 @@ def _part_figures(scores: Sequence[Score]) -> PartFigures:
         parts[name] = [s for s in scores if (labels.modality_of(s.label) or s.modality) == name]
     typed = [score for score in scores if labels.type_of(score.label)]
     return PartFigures(
-        {name: summarize(own, detection) for name, own in parts.items() if own},
+        {name: summarize(rows, detection) for name, rows in parts.items() if rows},
         summarize(typed, type_accuracy) if typed else None,
     )

@@ -5,7 +5,7 @@ of a fold is only ever asked for the scans held out.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
@@ -45,7 +45,7 @@ class Extracted:
     head: keras.Model
     part: Subset
     plain: NDArray[np.float16]  # [n, D] of every file
-    first: NDArray[np.int64]  # [k] position of the first file of each picture
+    first: NDArray[np.int64]  # [k] position of the first file of each image
     views: NDArray[np.float16]  # [k, views, D] of those
 
 
@@ -79,12 +79,12 @@ class FrozenNetwork:
         )  # fmt: skip
         first = np.sort(np.unique(part.image_ids, return_index=True)[1])
         views = AugmentedViews(recipe.head_views, strength=recipe.augmentation, seed=recipe.seed)
-        plain, shown = (
+        plain, augmented = (
             frozen_features(model, part.images[rows], cache=self.cache, views=drawn,
                             progress=listeners.extracting)
             for rows, drawn in ((slice(None), AugmentedViews()), (first, views))
         )  # fmt: skip
-        return Extracted(head_of(model), part, plain[:, 0], first, shown)
+        return Extracted(head_of(model), part, plain[:, 0], first, augmented)
 
     def _build(self) -> keras.Model:
         keras.utils.set_random_seed(self.recipe.seed)
@@ -103,8 +103,8 @@ def predict_held_out(
     """Train a fresh head on the train part, choose on val, and predict the test part."""
     part_of = np.array([parts[case.key] for case in seen.part.cases])
     learned, chosen = (np.flatnonzero(part_of[seen.first] == name) for name in ("train", "val"))
-    held = np.flatnonzero(part_of == "test")
-    train, val = (_rows(seen.part, seen.first[rows]) for rows in (learned, chosen))
+    tested = np.flatnonzero(part_of == "test")
+    train, val = (seen.part.take(seen.first[rows]) for rows in (learned, chosen))
     val_features = seen.plain[seen.first[chosen]]
     keras.utils.set_random_seed(recipe.seed)
     head = keras.models.clone_model(seen.head)  # with new random weights
@@ -113,21 +113,17 @@ def predict_held_out(
         head,
         FeatureSet(seen.views[learned], data.label_masks, data.image_ids, data.strata),
         head_plan(recipe),
-        held=val_features,
+        validation=val_features,
         validate=lambda z: validation_metrics(z, val.names, val.strata)["val_loss"],
     )
     draft = draft_bundle(Path(), "head", InputSpec(side=recipe.side))
     bundle = with_choices(draft, recipe, validation=val, logits=_logits(head, val_features))
-    probabilities = softmax(_logits(head, seen.plain[held]), bundle.temperature)
+    probabilities = softmax(_logits(head, seen.plain[tested]), bundle.temperature)
+    cases = [seen.part.cases[i] for i in tested.tolist()]
     return [
         (case, summarize(str(case.path), p, IN_SCOPE, bundle=bundle))
-        for case, p in zip((seen.part.cases[i] for i in held.tolist()), probabilities, strict=True)
+        for case, p in zip(cases, probabilities, strict=True)
     ]
-
-
-def _rows(part: Subset, rows: NDArray[np.int64]) -> Subset:
-    return replace(part, cases=tuple(part.cases[i] for i in rows.tolist()),
-                   images=part.images[rows], image_ids=part.image_ids[rows])  # fmt: skip
 
 
 def _logits(head: keras.Model, features: NDArray[np.float16]) -> NDArray[np.float32]:

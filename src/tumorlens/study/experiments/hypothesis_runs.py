@@ -2,7 +2,7 @@
 
 A job trains two small networks on four fifths of one set, alike but for augmentation, and asks
 both for the last fifth and for every other set. Whole groups are held out, and what another set
-shares with the set trained on, by picture, slice or patient, is not asked. Every network gets the
+shares with the set trained on, by image, slice or patient, is not asked. Every network gets the
 same number of updates, whatever the size of its set.
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from tumorlens import labels
 from tumorlens.errors import CasesError
+from tumorlens.json_records import write_json
 from tumorlens.records import Case
 from tumorlens.study.data import splits
 from tumorlens.study.data.folds import fold_parts
@@ -44,7 +45,7 @@ from tumorlens.study.explore.held_out_performance import (
     set_name,
 )
 from tumorlens.study.recipes import Recipe, find_recipe
-from tumorlens.study.training.run_folder import open_or_resume, read_json, write_json
+from tumorlens.study.training.run_folder import open_or_resume, read_json
 
 PLAN_FILE, EXPERIMENTS_FILE = "plan.json", "experiments.json"
 FOLDS, MAX_IMAGES, STEPS, RESAMPLES = 5, 2000, 60, 300
@@ -78,7 +79,7 @@ class PairedRuns:
 
 @dataclass(frozen=True)
 class PairedSets:
-    """The scans that take part, one file of each picture; `group` as found."""
+    """The scans that take part, one file of each image; `group` as found."""
 
     cases: tuple[Case, ...]
     groups: splits.Groups  # of these cases
@@ -100,12 +101,12 @@ def choose_sets(cases: Sequence[Case], groups: splits.Groups, plan: PairedRuns) 
     taken: list[int] = []
     trained = []
     for name in sorted({case.dataset for case in cases}):
-        own = np.array([i for i, case in enumerate(named) if case.dataset == name])
-        own = _sample(own, named, groups, count=plan.max_images)
-        if {labels.is_tumor(named[i].label) for i in own} != {True, False}:
+        rows = np.array([i for i, case in enumerate(named) if case.dataset == name])
+        rows = _sample(rows, named, groups, count=plan.max_images)
+        if {labels.is_tumor(named[i].label) for i in rows} != {True, False}:
             continue
-        taken += own
-        if _fewest_groups([named[i] for i in own]) >= max(3, plan.folds):
+        taken += rows
+        if _fewest_groups([named[i] for i in rows]) >= max(3, plan.folds):
             trained.append(name)
     if not trained:
         fact = f"hold no set with healthy and tumor scans of {plan.folds} groups or more"
@@ -115,10 +116,10 @@ def choose_sets(cases: Sequence[Case], groups: splits.Groups, plan: PairedRuns) 
 
 
 def _sample(
-    own: np.ndarray, cases: Sequence[Case], groups: splits.Groups, *, count: int
+    rows_of_set: np.ndarray, cases: Sequence[Case], groups: splits.Groups, *, count: int
 ) -> list[int]:
     """Draw images so that each label keeps its share, the same ones every time."""
-    order = np.random.default_rng(0).permutation(own)
+    order = np.random.default_rng(0).permutation(rows_of_set)
     order = order[np.sort(np.unique(groups.image_ids[order], return_index=True)[1])]
     names = np.array([cases[i].label for i in order])
     kept: list[int] = []
@@ -166,12 +167,13 @@ def write_experiments(out: Path) -> None:
     """Write experiments.json from the scores of all pairs that are done."""
     done = sorted(out.glob(f"*/{SCORES_FILE}"))
     plan = read_json(out / PLAN_FILE)
-    write_json(out / EXPERIMENTS_FILE, {
+    found = {
         "schema": EXPERIMENTS_SCHEMA,
         "plan": plan,
         "trials": {"done": len(done), "planned": plan["folds"] * len(plan["sets"])},
         "experiments": experiments_of([row for file in done for row in read_scores(file)]),
-    })  # fmt: skip
+    }
+    write_json(found, out / EXPERIMENTS_FILE)
 
 
 def _do_pair(
@@ -179,12 +181,12 @@ def _do_pair(
 ) -> None:
     """Train the two networks of a pair, and write what both answer, last of all."""
     rows = [i for i, case in enumerate(sets.cases) if case.dataset == name]
-    own, groups = [sets.cases[i] for i in rows], sets.groups.take(rows)
-    parts = fold_parts(own, groups.groups, folds=plan.folds, seed=0)[fold]
-    split = splits.write_split(folder / "split.csv", own, parts, groups=groups)
-    parted = splits.apply_split(own, split)
-    modalities = {labels.modality_of(case.label) for case in own}
-    asked = [case for case in parted if case.split == "test"] + [
+    members, groups = [sets.cases[i] for i in rows], sets.groups.take(rows)
+    parts = fold_parts(members, groups.groups, folds=plan.folds, seed=0)[fold]
+    split = splits.write_split(folder / "split.csv", members, parts, groups=groups)
+    parted = splits.apply_split(members, split)
+    modalities = {labels.modality_of(case.label) for case in members}
+    targets = [case for case in parted if case.split == "test"] + [
         case for case in sets.cases
         if case.dataset != name and case.group not in sets.seen_by[name]
         and labels.modality_of(case.label) in modalities
@@ -197,8 +199,8 @@ def _do_pair(
             parted, split, recipe=recipe, out=folder / network, cache=plan.cache,
             name=folder.name, steps=plan.steps, listeners=listeners,
         )  # fmt: skip
-        held = predict_cases(bundle, asked)
-        found += scores_of(held, fold=fold, network=network, trained_on=name)
+        predicted = predict_cases(bundle, targets)
+        found += scores_of(predicted, fold=fold, network=network, trained_on=name)
     write_scores(found, folder / SCORES_FILE)
 
 
@@ -207,14 +209,14 @@ def experiments_of(scores: Sequence[Score]) -> list[Json]:
     found: list[Json] = []
     matrix: dict[str, Json] = {}
     augmented = [score for score in scores if score.network == AUGMENTED]
-    for own in together(augmented, _sets):
-        if cell := _cell(own):
-            trained, tested = _sets(own[0])
+    for rows in together(augmented, _sets):
+        if cell := _cell(rows):
+            trained, tested = _sets(rows[0])
             matrix.setdefault(trained, {})[tested] = cell
     if matrix:
         found.append({"id": TRANSFER, "measure": "AUC", "matrix": matrix})
-    for where, is_own in ((UNSEEN, True), (OTHERS, False)):
-        pairs = _pairs([s for s in scores if (s.trained_on == s.dataset) == is_own])
+    for where, is_same_set in ((UNSEEN, True), (OTHERS, False)):
+        pairs = _pairs([s for s in scores if (s.trained_on == s.dataset) == is_same_set])
         if pairs:
             found.append(
                 {"id": AUGMENTATION, "where": where, "measure": "mean AUC", "pairs": pairs}
@@ -233,12 +235,10 @@ def _has_both(scores: Sequence[Score]) -> bool:
 
 def _cell(scores: Sequence[Score]) -> Json | None:
     """Average the AUC of the networks of all folds; a fold with one class alone has none."""
-    folds = [
-        own for own in together(scores, lambda s: s.fold) if len({s.is_tumor for s in own}) > 1
-    ]
+    folds = [rows for rows in together(scores, lambda s: s.fold) if _has_both(rows)]
     if not folds:
         return None
-    known = [score for own in folds for score in own]
+    known = [score for rows in folds for score in rows]
     found = summarize(known, area, over=lambda score: score.fold, resamples=RESAMPLES)
     auc = found.figures["auc"]
     return {"auc": auc.value, "auc_low": auc.low, "auc_high": auc.high, "n": found.n,
@@ -250,9 +250,9 @@ def _pairs(scores: Sequence[Score]) -> list[Json]:
     found = []
     for of_fold in together(scores, lambda score: score.fold):
         aucs: dict[str, list[float]] = {AUGMENTED: [], PLAIN: []}
-        for own in together(of_fold, lambda score: (_sets(score), score.network)):
-            if _has_both(own):
-                aucs[own[0].network].append(float(area(own)(np.ones((1, len(own))))["auc"][0]))
+        for rows in together(of_fold, lambda score: (_sets(score), score.network)):
+            if _has_both(rows):
+                aucs[rows[0].network].append(float(area(rows)(np.ones((1, len(rows))))["auc"][0]))
         if aucs[PLAIN] and len(aucs[PLAIN]) == len(aucs[AUGMENTED]):
             means = {name: float(np.mean(values)) for name, values in aucs.items()}
             found.append({"seed": of_fold[0].fold, "without": means[PLAIN],

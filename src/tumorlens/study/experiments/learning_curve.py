@@ -5,19 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import matplotlib as mpl
-
-mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
 from tumorlens import labels
 from tumorlens.errors import TrainingError
-from tumorlens.files import replacing, write_table
+from tumorlens.files import write_table
 from tumorlens.inputs.cache import prepare_files
 from tumorlens.inputs.prepare import InputSpec
-from tumorlens.progress import Progress
+from tumorlens.json_records import write_json
+from tumorlens.progress import Progress, silent
 from tumorlens.records import Case
 from tumorlens.study.data.splits import Split
 from tumorlens.study.experiments.runner import (
@@ -39,8 +37,9 @@ from tumorlens.study.experiments.scores import (
     type_accuracy,
     write_scores,
 )
+from tumorlens.study.plotting.render import write_png
 from tumorlens.study.recipes import Recipe
-from tumorlens.study.training.run_folder import open_or_resume, read_json, write_json
+from tumorlens.study.training.run_folder import open_or_resume, read_json
 
 PLAN_FILE, RUN_FILE = "plan.json", "result.json"
 JSON_FILE, TABLE_FILE, PLOT_FILE = "size_curve.json", "size_curve.csv", "size_curve.png"
@@ -129,7 +128,7 @@ def measure_learning_curve(
     plan: LearningCurve,
     *,
     executor: Executor = in_own_process,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     on_end: Callable[[int, int, Run], None] = lambda _number, _total, _run: None,
 ) -> list[Run]:
     """Train at every share with every seed, and judge each on the same test part.
@@ -170,26 +169,28 @@ def _do_run(
     load_backend()
     learned = [case for case in cases if case.split == "train"]
     kept = groups_kept(learned, share=share, seed=seed)
-    taken = [c for c in cases if c.split != "train" or (c.group or c.key) in kept]
+    taken = [c for c in cases if c.split != "train" or c.group_name in kept]
     recipe = replace(plan.recipe, seed=plan.recipe.seed + seed)
-    steps = _pictures(learned, plan) // recipe.batch if plan.same_updates else 0
+    steps = _image_count(learned, plan) // recipe.batch if plan.same_updates else 0
     clocks = time.perf_counter(), time.process_time()
     bundle = train_network(
         taken, plan.split, recipe=recipe, out=folder, cache=plan.cache, weights=plan.weights,
         start=plan.start, steps=steps, listeners=listeners,
     )  # fmt: skip
     seconds, cpu = time.perf_counter() - clocks[0], time.process_time() - clocks[1]
-    held = predict_cases(bundle, [case for case in cases if case.split == "test"])
-    scores = scores_of(held)
+    predicted = predict_cases(bundle, [case for case in cases if case.split == "test"])
+    scores = scores_of(predicted)
     write_scores(scores, folder / SCORES_FILE)
-    own, peak = [case for case in taken if case.split == "train"], peak_memory()
-    write_json(folder / RUN_FILE, {
-        "share": share, "seed": seed, "groups": len(kept), "pictures": _pictures(own, plan),
-        "scans": len(own), "best_epoch": bundle.provenance.validation["epoch"],
+    train_cases, peak = [case for case in taken if case.split == "train"], peak_memory()
+    found = {
+        "share": share, "seed": seed, "groups": len(kept), "scans": len(train_cases),
+        "pictures": _image_count(train_cases, plan),
+        "best_epoch": bundle.provenance.validation["epoch"],
         "seconds": round(seconds, 2), "cpu_seconds": round(cpu, 2),
-        "unreadable": len(held) - len(scores), **errors_of(scores),
+        "unreadable": len(predicted) - len(scores), **errors_of(scores),
         "peak_mb": peak and round(peak / 2**20, 1),
-    })  # fmt: skip
+    }  # fmt: skip
+    write_json(found, folder / RUN_FILE)
 
 
 def groups_kept(cases: Sequence[Case], *, share: float, seed: int) -> set[str]:
@@ -200,17 +201,17 @@ def groups_kept(cases: Sequence[Case], *, share: float, seed: int) -> set[str]:
     """
     label_of: dict[str, str] = {}
     for case in sorted(cases, key=lambda case: case.key):
-        label_of.setdefault(case.group or case.key, f"{case.dataset}/{case.label}")
+        label_of.setdefault(case.group_name, f"{case.dataset}/{case.label}")
     kept: set[str] = set()
     rng = np.random.default_rng(seed)
     for stratum in sorted(set(label_of.values())):
-        own = sorted(group for group, label in label_of.items() if label == stratum)
-        count = max(1, round(len(own) * share / 100))
-        kept |= {own[i] for i in rng.permutation(len(own))[:count]}
+        members = sorted(group for group, label in label_of.items() if label == stratum)
+        count = max(1, round(len(members) * share / 100))
+        kept |= {members[i] for i in rng.permutation(len(members))[:count]}
     return kept
 
 
-def _pictures(cases: Sequence[Case], plan: LearningCurve) -> int:
+def _image_count(cases: Sequence[Case], plan: LearningCurve) -> int:
     return len({plan.split.image_ids.get(case.key, case.key) for case in cases})
 
 
@@ -221,9 +222,9 @@ def errors_of(scores: Sequence[Score]) -> dict[str, float | int | None]:
     """
     found: dict[str, float | int | None] = {}
     for part in ("all", *labels.MODALITIES):
-        own = [s for s in scores if part in ("all", labels.modality_of(s.label))]
-        auc = detection(own)(np.ones((1, len(own))))["auc"][0] if own else np.nan
-        found |= {f"error_{part}": _error(auc), f"n_{part}": len(own)}
+        rows = [s for s in scores if part in ("all", labels.modality_of(s.label))]
+        auc = detection(rows)(np.ones((1, len(rows))))["auc"][0] if rows else np.nan
+        found |= {f"error_{part}": _error(auc), f"n_{part}": len(rows)}
     typed = [score for score in scores if labels.type_of(score.label)]
     right = type_accuracy(typed)(np.ones((1, len(typed))))["accuracy"][0] if typed else np.nan
     return {**found, "error_type": _error(right), "n_type": len(typed)}
@@ -241,7 +242,7 @@ def _write(runs: Sequence[Run], plan: LearningCurve, cases: Sequence[Case]) -> N
         for share, bands in curve.items()
     ]  # fmt: skip
     found = {**plan.to_json(cases), "curve": points, "runs": [asdict(run) for run in runs]}
-    write_json(plan.out / JSON_FILE, found)
+    write_json(found, plan.out / JSON_FILE)
     rows = ([_cell(getattr(run, name)) for name in COLUMNS] for run in runs)
     write_table(plan.out / TABLE_FILE, COLUMNS, rows)
     draw_curve(curve, plan.out / PLOT_FILE, title=f"{plan.recipe.name}, {len(runs)} runs")
@@ -285,9 +286,7 @@ def draw_curve(curve: Curve, out: Path, *, title: str) -> None:
         axes.grid(alpha=0.3, which="both")
         if axes.lines:
             axes.legend(fontsize=8)
-    with replacing(out) as partial:
-        figure.savefig(partial, dpi=110, format="png")
-    plt.close(figure)
+    write_png(figure, out)
 
 
 def _draw_band(axes: Axes, curve: Curve, name: str, *, label: str, color: str) -> None:

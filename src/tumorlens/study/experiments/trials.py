@@ -8,9 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,8 +15,9 @@ from matplotlib.ticker import NullFormatter
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from tumorlens.errors import TrainingError
-from tumorlens.files import replacing, write_table
+from tumorlens.files import write_table
 from tumorlens.study.networks.registry import NETWORKS
+from tumorlens.study.plotting.render import write_png
 from tumorlens.study.recipes import Choices, Range, Recipe, Space
 from tumorlens.study.recipes.spaces import OPTIONS
 
@@ -64,15 +62,15 @@ def own_values(recipe: Recipe, space: Space) -> Values:
     for name, row in space.items():
         option = name.removeprefix(OPTIONS)
         if name == option:
-            own = getattr(recipe, name)
+            value = getattr(recipe, name)
         elif option in parameters:
-            own = recipe.options.get(option, parameters[option].default)
+            value = recipe.options.get(option, parameters[option].default)
         else:
             known = ", ".join(k for k, p in parameters.items() if p.kind is p.KEYWORD_ONLY)
             fix = f"Its network has: {known}."
             raise TrainingError(recipe.network, f"has no option {option}", fix)
-        if row.holds(own):
-            found[name] = json.dumps(own) if isinstance(row, Choices) else own
+        if row.holds(value):
+            found[name] = json.dumps(value) if isinstance(row, Choices) else value
     return found
 
 
@@ -95,8 +93,8 @@ def write_trials(trials: Sequence[Trial], out: Path) -> None:
     rows = []
     for trial in trials:
         loss = f"{trial.val_loss:.6g}" if np.isfinite(trial.val_loss) else ""
-        shown = [trial.number, trial.state, loss, trial.epochs, f"{trial.seconds:.1f}"]
-        rows.append([*shown, *(trial.values.get(name, "") for name in names), trial.error])
+        cells = [trial.number, trial.state, loss, trial.epochs, f"{trial.seconds:.1f}"]
+        rows.append([*cells, *(trial.values.get(name, "") for name in names), trial.error])
     columns = ["trial", "state", "val_loss", "epochs", "seconds", *names, "error"]
     write_table(out, columns, rows)
 
@@ -119,16 +117,14 @@ def draw_trials(
     for i, name in enumerate(names):
         _draw_field(figure.add_subplot(grid[1 + i // columns, i % columns]), shown, name)
     figure.suptitle(title, fontsize=11)
-    with replacing(out) as partial:
-        figure.savefig(partial, dpi=110, format="png")
-    plt.close(figure)
+    write_png(figure, out)
 
 
 def _draw_history(axes: Axes, trials: Sequence[Trial]) -> None:
     for state, (mark, color) in MARKS.items():
-        own = [trial for trial in trials if trial.state == state]
-        axes.plot([t.number for t in own], [t.val_loss for t in own], mark, color=color,
-                  label=f"{state}, n={len(own)}")  # fmt: skip
+        rows = [trial for trial in trials if trial.state == state]
+        axes.plot([t.number for t in rows], [t.val_loss for t in rows], mark, color=color,
+                  label=f"{state}, n={len(rows)}")  # fmt: skip
     full = [trial for trial in trials if trial.state == COMPLETE]
     if full:
         best = np.minimum.accumulate([trial.val_loss for trial in full])
@@ -157,8 +153,8 @@ def _draw_field(axes: Axes, trials: Sequence[Trial], name: str) -> None:
     at = np.array(values if plain else [places.index(str(value)) for value in values], float)
     losses = np.array([trial.val_loss for trial in trials])
     for state, (mark, color) in MARKS.items():
-        own = np.array([trial.state == state for trial in trials], bool)
-        axes.plot(at[own], losses[own], mark, color=color)
+        rows = np.array([trial.state == state for trial in trials], bool)
+        axes.plot(at[rows], losses[rows], mark, color=color)
     if plain and len(at) and at.min() > 0 and at.max() > 20 * at.min():
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())

@@ -93,13 +93,13 @@ def tune(
 
     Raises TrainingError where the folder holds another search, or no trial could be completed.
     """
-    own = own_values(job.recipe, space)
+    values = own_values(job.recipe, space)
     described = {"recipe": job.recipe.to_json(), "split": job.split.fingerprint,
                  "space": {name: row.to_json() for name, row in space.items()}}  # fmt: skip
     open_or_resume(job.out / PLAN_FILE, described)
     study = _open(job)
     if not study.get_trials(deepcopy=False):
-        study.enqueue_trial(dict(own))
+        study.enqueue_trial(dict(values))
     _queue_broken_off(study)
     plan = _plan_trials(study, cases, job, space, trials=trials, listeners=listeners,
                         on_start=on_start)  # fmt: skip

@@ -1,8 +1,7 @@
 """Phantoms: slices of drawn heads with marks and masks, one by one and as a labeled folder."""
 
 import csv
-import os
-from collections.abc import Callable, Iterator
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.files import replacing, write_file
+from tumorlens.images.raster import encode_png
+from tumorlens.progress import Progress, silent
 from tumorlens.study.phantom.anatomy import (
     Labels,
     Part,
@@ -207,7 +209,7 @@ def write_phantoms(
     per_class: int = 40,
     seed: int = 0,
     side: int = 192,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Path:
     """Write `per_class` images of each class, masks and `cases.csv`; return `out`.
 
@@ -219,56 +221,39 @@ def write_phantoms(
     out.mkdir(parents=True, exist_ok=True)
     (out / "cases.csv").unlink(missing_ok=True)
     rows = []
-    for label, number in _places(per_class):
+    for label, number in itertools.product(CLASSES, range(1, per_class + 1)):
         phantom = _draw_numbered(label, number, seed=seed, side=side)
         rows.append(_write_case(out, phantom, number=number))
-        if progress:
-            progress(len(rows), per_class * len(CLASSES))
+        progress(len(rows), per_class * len(CLASSES))
     (out / "README.txt").write_text(_README, encoding="utf-8", newline="\n")
     _write_cases(out / "cases.csv", rows)
     return out
 
 
-def _places(per_class: int) -> Iterator[tuple[str, int]]:
-    for label in CLASSES:
-        for number in range(1, per_class + 1):
-            yield label, number
-
-
 def _draw_numbered(label: str, number: int, *, seed: int, side: int) -> Phantom:
     """Draw the n-th image of a class, whose seed belongs to it alone."""
     source = np.random.SeedSequence([seed, CLASSES.index(label), number])
-    own = int(source.generate_state(1, np.uint64)[0])
+    number_seed = int(source.generate_state(1, np.uint64)[0])
     modality, finding = label.split("_")
     if finding == "tumor":
         finding = str(np.random.default_rng(source.spawn(1)[0]).choice(FINDINGS[1:]))
-    return draw_phantom(modality, finding, seed=own, side=side)
+    return draw_phantom(modality, finding, seed=number_seed, side=side)
 
 
 def _write_case(out: Path, phantom: Phantom, *, number: int) -> tuple[str, ...]:
     """Write an image and, where there is a tumor, its mask; return the row of `cases.csv`."""
     label = phantom.label
     path = f"{label}/{label}_{number:04d}.png"
-    _write_png(out / path, phantom.pixels)
+    write_file(out / path, encode_png(phantom.pixels))
     mask = ""
     if phantom.finding != "healthy":
         mask = f"masks/{label}_{number:04d}.png"
-        _write_png(out / mask, phantom.mask.astype(np.uint8) * 255)
+        write_file(out / mask, encode_png(phantom.mask.astype(np.uint8) * 255))
     return path, label, phantom.modality, f"phantom-{label}-{number}", mask
 
 
-def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
-    # Encoded in memory and written by Python, because cv2.imwrite fails silently and cannot write
-    # to a path outside the code page on Windows.
-    _, encoded = cv2.imencode(".png", pixels)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encoded.tobytes())
-
-
 def _write_cases(path: Path, rows: list[tuple[str, ...]]) -> None:
-    unfinished = path.with_suffix(".csv.part")
-    with unfinished.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(HEADER)
         writer.writerows(rows)
-    os.replace(unfinished, path)

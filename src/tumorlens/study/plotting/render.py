@@ -1,6 +1,7 @@
-"""Figures as SVG text, in the colors that all plots of an evaluation share."""
+"""Figures as SVG and PNG, in the colors that all plots of an evaluation share."""
 
 import io
+from pathlib import Path
 
 import matplotlib as mpl
 
@@ -9,16 +10,31 @@ import matplotlib.pyplot as plt
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from tumorlens.files import replacing
+
 NAMES = {"all": "all scans", "ct": "CT", "mri": "MRI"}
 COLORS = {"all": "#1c2733", "ct": "#b35806", "mri": "#2b6ca3"}  # told apart without color vision
 QUIET = "0.6"
 
 
-def svg(figure: Figure) -> Markup:
-    """Write a figure and close it; the same figure gives the same text."""
+def svg_file(figure: Figure) -> str:
+    """Return a figure as a file of SVG and close it; the same figure gives the same text."""
     text = io.StringIO()
     # Fixed ids and no date: the same figures give the same page.
     with mpl.rc_context({"svg.hashsalt": "tumorlens"}):
         figure.savefig(text, format="svg", metadata={"Date": None})
     plt.close(figure)
-    return Markup(text.getvalue()[text.getvalue().index("<svg") :])
+    return text.getvalue()
+
+
+def svg(figure: Figure) -> Markup:
+    """Return a figure as SVG to be put into a page, and close it."""
+    text = svg_file(figure)
+    return Markup(text[text.index("<svg") :])
+
+
+def write_png(figure: Figure, out: Path, *, dpi: int = 110) -> None:
+    """Write a figure as PNG, whole or not at all, and close it."""
+    with replacing(out) as partial:
+        figure.savefig(partial, dpi=dpi, format="png")
+    plt.close(figure)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tumorlens.errors import TrainingError
-from tumorlens.files import write_file
+from tumorlens.json_records import write_json
 
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
 KINDS = {str: (str,), bool: (bool,), int: (int,), float: (int, float)}  # else a mapping
@@ -124,7 +124,7 @@ def comparable_config(config: Any) -> Any:
 
 def write_recipe(recipe: Recipe, path: Path) -> None:
     """Write a recipe as JSON."""
-    write_file(path, json.dumps(recipe.to_json(), indent=1) + "\n")
+    write_json(recipe.to_json(), path)
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -74,16 +74,16 @@ def _independent(
     tumors, healthy = (len(np.unique(numbers[rows])) for rows in (truth, ~truth))
     columns = flagged.reshape(len(flagged), -1).T
     alarms = [len(np.unique(numbers[rows])) for rows in columns]
-    every, rarer = len(np.unique(numbers)), min(tumors, healthy)
+    all_groups, rarer = len(np.unique(numbers)), min(tumors, healthy)
     return {
         "auc": rarer,
         "average_precision": tumors,
         "sensitivity": tumors,
         "specificity": healthy,
-        "accuracy": every,
+        "accuracy": all_groups,
         "precision": np.array(alarms).reshape(flagged.shape[1:]),
         "f1": tumors,
-        "macro_f1": rarer or every,
+        "macro_f1": rarer or all_groups,
     }
 
 

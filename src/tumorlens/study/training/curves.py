@@ -3,15 +3,14 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
-
-mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
+
+from tumorlens.study.plotting.render import svg_file, write_png
 
 History = Sequence[Mapping[str, float]]
 TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
@@ -35,7 +34,7 @@ def draw_curves(history: History, best_epoch: int, out: Path) -> None:
     for axes in (left, right):
         axes.axvline(best_epoch, color="0.6", linestyle="--", label=f"chosen epoch {best_epoch}")
         axes.legend(fontsize=8)
-    _save(figure, out)
+    write_png(figure, out, dpi=120)
 
 
 def draw_pretraining(history: History, out: Path) -> None:
@@ -45,7 +44,7 @@ def draw_pretraining(history: History, out: Path) -> None:
     _plot(right, history, {"spread": ""})
     left.set(ylabel="loss", title="Loss of pretraining")
     right.set(ylim=(0, 1.1), title="Spread (0: collapsed, 1: isotropic)")
-    _save(figure, out)
+    write_png(figure, out, dpi=120)
 
 
 def _two_panels() -> tuple[Figure, Axes, Axes]:
@@ -61,20 +60,14 @@ def _plot(axes: Axes, history: History, columns: Mapping[str, str]) -> None:
     axes.grid(alpha=0.3)
 
 
-def _save(figure: Figure, out: Path) -> None:
-    figure.savefig(out, dpi=120)
-    plt.close(figure)
-
-
 def draw_thresholds(
     thresholds: NDArray[np.float64],
     figures: Mapping[str, NDArray[np.float64]],
-    out: Path,
     *,
     chosen: int,
     title: str,
-) -> None:
-    """Draw figures at T thresholds, [T, 3] of value, low and high, as SVG."""
+) -> str:
+    """Draw figures at T thresholds, [T, 3] of value, low and high, as a file of SVG."""
     drawing, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for (name, rows), color in zip(figures.items(), COLORS, strict=True):
         value, low, high = rows.T
@@ -89,7 +82,4 @@ def draw_thresholds(
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="lower center")
-    # Fixed ids and no date: the same figures give the same image.
-    with mpl.rc_context({"svg.hashsalt": "tumorlens"}):
-        drawing.savefig(out, format="svg", metadata={"Date": None})
-    plt.close(drawing)
+    return svg_file(drawing)

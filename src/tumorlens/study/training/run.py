@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 
 from tumorlens.inputs.prepare import InputSpec
-from tumorlens.json_records import from_json
+from tumorlens.json_records import from_json, write_json
 from tumorlens.models.bundle import Bundle
 from tumorlens.models.performance import (
     Environment,
@@ -19,7 +19,7 @@ from tumorlens.models.performance import (
     TrainingData,
     WarmStart,
 )
-from tumorlens.progress import Progress, TrainingCallback
+from tumorlens.progress import Progress, TrainingCallback, silent
 from tumorlens.records import Case
 from tumorlens.study.data.splits import Split, leaks_of
 from tumorlens.study.networks.weights import file_digest
@@ -34,7 +34,6 @@ from tumorlens.study.training.run_folder import (
     STATE_FILE,
     RunConfig,
     open_or_resume,
-    write_json,
 )
 from tumorlens.study.training.transfer.initialize import prepare_network, run_digest
 from tumorlens.study.training.validation_metrics import validation_metrics
@@ -67,8 +66,8 @@ def train(
     job: Job,
     *,
     callback: TrainingCallback,
-    progress: Progress | None = None,
-    extracting: Progress | None = None,
+    progress: Progress = silent,
+    extracting: Progress = silent,
     resume: bool = False,
 ) -> Bundle:
     """Train on the cases whose `split` is train or val, and write `job.out/bundle`.
@@ -82,7 +81,7 @@ def train(
     config = _config(cases, job)
     has_begun = (job.out / STATE_FILE).exists()
     open_or_resume(job.out / CONFIG_FILE, config.to_json(), resume=resume, has_begun=has_begun)
-    write_json(job.out / "environment.json", vars(_environment()))
+    write_json(_environment(), job.out / "environment.json")
     subsets = prepare_subsets(cases, job, progress=progress)
     training, validation = subsets["train"], subsets["val"].without_copies()
     trained = fit_subsets(job, training, validation, callback=callback, extracting=extracting)
@@ -104,7 +103,7 @@ def train(
 
 
 def prepare_subsets(
-    cases: Sequence[Case], job: Job, *, progress: Progress | None = None
+    cases: Sequence[Case], job: Job, *, progress: Progress = silent
 ) -> dict[str, Subset]:
     """Prepare the cases of train and val; raises TrainingError where one has none."""
     return {
@@ -126,7 +125,7 @@ def fit_subsets(
     validation: Subset,
     *,
     callback: TrainingCallback,
-    extracting: Progress | None = None,
+    extracting: Progress = silent,
 ) -> Trained:
     """Train the job's recipe in its folder; `validation` holds no copies."""
     recipe, names, strata = job.recipe, validation.names, validation.strata

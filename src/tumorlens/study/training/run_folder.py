@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tumorlens.errors import TrainingError
-from tumorlens.files import read_table, write_file, write_table
+from tumorlens.files import read_table, write_table
+from tumorlens.json_records import write_json
 from tumorlens.labels import ATOMS
 from tumorlens.study.recipes import Pretraining, Recipe, comparable_config, current_fields
 
@@ -68,12 +69,7 @@ def open_or_resume(
             raise TrainingError(
                 file.parent, "holds a run of another recipe, data set or split", fix
             )
-    write_json(file, config)
-
-
-def write_json(file: Path, content: Any) -> None:
-    """Write plain data whole, or not at all."""
-    write_file(file, json.dumps(content, indent=1) + "\n")
+    write_json(config, file)
 
 
 def read_json(file: Path) -> Any:

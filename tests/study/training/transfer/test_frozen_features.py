@@ -184,7 +184,7 @@ PLAN = HeadPlan(epochs=30, learning_rate=0.02, batch=16)
 def test_a_head_learns_and_takes_features_as_they_are(hidden):
     head, (features, masks), (held, truth) = dense_head(hidden), blobs(240, 0), blobs(90, 1)
     found = train_head(
-        head, as_set(features, masks), PLAN, held=held,
+        head, as_set(features, masks), PLAN, validation=held,
         validate=lambda logits: float(set_losses(logits, truth).mean()),
     )  # fmt: skip
     logits = keras.ops.convert_to_numpy(head(held.astype(np.float32)))
@@ -199,7 +199,7 @@ def test_a_head_learns_from_labels_that_are_sets():
     held, truth = blobs(90, 1)
     head = dense_head()
     train_head(
-        head, as_set(features, masks), PLAN, held=held,
+        head, as_set(features, masks), PLAN, validation=held,
         validate=lambda logits: float(set_losses(logits, truth).mean()),
     )  # fmt: skip
     logits = keras.ops.convert_to_numpy(head(held.astype(np.float32)))
@@ -217,7 +217,7 @@ def test_the_epoch_that_validates_best_is_kept():
         return next(losses)
 
     plan = replace(PLAN, epochs=3)
-    found = train_head(head, as_set(features, masks), plan, held=features, validate=judge)
+    found = train_head(head, as_set(features, masks), plan, validation=features, validate=judge)
     assert (found.epoch, found.val_loss) == (2, 1.0)
     logits = keras.ops.convert_to_numpy(head(features.astype(np.float32)))
     np.testing.assert_allclose(logits, seen[1], atol=0.05)
@@ -227,7 +227,7 @@ def test_a_head_that_diverges_is_a_clear_error():
     features, masks = blobs(60, 0)
     with pytest.raises(TrainingError, match="diverged"):
         train_head(
-            dense_head(), as_set(features, masks), replace(PLAN, epochs=2), held=features,
+            dense_head(), as_set(features, masks), replace(PLAN, epochs=2), validation=features,
             validate=lambda logits: float("nan"),
         )  # fmt: skip
 
@@ -238,7 +238,7 @@ def test_the_same_seed_trains_the_same_head():
     for _ in range(2):
         head = dense_head()
         train_head(
-            head, as_set(features, masks), replace(PLAN, epochs=2), held=features,
+            head, as_set(features, masks), replace(PLAN, epochs=2), validation=features,
             validate=lambda logits: float(set_losses(logits, masks).mean()),
         )  # fmt: skip
         made.append(head.get_weights()[0])
@@ -253,7 +253,7 @@ def test_a_head_of_a_network_is_trained_in_place(model, tmp_path: Path):
     before = keras.ops.convert_to_numpy(model(images[..., None]))
     data = FeatureSet(features, masks, np.arange(24), np.zeros(24, np.int64))
     train_head(
-        head_of(model), data, replace(PLAN, epochs=10), held=features[:, 0],
+        head_of(model), data, replace(PLAN, epochs=10), validation=features[:, 0],
         validate=lambda logits: float(set_losses(logits, masks).mean()),
     )  # fmt: skip
     after = keras.ops.convert_to_numpy(model(images[..., None]))

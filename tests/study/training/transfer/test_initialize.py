@@ -9,12 +9,13 @@ import pytest
 
 from tumorlens import labels
 from tumorlens.errors import LeakError, TrainingError
+from tumorlens.json_records import write_json
 from tumorlens.records import Case
 from tumorlens.study.data import splits
 from tumorlens.study.recipes import Recipe, find_recipe
 from tumorlens.study.training.learner import RunState, read_weights, save_state
 from tumorlens.study.training.loop import STATE_FILE, build_network
-from tumorlens.study.training.run_folder import CONFIG_FILE, write_json
+from tumorlens.study.training.run_folder import CONFIG_FILE
 from tumorlens.study.training.transfer.initialize import (
     check_warm_start,
     load_run,
@@ -41,7 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for value in read_weights(model.variables)]  # fmt: skip
     save_state(folder / STATE_FILE, RunState(1, 1, 0.1, best, best), model=model,
                optimizer=model.optimizer)  # fmt: skip
-    write_json(folder / CONFIG_FILE, {"recipe": RECIPE.to_json(), "atoms": list(labels.ATOMS)})
+    write_json({"recipe": RECIPE.to_json(), "atoms": list(labels.ATOMS)}, folder / CONFIG_FILE)
     cases = [Case(Path(key), key, "ct_tumor", "set") for key in KEYS]
     alone = np.arange(len(KEYS))
     splits.write_split(folder / "split.csv", cases, ["train", "train", "val", "test"],
@@ -64,7 +65,7 @@ def test_a_run_gives_its_layers_and_its_head(run: Path):
 def test_pretraining_gives_no_head(run: Path, tmp_path: Path):
     (tmp_path / STATE_FILE).write_bytes((run / STATE_FILE).read_bytes())
     config = {"recipe": RECIPE.to_json(), "atoms": list(labels.ATOMS), "pretraining": {}}
-    write_json(tmp_path / CONFIG_FILE, config)
+    write_json(config, tmp_path / CONFIG_FILE)
     model = network()
     load_run(model, tmp_path)
     first, head = kernels(model)

@@ -74,9 +74,9 @@ def find_copies(
     """Link files of the same image, and neighboring slices of one head.
 
     What is computed of a file is kept in the `cache` folder (None: the user's own), with `spec`
-    the prepared scan as well. The pairs of
-    one image are listed, but for those that only a chain of copies joins and that no longer
-    look alike themselves; files of equal pixels, if more than 200, as a star around the first.
+    the prepared scan as well. The pairs of one image are listed, but for those that only a chain
+    of copies joins and that no longer look alike themselves; files of equal pixels, if more than
+    200, as a star around the first.
     """
     folder = cache or load_settings().cache_folder
     return link_copies(fingerprint(paths, cache=folder, spec=spec, progress=progress))
@@ -180,7 +180,7 @@ def _best_of_each_pair(pairs: NDArray[np.int64], found: Likeness) -> NDArray[np.
 def _aligned(
     prints: Fingerprints, pairs: NDArray[np.int64], found: Likeness, groups: DisjointSet
 ) -> dict[int, float]:
-    """Align likely pairs of different groups; give the scores of copies, by row of `pairs`.
+    """Align likely pairs of different groups; return the scores of copies, by row of `pairs`.
 
     Between two groups of copies a few tries suffice: one success joins them.
     """

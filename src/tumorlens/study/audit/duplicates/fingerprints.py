@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from tumorlens.images.readers import read_scan
 from tumorlens.inputs.cache import keep_prepared
 from tumorlens.inputs.prepare import InputSpec, find_head, prepare
 from tumorlens.inputs.row_store import Place, Rows, hash_files, in_chunks, load_index, write_chunk
+from tumorlens.progress import Progress, silent
 from tumorlens.records import Scan
 
 THUMB_SIDE = 96
@@ -76,7 +77,7 @@ def fingerprint(
     *,
     cache: Path,
     spec: InputSpec | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Fingerprints:
     """Read each distinct content once and keep what was computed under `cache`.
 
@@ -102,8 +103,7 @@ def fingerprint(
             names = [keys[i] for i in prepared]
             keep_prepared(names, np.stack(list(prepared.values())), spec, cache=cache)
         done += len(positions)
-        if progress:
-            progress(done, len(paths))
+        progress(done, len(paths))
     return _gather(content, load_index(folder))
 
 

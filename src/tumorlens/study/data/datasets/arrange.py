@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from tumorlens.errors import ArchiveError
 from tumorlens.images.readers import readable_suffixes
-from tumorlens.progress import Progress
+from tumorlens.progress import Progress, silent
 from tumorlens.records import Case
 from tumorlens.study.data.datasets.unpack import Member, Opened, open_archive, read_member, unpack
 from tumorlens.study.data.index import write_cases
@@ -46,7 +46,7 @@ class Arranged:
 
 
 def arrange(
-    row: DatasetRow, archives: Sequence[Path], into: Path, *, progress: Progress | None = None
+    row: DatasetRow, archives: Sequence[Path], into: Path, *, progress: Progress = silent
 ) -> Arranged:
     """Unpack the cases of a set under `into` and write `cases.csv` beside them.
 
@@ -108,7 +108,7 @@ def place_by_table(
 
 
 def _by_rules(
-    row: DatasetRow, archives: Sequence[Path], into: Path, progress: Progress | None
+    row: DatasetRow, archives: Sequence[Path], into: Path, progress: Progress
 ) -> tuple[list[Case], Counter[str]]:
     with open_archive(archives[0]) as opened:
         places, left_out = place_by_rules(opened.members, row.rules)
@@ -119,7 +119,7 @@ def _by_rules(
 
 
 def _by_table(
-    row: DatasetRow, archives: Sequence[Path], into: Path, progress: Progress | None
+    row: DatasetRow, archives: Sequence[Path], into: Path, progress: Progress
 ) -> tuple[list[Case], Counter[str]]:
     table = row.table
     assert table is not None, "the row of a set that is arranged by a table has one"
@@ -136,7 +136,7 @@ def _by_table(
 
 
 def _by_slices(
-    row: DatasetRow, archives: Sequence[Path], into: Path, progress: Progress | None
+    row: DatasetRow, archives: Sequence[Path], into: Path, progress: Progress
 ) -> tuple[list[Case], Counter[str]]:
     from tumorlens.study.data.datasets.figshare import write_slices
 
@@ -147,9 +147,8 @@ ARRANGERS = {"rules": _by_rules, "table": _by_table, "slices": _by_slices}
 
 
 def _is_image(member: Member) -> bool:
-    path = PurePosixPath(member.name)
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return path.suffix.lower() in readable_suffixes() and not hidden
+    suffix = PurePosixPath(member.name).suffix.lower()
+    return suffix in readable_suffixes() and not member.is_hidden
 
 
 def _without_copies(places: Mapping[Member, Place]) -> dict[Member, Place]:

@@ -20,7 +20,7 @@ import requests
 
 from tumorlens import __version__
 from tumorlens.errors import DownloadError
-from tumorlens.progress import Progress
+from tumorlens.progress import Progress, silent
 
 WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds before each further try
 TIMEOUT = (20, 60)  # seconds to connect, and between two pieces
@@ -38,7 +38,7 @@ def download(
     out: Path,
     *,
     checksum: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     waits: Sequence[float] = WAITS,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Path:
@@ -70,7 +70,7 @@ def _transfer(
     _pooch: Any,
     *,
     part: Path,
-    progress: Progress | None,
+    progress: Progress,
     waits: Sequence[float],
     sleep: Callable[[float], object],
 ) -> None:
@@ -95,7 +95,7 @@ def _transfer(
     part.replace(output_file)
 
 
-def _get_rest(url: str, part: Path, progress: Progress | None) -> None:
+def _get_rest(url: str, part: Path, progress: Progress) -> None:
     known = _read_note(part, url)
     done = _size(part) if known else 0
     with requests.get(url, headers=_headers(known, done), stream=True, timeout=TIMEOUT) as answer:
@@ -120,8 +120,7 @@ def _get_rest(url: str, part: Path, progress: Progress | None) -> None:
             file.seek(start)
             for piece in answer.iter_content(PIECE):
                 file.write(piece)
-                if progress:
-                    progress(file.tell(), max(total, file.tell()))
+                progress(file.tell(), max(total, file.tell()))
         if _size(part) < total:
             raise _BrokenError("the connection was closed early")
 

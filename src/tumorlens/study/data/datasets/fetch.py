@@ -18,8 +18,8 @@ from urllib.parse import quote, urlsplit
 import pooch
 
 from tumorlens.errors import ArchiveError, CasesError, DownloadError
-from tumorlens.files import write_file
-from tumorlens.progress import Progress, Steps
+from tumorlens.json_records import write_json
+from tumorlens.progress import Steps, silent_steps
 from tumorlens.study.data.datasets.arrange import Arranged, arrange
 from tumorlens.study.data.datasets.download import download
 from tumorlens.study.data.datasets.unpack import built_aside
@@ -40,12 +40,6 @@ class Fetched:
     is_new: bool  # False: it was there already, whole
 
 
-@contextmanager
-def in_silence(_what: str) -> Iterator[Progress]:
-    """Report nothing."""
-    yield lambda _done, _total: None
-
-
 def find_row(name: str) -> DatasetRow:
     """Return the row of a set; raises DownloadError with the known names."""
     row = DATASETS.get(name.lower())
@@ -61,7 +55,7 @@ def fetch(
     cache: Path,
     mirror: str | None = None,
     sha256: str | None = None,
-    steps: Steps = in_silence,
+    steps: Steps = silent_steps,
     today: date | None = None,
 ) -> Fetched:
     """Put a public set into the folder `to`, ready for `read_cases`.
@@ -85,9 +79,9 @@ def fetch(
             arranged = arrange(row, paths, partial, progress=report)
             _check_readable(partial, arranged)
         note = _note(row, paths, arranged, origin={"mirror": mirror, "fetched": day})
-        _write(partial / NOTE, note)
+        write_json(note, partial / NOTE)
     if any(path.parent == store for path in paths):  # what lay in a mirror says nothing of a source
-        _write(store / NOTE, note)
+        write_json(note, store / NOTE)
     unseen = {archive.name for archive in row.archives if not archive.checksum}
     first = {one["name"]: one["sha256"] for one in note["archives"] if one["name"] in unseen}
     return Fetched(to, arranged, first, is_new=True)
@@ -236,7 +230,3 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _altered(path: Path) -> DownloadError:
     return DownloadError(path, "is not a note of a fetch", "Move it away and fetch again.")
-
-
-def _write(path: Path, note: Mapping[str, Any]) -> None:
-    write_file(path, json.dumps(note, indent=1) + "\n")

@@ -7,22 +7,23 @@ the archive one at a time, in memory: the unpacked set never stands on disk.
 
 import io
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import cv2
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import ArchiveError, InvalidPixelsError, UnreadableImageError
-from tumorlens.images.raster import MIN_SIDE
+from tumorlens.files import write_file
+from tumorlens.images.raster import MIN_SIDE, encode_png
+from tumorlens.progress import Progress, silent
 from tumorlens.records import Case
 from tumorlens.settings import ReadLimits
-from tumorlens.study.data.datasets.unpack import Member, Opened, open_archive, read_member
+from tumorlens.study.data.datasets.unpack import Member, open_archive, read_member
 
 LABELS = {1: "mri_meningioma", 2: "mri_glioma", 3: "mri_pituitary"}
 NOT_A_SLICE = "files that are not slices"
@@ -60,11 +61,7 @@ def read_slice(data: bytes, *, source: str) -> Slice:
 
 
 def write_slices(
-    archives: Sequence[Path],
-    into: Path,
-    *,
-    dataset: str,
-    progress: Callable[[int, int], None] | None = None,
+    archives: Sequence[Path], into: Path, *, dataset: str, progress: Progress = silent
 ) -> tuple[list[Case], Counter[str]]:
     """Write `<type>/<number>.png` (16 bits, lossless) and `masks/<number>.png`.
 
@@ -76,8 +73,8 @@ def write_slices(
     left_out: Counter[str] = Counter()
     with ExitStack() as stack:
         opened = [stack.enter_context(open_archive(path)) for path in archives]
-        total = sum(len(one.members) for one in opened)
-        for done, (archive, member) in enumerate(_members(opened), start=1):
+        members = [(archive, member) for archive in opened for member in archive.members]
+        for done, (archive, member) in enumerate(members, start=1):
             number = PurePosixPath(member.name).stem
             if not _is_slice(member) or number in cases:
                 left_out[TWICE if number in cases else NOT_A_SLICE] += 1
@@ -87,24 +84,16 @@ def write_slices(
                 cases[number] = _write(found, into, number=number, dataset=dataset)
             except (UnreadableImageError, InvalidPixelsError):
                 left_out[UNREADABLE] += 1
-            if progress:
-                progress(done, total)
+            progress(done, len(members))
     if not cases:
         fact = f"holds no slice that can be read ({dict(left_out) or 'it is empty'})"
         raise ArchiveError(archives[0], fact, "Check that these are the archives of the set.")
     return list(cases.values()), left_out
 
 
-def _members(opened: Sequence[Opened]) -> Iterator[tuple[Opened, Member]]:
-    for archive in opened:
-        for member in archive.members:
-            yield archive, member
-
-
 def _is_slice(member: Member) -> bool:
     path = PurePosixPath(member.name)
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return path.suffix.lower() == ".mat" and path.stem != "cvind" and not hidden
+    return path.suffix.lower() == ".mat" and path.stem != "cvind" and not member.is_hidden
 
 
 def _inside(group: Any, name: str) -> Any:
@@ -136,8 +125,8 @@ def _unsigned(image: NDArray[Any], source: str) -> NDArray[np.uint16]:
 
 def _write(found: Slice, into: Path, *, number: str, dataset: str) -> Case:
     name = f"{found.label.removeprefix('mri_')}/{number}.png"
-    _write_png(into / name, found.pixels)
-    _write_png(into / f"masks/{number}.png", found.mask.astype(np.uint8) * 255)
+    write_file(into / name, encode_png(found.pixels))
+    write_file(into / f"masks/{number}.png", encode_png(found.mask.astype(np.uint8) * 255))
     return Case(
         path=into / name,
         key=f"{dataset}/{name}",
@@ -147,10 +136,3 @@ def _write(found: Slice, into: Path, *, number: str, dataset: str) -> Case:
         group=found.patient.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ") or found.patient,
         mask=into / f"masks/{number}.png",
     )
-
-
-def _write_png(path: Path, pixels: NDArray[Any]) -> None:
-    # Encoded in memory: cv2.imwrite fails in silence.
-    _, encoded = cv2.imencode(".png", pixels)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encoded.tobytes())

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from tumorlens.errors import ArchiveError
-from tumorlens.progress import Progress
+from tumorlens.progress import Progress, silent
 
 PIECE = 2**20  # bytes held while unpacking
 TAIL = 2**16 + 22 + 76  # bytes: the longest comment, the end record and its 64-bit twin
@@ -49,6 +49,12 @@ class Member:
     size: int  # bytes, unpacked
     crc: int
     info: zipfile.ZipInfo
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether it is none of the set's own files, but one that an operating system left."""
+        parts = PurePosixPath(self.name).parts
+        return any(part.startswith(".") or part == "__MACOSX" for part in parts)
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ def read_member(opened: Opened, member: Member) -> bytes:
 
 
 def unpack(
-    opened: Opened, members: Sequence[Member], into: Path, *, progress: Progress | None = None
+    opened: Opened, members: Sequence[Member], into: Path, *, progress: Progress = silent
 ) -> None:
     """Write members under the folder `into`; raises ArchiveError if one is damaged."""
     for number, member in enumerate(members, start=1):
@@ -97,8 +103,7 @@ def unpack(
             target.open("xb") as file,
         ):
             shutil.copyfileobj(source, file, PIECE)
-        if progress:
-            progress(number, len(members))
+        progress(number, len(members))
 
 
 @contextmanager

@@ -86,12 +86,12 @@ def epoch_batches(
     def make(number: int) -> Batch:
         rng = np.random.default_rng((*seed, number))
         taken = positions[number * batch : (number + 1) * batch].tolist()
-        shown, labels = zip(*[_marked(data, row, rng, view) for row in taken], strict=True)
+        marked_images, labels = zip(*[_marked(data, row, rng, view) for row in taken], strict=True)
         marked = [
             augment_marked(
                 image, rng, strength=view.strength, photometric=view.photometric, side=view.side
             )
-            for image in shown
+            for image in marked_images
         ]
         return Batch(
             np.stack([image[..., :1] for image in marked]),

@@ -12,7 +12,7 @@ from tumorlens.errors import BlankImageError, TrainingError
 from tumorlens.files import write_table
 from tumorlens.inputs.cache import prepare_files
 from tumorlens.inputs.prepare import InputSpec, prepare
-from tumorlens.progress import Progress
+from tumorlens.progress import Progress, silent
 from tumorlens.records import Case, Scan
 from tumorlens.study.data.masks import prepared_masks
 from tumorlens.study.phantom.out_of_distribution import draw_ood_image
@@ -73,7 +73,7 @@ class Subset:
     @property
     def groups(self) -> NDArray[np.str_]:
         """What may not be taken for independent has one name, [n]."""
-        return np.array([case.group or case.key for case in self.cases])
+        return np.array([case.group_name for case in self.cases])
 
     @property
     def strata(self) -> NDArray[np.int64]:
@@ -102,7 +102,7 @@ def prepare_subset(
     image_ids: Mapping[str, str],
     cache: Path,
     unreadable: Path,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Subset:
     """Prepare cases; those that cannot be read are listed in the table `unreadable`.
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tumorlens import labels
 from tumorlens.errors import TrainingError
-from tumorlens.files import replacing, write_table
+from tumorlens.files import write_file, write_table
 from tumorlens.models.performance import ValidationPerformance
 from tumorlens.study.stats.calibration import reliability_bins
 from tumorlens.study.stats.discrimination import THRESHOLD_GRID, detection_statistics
@@ -17,7 +17,7 @@ from tumorlens.study.stats.intervals import ENDS, RESAMPLES, estimate_of
 from tumorlens.study.training.curves import draw_thresholds
 
 FIGURES = ("sensitivity", "specificity", "accuracy", "f1")
-TABLE_FILE, PICTURE_FILE = "threshold.csv", "threshold.svg"
+TABLE_FILE, PLOT_FILE = "threshold.csv", "threshold.svg"
 BINS = 10
 MIN_IN_BIN = 10  # scans: below it a share says nothing
 
@@ -111,12 +111,9 @@ def write_sweep(sweep: Sweep, folder: Path) -> None:
         cells = [f"{value:.4f}" if np.isfinite(value) else "" for value in values]
         rows.append([f"{threshold:.6g}", "yes" if i == sweep.chosen else "", *cells])
     write_table(folder / TABLE_FILE, columns, rows)
-    with replacing(folder / PICTURE_FILE) as partial:
-        draw_thresholds(
-            sweep.thresholds,
-            sweep.figures,
-            partial,
-            chosen=sweep.chosen,
-            title=f"Validation: {sweep.n_tumor} with a tumor, {sweep.n_healthy} without, "
-            f"{sweep.n_groups} groups; bands 95 %",
-        )
+    title = (
+        f"Validation: {sweep.n_tumor} with a tumor, {sweep.n_healthy} without, "
+        f"{sweep.n_groups} groups; bands 95 %"
+    )
+    plot = draw_thresholds(sweep.thresholds, sweep.figures, chosen=sweep.chosen, title=title)
+    write_file(folder / PLOT_FILE, plot)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import TrainingError
 from tumorlens.inputs.row_store import Rows, load_index, write_chunk
-from tumorlens.progress import Progress
+from tumorlens.progress import Progress, silent
 from tumorlens.study.networks.transfer import extractor
 from tumorlens.study.networks.weights import weights_digest
 from tumorlens.study.recipes import Recipe
@@ -54,7 +54,7 @@ def frozen_features(
     *,
     cache: Path,
     views: AugmentedViews = AugmentedViews(),
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> NDArray[np.float16]:
     """Return pooled features of prepared images, [n, s, s] -> [n, views, D].
 
@@ -69,8 +69,7 @@ def frozen_features(
         out = folder / views.folder(view)
         out.mkdir(parents=True, exist_ok=True)
         for done in _compute_missing(network, images, digests, views=views, view=view, out=out):
-            if progress:
-                progress(view * total + done, views.count * total)
+            progress(view * total + done, views.count * total)
         made.append(_read(out, digests, depth=network.output.shape[-1]))
     return np.stack(made, axis=1)
 
@@ -92,8 +91,8 @@ def _compute_missing(
     missing = [position for digest, position in first_of.items() if digest not in stored]
     for start in range(0, len(missing), CHUNK):
         taken = missing[start : start + CHUNK]
-        shown = [views.view(images[p], digests[p], view=view) for p in taken]
-        write_chunk(out, [digests[p] for p in taken], _features(network, shown))
+        viewed = [views.view(images[p], digests[p], view=view) for p in taken]
+        write_chunk(out, [digests[p] for p in taken], _features(network, viewed))
         yield len(first_of) - len(missing) + start + len(taken)
 
 
@@ -172,18 +171,18 @@ def train_head(
     data: FeatureSet,
     plan: HeadPlan,
     *,
-    held: NDArray[np.float16],
+    validation: NDArray[np.float16],
     validate: Callable[[NDArray[np.float32]], float],
 ) -> TrainedHead:
     """Train [n, D] -> logits in place, and keep the epoch that validates best.
 
-    `validate` gives the loss of the logits of `held`, the features of validation, [m, D]. The
+    `validate` gives the loss of the logits of `validation`, its features, [m, D]. The
     head learns from features of mean 0 and deviation 1; at the end that is written into its
     first dense layer, so it takes features as they are. Raises TrainingError where no epoch
     gives a number.
     """
     center, scale = _moments(data.features)
-    held_ready = (held.astype(np.float32) - center) / scale
+    validation_ready = (validation.astype(np.float32) - center) / scale
     steps = max(1, len(np.unique(data.image_ids)) // plan.batch)
     _compile(head, plan, steps=steps)
     best, kept = TrainedHead(0, float("nan"), float("inf")), read_weights(head.weights)
@@ -192,7 +191,7 @@ def train_head(
             float(head.train_on_batch((features - center) / scale, masks))
             for features, masks in _batches(data, plan, steps=steps, epoch=epoch)
         ]
-        val_loss = validate(to_array(head.predict_on_batch(held_ready)))
+        val_loss = validate(to_array(head.predict_on_batch(validation_ready)))
         if val_loss < best.val_loss:
             best = TrainedHead(epoch + 1, float(np.mean(losses)), val_loss)
             kept = read_weights(head.weights)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from tumorlens.errors import LeakError, TrainingError
-from tumorlens.progress import Progress
+from tumorlens.progress import Progress, silent
 from tumorlens.study.data import splits
 from tumorlens.study.networks.registry import NETWORKS
 from tumorlens.study.networks.transfer import head_of
@@ -37,7 +37,7 @@ def prepare_network(
     cache: Path,
     weights: str,
     start: Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> float | None:
     """Load `weights` into a fresh network and, if the recipe says so, train its head alone.
 
@@ -52,14 +52,14 @@ def prepare_network(
         return None
     training = training.without_copies()  # augmented views say more than copies
     views = AugmentedViews(recipe.head_views, strength=recipe.augmentation, seed=recipe.seed)
-    shown = frozen_features(model, training.images, cache=cache, views=views, progress=progress)
-    held = frozen_features(model, validation.images, cache=cache, progress=progress)
+    augmented = frozen_features(model, training.images, cache=cache, views=views, progress=progress)
+    plain = frozen_features(model, validation.images, cache=cache, progress=progress)
     names, strata, data = validation.names, validation.strata, training.to_training_set()
     trained = train_head(
         head_of(model),
-        FeatureSet(shown, data.label_masks, data.image_ids, data.strata),
+        FeatureSet(augmented, data.label_masks, data.image_ids, data.strata),
         head_plan(recipe),
-        held=held[:, 0],
+        validation=plain[:, 0],
         validate=lambda logits: validation_metrics(logits, names, strata)["val_loss"],
     )
     return trained.loss
@@ -88,15 +88,15 @@ def load_run(model: keras.Model, run: Path) -> None:
         _copy(theirs, ours)
 
 
-def check_warm_start(run: Path, groups: Mapping[str, str], held: Iterable[str]) -> None:
-    """Raise LeakError where the run learned from a case of `held`, or of one of their groups.
+def check_warm_start(run: Path, groups: Mapping[str, str], held_out: Iterable[str]) -> None:
+    """Raise LeakError where the run learned from a case of `held_out`, or of one of their groups.
 
     `groups` maps keys of cases to groups: a copy in another set is known where it names that set.
     """
     learned = {
         key for key, part in splits.read_split(run / SPLIT_FILE).parts.items() if part != "test"
     }
-    kept_apart = {groups[key] for key in held}
+    kept_apart = {groups[key] for key in held_out}
     seen = [key for key in learned if groups.get(key) in kept_apart]
     if seen:
         raise LeakError(

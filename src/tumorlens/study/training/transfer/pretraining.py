@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tumorlens import labels
 from tumorlens.errors import TrainingError
 from tumorlens.inputs.prepare import InputSpec
-from tumorlens.progress import Progress, TrainingCallback
+from tumorlens.progress import Progress, TrainingCallback, silent
 from tumorlens.records import Case
 from tumorlens.study.data.splits import Split
 from tumorlens.study.recipes import Pretraining
@@ -111,8 +111,8 @@ def _redundant(values):
     count, depth = ops.cast(ops.shape(values)[0], values.dtype), values.shape[-1]
     centered = values - ops.mean(values, axis=0, keepdims=True)
     covariance = ops.matmul(ops.transpose(centered), centered) / (count - 1)
-    own = ops.sum(ops.square(ops.diagonal(covariance)))
-    return (ops.sum(ops.square(covariance)) - own) / depth
+    variances = ops.sum(ops.square(ops.diagonal(covariance)))
+    return (ops.sum(ops.square(covariance)) - variances) / depth
 
 
 MIN_SPREAD = 0.05  # below it the projections have collapsed
@@ -133,7 +133,7 @@ def pretrain(
     job: PretrainJob,
     *,
     callback: TrainingCallback,
-    progress: Progress | None = None,
+    progress: Progress = silent,
     resume: bool = False,
 ) -> Path:
     """Learn from the cases whose `split` says train, without their labels; return the run folder.
@@ -169,7 +169,7 @@ def pretrain(
     return out
 
 
-def _prepare(cases: Sequence[Case], job: PretrainJob, *, progress: Progress | None) -> Subset:
+def _prepare(cases: Sequence[Case], job: PretrainJob, *, progress: Progress) -> Subset:
     return prepare_subset(
         [case for case in cases if case.split == "train"],
         InputSpec(side=job.pretraining.recipe.side),
@@ -213,7 +213,7 @@ def _epoch(
     positions = epoch_positions(
         subset.image_ids, sets, balance=recipe.balance, seed=recipe.seed, epoch=epoch
     )
-    positions, shown = np.resize(positions, steps * recipe.batch), positions[:256]
+    positions, sample = np.resize(positions, steps * recipe.batch), positions[:256]
     batches = contrastive_batches(
         subset.images,
         positions,
@@ -228,7 +228,7 @@ def _epoch(
         losses.append(float(trainer.train_on_batch(views, np.zeros(len(views), np.float32))))
         callback.on_batch_end(epoch + 1, step + 1, steps, losses[-1])
     loss, seconds = float(np.mean(losses)), time.perf_counter() - started
-    spread = _spread(trainer, subset.images[shown], side=recipe.train_side)
+    spread = _spread(trainer, subset.images[sample], side=recipe.train_side)
     if not np.isfinite(loss) or spread < MIN_SPREAD:
         fact = f"collapsed in epoch {epoch + 1}: all scans look the same to the network"
         raise TrainingError(job.out, fact, "Pretrain again with a lower rate or a larger batch.")
