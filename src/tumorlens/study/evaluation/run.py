@@ -106,7 +106,6 @@ def evaluate(
         first = predictions[0].error if predictions else "no cases"
         raise CasesError("evaluation", f"has no readable scan (first: {first})", "Check the part.")
     seen, labeled = [cases[i] for i in read], label_predictions(cases, predictions, bundle)
-    failures = failure_figures(cases, labeled, read, conflicts=context.conflicts)
     result = EvaluationResult(
         **_facts(cases, bundle, part=part, unread=len(cases) - len(read)),
         **_figures(labeled), split=split,
@@ -114,12 +113,13 @@ def evaluate(
         conformal=conformal_figures(labeled, _validation(context, predictor, steps)),
         localization=localize(cases, predictions, bundle.spec),
         comparison=_compare(cases, predictions, predictor, baseline, steps),
-        failures=failures,
+        failures=failure_figures(cases, labeled, read, conflicts=context.conflicts),
         **_trials(seen, labeled, predictor, steps, controls=controls, robustness=robustness,
                   explanation=explanations),
     )  # fmt: skip
     result = replace(result, checklists=fill_checklists(result, bundle))
-    return Evaluation(result, tuple(with_heatmaps(predictions, failures, predictor)), tuple(cases))
+    predictions = with_heatmaps(predictions, result.failures, predictor)
+    return Evaluation(result, tuple(predictions), tuple(cases))
 
 
 def _facts(cases: Sequence[Case], bundle: Bundle, *, part: str, unread: int) -> dict[str, Any]:
