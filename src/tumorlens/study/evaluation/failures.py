@@ -55,7 +55,7 @@ def failure_figures(
 
 def with_heatmaps(
     predictions: Sequence[Prediction], failures: Mapping[str, Failures], predictor: Predictor
-) -> list[Prediction]:
+) -> tuple[Prediction, ...]:
     """Predict the listed failures that may be shown again, for their heatmaps."""
     found = list(predictions)
     shown = [
@@ -67,7 +67,7 @@ def with_heatmaps(
     again = predictor.predict([found[i].path for i in shown], heatmaps=True)
     for position, prediction in zip(shown, again, strict=True):
         found[position] = replace(found[position], heatmap=prediction.heatmap)
-    return found
+    return tuple(found)
 
 
 def failure_gallery(

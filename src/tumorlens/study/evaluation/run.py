@@ -118,8 +118,7 @@ def evaluate(
                   explanation=explanations),
     )  # fmt: skip
     result = replace(result, checklists=fill_checklists(result, bundle))
-    predictions = with_heatmaps(predictions, result.failures, predictor)
-    return Evaluation(result, tuple(predictions), tuple(cases))
+    return Evaluation(result, with_heatmaps(predictions, result.failures, predictor), tuple(cases))
 
 
 def _facts(cases: Sequence[Case], bundle: Bundle, *, part: str, unread: int) -> dict[str, Any]:
