@@ -43,7 +43,6 @@ def control_figures(
     labeled: LabeledPredictions,
     bundle: Bundle,
     *,
-    seed: int = 0,
     progress: Progress = silent,
 ) -> tuple[Control, ...]:
     """Return a row for each control and task, with the model's own AUC on the same scans.
@@ -52,9 +51,9 @@ def control_figures(
     `reason` says why.
     """
     model = _model_areas(labeled)
-    rows = shuffled_rows(labeled, seed=seed)
+    rows = shuffled_rows(labeled)
     rows += rim_rows([case.path for case in cases], labeled, bundle, progress=progress)
-    rows += shortcut_rows(cases, labeled, bundle, seed=seed)
+    rows += shortcut_rows(cases, labeled, bundle)
     return tuple(replace(row, model=model.get(row.task)) for row in rows)
 
 
@@ -86,14 +85,14 @@ def _area(
     return ModelArea(len(groups), len(np.unique(groups)), auc)
 
 
-def shuffled_rows(labeled: LabeledPredictions, *, seed: int = 0) -> list[Control]:
+def shuffled_rows(labeled: LabeledPredictions) -> list[Control]:
     """Measure the answers against labels dealt anew within each modality; chance is 0.5.
 
     Runs of labels that belong to one group go together, so that the spread is that of groups.
     `auc` is the mean of the deals with the interval that holds 95 % of them, and `p` is the
     share of deals, with the true one, that reach the model's AUC.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     found = []
     for name, rows in labeled.modality_rows().items():
         truth, groups = labeled.truth[rows], labeled.groups[rows]
@@ -173,16 +172,12 @@ def rim_rows(
 
 
 def shortcut_rows(
-    cases: Sequence[Case], labeled: LabeledPredictions, bundle: Bundle, *, seed: int = 0
+    cases: Sequence[Case], labeled: LabeledPredictions, bundle: Bundle
 ) -> list[Control]:
     """Let the audit's trees tell the labels of these scans from facts of their files."""
     survey = survey_files([case.path for case in cases], bundle.spec, with_text=False)
     found = measure_shortcuts(
-        labeled.labels,
-        labeled.groups,
-        raw=survey.stored_columns(),
-        prepared=survey.prepared,
-        seed=seed,
+        labeled.labels, labeled.groups, raw=survey.stored_columns(), prepared=survey.prepared
     )
     return [
         Control(

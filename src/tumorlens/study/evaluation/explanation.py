@@ -45,6 +45,7 @@ from tumorlens.study.evaluation.subgroups import draw_sample
 from tumorlens.study.stats.intervals import bootstrap, estimate_of
 
 MAX_SCANS = 60  # flagged tumors
+SEED = 0  # of what is drawn
 STAGES = ("last layer", "last half of the layers", "all layers")
 BATCH = 32
 WEIGHED = ("Conv", "MatMul", "Gemm")
@@ -59,7 +60,6 @@ def explanation_figures(
     labeled: LabeledPredictions,
     predictor: Predictor,
     *,
-    seed: int = 0,
     progress: Progress = silent,
 ) -> Explanation:
     """Measure the heatmaps of a sample of the tumors that were flagged.
@@ -70,7 +70,7 @@ def explanation_figures(
     bundle = predictor.bundle
     rows = np.flatnonzero(labeled.truth & (labeled.scores >= labeled.threshold))
     flagged = [cases[i] for i in rows.tolist()]
-    sample = [flagged[i] for i in draw_sample(flagged, MAX_SCANS, seed=seed)]
+    sample = [flagged[i] for i in draw_sample(flagged, MAX_SCANS)]
     predictions = predictor.predict([case.path for case in sample], heatmaps=True)
     seen = [(case, found.heatmap) for case, found in zip(sample, predictions, strict=True)
             if found.heatmap is not None]  # fmt: skip
@@ -86,8 +86,8 @@ def explanation_figures(
 
     found = Explanation(
         of=len(flagged),
-        deletion=deletion_figures(heatmaps, groups, answer, seed=seed),
-        randomization=randomization_figures(prepared, groups, bundle, seed=seed),
+        deletion=deletion_figures(heatmaps, groups, answer),
+        randomization=randomization_figures(prepared, groups, bundle),
     )
     progress(len(cases), len(cases))
     return found
@@ -113,7 +113,7 @@ ORDERS: Mapping[str, Order] = {
 
 
 def deletion_figures(
-    heatmaps: Sequence[Heatmap], groups: NDArray, answer: Answer, *, seed: int = 0
+    heatmaps: Sequence[Heatmap], groups: NDArray, answer: Answer
 ) -> Deletion | None:
     """Return the mean tumor probability by share deleted, and the area under it, of each order.
 
@@ -123,7 +123,7 @@ def deletion_figures(
     """
     if not heatmaps:
         return None
-    curves = _curves(heatmaps, answer, seed=seed)
+    curves = _curves(heatmaps, answer)
     areas = {name: np.asarray(np.trapezoid(curve, DELETED, axis=1)) / DELETED[-1]
              for name, curve in curves.items()}  # fmt: skip
     columns = curves | {f"area_{name}": area for name, area in areas.items()}
@@ -139,14 +139,12 @@ def _means(columns: Mapping[str, NDArray[np.float64]], groups: NDArray) -> dict[
     return found | {"n": len(groups), "n_groups": len(np.unique(groups))}
 
 
-def _curves(
-    heatmaps: Sequence[Heatmap], answer: Answer, *, seed: int
-) -> dict[str, NDArray[np.float64]]:
+def _curves(heatmaps: Sequence[Heatmap], answer: Answer) -> dict[str, NDArray[np.float64]]:
     """Return the tumor probability after each of DELETED, by order, [n, k] each."""
 
     def curve(order: Order, row: int) -> NDArray[np.float64]:
         heatmap = heatmaps[row]
-        ranked = order(heatmap, np.random.default_rng([seed, row]))
+        ranked = order(heatmap, np.random.default_rng([SEED, row]))
         return answer(np.stack([delete(heatmap.prepared, ranked, share) for share in DELETED]))
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
@@ -177,7 +175,7 @@ def delete(
 
 
 def randomization_figures(
-    prepared: NDArray[np.uint8], groups: NDArray, bundle: Bundle, *, seed: int = 0
+    prepared: NDArray[np.uint8], groups: NDArray, bundle: Bundle
 ) -> Randomization | None:
     """Return the rank correlation of each scan's evidence before and after shuffling, as means.
 
@@ -191,7 +189,7 @@ def randomization_figures(
     alike = {"other scan": rank_correlations(before, np.roll(before, 1, axis=0))}
     for stage, count in zip(STAGES, (1, -(-len(weights) // 2), len(weights)), strict=True):
         with TemporaryDirectory() as folder:
-            shuffled = write_shuffled(bundle, weights[-count:], Path(folder), seed=seed)
+            shuffled = write_shuffled(bundle, weights[-count:], Path(folder))
             alike[stage] = rank_correlations(before, _evidence(prepared, shuffled))
     found = _means(alike, groups)
     rows = tuple(
@@ -208,13 +206,13 @@ def layer_weights(model: Any) -> list[str]:
     return list(dict.fromkeys(name for name in used if len(shapes.get(name, ())) >= 2))
 
 
-def write_shuffled(bundle: Bundle, names: Sequence[str], folder: Path, *, seed: int) -> Bundle:
+def write_shuffled(bundle: Bundle, names: Sequence[str], folder: Path) -> Bundle:
     """Write the bundle's graph with the values of some weights shuffled, each within itself.
 
     So every layer keeps the spread of its weights and loses what they say.
     """
     model = onnx.load(str(bundle.graph))
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     for item in model.graph.initializer:
         if item.name in names:
             values = numpy_helper.to_array(item)

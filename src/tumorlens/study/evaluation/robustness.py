@@ -115,7 +115,6 @@ def robustness_figures(
     cases: Sequence[Case],
     predictor: Predictor,
     *,
-    seed: int = 0,
     progress: Progress = silent,
 ) -> Robustness:
     """Measure a sample of `cases`, as stored and after each perturbation at each strength.
@@ -123,14 +122,14 @@ def robustness_figures(
     A scan that can no longer be read after the damage counts as unanswered: `unread` says how
     many, and the figures are of the others.
     """
-    sample = [cases[i] for i in draw_sample(cases, MAX_SCANS, seed=seed)]
+    sample = [cases[i] for i in draw_sample(cases, MAX_SCANS)]
     damages: list[Damage] = [(AS_STORED, 0.0)]
     damages += [(name, s) for name, row in PERTURBATIONS.items() for s in row.strengths]
     predictions: dict[Damage, list[Prediction]] = {damage: [] for damage in damages}
     batches = [sample[i : i + BATCH] for i in range(0, len(sample), BATCH)]
     kept: list[Case] = []
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for read, found in pool.map(lambda b: _predict(b, predictor, damages, seed), batches):
+        for read, found in pool.map(lambda b: _predict(b, predictor, damages), batches):
             kept += read
             for damage, answers in found.items():
                 predictions[damage] += answers
@@ -140,13 +139,13 @@ def robustness_figures(
 
 
 def _predict(
-    cases: Sequence[Case], predictor: Predictor, damages: Sequence[Damage], seed: int
+    cases: Sequence[Case], predictor: Predictor, damages: Sequence[Damage]
 ) -> tuple[list[Case], Mapping[Damage, list[Prediction]]]:
     scans = [attempt(read_scan, case.path) for case in cases]
     read = [(c, s) for c, s in zip(cases, scans, strict=True) if not isinstance(s, Unusable)]
     return [case for case, _ in read], {
         (name, strength): predictor.predict_scans([
-            scan if name == AS_STORED else perturbed(scan, name, strength, seed=seed)
+            scan if name == AS_STORED else perturbed(scan, name, strength)
             for _, scan in read
         ])
         for name, strength in damages

@@ -91,7 +91,6 @@ def study_sets(
     out: Path,
     cache: Path,
     results: Path,
-    now: datetime | None = None,
     steps: Steps = silent_steps,
     on_set: Callable[[str], None] = lambda _name: None,
 ) -> dict[str, ExploreResult]:
@@ -109,7 +108,7 @@ def study_sets(
         found[name] = study_set(
             [cases[i] for i in rows], InputSpec(), out=out / name, cache=cache,
             groups=groups.take(rows), held_out=held_out, experiments=experiments, folders=[name],
-            now=now, steps=steps,
+            steps=steps,
         )  # fmt: skip
     return found
 

@@ -88,7 +88,6 @@ def explore(
     *,
     cache: Path,
     groups: Groups,
-    seed: int = 0,
     permutations: int = PERMUTATIONS,
     steps: Steps = silent_steps,
 ) -> Exploration:
@@ -98,13 +97,13 @@ def explore(
     images are kept under `cache`. Raises CasesError where no scan can be read.
     """
     named = tuple(with_groups(cases, groups))
-    statistics = _statistics(named, spec, cache, seed=seed, steps=steps)
+    statistics = _statistics(named, spec, cache, steps=steps)
     with steps("differences") as report:
-        differences = _differences(statistics, permutations, seed=seed, report=report)
+        differences = _differences(statistics, permutations, report=report)
     with steps("montages"):
         montages = {name: montage(kept) for name, kept in statistics.items()}
-    table, studies, frames = _features(named, spec, cache, groups.groups, seed=seed, steps=steps)
-    sizes, shortcuts = _facts(named, spec, groups.groups, seed=seed, steps=steps)
+    table, studies, frames = _features(named, spec, cache, groups.groups, steps=steps)
+    sizes, shortcuts = _facts(named, spec, groups.groups, steps=steps)
     return Exploration(
         cases=named,
         spec=spec,
@@ -121,11 +120,11 @@ def explore(
 
 
 def _statistics(
-    cases: Sequence[Case], spec: InputSpec, cache: Path, *, seed: int, steps: Steps
+    cases: Sequence[Case], spec: InputSpec, cache: Path, *, steps: Steps
 ) -> dict[str, ClassStatistics]:
     with steps("images") as report:
         images = prepared_images(cases, spec, cache=cache, progress=report)
-        statistics = class_statistics(images, seed=seed)
+        statistics = class_statistics(images)
     if not statistics:
         fix = "Check the files with `tumorlens audit`."
         raise CasesError("explore", "has no readable scan", fix)
@@ -138,16 +137,14 @@ def _statistics(
 
 
 def _facts(
-    cases: Sequence[Case], spec: InputSpec, groups: NDArray, *, seed: int, steps: Steps
+    cases: Sequence[Case], spec: InputSpec, groups: NDArray, *, steps: Steps
 ) -> tuple[ImageSizes, tuple[Shortcut, ...]]:
     """Return what files tell without a look at the brain."""
     names = [case.label for case in cases]
     with steps("files") as report:
         paths = [case.path for case in cases]
         survey = survey_files(paths, spec, with_text=False, progress=report)
-    found = measure_shortcuts(
-        names, groups, raw=survey.stored_columns(), prepared=survey.prepared, seed=seed
-    )
+    found = measure_shortcuts(names, groups, raw=survey.stored_columns(), prepared=survey.prepared)
     return image_sizes(names, survey.facts), tuple(found)
 
 
@@ -181,7 +178,7 @@ def _detection_pairs(names: Iterable[str]) -> dict[str, tuple[str, str]]:
 
 
 def _differences(
-    statistics: Mapping[str, ClassStatistics], permutations: int, *, seed: int, report: Progress
+    statistics: Mapping[str, ClassStatistics], permutations: int, *, report: Progress
 ) -> dict[tuple[str, str], MeanDifference]:
     detection = _detection_pairs(statistics)
     pairs: dict[tuple[str, str], None] = {}
@@ -190,13 +187,13 @@ def _differences(
         pairs |= dict.fromkeys(itertools.combinations([*healthy, *tumors], 2))
     found = {}
     for done, pair in enumerate(pairs, start=1):
-        found[pair] = mean_difference(statistics, *pair, permutations=permutations, seed=seed)
+        found[pair] = mean_difference(statistics, *pair, permutations=permutations)
         report(done, len(pairs))
     return found
 
 
 def _features(
-    cases: Sequence[Case], spec: InputSpec, cache: Path, groups: NDArray, *, seed: int, steps: Steps
+    cases: Sequence[Case], spec: InputSpec, cache: Path, groups: NDArray, *, steps: Steps
 ) -> tuple[FeatureTable, dict[str, FeatureStudy], dict[str, FrameComparison]]:
     with steps("features") as report:
         whole = measure_files(cases, spec, cache=cache, progress=report)
@@ -208,9 +205,7 @@ def _features(
             continue
         table, numbers = whole.rows(rows), groups[rows]
         with steps(f"models of features, {modality}") as report:
-            studies[modality] = study_table(
-                table, numbers, seed=seed, resamples=RESAMPLES, progress=report
-            )
+            studies[modality] = study_table(table, numbers, resamples=RESAMPLES, progress=report)
             frames[modality] = compare_frames(table, head.rows(rows), numbers, resamples=RESAMPLES)
     return whole, studies, frames
 
