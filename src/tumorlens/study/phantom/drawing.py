@@ -27,7 +27,6 @@ from tumorlens.study.phantom.findings import Mass, draw_mass, paint_mass, pushed
 from tumorlens.study.phantom.sagittal import sagittal_plan
 from tumorlens.study.phantom.tissues import (
     SEQUENCES,
-    Image,
     Tissue,
     coverage,
     render,
@@ -134,7 +133,8 @@ def draw_phantom(
     labels, surface = _paint_head(plan, mass, rested=scene.rested, rng=streams[2])
     image = render(labels, surface, column=scene.sequence, folds=plan.folds, rng=streams[3])
     scan = scanned_ct if modality == "ct" else scanned_mri
-    pixels = _developed(scan(resized(image, side), streams[3]))
+    seen = scan(resized(image, side), streams[3]).clip(0, 1)
+    pixels = np.rint(seen * 255).astype(np.uint8)
     burn_marks(pixels, streams[4])
     mask = resized(coverage(labels, *(t for t in Tissue if t >= Tissue.RIM)), side) > 0.5
     return Phantom(pixels, mask, modality, finding, scene.plane, scene.sequence)
@@ -183,10 +183,6 @@ def _paint_head(
     if mass:
         paint_mass(canvas, mass, pose=pose, cavity=plan.cavity)
     return canvas, surface
-
-
-def _developed(image: Image) -> NDArray[np.uint8]:
-    return np.rint(image.clip(0, 1) * 255).astype(np.uint8)
 
 
 HEADER = ("path", "label", "modality", "patient", "mask")
