@@ -62,7 +62,7 @@ def hidden_by_the_evaluation(folder: Path) -> list[str]:
     cases = [Case(folder / f"{name}.png", name, "mri_glioma", "set") for name in NAMES]
     answers = scored([1] * len(cases), [0.1] * len(cases))
     rows = failure_figures(cases, answers, range(len(cases)), conflicts={})
-    return [row["case"] for row in rows["false_negatives"]["worst"] if row["hidden"]]
+    return [row.case for row in rows["false_negatives"].worst if row.hidden]
 
 
 def hidden_by_the_exploration(folder: Path) -> list[str]:
