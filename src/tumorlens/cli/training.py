@@ -24,6 +24,7 @@ from tumorlens.cli.options import (
     print_recipe,
 )
 from tumorlens.cli.progress import TrainingBars, console, counting
+from tumorlens.progress import silent_steps
 from tumorlens.settings import load_settings
 
 recipes_app = typer.Typer(no_args_is_help=True, help="What a training run decides.")
@@ -160,8 +161,6 @@ class _Request:
 
 
 def _train_one(folders: list[Path], asked: _Request, *, name: str) -> None:
-    from contextlib import nullcontext
-
     from tumorlens.study.training.backend import load_backend
 
     recipe, out = asked.recipe, asked.out
@@ -174,10 +173,10 @@ def _train_one(folders: list[Path], asked: _Request, *, name: str) -> None:
     from tumorlens.study.training.run import train as run_training
 
     job = Job(recipe, made, out, asked.cache, name, weights=asked.weights, start=asked.init)
-    features = counting("features of the frozen network") if recipe.head_epochs else nullcontext()
+    step = counting if recipe.head_epochs else silent_steps
     with (
         counting("preparing scans") as report,
-        features as extracting,
+        step("features of the frozen network") as extracting,
         TrainingBars(recipe.epochs) as bars,
     ):
         bundle = run_training(
