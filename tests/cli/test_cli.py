@@ -5,12 +5,11 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import pytest
+from support.command import Ended, Run, command_runner
 
 from tumorlens import __version__, cli
 from tumorlens.models.bundle import Bundle
@@ -32,18 +31,6 @@ QUICK = (
 )  # what one test asks for is enough
 
 
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ended]
-
-
 @pytest.fixture
 def run(monkeypatch, capsys, tmp_path) -> Run:
     """Run `tumorlens ...` in this process, in an empty folder, with an empty cache."""
@@ -52,19 +39,7 @@ def run(monkeypatch, capsys, tmp_path) -> Run:
     for name in ("BUNDLE", "WORKERS", "BATCH", "MAX_BYTES", "MAX_PIXELS"):
         monkeypatch.delenv(f"TUMORLENS_{name}", raising=False)
     monkeypatch.setenv("TUMORLENS_CACHE", str(tmp_path / "cache"))
-
-    def go(*words: str | Path) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["tumorlens", *map(str, words)])
-        capsys.readouterr()
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            status = stop.code or 0
-        said = capsys.readouterr()
-        return Ended(status, said.out, said.err)
-
-    return go
+    return command_runner(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")

@@ -3,32 +3,17 @@
 import csv
 import json
 import shutil
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.command import Ended, Run, command_runner
 from support.planted import ARTIST, BURNED, head_of, plant, write
 
-from tumorlens import cli
 from tumorlens.models.bundle import Bundle
 from tumorlens.study.data.splits import read_split
 
 TABLES = ("groups.csv", "pairs.csv", "conflicts.csv", "text.csv", "files.csv")
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ended]
 
 
 @pytest.fixture(scope="module")
@@ -42,19 +27,7 @@ def run(monkeypatch, capsys, tmp_path, cache, tiny_bundle: Bundle) -> Run:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TUMORLENS_CACHE", str(cache))
     monkeypatch.setenv("TUMORLENS_BUNDLE", str(tiny_bundle.folder))
-
-    def go(*words: str | Path) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["tumorlens", *map(str, words)])
-        capsys.readouterr()
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        said = capsys.readouterr()
-        return Ended(status, said.out, said.err)
-
-    return go
+    return command_runner(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.interruption import stop_before_rename
 
 from tumorlens.errors import UnreadableImageError
 from tumorlens.images import readers
@@ -154,16 +155,8 @@ def test_several_chunks_give_the_same_as_one(scans, tmp_path, monkeypatch):
 @pytest.mark.parametrize("renamed", [0, 1])
 def test_a_write_that_was_interrupted_is_not_seen(scans, tmp_path, monkeypatch, renamed):
     """Stop before the first rename (half an image file), then before the second (no keys)."""
-    calls, rename = [], Path.replace
-
-    def stopping(self, target):
-        calls.append(self)
-        if len(calls) > renamed:
-            raise KeyboardInterrupt
-        return rename(self, target)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", stopping)
+        stop_before_rename(patch, done=renamed)
         with pytest.raises(KeyboardInterrupt):
             prepare_files(scans, SPEC, cache=tmp_path / "cache")
     assert ".keys" not in stored(tmp_path / "cache")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.interruption import stop_before_rename
 
 from tumorlens.inputs import row_store as chunks
 from tumorlens.inputs.row_store import Rows, hash_files, in_chunks, load_index, write_chunk
@@ -84,16 +85,8 @@ def test_rows_that_are_open_stay_when_others_are_added(tmp_path):
 def test_a_chunk_that_was_interrupted_is_not_seen(tmp_path, monkeypatch, renamed):
     """Stop before the rows have their name, then before the keys have theirs."""
     write_chunk(tmp_path, ["a"], numbered(1))
-    calls, rename = [], Path.replace
-
-    def stopping(self, target):
-        calls.append(self)
-        if len(calls) > renamed:
-            raise KeyboardInterrupt
-        return rename(self, target)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", stopping)
+        stop_before_rename(patch, done=renamed)
         with pytest.raises(KeyboardInterrupt):
             write_chunk(tmp_path, ["b"], numbered(2))
     assert list(load_index(tmp_path)) == ["a"]
