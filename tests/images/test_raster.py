@@ -25,16 +25,16 @@ from tumorlens.images.readers import read_scan, read_scan_bytes
 from tumorlens.settings import ReadLimits
 
 SETTINGS = settings(max_examples=50, deadline=None)
-GREY = HEAD.astype(np.float32)
+GRAY = HEAD.astype(np.float32)
 
 
-def likeness(pixels: np.ndarray, truth: np.ndarray = GREY) -> float:
+def likeness(pixels: np.ndarray, truth: np.ndarray = GRAY) -> float:
     assert pixels.shape == truth.shape
     return float(np.corrcoef(pixels.ravel(), truth.ravel())[0, 1])
 
 
 def picture(mode: str) -> Image.Image:
-    """The head in one of Pillow's modes; the grey value is the same in all of 8 bits."""
+    """The head in one of Pillow's modes; the gray value is the same in all of 8 bits."""
     made = {
         "I;16": lambda: Image.fromarray(HEAD.astype(np.uint16) * 257),
         "I": lambda: Image.fromarray(HEAD.astype(np.int32) * 1000 - 60_000),
@@ -61,7 +61,7 @@ def test_a_lossless_picture_keeps_every_grey_value(mode, format):
     scan = read_scan_bytes(encoded(picture(mode), format), source="x")
     assert scan.pixels.dtype == np.float32
     assert scan.pixels.flags.c_contiguous
-    np.testing.assert_array_equal(scan.pixels, GREY)
+    np.testing.assert_array_equal(scan.pixels, GRAY)
     assert scan.notes == ()
 
 
@@ -70,16 +70,16 @@ def test_a_lossy_picture_keeps_its_look(mode, format):
     scan = read_scan_bytes(encoded(picture(mode), format, quality=95), source="x")
     assert scan.pixels.dtype == np.float32
     assert likeness(scan.pixels) > 0.99
-    assert abs(scan.pixels.mean() - GREY.mean()) < 3
+    assert abs(scan.pixels.mean() - GRAY.mean()) < 3
 
 
 @pytest.mark.parametrize(
     ("mode", "format", "truth"),
     [
-        ("I;16", "PNG", GREY * 257),
-        ("I;16", "TIFF", GREY * 257),
-        ("I", "TIFF", GREY * 1000 - 60_000),
-        ("F", "TIFF", GREY / 7 - 20),
+        ("I;16", "PNG", GRAY * 257),
+        ("I;16", "TIFF", GRAY * 257),
+        ("I", "TIFF", GRAY * 1000 - 60_000),
+        ("F", "TIFF", GRAY / 7 - 20),
     ],
 )
 def test_a_deep_picture_keeps_its_own_units(mode, format, truth):
@@ -90,7 +90,7 @@ def test_a_deep_picture_keeps_its_own_units(mode, format, truth):
 def test_a_16_bit_tiff_of_the_other_byte_order_is_read():
     data = encoded(Image.frombytes("I;16B", (96, 96), (HEAD.astype(">u2") * 257).tobytes()), "TIFF")
     assert data[:2] == b"MM"
-    np.testing.assert_array_equal(read_scan_bytes(data, source="x").pixels, GREY * 257)
+    np.testing.assert_array_equal(read_scan_bytes(data, source="x").pixels, GRAY * 257)
 
 
 @pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF"])
@@ -112,8 +112,8 @@ def test_what_is_transparent_is_black_whatever_color_hides_there(mode, format):
 def test_a_transparent_palette_entry_is_black(format):
     indices = Image.fromarray(np.where(HEAD > 20, HEAD, 0).astype(np.uint8), "L")
     image = Image.frombytes("P", indices.size, indices.tobytes())
-    greys = [255, *range(1, 256)]  # entry 0 is white, and transparent
-    image.putpalette([value for grey in greys for value in (grey, grey, grey)])
+    grays = [255, *range(1, 256)]  # entry 0 is white, and transparent
+    image.putpalette([value for gray in grays for value in (gray, gray, gray)])
     scan = read_scan_bytes(encoded(image, format, transparency=0), source="x")
     np.testing.assert_array_equal(scan.pixels, np.where(HEAD > 20, HEAD, 0))
 
@@ -147,7 +147,7 @@ def test_every_orientation_gives_the_same_upright_picture(format, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     scan = read_scan_bytes(encoded(stored, format, exif=exif), source="x")
-    assert likeness(scan.pixels, GREY[10:74]) > 0.985
+    assert likeness(scan.pixels, GRAY[10:74]) > 0.985
     assert any("upright" in note for note in scan.notes) == (orientation != 1)
 
 
@@ -156,13 +156,13 @@ def test_an_orientation_that_does_not_exist_changes_nothing(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     scan = read_scan_bytes(encoded(HEAD, "PNG", exif=exif), source="x")
-    np.testing.assert_array_equal(scan.pixels, GREY)
+    np.testing.assert_array_equal(scan.pixels, GRAY)
 
 
 def test_a_png_named_jpg_is_read_and_noted(write_image):
     path = write_image(HEAD, "scan.jpg", format="PNG")
     scan = read_scan(path)
-    np.testing.assert_array_equal(scan.pixels, GREY)
+    np.testing.assert_array_equal(scan.pixels, GRAY)
     assert scan.notes == ("named JPEG, is PNG",)
     assert scan.source == str(path)
 
@@ -178,7 +178,7 @@ def test_of_several_frames_the_first_is_read_and_noted(format):
     options = {"lossless": True} if format == "WEBP" else {}
     data = encoded(HEAD, format, save_all=True, append_images=others, **options)
     scan = read_scan_bytes(data, source="x")
-    np.testing.assert_array_equal(scan.pixels, GREY)
+    np.testing.assert_array_equal(scan.pixels, GRAY)
     assert scan.notes == ("first of 3 frames read",)
 
 

@@ -1,4 +1,4 @@
-"""Facts about the one artefact that crosses from the bench to the services."""
+"""Facts about the one artifact that crosses from the bench to the services."""
 
 import json
 import shutil

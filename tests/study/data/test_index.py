@@ -1,4 +1,4 @@
-"""A folder of labelled scans, in any of three layouts, becomes a list of cases."""
+"""A folder of labeled scans, in any of three layouts, becomes a list of cases."""
 
 import csv
 import re

@@ -258,8 +258,8 @@ def test_too_few_files_to_compare_give_no_links(heads, tmp_path, count):
 
 def test_flat_pictures_are_not_copies_of_one_another(tmp_path):
     paths = [
-        write(tmp_path / f"{grey}_{side}.png", np.full((side, side), grey, np.uint8))
-        for grey in (1, 9, 90, 199, 200)
+        write(tmp_path / f"{gray}_{side}.png", np.full((side, side), gray, np.uint8))
+        for gray in (1, 9, 90, 199, 200)
         for side in (50, 64, 90)
     ]
     assert find_copies(paths, cache=tmp_path) == []

@@ -1,4 +1,4 @@
-"""What copies are recognised by survives turning, and tells pictures apart."""
+"""What copies are recognized by survives turning, and tells pictures apart."""
 
 import cv2
 import numpy as np
