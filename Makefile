@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.8
 READY := $(VENV)/.ready
+# Bytecode is kept, also where the machine says otherwise: else each process compiles TensorFlow anew.
+export PYTHONDONTWRITEBYTECODE :=
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/bytecode
 SHIPPED_SETS = $(addprefix $(SETS)/,multimodal br35h navoneel bohaju figshare) runs/phantoms
 
 .PHONY: help demo test check docs lock results shipped clean
