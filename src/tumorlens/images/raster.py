@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from tumorlens.errors import ImageTooLargeError, ImageTooSmallError, UnreadableImageError
+from tumorlens.images.structure import tiff_structure
 from tumorlens.records import Scan
 from tumorlens.settings import ReadLimits
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
 MIN_SIDE = 16
+STRIP_ROWS = 256
 JPEG_REDUCED_SIDE = 1024  # longer JPEGs are decoded at 1/2, 1/4 or 1/8, never below this
 
 # Pillow's plugins raise any of these on damaged files.
@@ -75,7 +77,7 @@ def _decode(data: bytes, source: str, max_pixels: int, notes: list[str]) -> NDAr
         raise ImageTooLargeError(source, fact, _SMALLER) from e
     with image:
         _check_size(image.size, source, max_pixels)
-        frames = getattr(image, "n_frames", 1)
+        frames = _count_frames(image, data)
         if frames > 1:
             notes.append(f"first of {frames} frames read")
         orientation = image.getexif().get(0x0112, 1)
@@ -94,14 +96,22 @@ def _decode(data: bytes, source: str, max_pixels: int, notes: list[str]) -> NDAr
     return np.ascontiguousarray(gray, np.float32)
 
 
-def _check_size(size: tuple[int, int], source: str, max_pixels: int) -> None:
+def _count_frames(image: Image.Image, data: bytes) -> int:
+    """Count frames; Pillow would take a millisecond for each page of a TIFF."""
+    return tiff_structure(data).frames if image.format == "TIFF" else getattr(image, "n_frames", 1)
+
+
+def check_pixels(size: tuple[int, int], source: str, max_pixels: int) -> None:
+    """Raise ImageTooLargeError for a size above the cap."""
     width, height = size
     if width * height > max_pixels:
-        raise ImageTooLargeError(
-            source,
-            f"declares {width:,} x {height:,} pixels, above the cap of {max_pixels:,}",
-            _SMALLER,
-        )
+        fact = f"declares {width:,} x {height:,} pixels, above the cap of {max_pixels:,}"
+        raise ImageTooLargeError(source, fact, _SMALLER)
+
+
+def _check_size(size: tuple[int, int], source: str, max_pixels: int) -> None:
+    check_pixels(size, source, max_pixels)
+    width, height = size
     if min(width, height) < MIN_SIDE:
         raise ImageTooSmallError(
             source,
@@ -133,11 +143,15 @@ def _luminance(image: Image.Image) -> NDArray[Any]:
     return np.asarray(image.convert("L"))
 
 
-def _on_black(image: Image.Image) -> NDArray[Any]:
-    """Lay an image with alpha on black, the background of scans."""
-    layered = image.convert("RGBA")
-    black = Image.new("RGBA", layered.size, (0, 0, 0, 255))
-    return np.asarray(Image.alpha_composite(black, layered).convert("L"))
+def _on_black(image: Image.Image) -> NDArray[np.uint8]:
+    """Lay an image with alpha on black, the background of scans; strip by strip, to save memory."""
+    width, height = image.size
+    gray = np.empty((height, width), np.uint8)
+    for top in range(0, height, STRIP_ROWS):
+        strip = image.crop((0, top, width, min(height, top + STRIP_ROWS))).convert("RGBA")
+        black = Image.new("RGBA", strip.size, (0, 0, 0, 255))
+        gray[top : top + STRIP_ROWS] = np.asarray(Image.alpha_composite(black, strip).convert("L"))
+    return gray
 
 
 def _palette(image: Image.Image) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,9 @@ from tumorlens.errors import (
     MissingExtraError,
     UnreadableImageError,
 )
-from tumorlens.images.raster import SAVE_AS_PNG, decode_raster, first_line
+from tumorlens.images import structure
+from tumorlens.images.raster import SAVE_AS_PNG, check_pixels, decode_raster, first_line
+from tumorlens.images.structure import Structure
 from tumorlens.records import Scan, Unusable
 from tumorlens.settings import ReadLimits
 
@@ -29,6 +32,7 @@ class Reader:
 
     `read` takes (data, source, limits) and returns every slice of the file. It raises an
     ImageError, and ModuleNotFoundError where the libraries of `extra` are not installed.
+    `announce` counts what a file asks for, without decoding; None: the format is not counted.
     """
 
     name: str
@@ -36,18 +40,22 @@ class Reader:
     signatures: tuple[tuple[int, bytes], ...] = ()  # offset and bytes; one of them is enough
     read: Callable[[bytes, str, ReadLimits], tuple[Scan, ...]] | None = None  # None: known only
     extra: str = ""
+    announce: Callable[[bytes], Structure] | None = None
 
 
 READERS = (
-    Reader("PNG", (".png",), ((0, b"\x89PNG\r\n\x1a\n"),), decode_raster),
-    Reader("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), ((0, b"\xff\xd8\xff"),), decode_raster),
-    Reader("BMP", (".bmp",), ((0, b"BM"),), decode_raster),
-    Reader("TIFF", (".tif", ".tiff"), ((0, b"II"), (0, b"MM")), decode_raster),
-    Reader("WEBP", (".webp",), ((8, b"WEBP"),), decode_raster),
-    Reader("GIF", (".gif",), ((0, b"GIF8"),), decode_raster),
+    Reader("PNG", (".png",), ((0, b"\x89PNG\r\n\x1a\n"),), decode_raster,
+           announce=structure.png_structure),
+    Reader("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), ((0, b"\xff\xd8\xff"),), decode_raster,
+           announce=structure.jpeg_structure),
+    Reader("BMP", (".bmp",), ((0, b"BM"),), decode_raster, announce=structure.bmp_structure),
+    Reader("TIFF", (".tif", ".tiff"), ((0, b"II"), (0, b"MM")), decode_raster,
+           announce=structure.tiff_structure),
+    Reader("WEBP", (".webp",), ((8, b"WEBP"),), decode_raster, announce=structure.webp_structure),
+    Reader("GIF", (".gif",), ((0, b"GIF8"),), decode_raster, announce=structure.gif_structure),
     Reader("DICOM", (".dcm",), ((128, b"DICM"),)),
     Reader("NIfTI", (".nii", ".nii.gz", ".img", ".hdr"), ((344, b"n+1\0"), (344, b"ni1\0"))),
-)
+)  # fmt: skip
 
 # Files that lie beside scans and are not meant as scans; anything else is tried.
 BESIDE = frozenset({".csv", ".json", ".txt", ".md", ".html", ".xml", ".yaml", ".yml", ".pdf",
@@ -98,6 +106,7 @@ def open_images_bytes(
     if reader.read is None:
         fact = f"is a {reader.name} file, which cannot be read yet"
         raise UnreadableImageError(source, fact, SAVE_AS_PNG)
+    announced_pixels(data, source=source, limits=limits)
     try:
         scans = reader.read(data, source, limits)
     except ModuleNotFoundError as e:
@@ -109,6 +118,25 @@ def open_images_bytes(
         note = f"named {named.name}, is {found.name}"
         scans = tuple(replace(scan, notes=(note, *scan.notes)) for scan in scans)
     return scans
+
+
+def announced_pixels(data: bytes, *, source: str, limits: ReadLimits = ReadLimits()) -> int:
+    """Return how many pixels a file announces, without decoding; the cap where it cannot be told.
+
+    Raises ImageTooLargeError above the cap, and for more scans, pages, chunks or tags than an
+    image needs: its decoder would be busy for hours. What is damaged passes: reading tells how.
+    """
+    reader = _reader_of_bytes(data)
+    if reader is None or reader.announce is None:
+        return limits.max_pixels
+    try:
+        found = reader.announce(data)
+    except (struct.error, IndexError):
+        return limits.max_pixels
+    if found.excess:
+        raise ImageTooLargeError(source, found.excess, SAVE_AS_PNG)
+    check_pixels((found.width, found.height), source, limits.max_pixels)
+    return found.pixels or limits.max_pixels
 
 
 def read_scan(
