@@ -12,7 +12,7 @@ from tumorlens.errors import ImageError, TumorlensError
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)
          if issubclass(kind, TumorlensError)]  # fmt: skip
 OF_ONE_SCAN = {"ImageError", "UnreadableImageError", "ImageTooLargeError", "ImageTooSmallError",
-               "BlankImageError", "InvalidPixelsError"}  # fmt: skip
+               "BlankImageError", "InvalidPixelsError", "MissingReaderError"}  # fmt: skip
 
 
 def test_a_message_reads_subject_fact_fix():

@@ -79,6 +79,10 @@ class MissingExtraError(TumorlensError):
     """A command of the bench, in an installation made for prediction only."""
 
 
+class MissingReaderError(ImageError, MissingExtraError):
+    """A scan of a format whose libraries are not installed."""
+
+
 class DownloadError(TumorlensError):
     """A data set that cannot be fetched, or whose archive is not the expected one."""
 

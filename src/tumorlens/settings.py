@@ -14,6 +14,8 @@ _MIN = {
     "batch": 1,
     "max_bytes": 1,
     "max_pixels": 1,
+    "max_volume_bytes": 1,
+    "max_volume_pixels": 1,
     "retention_days": 0,
     "queue": 1,
     "requests_per_minute": 1,
@@ -30,6 +32,8 @@ class ReadLimits:
 
     max_bytes: int = 64 * 2**20  # of one file
     max_pixels: int = 40_000_000  # of one image, checked before decoding
+    max_volume_bytes: int = 512 * 2**20  # of one file that holds a volume, unpacked
+    max_volume_pixels: int = 128_000_000  # of all slices of a file
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class Settings:
     batch: int = 32  # scans per network call
     max_bytes: int = ReadLimits.max_bytes
     max_pixels: int = ReadLimits.max_pixels
+    max_volume_bytes: int = ReadLimits.max_volume_bytes
+    max_volume_pixels: int = ReadLimits.max_volume_pixels
     # Of services:
     store: str = ""  # a file or postgresql:// URL; empty: a file in the user's data folder
     keep_images: bool = False  # the prepared image with each answer; the scan never
@@ -66,7 +72,9 @@ class Settings:
     @property
     def read_limits(self) -> ReadLimits:
         """What files may have at most."""
-        return ReadLimits(self.max_bytes, self.max_pixels)
+        return ReadLimits(
+            self.max_bytes, self.max_pixels, self.max_volume_bytes, self.max_volume_pixels
+        )
 
     @property
     def cache_folder(self) -> Path:

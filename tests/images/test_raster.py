@@ -271,10 +271,10 @@ def test_a_path_with_a_zero_byte_is_refused_like_any_missing_file():
 def test_a_file_that_may_not_be_read_is_refused(write_image, monkeypatch):
     path = write_image(HEAD, "locked.png")
 
-    def refuse(self):
+    def refuse(self, *_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(UnreadableImageError, match="Permission denied"):
         read_scan(path)
 

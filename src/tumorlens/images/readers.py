@@ -12,10 +12,11 @@ from tumorlens.errors import (
     ImageError,
     ImageTooLargeError,
     InvalidPixelsError,
-    MissingExtraError,
+    MissingReaderError,
     UnreadableImageError,
 )
 from tumorlens.images import structure
+from tumorlens.images.dicom import decode_dicom
 from tumorlens.images.raster import SAVE_AS_PNG, check_pixels, decode_raster, first_line
 from tumorlens.images.structure import Structure
 from tumorlens.records import Scan, Unusable
@@ -41,9 +42,15 @@ class Reader:
     read: Callable[[bytes, str, ReadLimits], tuple[Scan, ...]] | None = None  # None: known only
     extra: str = ""
     announce: Callable[[bytes], Structure] | None = None
+    is_volume: bool = False  # holds many slices, and has caps of its own
 
 
+# With the preamble; without it, by its first group: the meta header, or the data set in either
+# byte order.
+_DICOM_STARTS = ((128, b"DICM"), (0, b"\2\0\0\0"), (0, b"\x08\0"), (0, b"\0\x08\0"))
 READERS = (
+    # First: its preamble may be the start of another format.
+    Reader("DICOM", (".dcm", ".ima"), _DICOM_STARTS, decode_dicom, "dicom", is_volume=True),
     Reader("PNG", (".png",), ((0, b"\x89PNG\r\n\x1a\n"),), decode_raster,
            announce=structure.png_structure),
     Reader("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), ((0, b"\xff\xd8\xff"),), decode_raster,
@@ -53,7 +60,6 @@ READERS = (
            announce=structure.tiff_structure),
     Reader("WEBP", (".webp",), ((8, b"WEBP"),), decode_raster, announce=structure.webp_structure),
     Reader("GIF", (".gif",), ((0, b"GIF8"),), decode_raster, announce=structure.gif_structure),
-    Reader("DICOM", (".dcm",), ((128, b"DICM"),)),
     Reader("NIfTI", (".nii", ".nii.gz", ".img", ".hdr"), ((344, b"n+1\0"), (344, b"ni1\0"))),
 )  # fmt: skip
 
@@ -88,8 +94,7 @@ def open_images(path: str | Path, *, limits: ReadLimits = ReadLimits()) -> tuple
 
     Raises an ImageError that names the file, the fact and the fix: UnreadableImageError (no
     file, a folder, another format, damaged), ImageTooLargeError, ImageTooSmallError,
-    InvalidPixelsError (NaN or infinite). Raises MissingExtraError for a format whose libraries
-    are not installed.
+    InvalidPixelsError (NaN or infinite), MissingReaderError (its libraries are not installed).
     """
     return open_images_bytes(_bytes_of(Path(path), limits), source=str(path), limits=limits)
 
@@ -98,9 +103,9 @@ def open_images_bytes(
     data: bytes, *, source: str, limits: ReadLimits = ReadLimits()
 ) -> tuple[Scan, ...]:
     """Read every slice from memory; `source` names it in errors. Raises as `open_images`."""
-    _check_length(len(data), source, limits)
     named, found = reader_of_name(source), _reader_of_bytes(data)
     reader = found or named
+    _check_length(len(data), source, reader, limits)
     if reader is None:
         raise UnreadableImageError(source, f"is not a {_listed_formats()} image", SAVE_AS_PNG)
     if reader.read is None:
@@ -111,7 +116,7 @@ def open_images_bytes(
         scans = reader.read(data, source, limits)
     except ModuleNotFoundError as e:
         fix = f'Run: pip install "tumorlens[{reader.extra}]"'
-        raise MissingExtraError(source, f"is {reader.name}, which needs {e.name}", fix) from e
+        raise MissingReaderError(source, f"is {reader.name}, which needs {e.name}", fix) from e
     for scan in scans:
         _check_values(scan)
     if found and named and found is not named:
@@ -192,8 +197,11 @@ def _bytes_of(path: Path, limits: ReadLimits) -> bytes:
             raise UnreadableImageError(path, "is a folder", "Name a file, or a folder of files.")
         if not stat.S_ISREG(status.st_mode):
             raise UnreadableImageError(path, "is not a regular file", "Name an image file.")
-        _check_length(status.st_size, str(path), limits)
-        return path.read_bytes()
+        with path.open("rb") as file:
+            start = file.read(512)
+            reader = _reader_of_bytes(start) or reader_of_name(path)
+            _check_length(status.st_size, str(path), reader, limits)
+            return start + file.read()
     except (OSError, ValueError) as e:  # ValueError: a zero byte in the path
         reason = getattr(e, "strerror", None) or first_line(e)
         raise UnreadableImageError(
@@ -201,12 +209,15 @@ def _bytes_of(path: Path, limits: ReadLimits) -> bytes:
         ) from e
 
 
-def _check_length(length: int, source: str, limits: ReadLimits) -> None:
+def _check_length(length: int, source: str, reader: Reader | None, limits: ReadLimits) -> None:
     if length == 0:
         raise UnreadableImageError(source, "is empty (0 bytes)", "Copy or export it again.")
-    if length > limits.max_bytes:
-        fact = f"has {length:,} bytes, above the cap of {limits.max_bytes:,}"
-        fix = "Export one slice per file, or raise TUMORLENS_MAX_BYTES."
+    is_volume = reader is not None and reader.is_volume
+    cap = limits.max_volume_bytes if is_volume else limits.max_bytes
+    if length > cap:
+        fact = f"has {length:,} bytes, above the cap of {cap:,}"
+        setting = "TUMORLENS_MAX_VOLUME_BYTES" if is_volume else "TUMORLENS_MAX_BYTES"
+        fix = f"Export one slice per file, or raise {setting}."
         raise ImageTooLargeError(source, fact, fix)
 
 

@@ -5,7 +5,7 @@ images, and corner text, borders and scale bars tell the classes of public sets 
 any look at the brain. Size and position are normalized by the crop for the same second reason.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class InputSpec:
     low: float = 0.5  # percentiles of the head's own pixels that become 0 and 255
     high: float = 99.5
     version: int = 2  # raised whenever the method changes
+    ct_window: tuple[float, float] = (40.0, 80.0)  # center and width in HU, of CT with numbers
 
     def to_json(self) -> dict[str, object]:
         """Return the fields as plain data."""
@@ -38,7 +39,9 @@ def load_spec(stored: dict[str, Any]) -> InputSpec:
     """Read a stored spec; raises BundleError for one this version cannot reproduce."""
     try:
         spec = InputSpec(**stored)
-    except TypeError as e:
+        center, width = map(float, spec.ct_window)  # the default, in bundles that have none
+        spec = replace(spec, ct_window=(center, width))
+    except (TypeError, ValueError) as e:
         raise BundleError("input spec", f"has unknown fields ({e})", "Update tumorlens.") from e
     if spec.version != InputSpec.version:
         fact = f"prepares scans by method {spec.version}, this tumorlens by {InputSpec.version}"
@@ -66,6 +69,7 @@ def prepare(
     `head` is what `find_head` gave, where it was asked before. Raises BlankImageError where no
     head-like region stands out.
     """
+    scan = apply_window(scan, spec)
     head = find_head(scan) if head is None else head
     box = _bounding_box(head)
     matrix = _crop_matrix(box, spec)
@@ -126,6 +130,18 @@ def carry_mask(mask: NDArray[np.bool_], prepared: PreparedScan) -> NDArray[np.bo
     return _shrink_and_warp(mask.astype(np.float32), prepared.matrix, (side, side)) > 0.5
 
 
+def apply_window(scan: Scan, spec: InputSpec = InputSpec()) -> Scan:
+    """Bring CT numbers to the gray levels 0 to 255 of the window, as an exported image has them.
+
+    Other scans stay as they are: CT that was exported has its window already.
+    """
+    if scan.modality != "ct":
+        return scan
+    center, width = spec.ct_window
+    gray = (scan.pixels - np.float32(center - width / 2)) * np.float32(255 / width)
+    return replace(scan, pixels=np.rint(np.clip(gray, 0, 255)), modality=None)
+
+
 def find_head(scan: Scan) -> NDArray[np.bool_]:
     """Return the filled region of the head, [h, w], in the scan's own pixels.
 
@@ -133,6 +149,7 @@ def find_head(scan: Scan) -> NDArray[np.bool_]:
     what is thin (text, scale bars, head rests). An image without background, such as a
     tight crop, is kept whole. Raises BlankImageError.
     """
+    scan = apply_window(scan)
     whole = _seek(scan.pixels, scan.source)
     x0, y0, x1, y1 = map(int, _bounding_box(whole))
     length = max(x1 - x0, y1 - y0)

@@ -1,0 +1,231 @@
+"""What DICOM files say of their slices: kind, identity and geometry, without pixels.
+
+Classic files hold one frame; enhanced ones hold many, each with attributes of its own in
+functional groups (PS3.3 C.7.6.16).
+"""
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tumorlens.errors import ImageError, ImageTooLargeError, UnreadableImageError
+from tumorlens.images.raster import first_line
+from tumorlens.images.slices import SliceHeader
+from tumorlens.records import Modality
+from tumorlens.settings import ReadLimits
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+SEND_AGAIN = "Export it again, uncompressed, or convert the series to NIfTI."
+EXPORT_SLICES = "Export the slices themselves, as CT or MR images."
+# Storage classes (PS3.4 B.5): classic, enhanced, and enhanced made from classic.
+_MODALITY_OF_STORAGE: dict[str, Modality] = {
+    "1.2.840.10008.5.1.4.1.1.2": "ct",
+    "1.2.840.10008.5.1.4.1.1.2.1": "ct",
+    "1.2.840.10008.5.1.4.1.1.2.2": "ct",
+    "1.2.840.10008.5.1.4.1.1.4": "mri",
+    "1.2.840.10008.5.1.4.1.1.4.1": "mri",
+    "1.2.840.10008.5.1.4.1.1.4.4": "mri",
+}
+_MODALITY_OF_TAG: dict[str, Modality] = {"CT": "ct", "MR": "mri"}  # where no class is named
+_DEFLATED, _PLAIN = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
+# Where an enhanced file keeps what a classic file keeps at its top.
+_GROUP_OF: dict[Any, str] = {
+    "ImagePositionPatient": "PlanePositionSequence",
+    "ImageOrientationPatient": "PlaneOrientationSequence",
+    "PixelSpacing": "PixelMeasuresSequence",
+    "RescaleSlope": "PixelValueTransformationSequence",
+    "RescaleIntercept": "PixelValueTransformationSequence",
+    "EffectiveEchoTime": "MREchoSequence",
+    "DiffusionBValue": "MRDiffusionSequence",
+    "TemporalPositionIndex": "FrameContentSequence",
+}
+_ECHOES = ("EchoNumbers", "EffectiveEchoTime")
+_B_VALUES = ("DiffusionBValue", 0x0019100C, 0x00431039, 0x20011003)  # the others are vendors' own
+_TIMES = ("TemporalPositionIdentifier", "TemporalPositionIndex")
+_READ = [
+    "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality",
+    "SeriesDescription", "ProtocolName", "ImageType", "ComplexImageComponent", "Rows", "Columns",
+    "NumberOfFrames", "InstanceNumber", "AcquisitionNumber", "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence", *_GROUP_OF, *_ECHOES, *_B_VALUES, *_TIMES,
+]  # fmt: skip
+# What pydicom and its decoders raise on damaged files.
+_PARSER_ERRORS = (
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    EOFError,
+    MemoryError,
+    AssertionError,
+    struct.error,
+    zlib.error,
+)
+
+
+def read_headers(path: str | Path, *, limits: ReadLimits = ReadLimits()) -> tuple[SliceHeader, ...]:
+    """Read what a file says of its slices, of any storage class; raises an ImageError."""
+    source = str(path)
+    with parsing(source):
+        with open(path, "rb") as file:
+            is_deflated = _DEFLATED in file.read(1024)
+        data = (
+            io.BytesIO(inflated(Path(path).read_bytes(), source, limits)) if is_deflated else path
+        )
+        return slice_headers(parse(data, source, header_only=True), source)
+
+
+@contextmanager
+def parsing(source: str) -> Iterator[None]:
+    """Turn whatever a damaged file makes the parser raise into an ImageError."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # odd values are tolerated
+        try:
+            yield
+        except ImageError:
+            raise
+        except (*_PARSER_ERRORS, BytesLengthException, InvalidDicomError) as e:
+            fact = f"damaged or incomplete ({first_line(e)})"
+            raise UnreadableImageError(source, fact, SEND_AGAIN) from e
+
+
+def parse(file: Any, source: str, *, header_only: bool = False) -> "Dataset":
+    """Parse a path or an open file, with or without a preamble."""
+    from pydicom import dcmread
+
+    wanted = _READ if header_only else None
+    dataset = dcmread(file, stop_before_pixels=header_only, force=True, specific_tags=wanted)
+    if "SOPClassUID" not in dataset and "Rows" not in dataset:
+        raise UnreadableImageError(source, "is not a DICOM image", EXPORT_SLICES)
+    return dataset
+
+
+def inflated(data: bytes, source: str, limits: ReadLimits) -> bytes:
+    """Unpack a file of the deflated transfer syntax, up to the cap; others stay as they are."""
+    if _DEFLATED not in data[:1024]:
+        return data
+    if data[128:136] != b"DICM\x02\0\0\0":
+        raise UnreadableImageError(source, "is deflated, without a whole header", SEND_AGAIN)
+    end = 144 + struct.unpack("<L", data[140:144])[0]
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    body = inflater.decompress(data[end:], limits.max_volume_bytes)
+    if inflater.unconsumed_tail:
+        fact = f"inflates to more than the cap of {limits.max_volume_bytes:,} bytes"
+        raise ImageTooLargeError(source, fact, "Export it uncompressed.")
+    return data[:end].replace(_DEFLATED, _PLAIN) + body
+
+
+def slice_headers(dataset: "Dataset", source: str) -> tuple[SliceHeader, ...]:
+    """Return what a parsed file says of each of its frames, in the file's order."""
+    frames = frame_count(dataset)
+    is_stack = frames > 1 or "PerFrameFunctionalGroupsSequence" in dataset
+    return tuple(_header(dataset, source, k if is_stack else None) for k in range(frames))
+
+
+def frame_count(dataset: "Dataset") -> int:
+    """Return how many frames a file declares, at least 1."""
+    return max(1, int(dataset.get("NumberOfFrames") or 1))
+
+
+def matrix(dataset: "Dataset") -> tuple[int, int]:
+    """Return the rows and columns a file declares; 0 where it declares none."""
+    return int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
+
+
+def modality(dataset: "Dataset") -> Modality | None:
+    """Return what the storage class says; None for other images, reports, plans."""
+    storage = dataset.get("SOPClassUID")
+    if storage:
+        return _MODALITY_OF_STORAGE.get(str(storage))
+    return _MODALITY_OF_TAG.get(str(dataset.get("Modality")))
+
+
+def storage_name(dataset: "Dataset") -> str:
+    """Return the name of the storage class, as of "CT Image Storage"."""
+    storage = dataset.get("SOPClassUID")
+    return str(storage.name) if storage else f"of modality {dataset.get('Modality') or 'unknown'}"
+
+
+def image_type(dataset: "Dataset") -> tuple[str, ...]:
+    """Return the values of ImageType, and of the part of the complex signal, in capitals."""
+    return (*_words(dataset.get("ImageType")), *_words(dataset.get("ComplexImageComponent")))
+
+
+def attribute(dataset: "Dataset", name: Any, frame: int | None) -> Any:
+    """Look a value up in the groups of one frame, then in those all share, then at the top."""
+    if frame is not None and name in _GROUP_OF:
+        per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
+        shared = dataset.get("SharedFunctionalGroupsSequence") or []
+        for groups in (*per_frame[frame : frame + 1], *shared[:1]):
+            group = groups.get(_GROUP_OF[name])
+            if group and group[0].get(name) is not None:
+                return group[0].get(name)
+    value = dataset.get(name)
+    return value.value if isinstance(name, int) and value is not None else value
+
+
+def _header(dataset: "Dataset", source: str, frame: int | None) -> SliceHeader:
+    def text(*names: Any) -> str:
+        values = (attribute(dataset, name, frame) for name in names)
+        return next((str(value) for value in values if value not in (None, "", b"")), "")
+
+    spacing = _numbers(attribute(dataset, "PixelSpacing", frame), 2)
+    number = text("InstanceNumber")
+    return SliceHeader(
+        path=source,
+        frame=frame,
+        study=text("StudyInstanceUID"),
+        series=text("SeriesInstanceUID"),
+        instance=text("SOPInstanceUID"),
+        modality=modality(dataset),
+        storage=storage_name(dataset),
+        image_type=image_type(dataset),
+        sequence=text("SeriesDescription", "ProtocolName"),
+        matrix=matrix(dataset),
+        orientation=_cosines(attribute(dataset, "ImageOrientationPatient", frame)),
+        corner=_numbers(attribute(dataset, "ImagePositionPatient", frame), 3),
+        spacing_mm=(spacing[0], spacing[1]) if spacing and min(spacing) > 0 else None,
+        number=int(number) if number.lstrip("-").isdecimal() else None,
+        acquisition=text("AcquisitionNumber"),
+        kind=(text(*_ECHOES), text(*_B_VALUES), text(*_TIMES)),
+    )
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    """Return one value or several as words in capitals."""
+    values = [value] if isinstance(value, str) else value or []
+    return tuple(str(word).strip().upper() for word in values)
+
+
+def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
+    """Return so many finite numbers; None for anything else, as malformed tags hold."""
+    try:
+        numbers = tuple(float(number) for number in value)
+    except (TypeError, ValueError):
+        return None
+    return numbers if len(numbers) == count and np.isfinite(numbers).all() else None
+
+
+def _cosines(value: Any) -> tuple[float, ...] | None:
+    """Return two directions at right angles, of length 1; None where they are none."""
+    numbers = _numbers(value, 6)
+    if numbers is None:
+        return None
+    row, column = np.array(numbers[:3]), np.array(numbers[3:])
+    lengths = np.linalg.norm(row), np.linalg.norm(column)
+    if not np.allclose(lengths, 1, atol=0.01) or abs(float(row @ column)) > 0.01:
+        return None
+    return numbers
