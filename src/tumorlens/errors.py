@@ -107,6 +107,10 @@ class NotStoredError(StoreError):
     """Nothing under this id, or nothing that may be shown to who asks."""
 
 
+class TooManyJobsError(TumorlensError):
+    """As many unfinished batches as one owner may have."""
+
+
 class ReviewError(TumorlensError):
     """A review that contradicts itself or names what is not known."""
 

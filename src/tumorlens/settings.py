@@ -22,6 +22,9 @@ _MIN = {
     "max_request_bytes": 1,
     "max_files": 1,
     "receive_seconds": 1,
+    "max_request_pixels": 1,
+    "decode_seconds": 1,
+    "max_jobs": 1,
 }
 _YES_NO = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
@@ -57,6 +60,9 @@ class Settings:
     requests_per_minute: int = 6000  # of one key
     max_request_bytes: int = 32 * 2**20  # of one request, with all its files
     max_files: int = 1000  # of one request
+    max_request_pixels: int = 512_000_000  # of all images of one request together
+    max_jobs: int = 8  # unfinished batches of one key
+    decode_seconds: int = 5  # of processor time for one file of the largest size
     receive_seconds: int = 30  # in which a request has to arrive whole
     # Of the dashboard:
     studies: str = ""  # folders whose records are shown, joined as in PATH

@@ -128,11 +128,14 @@ def open_images_bytes(
 def announced_pixels(data: bytes, *, source: str, limits: ReadLimits = ReadLimits()) -> int:
     """Return how many pixels a file announces, without decoding; the cap where it cannot be told.
 
-    Raises ImageTooLargeError above the cap, and for more scans, pages, chunks or tags than an
-    image needs: its decoder would be busy for hours. What is damaged passes: reading tells how.
+    0 for bytes of no known format: there is nothing to decode. Raises ImageTooLargeError above the
+    cap, and for more scans, pages, chunks or tags than an image needs: its decoder would be busy
+    for hours. What is damaged passes: reading tells how.
     """
     reader = _reader_of_bytes(data)
-    if reader is None or reader.announce is None:
+    if reader is None:
+        return 0
+    if reader.announce is None:
         return limits.max_pixels
     try:
         found = reader.announce(data)

@@ -346,8 +346,8 @@ def test_a_key_that_has_used_up_its_requests_has_to_wait(tmp_path: Path, tiny_bu
 def test_a_full_queue_sends_requests_away_and_recovers(client: TestClient):
     service = client.app.state.service
     with ExitStack() as taken:
-        for _ in range(service.settings.worker_count + service.settings.queue):
-            taken.enter_context(service.pool.slot())
+        for _ in range(service.pool.slots):
+            taken.enter_context(service.pool.slot("local"))
         response = client.post("/v1/predict", files=files(SCAN))
         assert is_problem(response, 429, "queue-full")
         assert int(response.headers["retry-after"]) >= 1

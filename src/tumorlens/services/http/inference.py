@@ -1,7 +1,7 @@
 """From the bytes of a request to predictions that are on the disk.
 
-All but the waiting runs in a worker thread. Nothing of an upload touches the disk: the middleware
-bounds the whole body in memory, and the form parser keeps its files there.
+All but the waiting runs in worker threads, file by file. Nothing of an upload touches the disk: the
+middleware bounds the whole body in memory, and the form parser keeps its files there.
 """
 
 import asyncio
@@ -9,23 +9,32 @@ import hashlib
 import time
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
 
+from tumorlens.errors import ImageError
+from tumorlens.images.readers import announced_pixels, attempt
 from tumorlens.records import PreparedScan, Unusable
 from tumorlens.services.http.problems import Refusal
 from tumorlens.services.http.service import Service
 from tumorlens.services.store.history import NewPrediction, anonymous_name
+from tumorlens.settings import Settings
 
 MAX_FIELDS = 16
 MAX_FIELD_BYTES = 4096
 MAX_BOUNDARY = 70  # characters, as RFC 2046 has it
 MAX_NAME = 120  # characters
 CHUNK_BYTES = 2**18
+SMALL_FORM_BYTES = 2**18  # is read at once; a larger one waits for its turn
+LEFT_SECONDS = 0.5  # between looks whether the client of a long request is still there
+T = TypeVar("T")
+LARGE_PIXELS = 2_000_000  # above it, or above so many bytes, images are decoded one at a time
+LARGE_BYTES = 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,13 @@ class Upload:
 
     name: str
     data: bytes
+    pixels: int = 0  # that it announces
+    error: ImageError | None = None  # why it will not be decoded
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it is decoded while no other large one is."""
+        return self.pixels > LARGE_PIXELS or len(self.data) > LARGE_BYTES
 
 
 @dataclass(frozen=True)
@@ -109,17 +125,49 @@ async def _chunks(body: bytes | bytearray) -> AsyncGenerator[bytes, None]:
         yield bytes(body[start : start + CHUNK_BYTES])
 
 
-def decode(service: Service, uploads: Sequence[Upload]) -> list[DecodedUpload]:
-    """Decode and prepare uploads, in order."""
-    return [_decode(service, index, upload) for index, upload in enumerate(uploads)]
+async def receive_uploads(request: Request, *, max_files: int, owner: str) -> list[Upload]:
+    """Return the files of a request with what they announce; a large form waits for its turn."""
+    service: Service = request.app.state.service
+    body, kind = request.scope["state"].get("body", b""), request.headers.get("content-type", "")
+
+    def read() -> list[Upload]:
+        return measure(read_form(body, kind, max_files=max_files), service.settings)
+
+    if len(body) <= SMALL_FORM_BYTES:
+        return read()
+    return await service.pool.run(read, owner=owner)
 
 
-def _decode(service: Service, index: int, upload: Upload) -> DecodedUpload:
+def measure(uploads: Sequence[Upload], settings: Settings) -> list[Upload]:
+    """Return uploads with the pixels they announce; raises Refusal for too many together."""
+    measured, pixels = [], 0
+    for upload in uploads:
+        found = attempt(
+            announced_pixels, upload.data, source=upload.name, limits=settings.read_limits
+        )
+        if isinstance(found, Unusable):
+            measured.append(replace(upload, error=found.error))
+        else:
+            pixels += found
+            measured.append(replace(upload, pixels=found))
+    if pixels > settings.max_request_pixels and len(uploads) > 1:
+        fact = f"{settings.max_request_pixels:,} pixels are taken at once."
+        raise Refusal("too-large", fact)
+    return measured
+
+
+def decode(service: Service, index: int, upload: Upload) -> DecodedUpload:
+    """Decode and prepare an upload, in a process of its own."""
     started = time.perf_counter()
     sha256 = hashlib.sha256(upload.data).hexdigest()
     name = clean_name(upload.name)
     stored_name = name if service.settings.keep_names and name else anonymous_name(sha256, name)
-    scan = service.predictor.prepare_bytes(upload.data, source=stored_name)
+    if upload.error is None:
+        scan = service.decoders.prepare(
+            upload.data, service.predictor.bundle.spec, source=stored_name, pixels=upload.pixels
+        )
+    else:
+        scan = Unusable(type(upload.error)(stored_name, upload.error.fact, upload.error.fix))
     return DecodedUpload(index, name, sha256, scan, 1000 * (time.perf_counter() - started))
 
 
@@ -149,6 +197,18 @@ def predict(
 def enqueue(service: Service, new: Sequence[NewPrediction]) -> list[Future[str]]:
     """Queue predictions to be written; by their worker, while the event loop is busy."""
     return [service.commits.submit(item) for item in new]
+
+
+async def call_off_when_left(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Wait for work, and call it off when the client has left; raises Refusal then."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=LEFT_SECONDS))[0]:
+            if await request.is_disconnected():
+                raise Refusal("bad-request", "The connection was closed.")
+        return task.result()
+    finally:
+        task.cancel()
 
 
 async def wait_persisted(queued: Sequence[Future[str]]) -> None:

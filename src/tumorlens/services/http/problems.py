@@ -46,6 +46,7 @@ KINDS: Mapping[str, Kind] = {
     "not-valid": Kind(422, "The request does not make sense"),
     "unusable-scan": Kind(422, "The scan cannot be used"),
     "too-many-requests": Kind(429, "The key has used up its requests"),
+    "too-many-jobs": Kind(429, "The key has too many unfinished batches"),
     "queue-full": Kind(429, "The service has all the work it can take"),
     "large-headers": Kind(431, "The headers are too large"),
     "internal": Kind(500, "The service failed"),
@@ -109,9 +110,11 @@ _ERRORS: tuple[tuple[type[Exception], str], ...] = (
     (errors.NotStoredError, "not-found"),
     (errors.StoreFullError, "store-full"),
     (errors.StoreError, "store-failed"),
+    (errors.TooManyJobsError, "too-many-jobs"),
     (errors.ReviewError, "not-valid"),
     (errors.ReportError, "not-valid"),
 )
+_RETRY_SECONDS = {"store-failed": 2, "too-many-jobs": 10}
 _STATUSES = {404: "not-found", 405: "wrong-method", 400: "bad-request"}
 
 
@@ -127,7 +130,7 @@ def as_refusal(error: Exception) -> Refusal:
         return refusal
     for known, kind in _ERRORS:
         if isinstance(error, known) and isinstance(error, errors.TumorlensError):
-            retry = 2 if kind == "store-failed" else None
+            retry = _RETRY_SECONDS.get(kind)
             return Refusal(kind, f"{error.fact}. {error.fix}", retry_after=retry)
     log_failure(error)
     return Refusal("internal", "The request id leads to it in the log.")

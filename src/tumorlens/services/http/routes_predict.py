@@ -3,7 +3,8 @@
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -14,7 +15,12 @@ from tumorlens.predictions.document import to_document
 from tumorlens.records import PreparedScan, Unusable
 from tumorlens.services.http import documents, inference
 from tumorlens.services.http.documents import Document, csv_response, json_response
-from tumorlens.services.http.inference import DecodedUpload, Upload, read_form
+from tumorlens.services.http.inference import (
+    DecodedUpload,
+    Upload,
+    call_off_when_left,
+    receive_uploads,
+)
 from tumorlens.services.http.problems import Refusal, as_refusal
 from tumorlens.services.http.schemas import (
     JobDocument,
@@ -27,7 +33,13 @@ from tumorlens.services.http.service import Service, caller_of, service_of
 from tumorlens.services.store.database import Store
 from tumorlens.services.store.export import history_table
 from tumorlens.services.store.history import NewPrediction, iter_job
-from tumorlens.services.store.jobs import Job, JobScan, NewJob, get_job, save_job
+from tumorlens.services.store.jobs import (
+    Job,
+    JobScan,
+    NewJob,
+    get_job,
+    save_job,
+)
 from tumorlens.settings import Settings
 
 MAX_AT_ONCE = 32  # files of one request; a batch takes more
@@ -50,34 +62,32 @@ async def predict(
     An unusable file among others has its `error` set; where none is usable, that is a problem.
     """
     service, caller = service_of(request), caller_of(request, "predict")
+    bundle = service.predictor.bundle
 
-    def work() -> tuple[list[DecodedUpload], list[NewPrediction], list[Future[str]]]:
-        decoded = inference.decode(service, _uploads(request, max_files=MAX_AT_ONCE))
-        _refuse_if_none_is_usable(decoded)
-        answers = [
-            inference.predict(service, item, owner=caller.id, source="http") for item in decoded
-        ]
-        usable = [answer for answer in answers if not answer.prediction.error]
-        return decoded, answers, inference.enqueue(service, usable)
+    def answer(index: int, upload: Upload) -> Answered:
+        decoded = inference.decode(service, index, upload)
+        new = inference.predict(service, decoded, owner=caller.id, source="http")
+        queued = [] if new.prediction.error else inference.enqueue(service, [new])
+        row = _result(decoded, new, bundle, heatmap=heatmap, report=report)
+        return Answered(decoded, queued, row)
 
-    def respond() -> Response:
-        bundle = service.predictor.bundle
-        results = [
-            _result(item, answer, bundle, heatmap=heatmap, report=report)
-            for item, answer in zip(decoded, answers, strict=True)
-        ]
-        return json_response({"request_id": request.state.request_id, "results": results})
-
-    with service.pool.slot():
-        decoded, answers, queued = await service.pool.run(work)
-        await inference.wait_persisted(queued)
-        is_light = not heatmap and report is None
-        return respond() if is_light else await service.pool.run(respond)
+    with service.pool.slot(caller.id):
+        uploads = await receive_uploads(request, max_files=MAX_AT_ONCE, owner=caller.id)
+        works = [(partial(answer, i, upload), upload.is_large) for i, upload in enumerate(uploads)]
+        found = await service.pool.run_all(works, owner=caller.id)
+        _refuse_if_none_is_usable([item.decoded for item in found])
+        await inference.wait_persisted([future for item in found for future in item.queued])
+    results = [item.row for item in found]
+    return json_response({"request_id": request.state.request_id, "results": results})
 
 
-def _uploads(request: Request, *, max_files: int) -> list[Upload]:
-    body, kind = request.scope["state"].get("body", b""), request.headers.get("content-type", "")
-    return read_form(body, kind, max_files=max_files)
+@dataclass(frozen=True)
+class Answered:
+    """One upload with its answer on the way to the disk, and its row of the response."""
+
+    decoded: DecodedUpload
+    queued: list[Future[str]]
+    row: Document
 
 
 def _refuse_if_none_is_usable(decoded: Sequence[DecodedUpload]) -> None:
@@ -120,17 +130,27 @@ def _result(
     openapi_extra=describe_upload(Settings.max_files),
 )
 async def submit(request: Request) -> Response:
-    """Take a batch; it is on the disk, as prepared images, when the job's id is given."""
+    """Take a batch; it is on the disk, as prepared images, when the job's id is given.
+
+    Its files are decoded when no request waits.
+    """
     service, caller = service_of(request), caller_of(request, "predict")
 
-    def work() -> Job:
-        uploads = _uploads(request, max_files=service.settings.max_files)
-        job = _new_job(service, inference.decode(service, uploads), owner=caller.id)
+    def save(decoded: Sequence[DecodedUpload]) -> Job:
+        job = _new_job(service, decoded, owner=caller.id)
         save_job(service.store, job)
         return get_job(service.store, job.id)
 
-    with service.pool.slot():
-        job = await service.pool.run(work)
+    with service.pool.slot(caller.id):
+        files = service.settings.max_files
+        uploads = await receive_uploads(request, max_files=files, owner=caller.id)
+        works = [
+            (partial(inference.decode, service, index, upload), upload.is_large)
+            for index, upload in enumerate(uploads)
+        ]
+        decoding = service.pool.run_all(works, owner=caller.id, background=True)
+        decoded = await call_off_when_left(request, decoding)
+        job = await service.pool.run(partial(save, decoded), owner=caller.id, background=True)
     service.batches.wake()
     headers = {"Location": documents.job_links(job.id)["self"]}
     return json_response(documents.job_document(job), status=202, headers=headers)

@@ -9,8 +9,8 @@ import json
 import re
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,8 @@ from tumorlens.services.store.history import NewPrediction
 MODEL = "tumorlens"
 INPUT = "image"
 _NUMBER = re.compile("[0-9]{1,15}")
+_JSON_SIGNS = (b",", b":", b"[", b"{")  # images in base64 have none of them
+MAX_JSON_PARTS = 10_000  # each of them becomes an object in memory
 HEADER_LENGTH = "inference-header-content-length"
 _NAN = float("nan")
 _NAN_IN_JSON = "NaN"  # JSON has no such number: the text that protocol buffers write for it
@@ -98,23 +100,27 @@ _BODY = {
 async def infer(request: Request, name: str, version: str | None = None) -> Response:
     """Predict the images of the tensor `image`; one that cannot be used makes it a problem."""
     service, caller = _service(request, name, version), caller_of(request, "predict")
-    body = bytes(request.scope["state"].get("body", b""))
-    asked, binary = read_request(body, request.headers.get(HEADER_LENGTH))
+    body, length = request.scope["state"].get("body", b""), request.headers.get(HEADER_LENGTH)
 
-    check_outputs(asked, service.predictor.bundle.atoms)
-
-    def work() -> tuple[list[NewPrediction], list[Future[str]]]:
+    def read() -> tuple[InferRequest, list[Upload]]:
+        asked, binary = read_request(bytes(body), length)
+        check_outputs(asked, service.predictor.bundle.atoms)
         images = read_images(asked, binary, max_images=MAX_AT_ONCE)
-        decoded = inference.decode(service, [Upload("", image) for image in images])
+        return asked, inference.measure([Upload("", image) for image in images], service.settings)
+
+    with service.pool.slot(caller.id):
+        asked, uploads = await service.pool.run(read, owner=caller.id)
+        decoded = await service.pool.run_all(
+            [(partial(inference.decode, service, i, u), u.is_large) for i, u in enumerate(uploads)],
+            owner=caller.id,
+        )
         for item in decoded:
             if isinstance(item.scan, Unusable):
                 raise item.scan.error
-        new = [inference.predict(service, item, owner=caller.id, source="v2") for item in decoded]
-        return new, inference.enqueue(service, new)
-
-    with service.pool.slot():
-        new, queued = await service.pool.run(work)
-        await inference.wait_persisted(queued)
+        predict = partial(inference.predict, service, owner=caller.id, source="v2")
+        works = [(partial(predict, item), False) for item in decoded]
+        new = await service.pool.run_all(works, owner=caller.id)
+        await inference.wait_persisted(inference.enqueue(service, new))
     return _response(service, asked, new)
 
 
@@ -125,6 +131,8 @@ def read_request(body: bytes, header_length: str | None) -> tuple[InferRequest, 
         if not _NUMBER.fullmatch(header_length) or int(header_length) > len(body):
             raise Refusal("bad-request", "Inference-Header-Content-Length is not a length in it.")
         length = int(header_length)
+    if sum(body.count(sign, 0, length) for sign in _JSON_SIGNS) > MAX_JSON_PARTS:
+        raise Refusal("too-large", f"Its JSON has more than {MAX_JSON_PARTS:,} parts.")
     try:
         return InferRequest.model_validate_json(body[:length]), body[length:]
     except ValidationError as e:

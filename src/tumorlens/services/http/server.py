@@ -1,7 +1,6 @@
 """Runs the application under uvicorn, with limits that stand before any request is whole."""
 
 import asyncio
-import ctypes
 import gc
 import json
 import sys
@@ -14,6 +13,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tumorlens.errors import SettingsError
+from tumorlens.services.decoder import return_memory
 from tumorlens.services.http.app import create_app
 from tumorlens.services.http.authenticator import is_loopback
 from tumorlens.services.http.middleware import MAX_ADDRESS_BYTES, MAX_HEADER_BYTES
@@ -24,12 +24,6 @@ from tumorlens.settings import Settings
 IDLE_SECONDS = 15
 MAX_CONNECTIONS = 512
 DRAIN_SECONDS = 30
-# Numbers of mallopt(3): its options have no names here.
-GLIBC = {
-    "M_TRIM_THRESHOLD": (-1, 4 * 2**20),
-    "M_MMAP_THRESHOLD": (-3, 2**20),
-    "M_ARENA_MAX": (-8, 2),
-}
 SWITCH_SECONDS = 0.002  # threads take turns: half the latency of Python's own 0.005
 
 
@@ -108,19 +102,6 @@ class SettledServer(uvicorn.Server):
         await super().startup(*given, **named)
         gc.collect()
         gc.freeze()
-
-
-def return_memory() -> None:
-    """Have glibc give large blocks back when they are freed, and share arenas among threads.
-
-    By itself it learns from a large upload to keep such blocks, and memory stays high after it.
-    """
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
-    if mallopt is not None:
-        for option, value in GLIBC.values():
-            mallopt(option, value)
 
 
 def serve(settings: Settings, *, host: str, port: int, needs_keys: bool) -> None:

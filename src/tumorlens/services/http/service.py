@@ -1,22 +1,18 @@
 """What lives as long as the service: predictor, store, threads, and the way up and down."""
 
-import asyncio
-import math
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
 from fastapi import Request
 
 from tumorlens.errors import TumorlensError
 from tumorlens.predictions.predictor import Predictor, check_self_test, load_predictor
+from tumorlens.services.decoder import Decoders
 from tumorlens.services.http.authenticator import Authenticator, Caller
 from tumorlens.services.http.problems import Refusal, log_failure
 from tumorlens.services.http.telemetry import Metrics, log
+from tumorlens.services.http.work_pool import SHARE, WorkPool
 from tumorlens.services.store.audit_log import days_ago
 from tumorlens.services.store.commit_queue import CommitQueue
 from tumorlens.services.store.database import Store, open_store
@@ -24,55 +20,10 @@ from tumorlens.services.store.history import NewPrediction, expire_predictions
 from tumorlens.services.store.jobs import JobScan, save_answers, waiting_scans
 from tumorlens.settings import Settings
 
-T = TypeVar("T")
-TYPICAL_SECONDS = 0.02  # of one request on one worker, for Retry-After
 IDLE_SECONDS = 2.0  # between looks for batches: another service may have left work behind
 POLITE_SECONDS = 0.1  # that a waiting scan lets requests pass, at most
+CLOSE_SECONDS = 5.0
 RETENTION_SECONDS = 3600.0
-
-
-class WorkPool:
-    """Runs the work of requests in a few threads; each holds a slot from its start to its end."""
-
-    def __init__(self, *, workers: int, queue: int) -> None:
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="work")
-        self._workers, self._slots = workers, workers + queue
-        self._taken = 0
-        self._lock = threading.Lock()
-
-    @property
-    def taken(self) -> int:
-        """Requests that are being worked on or wait."""
-        return self._taken
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether every worker has something to do."""
-        return self._taken >= self._workers
-
-    @contextmanager
-    def slot(self) -> Iterator[None]:
-        """Hold a slot; raises Refusal where all are taken."""
-        with self._lock:
-            if self._taken >= self._slots:
-                wait = max(1, math.ceil(self._taken * TYPICAL_SECONDS / self._workers))
-                raise Refusal(
-                    "queue-full", f"{self._taken} requests are waiting.", retry_after=wait
-                )
-            self._taken += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._taken -= 1
-
-    async def run(self, work: Callable[[], T]) -> T:
-        """Run something in a thread; the caller holds a slot."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-
-    def close(self) -> None:
-        """Finish what was taken on."""
-        self._threads.shutdown(wait=True)
 
 
 class BatchRunner:
@@ -100,7 +51,7 @@ class BatchRunner:
         """Finish the scan at hand; the rest waits for the next start."""
         self._is_stopping = True
         self._wake.set()
-        self._thread.join()
+        self._thread.join(CLOSE_SECONDS)
 
     def _work(self) -> None:
         while not self._is_stopping:
@@ -166,6 +117,7 @@ class Service:
     store: Store
     commits: CommitQueue
     pool: WorkPool
+    decoders: Decoders
     authenticator: Authenticator
     batches: BatchRunner
     metrics: Metrics
@@ -176,10 +128,14 @@ class Service:
 def start_service(settings: Settings, metrics: Metrics, *, needs_keys: bool) -> Service:
     """Load, check and open everything; raises TumorlensError where something is broken."""
     started = time.perf_counter()
+    share = SHARE if needs_keys else 1.0
+    pool = WorkPool(workers=settings.worker_count, queue=settings.queue, share=share)
+    decoders = Decoders(
+        count=pool.workers, limits=settings.read_limits, seconds=settings.decode_seconds
+    )
     predictor = load_predictor(settings=settings)
     self_test = check_self_test(predictor)
     store = open_store(settings.store)
-    pool = WorkPool(workers=settings.worker_count, queue=settings.queue)
     metrics.watch_queue(lambda: pool.taken)
     service = Service(
         settings=settings,
@@ -187,6 +143,7 @@ def start_service(settings: Settings, metrics: Metrics, *, needs_keys: bool) -> 
         store=store,
         commits=CommitQueue(store, in_work=lambda: pool.taken, on_commit=metrics.count_commit),
         pool=pool,
+        decoders=decoders,
         authenticator=Authenticator(store, settings.requests_per_minute, needs_keys=needs_keys),
         batches=BatchRunner(predictor, store, pool, settings=settings),
         metrics=metrics,
@@ -201,10 +158,11 @@ def start_service(settings: Settings, metrics: Metrics, *, needs_keys: bool) -> 
 
 
 def stop_service(service: Service) -> None:
-    """Finish what was taken on, write it, and close."""
+    """Call off what nobody waits for any more, write what was answered, and close."""
     service.is_open = False
-    service.batches.close()
+    service.decoders.close()
     service.pool.close()
+    service.batches.close()
     service.commits.close()
     service.store.close()
     log("stopped")

@@ -1,0 +1,268 @@
+"""Files from outside are decoded in processes that can be ended.
+
+Each process decodes one file at a time, within limits that the kernel keeps: processor time for
+the file, memory for the process, nothing written. One that exceeds them is ended, the file is
+refused, and another process takes its place. What crosses the pipe is JSON and bytes, no pickle:
+a decoder that a file has taken over can answer nonsense and nothing else.
+"""
+
+import ctypes
+import dataclasses
+import json
+import os
+import queue
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from tumorlens import errors
+from tumorlens.errors import ImageError, ImageTooLargeError, TumorlensError, UnreadableImageError
+from tumorlens.images.raster import SAVE_AS_PNG
+from tumorlens.inputs.prepare import InputSpec, prepare_bytes
+from tumorlens.records import PreparedScan, Unusable
+from tumorlens.settings import ReadLimits
+
+BASE_BYTES = 96 * 2**20  # of a process that has nothing to do, with some air
+BYTES_PER_PIXEL = 28  # that the hungriest format (WebP) takes while it is decoded, with some air
+MIN_PIXELS = 1_000_000  # that a file may turn out to have, whatever it announces
+SMALL_SHARE = 0.2  # of the time of a file of the largest size that any file has
+WALL_FACTOR = 10  # by which the clock may run ahead of processor time on a busy machine
+# Numbers of mallopt(3): its options have no names here.
+GLIBC = {
+    "M_TRIM_THRESHOLD": (-1, 4 * 2**20),
+    "M_MMAP_THRESHOLD": (-3, 2**20),
+    "M_ARENA_MAX": (-8, 2),
+}
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+_LENGTHS = struct.Struct(">LL")
+_Message = tuple[dict[str, Any], bytes]
+
+
+class Decoders:
+    """Some processes that read and prepare files; safe to use from several threads."""
+
+    def __init__(self, *, count: int, limits: ReadLimits, seconds: float) -> None:
+        self._limits, self._seconds = limits, seconds
+        self._all = [_Process(limits) for _ in range(count)]
+        self._idle: queue.LifoQueue[_Process] = queue.LifoQueue()
+        for process in self._all:
+            process.start()
+            self._idle.put(process)
+
+    def prepare(
+        self, data: bytes, spec: InputSpec, *, source: str, pixels: int
+    ) -> PreparedScan | Unusable:
+        """Read and prepare the first slice of a file that announces so many pixels.
+
+        Raises what reading raises except ImageErrors: these are returned.
+        """
+        most = self._limits.max_pixels
+        limits = dataclasses.replace(self._limits, max_pixels=min(max(pixels, MIN_PIXELS), most))
+        share = limits.max_pixels / most
+        seconds = self._seconds * (SMALL_SHARE + (1 - SMALL_SHARE) * share)
+        head = {
+            "spec": spec.to_json(),
+            "limits": dataclasses.asdict(limits),
+            "source": source,
+            "seconds": seconds,
+        }
+        process = self._idle.get()
+        try:
+            return _read_answer(*process.ask(head, data))
+        except _EndedError as ended:
+            return Unusable(_error_of_end(source, ended.status, seconds))
+        finally:
+            self._idle.put(process)
+
+    def close(self) -> None:
+        """End every process, also in the middle of a file."""
+        for process in self._all:
+            process.close()
+
+
+class _EndedError(Exception):
+    """A process ended in the middle of a file."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class _Process:
+    """One process, started again whenever it has ended."""
+
+    def __init__(self, limits: ReadLimits) -> None:
+        self._memory = BASE_BYTES + BYTES_PER_PIXEL * limits.max_pixels + 2 * limits.max_bytes
+        self._is_open = True
+        self._lock = threading.Lock()  # of the start: what is closed is not started again
+
+    def start(self) -> None:
+        """Start without waiting until it is ready."""
+        with self._lock:
+            if not self._is_open:
+                raise _EndedError(-signal.SIGTERM)
+            self._child = subprocess.Popen(
+                [sys.executable, "-P", "-m", "tumorlens.services.decoder", str(self._memory)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                env=os.environ | ONE_THREAD, start_new_session=True,
+            )  # fmt: skip
+
+    def ask(self, head: dict[str, Any], data: bytes) -> _Message:
+        """Send a file and wait for the answer; raises _EndedError, and starts again."""
+        try:
+            _send(self._child.stdin, head, data)
+            return _receive(self._child.stdout)
+        except (OSError, EOFError, ValueError):
+            self._child.kill()
+            status = self._child.wait()
+            with suppress(_EndedError):
+                self.start()
+            raise _EndedError(status) from None
+
+    def close(self) -> None:
+        """End it for good."""
+        with self._lock:
+            self._is_open = False
+            self._child.kill()
+            self._child.wait()
+
+
+def _read_answer(head: dict[str, Any], blob: bytes) -> PreparedScan | Unusable:
+    if "failure" in head:
+        raise RuntimeError(f"a decoder failed: {head['failure']}")
+    if "error" in head:
+        kind = getattr(errors, head["error"], None)
+        if not (isinstance(kind, type) and issubclass(kind, TumorlensError)):
+            raise RuntimeError("a decoder names an error that is none")
+        error = kind(head["subject"], head["fact"], head["fix"])
+        if isinstance(error, ImageError):
+            return Unusable(error)
+        raise error
+    pixels = np.frombuffer(blob, np.uint8).reshape(head["shape"])
+    matrix = np.array(head["matrix"], np.float64)
+    return PreparedScan(head["path"], pixels, tuple(head["notes"]), head["frame"], matrix)
+
+
+def _error_of_end(source: str, status: int, seconds: float) -> ImageError:
+    if -status in (signal.SIGPROF, signal.SIGALRM):
+        fact = f"takes more than {seconds:.1f} s of processor time to decode"
+        return ImageTooLargeError(source, fact, SAVE_AS_PNG)
+    fact = f"cannot be decoded: its decoder was ended (status {status})"
+    return UnreadableImageError(source, fact, SAVE_AS_PNG)
+
+
+def _send(stream: IO[bytes] | None, head: dict[str, Any], blob: bytes) -> None:
+    assert stream is not None
+    text = json.dumps(head).encode()
+    stream.write(_LENGTHS.pack(len(text), len(blob)) + text)
+    stream.write(blob)
+    stream.flush()
+
+
+def _receive(stream: IO[bytes] | None) -> _Message:
+    """Read one message; raises EOFError where the other side has ended."""
+    assert stream is not None
+    text, blob = map(int, _LENGTHS.unpack(_exactly(stream, _LENGTHS.size)))
+    return json.loads(_exactly(stream, text)), _exactly(stream, blob)
+
+
+def _exactly(stream: IO[bytes], count: int) -> bytes:
+    data = stream.read(count)
+    if len(data) < count:
+        raise EOFError
+    return data
+
+
+def main() -> None:
+    """Be such a process: answer file by file until the other side closes."""
+    return_memory()
+    cv2.setNumThreads(1)
+    Image.init()  # now, so that the first file does not pay for it
+    _limit_process(int(sys.argv[1]))
+    while True:
+        try:
+            head, data = _receive(sys.stdin.buffer)
+        except EOFError:
+            return
+        with _time_limit(head["seconds"]):
+            answer = _answer(head, data)
+        _send(sys.stdout.buffer, *answer)
+
+
+def _answer(head: dict[str, Any], data: bytes) -> _Message:
+    source = head["source"]
+    try:
+        spec, limits = InputSpec(**head["spec"]), ReadLimits(**head["limits"])
+        found = prepare_bytes(data, spec, source=source, limits=limits)
+    except TumorlensError as error:
+        return _written(error), b""
+    except (MemoryError, cv2.error):
+        fact = "needs more memory to be decoded than a file may take"
+        return _written(ImageTooLargeError(source, fact, SAVE_AS_PNG)), b""
+    except Exception as error:  # noqa: BLE001 (the edge of this process)
+        return {"failure": type(error).__name__}, b""
+    if isinstance(found, Unusable):
+        return _written(found.error), b""
+    written = {
+        "path": found.path,
+        "notes": found.notes,
+        "frame": found.frame,
+        "matrix": None if found.matrix is None else found.matrix.tolist(),
+        "shape": found.pixels.shape,
+    }
+    return written, found.pixels.tobytes()
+
+
+def _written(error: TumorlensError) -> dict[str, Any]:
+    row = {"subject": error.subject, "fact": error.fact, "fix": error.fix}
+    return {"error": type(error).__name__, **row}
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Have the kernel end this process after so much processor time, or ten times by the clock."""
+    if not hasattr(signal, "setitimer"):  # Windows
+        yield
+        return
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, WALL_FACTOR * seconds)
+    yield
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def return_memory() -> None:
+    """Have glibc give large blocks back when they are freed, and share arenas among threads.
+
+    By itself it learns from a large upload to keep such blocks, and memory stays high after it.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
+    if mallopt is not None:
+        for option, value in GLIBC.values():
+            mallopt(option, value)
+
+
+def _limit_process(memory: int) -> None:
+    """Bound the memory, and let nothing be written but the pipe."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+if __name__ == "__main__":
+    main()
