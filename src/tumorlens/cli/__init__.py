@@ -11,6 +11,7 @@ from tumorlens.cli import (
     audit,
     dashboard,
     data,
+    dicom,
     evaluation,
     explore,
     serve,
@@ -26,6 +27,8 @@ EXTRAS = {
         "optuna"
     ),
     "service": "fastapi uvicorn sqlalchemy alembic prometheus_client python_multipart limits",
+    "dicom": "pydicom",
+    "nifti": "nibabel",
 }  # what to install -> the libraries that it brings
 
 # What the help shows, panel by panel: use a bundle, look at data, make a bundle, serve it.
@@ -38,6 +41,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     },
     "Data": {
         "data": data.data_app,
+        "dicom": dicom.dicom_app,
         "audit": audit.audit,
         "split": training.split,
         "explore": explore.explore,

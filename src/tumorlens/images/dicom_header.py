@@ -5,6 +5,7 @@ functional groups (PS3.3 C.7.6.16).
 """
 
 import io
+import math
 import struct
 import warnings
 import zlib
@@ -12,8 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from tumorlens.errors import ImageError, ImageTooLargeError, UnreadableImageError
 from tumorlens.images.raster import first_line
@@ -74,7 +73,7 @@ _PARSER_ERRORS = (
 )
 
 
-def read_headers(path: str | Path, *, limits: ReadLimits = ReadLimits()) -> tuple[SliceHeader, ...]:
+def read_headers(path: str | Path, limits: ReadLimits = ReadLimits()) -> tuple[SliceHeader, ...]:
     """Read what a file says of its slices, of any storage class; raises an ImageError."""
     source = str(path)
     with parsing(source):
@@ -216,7 +215,7 @@ def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
         numbers = tuple(float(number) for number in value)
     except (TypeError, ValueError):
         return None
-    return numbers if len(numbers) == count and np.isfinite(numbers).all() else None
+    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
 
 
 def _cosines(value: Any) -> tuple[float, ...] | None:
@@ -224,8 +223,10 @@ def _cosines(value: Any) -> tuple[float, ...] | None:
     numbers = _numbers(value, 6)
     if numbers is None:
         return None
-    row, column = np.array(numbers[:3]), np.array(numbers[3:])
-    lengths = np.linalg.norm(row), np.linalg.norm(column)
-    if not np.allclose(lengths, 1, atol=0.01) or abs(float(row @ column)) > 0.01:
-        return None
-    return numbers
+    row, column = numbers[:3], numbers[3:]
+    off_unit = max(abs(math.hypot(*row) - 1), abs(math.hypot(*column) - 1))
+    return (
+        numbers
+        if max(off_unit, abs(sum(a * b for a, b in zip(row, column, strict=True)))) <= 0.01
+        else None
+    )

@@ -4,6 +4,7 @@ import os
 import stat
 import struct
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -17,7 +18,9 @@ from tumorlens.errors import (
 )
 from tumorlens.images import structure
 from tumorlens.images.dicom import decode_dicom
+from tumorlens.images.dicom_header import read_headers
 from tumorlens.images.raster import SAVE_AS_PNG, check_pixels, decode_raster, first_line
+from tumorlens.images.slices import SliceHeader
 from tumorlens.images.structure import Structure
 from tumorlens.records import Scan, Unusable
 from tumorlens.settings import ReadLimits
@@ -33,6 +36,7 @@ class Reader:
 
     `read` takes (data, source, limits) and returns every slice of the file. It raises an
     ImageError, and ModuleNotFoundError where the libraries of `extra` are not installed.
+    `headers` reads, from a path, what a file says of its slices; None: it holds single images.
     `announce` counts what a file asks for, without decoding; None: the format is not counted.
     """
 
@@ -42,7 +46,8 @@ class Reader:
     read: Callable[[bytes, str, ReadLimits], tuple[Scan, ...]] | None = None  # None: known only
     extra: str = ""
     announce: Callable[[bytes], Structure] | None = None
-    is_volume: bool = False  # holds many slices, and has caps of its own
+    is_volume: bool = False  # may hold many slices, and has caps of its own
+    headers: Callable[[str, ReadLimits], tuple[SliceHeader, ...]] | None = None
 
 
 # With the preamble; without it, by its first group: the meta header, or the data set in either
@@ -50,7 +55,8 @@ class Reader:
 _DICOM_STARTS = ((128, b"DICM"), (0, b"\2\0\0\0"), (0, b"\x08\0"), (0, b"\0\x08\0"))
 READERS = (
     # First: its preamble may be the start of another format.
-    Reader("DICOM", (".dcm", ".ima"), _DICOM_STARTS, decode_dicom, "dicom", is_volume=True),
+    Reader("DICOM", (".dcm", ".ima"), _DICOM_STARTS, decode_dicom, "dicom",
+           is_volume=True, headers=read_headers),
     Reader("PNG", (".png",), ((0, b"\x89PNG\r\n\x1a\n"),), decode_raster,
            announce=structure.png_structure),
     Reader("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), ((0, b"\xff\xd8\xff"),), decode_raster,
@@ -80,6 +86,34 @@ def reader_of_name(name: str | Path) -> Reader | None:
     """Return the format that a name promises; None where it promises none that is known."""
     lower = os.path.basename(name).lower()
     return next((reader for reader in READERS if lower.endswith(reader.suffixes)), None)
+
+
+def slice_headers(
+    path: str | Path, *, limits: ReadLimits = ReadLimits()
+) -> tuple[SliceHeader, ...]:
+    """Read what a file says of its slices, without pixels; none of an image that stands alone.
+
+    Raises as `open_images`, where the file is of a format with such headers.
+    """
+    try:
+        with open(path, "rb") as file:
+            reader = _reader_of_bytes(file.read(512)) or reader_of_name(path)
+    except (OSError, ValueError):
+        return ()  # reading it will tell
+    if reader is None or reader.headers is None:
+        return ()
+    with _named_extra(reader, str(path)):
+        return reader.headers(str(path), limits)
+
+
+@contextmanager
+def _named_extra(reader: Reader, source: str) -> Iterator[None]:
+    """Say what to install where the libraries of a format lack."""
+    try:
+        yield
+    except ModuleNotFoundError as e:
+        fix = f'Run: pip install "tumorlens[{reader.extra}]"'
+        raise MissingReaderError(source, f"is {reader.name}, which needs {e.name}", fix) from e
 
 
 def _reader_of_bytes(data: bytes) -> Reader | None:
@@ -112,11 +146,8 @@ def open_images_bytes(
         fact = f"is a {reader.name} file, which cannot be read yet"
         raise UnreadableImageError(source, fact, SAVE_AS_PNG)
     announced_pixels(data, source=source, limits=limits)
-    try:
+    with _named_extra(reader, source):
         scans = reader.read(data, source, limits)
-    except ModuleNotFoundError as e:
-        fix = f'Run: pip install "tumorlens[{reader.extra}]"'
-        raise MissingReaderError(source, f"is {reader.name}, which needs {e.name}", fix) from e
     for scan in scans:
         _check_values(scan)
     if found and named and found is not named:
