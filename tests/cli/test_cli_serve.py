@@ -10,9 +10,9 @@ from tumorlens.cli import app
 from tumorlens.cli.serve import SERVICE_MAX_PIXELS, _service_settings
 from tumorlens.errors import SettingsError
 from tumorlens.records import Prediction
-from tumorlens.services.http.server import serve
+from tumorlens.services.http.server import _check_keys, serve
 from tumorlens.services.store import NewPrediction, open_store, save_predictions
-from tumorlens.services.store.keys import find_key
+from tumorlens.services.store.keys import create_key, find_key, revoke_key
 from tumorlens.settings import Settings
 
 runner = CliRunner()
@@ -51,6 +51,29 @@ def test_the_audit_trail_verifies_until_somebody_alters_it(file: Path):
 def test_the_service_does_not_listen_to_others_without_keys():
     with pytest.raises(SettingsError, match=r"tumorlens keys create"):
         serve(Settings(), host="0.0.0.0", port=1, needs_keys=False)
+
+
+def test_the_service_does_not_listen_to_others_before_there_is_a_key(file: Path):
+    settings = Settings(store=str(file))
+    with pytest.raises(SettingsError, match=r"has no key.*tumorlens keys create"):
+        serve(settings, host="0.0.0.0", port=1, needs_keys=True)
+    key, _ = create_key(open_store(str(file)), "ward")
+    _check_keys(settings, "0.0.0.0", needs_keys=True)
+    revoke_key(open_store(str(file)), key.id)
+    with pytest.raises(SettingsError, match="has no key"):
+        _check_keys(settings, "0.0.0.0", needs_keys=True)
+
+
+@pytest.mark.parametrize("how", ["option", "variable"])
+def test_a_dashboard_that_others_reach_does_not_start_the_bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+):
+    if how == "variable":
+        monkeypatch.setenv("TUMORLENS_BENCH_DATA", str(tmp_path))
+    given = ["--data", str(tmp_path)] if how == "option" else []
+    done = runner.invoke(app, ["dashboard", "--host", "0.0.0.0", *given])
+    assert isinstance(done.exception, SettingsError)
+    assert "could start the bench" in str(done.exception)
 
 
 def test_a_service_has_its_own_cap_on_pixels_unless_one_is_set(monkeypatch: pytest.MonkeyPatch):

@@ -10,7 +10,7 @@ import typer
 
 from tumorlens.cli.options import Bundle, Host, Port, RetentionDays
 from tumorlens.cli.progress import console
-from tumorlens.errors import MissingExtraError, StudyError
+from tumorlens.errors import MissingExtraError, SettingsError, StudyError
 from tumorlens.settings import ENVIRONMENT_PREFIX
 
 DEFAULT_STUDY = Path("demo")  # what `tumorlens demo` leaves behind
@@ -64,6 +64,8 @@ def dashboard(
         raise MissingExtraError("streamlit", "is not installed", fix)
     from tumorlens.services.dashboard import LOOPBACK, streamlit_command
 
+    if host not in LOOPBACK:
+        _refuse_bench(host, data)
     if study is None and DEFAULT_STUDY.is_dir():
         study = [DEFAULT_STUDY]
     if keep_names is None and "TUMORLENS_KEEP_NAMES" not in os.environ:
@@ -81,6 +83,13 @@ def dashboard(
     console.print("Research use only. Not a medical device.", style="dim")
     opens = open_browser and host in LOOPBACK and sys.stdout.isatty()
     _become(streamlit_command(host, port, opens=opens))
+
+
+def _refuse_bench(host: str, data: list[Path] | None) -> None:
+    """Raise SettingsError where others than this machine could start the bench."""
+    if data or os.environ.get("TUMORLENS_BENCH_DATA"):
+        fix = "Listen on localhost, or leave out --data and TUMORLENS_BENCH_DATA."
+        raise SettingsError(host, "is reached by others, who could start the bench", fix)
 
 
 def _joined(folders: list[Path] | None, option: str) -> str:

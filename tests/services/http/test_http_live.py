@@ -188,6 +188,12 @@ def test_what_is_not_http_is_closed(live: Live, junk: bytes):
     assert httpx.get(f"{live.url}/healthz").status_code == 200
 
 
+def test_what_speaks_http_1_0_is_taken_for_a_proxy(live: Live):
+    with live.connect() as connection:
+        connection.sendall(b"GET /v1/model HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
+        assert connection.recv(65536).split(b" ")[1] == b"403"
+
+
 @dataclass
 class Story:
     """What a service did that was killed under load, started again and ended by SIGTERM."""

@@ -3,8 +3,11 @@
 import base64
 import io
 import json
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import hostile_files
 import numpy as np
 import pytest
 from PIL import Image
@@ -192,3 +195,43 @@ def test_what_is_not_in_the_store_is_a_problem(client: TestClient):
     for path in ("", "/heatmap.png", "/report"):
         response = client.get(f"/v1/predictions/{'0' * 32}{path}")
         assert (response.status_code, response.headers["content-type"]) == (404, PROBLEM)
+
+
+@pytest.mark.parametrize(
+    "time", ["0001-01-01T00:00+14:00", "9999-12-31T23:59-14:00", "0000-01-01", "1e9"]
+)
+@pytest.mark.parametrize("name", ["since", "until"])
+def test_a_time_that_utc_does_not_have_is_a_problem(client: TestClient, name: str, time: str):
+    response = client.get("/v1/predictions", params={name: time})
+    assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM)
+
+
+def test_a_time_in_another_zone_is_the_same_instant(client: TestClient):
+    client.post("/v1/predict", files=files(SCAN))
+    (newest,) = client.get("/v1/predictions", params={"limit": 1}).json()["predictions"]
+    at = datetime.fromisoformat(newest["created_at"])
+    there = at.astimezone(timezone(timedelta(hours=14))).isoformat()
+    found = client.get("/v1/predictions", params={"since": there}).json()["predictions"]
+    assert newest["id"] in [row["id"] for row in found]
+    later = client.get("/v1/predictions", params={"until": there}).json()["predictions"]
+    assert newest["id"] not in [row["id"] for row in later]
+
+
+def test_images_of_too_many_pixels_together_are_refused(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+):
+    service = client.app.state.service
+    changed = replace(service.settings, max_request_pixels=3 * 96 * 96)
+    monkeypatch.setattr(service, "settings", changed)
+    for path, accepted in (("/v1/predict", 200), ("/v1/predict/batch", 202)):
+        assert client.post(path, files=files(*[SCAN] * 3)).status_code == accepted
+        response = client.post(path, files=files(*[SCAN] * 4))
+        assert (response.status_code, response.json()["type"]) == (413, "/docs#too-large")
+
+
+def test_a_file_of_too_many_parts_is_one_row_among_others(client: TestClient):
+    bomb = hostile_files.jpeg_of_scans(40_000)
+    found = client.post("/v1/predict", files=files(SCAN, bomb)).json()["results"]
+    assert "100 scans" in found[1]["prediction"]["error"]
+    assert found[0]["id"]
+    assert client.post("/v1/predict", files=files(bomb)).status_code == 413

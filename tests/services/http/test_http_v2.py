@@ -93,3 +93,9 @@ def test_binary_data_that_is_not_as_announced_is_a_problem(
     response = client.post(INFER, content=head + tail, headers=headers)
     assert 400 <= response.status_code < 500
     assert response.headers["content-type"] == PROBLEM
+
+
+def test_json_of_a_million_parts_is_refused_before_it_is_read(client: TestClient):
+    body = b'{"inputs":[{"name":"image","shape":[1],"datatype":"BYTES","data":[%s0]}]}'
+    response = client.post(INFER, content=body % (b"0," * 1_000_000))
+    assert (response.status_code, response.json()["type"]) == (413, "/docs#too-large")

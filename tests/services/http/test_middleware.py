@@ -13,12 +13,13 @@ from starlette.testclient import TestClient
 from support.serving import PROBLEM, SCAN, Locked, files, serving
 
 from tumorlens.models.bundle import Bundle
-from tumorlens.services.http.authenticator import Authenticator, Caller
+from tumorlens.services.http import middleware
+from tumorlens.services.http.authenticator import FORWARDING, Authenticator, Caller, check_local
 from tumorlens.services.http.inference import Upload, read_form
 from tumorlens.services.http.middleware import Middleware
 from tumorlens.services.http.problems import Refusal
 from tumorlens.services.http.telemetry import Metrics
-from tumorlens.services.store.keys import revoke_key
+from tumorlens.services.store.keys import SCOPES, revoke_key
 
 
 def is_problem(response: Any, status: int, kind: str) -> bool:
@@ -97,19 +98,13 @@ def test_a_body_of_another_length_is_refused():
 
 
 def run_middleware(
-    headers: dict[bytes, bytes], chunks: list[dict[str, Any]], *, seconds: float = 5
+    headers: dict[bytes, bytes],
+    chunks: list[dict[str, Any]],
+    *,
+    seconds: float = 5,
+    pause: float = 0,
 ) -> tuple[dict[str, Any], int]:
     """Send a request by hand; returns the start of the answer and how much was read."""
-
-    class Open(Authenticator):
-        def __init__(self) -> None:
-            self.needs_keys = True
-
-        def remembered(self, secret: str) -> tuple[bool, Caller | None]:
-            return True, Caller("k", frozenset({"predict"}))
-
-        def count(self, caller_id: str) -> None:
-            pass
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         raise AssertionError("the application is not reached")
@@ -123,22 +118,105 @@ def run_middleware(
         found = next(waiting, None)
         if found is None:
             await asyncio.sleep(60)
+        await asyncio.sleep(pause)
         read += 1
         return found
 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    middleware = Middleware(
-        app, authenticator=Open, metrics=Metrics(), max_bytes=10_000, receive_seconds=seconds
+    gate = Middleware(
+        app, authenticator=AnyKey, metrics=Metrics(), max_bytes=10_000, receive_seconds=seconds
     )
-    scope = {
+    asyncio.run(gate(request_scope(headers), receive, send))
+    assert json.loads(sent[1]["body"])["status"] == sent[0]["status"]
+    return sent[0], read
+
+
+def test_a_body_that_stands_still_is_given_up_long_before_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(middleware, "STALL_SECONDS", 0.05)
+    chunks = [{"type": "http.request", "body": bytes(100), "more_body": True}]
+    sent, read = run_middleware({b"content-length": b"10000"}, chunks, seconds=600)
+    assert (sent["status"], read) == (408, 1)
+
+
+def test_a_body_that_comes_below_the_least_rate_is_given_up(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(middleware, "STALL_SECONDS", 0.2)
+    drop = {"type": "http.request", "body": bytes(70), "more_body": True}
+    slow = run_middleware({b"content-length": b"10000"}, [drop] * 140, seconds=600, pause=0.01)
+    assert slow[0]["status"] == 408
+    assert slow[1] < 140
+    monkeypatch.setattr(middleware, "MIN_BYTES_PER_SECOND", 100)
+    fast = run_middleware({b"content-length": b"9999"}, [drop] * 140, seconds=600, pause=0.01)
+    assert fast[1] == 140
+
+
+def test_one_key_cannot_fill_the_memory_for_uploads():
+    whole = bytes(9000)
+
+    async def attack() -> list[int]:
+        never = asyncio.Event()
+        gate = Middleware(
+            answer_200, authenticator=AnyKey, metrics=Metrics(), max_bytes=10_000,
+            receive_seconds=60,
+        )  # fmt: skip
+        stuck = [asyncio.create_task(send_body(gate, "ann", whole, then=never)) for _ in range(2)]
+        await asyncio.sleep(0)
+        statuses = [await send_body(gate, "ann", whole), await send_body(gate, "bob", whole)]
+        for task in stuck:
+            task.cancel()
+        await asyncio.gather(*stuck, return_exceptions=True)
+        return [*statuses, await send_body(gate, "ann", whole)]
+
+    assert asyncio.run(attack()) == [429, 200, 200]
+
+
+class AnyKey(Authenticator):
+    """Takes any key for its own owner."""
+
+    def __init__(self) -> None:
+        self.needs_keys = True
+
+    def remembered(self, secret: str) -> tuple[bool, Caller | None]:
+        return True, Caller(secret, frozenset({"predict"}))
+
+    def count(self, caller_id: str) -> None:
+        pass
+
+
+async def answer_200(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+
+
+async def send_body(
+    gate: Middleware, key: str, body: bytes, *, then: asyncio.Event | None = None
+) -> int:
+    """Send a body, whole or up to a standstill; returns the status of the answer."""
+    status, sent = 0, False
+
+    async def receive() -> Any:
+        nonlocal sent
+        if sent and then is not None:
+            await then.wait()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": then is not None}
+
+    async def send(message: Any) -> None:
+        nonlocal status
+        status = message.get("status", status)
+
+    scope = request_scope({b"x-api-key": key.encode(), b"transfer-encoding": b"chunked"})
+    await gate(scope, receive, send)
+    return status
+
+
+def request_scope(headers: dict[bytes, bytes]) -> dict[str, Any]:
+    return {
         "type": "http", "method": "POST", "path": "/v1/predict", "raw_path": b"/v1/predict",
         "query_string": b"", "headers": list(headers.items()), "state": {},
     }  # fmt: skip
-    asyncio.run(middleware(scope, receive, send))
-    assert json.loads(sent[1]["body"])["status"] == sent[0]["status"]
-    return sent[0], read
 
 
 def test_headers_and_addresses_have_a_limit(client: TestClient):
@@ -280,6 +358,35 @@ def test_without_keys_another_host_or_origin_is_refused(client: TestClient):
     assert own.status_code == 200
 
 
+@pytest.mark.parametrize("header", FORWARDING)
+def test_without_keys_nothing_is_taken_from_a_proxy(client: TestClient, header: str):
+    response = client.get("/v1/model", headers={header: "127.0.0.1"})
+    assert is_problem(response, 403, "forwarded")
+    assert client.get("/healthz", headers={header: "127.0.0.1"}).status_code == 200
+
+
+def test_without_keys_http_1_0_is_taken_for_a_proxy():
+    check_local({b"host": b"127.0.0.1"}, http_version="1.1")
+    with pytest.raises(Refusal, match=r"HTTP/1\.0"):
+        check_local({b"host": b"127.0.0.1"}, http_version="1.0")
+
+
+def test_with_keys_a_proxy_may_stand_in_front(locked: Locked):
+    headers = {**locked.key("read"), "X-Forwarded-For": "203.0.113.9", "Host": "scans.example"}
+    assert locked.client.get("/v1/model", headers=headers).status_code == 200
+
+
+def test_wrong_keys_cost_no_memory(locked: Locked):
+    known = locked.client.app.state.service.authenticator._known
+    for length in (30, 15_000):
+        wrong = {f"tlk_{number:012}_" + "a" * length: number for number in range(20)}
+        for secret in wrong:
+            response = locked.client.get("/v1/model", headers={"X-API-Key": secret})
+            assert is_problem(response, 401, "no-key")
+    assert {len(digest) for digest in known} == {32}
+    assert locked.client.app.state.service.authenticator.remembered("a" * 15_000) == (True, None)
+
+
 @pytest.mark.parametrize("path", ["/v1/predictions", "/v1/model", "/metrics", "/docs", "/nothing"])
 def test_without_a_key_nothing_opens(locked: Locked, path: str):
     client = locked.client
@@ -305,6 +412,8 @@ def test_a_scope_opens_what_it_says_and_no_more(locked: Locked):
     assert is_problem(client.get("/metrics", headers=predict), 403, "not-allowed")
     assert client.get("/metrics", headers=read).status_code == 200
     assert client.get("/metrics", headers=key("admin")).status_code == 200
+    for scope in SCOPES:  # whoever gets answers may know what gave them
+        assert client.get("/v1/model", headers=key(scope)).status_code == 200
 
 
 def test_a_key_is_also_taken_from_its_own_header(locked: Locked):

@@ -1,5 +1,6 @@
 """Who asks, and how often they may: API keys, and a limit of requests for each."""
 
+import hashlib
 import ipaddress
 import math
 import threading
@@ -19,6 +20,10 @@ from tumorlens.services.store.keys import SCOPES, find_key
 
 REMEMBER_SECONDS = 5.0  # that a key is not looked up again: a revoked one lives so long
 MAX_REMEMBERED = 4096
+MAX_SECRET_BYTES = 200  # a key of ours is far shorter
+# What proxies add. Behind one, every visitor would seem to come from this machine.
+FORWARDING = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto",
+              "x-real-ip")  # fmt: skip
 LOCAL = "local"  # who asks where no key is needed
 
 
@@ -45,7 +50,8 @@ class Authenticator:
     def __init__(self, store: Store, requests_per_minute: int, *, needs_keys: bool) -> None:
         self.needs_keys = needs_keys
         self._store = store
-        self._known: OrderedDict[str, tuple[Caller | None, float]] = OrderedDict()
+        # By the digest: what is sent as a key can be long, and is nobody's to keep.
+        self._known: OrderedDict[bytes, tuple[Caller | None, float]] = OrderedDict()
         self._lock = threading.Lock()
         self._limit = RateLimitItemPerMinute(requests_per_minute)
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
@@ -54,8 +60,10 @@ class Authenticator:
         """Return whether a key was looked up lately, and whose it is; never waits."""
         if not self.needs_keys:
             return True, Caller(LOCAL, frozenset(SCOPES))
+        if len(secret) > MAX_SECRET_BYTES:
+            return True, None
         with self._lock:
-            caller, until = self._known.get(secret, (None, 0.0))
+            caller, until = self._known.get(_digest(secret), (None, 0.0))
             return time.monotonic() < until, caller
 
     def look_up(self, secret: str) -> Caller | None:
@@ -63,7 +71,7 @@ class Authenticator:
         key = find_key(self._store, secret)
         caller = None if key is None else Caller(key.id, key.scopes)
         with self._lock:
-            self._known[secret] = (caller, time.monotonic() + REMEMBER_SECONDS)
+            self._known[_digest(secret)] = (caller, time.monotonic() + REMEMBER_SECONDS)
             if len(self._known) > MAX_REMEMBERED:
                 self._known.popitem(last=False)
         return caller
@@ -76,6 +84,10 @@ class Authenticator:
         fact = f"{self._limit.amount} requests a minute are allowed."
         wait = max(1, math.ceil(reset_at - time.time()))
         raise Refusal("too-many-requests", fact, retry_after=wait)
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
 
 
 def secret_of(headers: Mapping[bytes, bytes]) -> str:
@@ -98,12 +110,17 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_local(headers: Mapping[bytes, bytes]) -> None:
-    """Refuse what a web page could make a browser on this machine send; where no key is needed.
+def check_local(headers: Mapping[bytes, bytes], *, http_version: str = "1.1") -> None:
+    """Refuse what does not come from this machine, or from a web page; where no key is needed.
 
-    Raises Refusal for a Host that is not this machine (DNS rebinding) and for an Origin that is
-    not the service itself.
+    Raises Refusal for a Host that is not this machine (DNS rebinding), for an Origin that is not
+    the service itself, and for what a proxy has passed on: it says so in a header, or speaks
+    HTTP/1.0, as nginx does without being told otherwise.
     """
+    forwarding = next((name for name in FORWARDING if name.encode() in headers), None)
+    if forwarding or http_version == "1.0":
+        sign = f"header {forwarding}" if forwarding else "HTTP/1.0"
+        raise Refusal("forwarded", f"A proxy has passed it on ({sign}). Start with --keys.")
     host = headers.get(b"host", b"").decode("latin-1")
     if not is_loopback(_without_port(host)):
         raise Refusal("wrong-host", "Without keys the service answers to localhost alone.")

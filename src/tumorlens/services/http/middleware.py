@@ -8,6 +8,7 @@ import asyncio
 import re
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +25,10 @@ MAX_HEADER_BYTES = 16 * 1024
 MAX_ADDRESS_BYTES = 4096
 MIN_CHUNK_BYTES = 64  # on average, after the first thousand chunks
 MAX_LENGTH_DIGITS = 15
-BODIES_AT_ONCE = 2  # of the largest size, in memory together
+BODIES_AT_ONCE = 3  # of the largest size, in memory together
+BODIES_OF_ONE = 2  # of them, from one key: one is left for the others
+STALL_SECONDS = 5.0  # that a body may stand still
+MIN_BYTES_PER_SECOND = 32 * 1024  # of a body, on average, once these are over
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -64,7 +68,7 @@ class Middleware:
     ) -> None:
         self._app, self._authenticator, self._metrics = app, authenticator, metrics
         self._max_bytes, self._receive_seconds = max_bytes, receive_seconds
-        self._held = 0  # bytes of bodies in memory
+        self._held: Counter[str] = Counter()  # bytes of bodies in memory, by caller
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it here."""
@@ -104,12 +108,12 @@ class Middleware:
             return
         body = bytearray()
         try:
-            await self._receive_body(receive, body, length=length)
+            await self._receive_body(receive, body, length=length, caller=caller.id)
             exchange.received = len(body)
             scope["state"]["body"] = body
             await self._app(scope, _replay(body, receive), send)
         finally:
-            self._held -= len(body)
+            self._held -= Counter({caller.id: len(body)})
 
     async def _authenticate(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Caller:
         """Return who asks; raises Refusal for who may not."""
@@ -117,7 +121,7 @@ class Middleware:
             return Caller("", frozenset())
         authenticator = self._authenticator()
         if not authenticator.needs_keys:
-            check_local(headers)
+            check_local(headers, http_version=scope.get("http_version", "1.1"))
         secret = secret_of(headers)
         is_known, caller = authenticator.remembered(secret)
         if not is_known:
@@ -127,34 +131,45 @@ class Middleware:
         authenticator.count(caller.id)
         return caller
 
-    async def _receive_body(self, receive: Receive, body: bytearray, *, length: int | None) -> None:
-        """Fill `body` with the whole body of a request."""
-        chunks = 0
+    async def _receive_body(
+        self, receive: Receive, body: bytearray, *, length: int | None, caller: str
+    ) -> None:
+        """Fill `body` with the whole body of a request, which has to keep coming."""
+        chunks, clock = 0, asyncio.get_running_loop().time
+        end, deadline = clock() + self._receive_seconds, clock() + STALL_SECONDS
         try:
-            async with asyncio.timeout(self._receive_seconds):
+            async with asyncio.timeout_at(min(end, deadline)) as limit:
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise Refusal("bad-request", "The connection was closed.")
                     chunk = message.get("body", b"")
                     chunks += 1
-                    self._check_chunk(len(chunk), len(body), chunks)
+                    self._check_chunk(len(chunk), len(body), chunks, caller)
                     body += chunk
-                    self._held += len(chunk)
+                    self._held[caller] += len(chunk)
                     if not message.get("more_body"):
                         break
+                    # What comes buys time at the least rate, and never more than a stall ahead.
+                    earned = deadline + len(chunk) / MIN_BYTES_PER_SECOND
+                    deadline = min(earned, clock() + STALL_SECONDS)
+                    limit.reschedule(min(end, deadline))
         except TimeoutError:
-            fact = f"It has {self._receive_seconds:.0f} seconds."
+            fact = f"It has {self._receive_seconds:.0f} seconds, and has to keep coming."
             raise Refusal("too-slow", fact) from None
         if length is not None and len(body) != length:
             raise Refusal("length-conflict", "Send as much as Content-Length says.")
 
-    def _check_chunk(self, size: int, so_far: int, chunks: int) -> None:
+    def _check_chunk(self, size: int, so_far: int, chunks: int, caller: str) -> None:
         if so_far + size > self._max_bytes:
             raise Refusal("too-large", f"{self._max_bytes:,} bytes are taken at once.")
         if chunks > 1000 and (so_far + size) / chunks < MIN_CHUNK_BYTES:
             raise Refusal("too-slow", "The chunks are too small.")
-        if self._held + size > BODIES_AT_ONCE * self._max_bytes:
+        if self._held[caller] + size > BODIES_OF_ONE * self._max_bytes:
+            raise Refusal(
+                "queue-full", "Other uploads of this key are on their way.", retry_after=2
+            )
+        if self._held.total() + size > BODIES_AT_ONCE * self._max_bytes:
             raise Refusal("queue-full", "Other uploads fill the memory.", retry_after=2)
 
     def _note(self, scope: Scope, exchange: _Exchange) -> None:
@@ -180,7 +195,7 @@ def _replay(body: bytearray, receive: Receive) -> Receive:
         if is_given:
             return await receive()
         is_given = True
-        return {"type": "http.request", "body": bytes(body), "more_body": False}
+        return {"type": "http.request", "body": body, "more_body": False}  # not copied
 
     return again
 

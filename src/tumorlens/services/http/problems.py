@@ -34,6 +34,7 @@ KINDS: Mapping[str, Kind] = {
     "no-key": Kind(401, "A valid API key is needed"),
     "not-allowed": Kind(403, "The key does not allow this"),
     "wrong-origin": Kind(403, "Requests from other web pages are refused"),
+    "forwarded": Kind(403, "Without keys, nothing is taken from a proxy"),
     "not-found": Kind(404, "There is nothing here"),
     "wrong-method": Kind(405, "The method does not fit the address"),
     "too-slow": Kind(408, "The request did not arrive in time"),

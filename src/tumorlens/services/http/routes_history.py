@@ -1,6 +1,6 @@
 """The history: answers that were given, their heatmaps and reports, and readers' reviews."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -119,8 +119,5 @@ def _stored(request: Request, id: str) -> StoredPrediction:
 
 
 def _text(at: datetime | None) -> str | None:
-    """Write a time as the store does."""
-    if at is None:
-        return None
-    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    """Write a time in UTC as the store does."""
+    return None if at is None else at.isoformat(timespec="microseconds").replace("+00:00", "Z")

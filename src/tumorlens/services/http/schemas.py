@@ -3,12 +3,12 @@
 Tests hold the shapes against what is sent.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Path, Query
 from fastapi.security import APIKeyHeader, HTTPBearer
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from tumorlens.services.http.problems import MEDIA_TYPE
 
@@ -26,12 +26,22 @@ def _no_number(value: object) -> object:
     return value
 
 
+def _in_utc(at: datetime) -> datetime:
+    """Return a time in UTC; it is UTC where no zone is given."""
+    try:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("in UTC, a time lies in the years 1 to 9999") from None
+
+
 NO_NUL = r"^[^\x00]*$"  # PostgreSQL keeps no such text
 Reason = Annotated[
     str,
     Field(max_length=2000, pattern=r"^[^\x00]*[^\s\x00\x1c-\x1f\x85][^\x00]*$", description="Why."),
 ]
-Instant = Annotated[datetime, BeforeValidator(_no_number), Field(description="ISO 8601.")]
+Instant = Annotated[
+    datetime, BeforeValidator(_no_number), AfterValidator(_in_utc), Field(description="ISO 8601.")
+]
 Decision = Literal["tumor", "no tumor", "uncertain", "out of scope"]
 
 

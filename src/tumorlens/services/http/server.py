@@ -19,11 +19,14 @@ from tumorlens.services.http.authenticator import is_loopback
 from tumorlens.services.http.middleware import MAX_ADDRESS_BYTES, MAX_HEADER_BYTES
 from tumorlens.services.http.problems import MEDIA_TYPE, problem
 from tumorlens.services.http.telemetry import log_library
+from tumorlens.services.store.audit_log import now
+from tumorlens.services.store.database import open_store
+from tumorlens.services.store.keys import list_keys
 from tumorlens.settings import Settings
 
 IDLE_SECONDS = 15
 MAX_CONNECTIONS = 512
-DRAIN_SECONDS = 30
+DRAIN_SECONDS = 20  # for requests; what is called off then, and the store, have some more
 SWITCH_SECONDS = 0.002  # threads take turns: half the latency of Python's own 0.005
 
 
@@ -104,14 +107,25 @@ class SettledServer(uvicorn.Server):
         gc.freeze()
 
 
+def _check_keys(settings: Settings, host: str, *, needs_keys: bool) -> None:
+    fix = "Create a key (tumorlens keys create NAME), or listen on 127.0.0.1."
+    if not needs_keys:
+        raise SettingsError(host, "is reached by others, and keys are off", fix)
+    store = open_store(settings.store)
+    try:
+        if not any(key.is_valid(now()) for key in list_keys(store)):
+            raise SettingsError(host, f"is reached by others, and {store.name} has no key", fix)
+    finally:
+        store.close()
+
+
 def serve(settings: Settings, *, host: str, port: int, needs_keys: bool) -> None:
     """Serve until SIGTERM or Ctrl+C, then finish what was taken on.
 
     Raises SettingsError for an address beyond this machine without keys.
     """
-    if not needs_keys and not is_loopback(host):
-        fix = "Create a key (tumorlens keys create NAME), or listen on 127.0.0.1."
-        raise SettingsError(host, "is reached by others, and keys are off", fix)
+    if not is_loopback(host):
+        _check_keys(settings, host, needs_keys=needs_keys)
     return_memory()
     cv2.setNumThreads(1)  # requests are what runs side by side
     sys.setswitchinterval(SWITCH_SECONDS)
