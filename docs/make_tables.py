@@ -91,6 +91,8 @@ _KINDS = {
     "<class 'Path'>": "path",
     "Path | None": "path",
     "list[Path]": "paths",
+    "list[str] | None": "texts",
+    "list[str]": "texts",
 }
 
 

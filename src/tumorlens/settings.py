@@ -53,6 +53,8 @@ class Settings:
     max_volume_pixels: int = ReadLimits.max_volume_pixels
     # Of services:
     store: str = ""  # a file or postgresql:// URL; empty: a file in the user's data folder
+    audit_key: str = ""  # signs the audit trail: 64 hex digits, or a file that holds them
+    audit_heads: str = ""  # a file, best elsewhere, to which the end of the trail is added hourly
     keep_images: bool = False  # the prepared image with each answer; the scan never
     keep_names: bool = False  # names of uploaded files, which may name patients
     retention_days: int = 0  # after which answers are removed; 0: never

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from tumorlens.cli import app
 from tumorlens.cli.serve import SERVICE_MAX_PIXELS, _service_settings
-from tumorlens.errors import SettingsError
+from tumorlens.errors import SettingsError, StoreError
 from tumorlens.records import Prediction
 from tumorlens.services.http.server import _check_keys, serve
 from tumorlens.services.store import NewPrediction, open_store, save_predictions
@@ -41,11 +41,36 @@ def test_the_audit_trail_verifies_until_somebody_alters_it(file: Path):
     save_predictions(store, [NewPrediction(Prediction("x"), "a" * 64, "b" * 64, "ann", "http")])
     whole = runner.invoke(app, ["audit-trail", "verify"])
     assert whole.exit_code == 0
-    assert len(whole.stdout.strip()) == 64
+    assert whole.stdout == runner.invoke(app, ["audit-trail", "head"]).stdout
     assert "predicted" in runner.invoke(app, ["audit-trail", "show"]).stdout
     with store.writing() as connection:
         connection.execute(text("UPDATE predictions SET document = replace(document, 'x', 'y')"))
     assert runner.invoke(app, ["audit-trail", "verify"]).exit_code == 1
+
+
+def test_a_head_that_was_kept_is_compared(file: Path, tmp_path: Path, monkeypatch):
+    store = open_store(str(file))
+    save_predictions(store, [NewPrediction(Prediction("x"), "a" * 64, "b" * 64, "ann", "http")])
+    head = runner.invoke(app, ["audit-trail", "head"]).stdout.strip()
+    assert runner.invoke(app, ["audit-trail", "verify", "--expect", head]).exit_code == 0
+    other = f"1:{'f' * 64}"
+    assert runner.invoke(app, ["audit-trail", "verify", "--expect", other]).exit_code == 1
+    (tmp_path / "heads").write_text(other)
+    assert runner.invoke(app, ["audit-trail", "verify", "--heads", tmp_path / "heads"]).exit_code
+    monkeypatch.setenv("TUMORLENS_AUDIT_HEADS", str(tmp_path / "heads"))
+    assert runner.invoke(app, ["audit-trail", "verify"]).exit_code == 1
+    wrong = runner.invoke(app, ["audit-trail", "verify", "--expect", "1:abc"])
+    assert isinstance(wrong.exception, StoreError)
+
+
+def test_a_trail_is_signed_by_a_command(file: Path, monkeypatch):
+    runner.invoke(app, ["keys", "create", "ward"])
+    monkeypatch.setenv("TUMORLENS_AUDIT_KEY", "ab" * 32)
+    assert runner.invoke(app, ["audit-trail", "verify"]).exit_code == 1
+    assert runner.invoke(app, ["audit-trail", "sign"]).exit_code == 0
+    signed = runner.invoke(app, ["audit-trail", "verify"])
+    assert signed.exit_code == 0
+    assert "signed since entry 2" in signed.stderr
 
 
 def test_the_service_does_not_listen_to_others_without_keys():

@@ -1,13 +1,14 @@
 """The commands of the service: serve, keys, audit-trail."""
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from tumorlens.cli.options import Bundle, Host, Port, RetentionDays, Workers
-from tumorlens.cli.progress import console
+from tumorlens.cli.progress import console, counting
 from tumorlens.settings import Settings, load_settings
 
 BROKEN_STATUS = 1  # the audit trail does not verify
@@ -85,7 +86,8 @@ def _service_settings(**flags: Any) -> Settings:
 def _open(store: str | None) -> Any:
     from tumorlens.services.store.database import open_store
 
-    return open_store(load_settings(store=store).store)
+    settings = load_settings(store=store)
+    return open_store(settings.store, audit_key=settings.audit_key)
 
 
 @keys_app.command("create")
@@ -129,31 +131,89 @@ def revoke(
 @keys_app.command("list")
 def list_all(store: Store = None) -> None:
     """List keys: id, name, scopes, state, since when. Example: `tumorlens keys list`."""
-    from tumorlens.services.store.audit_log import now
-    from tumorlens.services.store.keys import list_keys
+    from tumorlens.services.store.keys import key_time, list_keys
 
-    for key in list_keys(_open(store)):
+    opened = _open(store)
+    at = key_time(opened)
+    for key in list_keys(opened):
         ended = "revoked" if key.revoked_at else "expired"
-        state = "valid" if key.is_valid(now()) else ended
+        state = "valid" if key.is_valid(at) else ended
         scopes = ",".join(sorted(key.scopes))
         typer.echo(f"{key.id}  {state:8} {scopes:20} {key.created_at[:10]}  {key.name}")
 
 
 @trail_app.command("verify")
-def verify_trail(store: Store = None) -> None:
-    """Recompute the hash chain of the audit trail, and the hashes of stored answers.
+def verify_trail(
+    store: Store = None,
+    expect: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NUMBER:HASH", help="An entry that was kept elsewhere; repeatable."),
+    ] = None,
+    heads: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Exported heads; default: TUMORLENS_AUDIT_HEADS."),
+    ] = None,
+) -> None:
+    """Compare every stored row with the audit trail, and recompute the trail's hashes.
 
-    Exit status 1 if something was altered, removed or inserted. Prints the last hash: kept
-    elsewhere, it pins the history. Example: `tumorlens audit-trail verify`
+    Exit status 1 if something was altered, removed or inserted. Set TUMORLENS_AUDIT_KEY to check
+    the signature. Prints the end of the trail: kept elsewhere, it pins the history.
+    Example: `tumorlens audit-trail verify --expect "$(cat head.txt)"`
     """
-    from tumorlens.services.store.audit_log import verify
+    from tumorlens.services.store.verification import verify
 
-    verdict = verify(_open(store))
+    expected = _expected_heads(expect or [], heads)
+    with counting("verifying") as progress:
+        verdict = verify(_open(store), expected=expected, progress=progress)
     for problem in verdict.problems[:50]:
         console.print(f"[red]broken[/red] {escape(problem)}")
-    console.print(f"{verdict.entries} entries, {len(verdict.problems)} problems")
+    for note in verdict.notes[:50]:
+        console.print(f"[yellow]note[/yellow]   {escape(note)}")
+    compared = f", {len(expected)} compared with what was kept elsewhere" if expected else ""
+    console.print(f"{verdict.entries} entries{compared}, {len(verdict.problems)} problems")
     typer.echo(verdict.head)
     raise typer.Exit(BROKEN_STATUS if verdict.problems else 0)
+
+
+def _expected_heads(texts: list[str], file: Path | None) -> list[tuple[int, str]]:
+    from tumorlens.errors import StoreError
+    from tumorlens.services.store.verification import read_heads, read_heads_file
+
+    found = []
+    for text in texts:
+        heads = read_heads(text)
+        if not heads:
+            fix = "Give what `tumorlens audit-trail head` printed."
+            raise StoreError(text or "--expect", "holds no NUMBER:HASH", fix)
+        found += heads
+    default = load_settings().audit_heads
+    chosen = file or (Path(default) if default else None)
+    return found + (read_heads_file(chosen) if chosen else [])
+
+
+@trail_app.command("head")
+def show_head(store: Store = None) -> None:
+    """Print the end of the audit trail as NUMBER:HASH; kept elsewhere, it pins the history.
+
+    Example: `tumorlens audit-trail head >> /mnt/elsewhere/heads.txt`
+    """
+    from tumorlens.services.store.audit_log import get_head
+
+    head = get_head(_open(store))
+    console.print(f"{'signed' if head.signature else 'not signed'}, latest entry {head.latest_at}")
+    typer.echo(head)
+
+
+@trail_app.command("sign")
+def sign_trail(store: Store = None) -> None:
+    """Sign from now on an audit trail that was not signed, or was with another key.
+
+    Look at it with `verify` before. An entry says since when it is signed, and by whom. Needs
+    TUMORLENS_AUDIT_KEY. Example: `TUMORLENS_AUDIT_KEY=/run/audit-key tumorlens audit-trail sign`
+    """
+    from tumorlens.services.store.audit_log import start_signing
+
+    typer.echo(start_signing(_open(store)))
 
 
 @trail_app.command("show")
@@ -162,10 +222,10 @@ def show_trail(
     last: Annotated[int, typer.Option(min=1, help="Entries from the end.")] = 20,
 ) -> None:
     """Print the last entries: number, time, who, what, of which. Example: `tumorlens audit-trail show`."""  # noqa: E501
-    from tumorlens.services.store.audit_log import entries, length
+    from tumorlens.services.store.audit_log import entries, get_head
 
     opened = _open(store)
-    for entry in entries(opened, after=max(0, length(opened) - last)):
+    for entry in entries(opened, after=max(0, get_head(opened).number - last)):
         event = entry.event
         typer.echo(
             f"{entry.number}  {entry.created_at}  {event.actor}  {event.action}  {event.subject}"

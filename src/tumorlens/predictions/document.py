@@ -7,6 +7,7 @@ a changed or removed one raises it.
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -68,14 +69,21 @@ def from_json(text: str | bytes) -> Prediction:
 
 def _read(name: str, value: Any) -> Any:
     if name in _NUMBERS:
-        return None if value is None else float(value)
+        return None if value is None else _finite(value)
     if name in _TABLES:
-        return {str(key): float(number) for key, number in value.items()}
+        return {str(key): _finite(number) for key, number in value.items()}
     if name == "notes":
         return tuple(map(str, value))
     if not isinstance(value, str):
         raise TypeError(f"{name} is not text")
     return value
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is no probability")
+    return number
 
 
 def table_row(prediction: Prediction) -> dict[str, str]:

@@ -29,7 +29,7 @@ from tumorlens.services.store import (
     save_review,
     verify,
 )
-from tumorlens.services.store.database import Table
+from tumorlens.services.store.database import Table, is_writable
 
 ANSWER = Prediction(
     path="slice", modality="mri", tumor_probability=1 / 3, decision="tumor", type="glioma",
@@ -223,6 +223,27 @@ def test_a_store_opens_again_with_everything_in_it(tmp_path: Path):
     save_predictions(first, [new()])
     first.close()
     assert len(find_predictions(open_store(url))) == 1
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_nothing_is_written_into_a_file_that_was_taken_away(store: Store, is_replaced: bool):
+    save_predictions(store, [new()])
+    assert is_writable(store)
+    file = Path(store.engine.url.database or "")
+    file.rename(file.with_name("moved"))
+    if is_replaced:
+        file.write_bytes(file.with_name("moved").read_bytes())
+    with pytest.raises(StoreError, match="removed or replaced"):
+        save_predictions(store, [new()])
+    assert not is_writable(store)
+
+
+def test_a_store_without_room_for_an_answer_is_not_ready(store: Store, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    assert not is_writable(store)
 
 
 def test_only_its_owner_may_read_the_file(store: Store):

@@ -43,7 +43,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 def test_its_audit_trail_verifies_to_the_same_hash(store: Store):
     verdict = verify(store)
-    assert (verdict.entries, verdict.head, verdict.problems) == (10, HEAD, ())
+    assert (verdict.entries, verdict.head.hash, verdict.problems) == (10, HEAD, ())
 
 
 def test_its_predictions_belong_to_who_asked(store: Store):

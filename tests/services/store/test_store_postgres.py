@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from support.live_server import free_port
+from support.tampering import OF_ROWS, TAMPERINGS, fill, recompute, tampered
 
 from tumorlens.errors import StoreError
 from tumorlens.records import Heatmap, Prediction, PreparedScan
@@ -29,9 +30,10 @@ from tumorlens.services.store import (
     verify,
 )
 from tumorlens.services.store.audit_log import days_ago
-from tumorlens.services.store.database import Table, is_writable
+from tumorlens.services.store.database import PredictionRow, Table, is_writable
 from tumorlens.services.store.jobs import JobScan, NewJob, get_job, save_answers, save_job
 from tumorlens.services.store.keys import create_key, find_key
+from tumorlens.services.store.verification import verify_connection
 
 pytestmark = pytest.mark.postgres
 PROGRAMS = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
@@ -151,6 +153,55 @@ def test_retention_removes_and_the_trail_still_verifies(store: Store):
     assert find_predictions(store) == []
     assert verify(store).problems == ()
     assert is_writable(store)
+
+
+@pytest.fixture
+def signed(url: str) -> Iterator[Store]:
+    """A signed store in a database of its own."""
+    with open_store(url).engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.execute(text("DROP DATABASE IF EXISTS signed"))
+        connection.execute(text("CREATE DATABASE signed"))
+    opened = open_store(url.replace("/postgres", "/signed"), audit_key="ab" * 32)
+    fill(opened)
+    yield opened
+    opened.close()
+
+
+def test_every_tampering_shows_and_a_trail_made_anew_by_its_signature(signed: Store):
+    assert verify(signed).problems == verify(signed).notes == ()
+    unnoticed = []
+    for name in TAMPERINGS:
+        for is_anew in {False, name in OF_ROWS}:
+            with tampered(signed, name) as connection:
+                if is_anew:
+                    recompute(connection)
+                if not verify_connection(connection).problems:
+                    unnoticed.append((name, is_anew))
+    assert unnoticed == []
+
+
+def test_a_damaged_answer_is_an_error_of_that_row_alone(signed: Store):
+    with signed.writing() as connection:
+        connection.execute(text("UPDATE predictions SET document = '[' WHERE number = 1"))
+        connection.execute(text("UPDATE predictions SET evidence = 'x' WHERE number = 2"))
+    found = find_predictions(signed)
+    assert [row.damaged for row in found] == [(), (), ("evidence",), ("document",)]
+    assert "damaged" in found[-1].prediction.error
+
+
+def test_a_connection_that_saw_an_exception_is_not_used_again(signed: Store):
+    held = []
+
+    def fail() -> None:
+        with signed.reading(snapshot=True) as connection:
+            held.append(connection.execute(select(PredictionRow.__table__)))
+            raise ZeroDivisionError  # the snapshot is open, and somebody keeps the cursor
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    save_predictions(signed, [new()])
+    assert len(find_predictions(signed)) == 5
 
 
 def test_a_server_that_does_not_answer_is_an_error_without_its_password():

@@ -12,7 +12,13 @@ import numpy as np
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from tumorlens.errors import ApiKeyError, NotStoredError, StoreError, StoreFullError
+from tumorlens.errors import (
+    ApiKeyError,
+    NotStoredError,
+    StoreError,
+    StoreFullError,
+    TooManyJobsError,
+)
 from tumorlens.records import Prediction, PreparedScan
 from tumorlens.services.store import (
     NewPrediction,
@@ -35,12 +41,14 @@ from tumorlens.services.store.history import iter_job
 from tumorlens.services.store.jobs import (
     JobScan,
     NewJob,
+    cancel_job,
+    check_unfinished,
     get_job,
     save_answers,
     save_job,
     waiting_scans,
 )
-from tumorlens.services.store.keys import create_key, find_key, list_keys, revoke_key
+from tumorlens.services.store.keys import create_key, find_key, has_valid_key, list_keys, revoke_key
 
 PIXELS = np.arange(64, dtype=np.uint8).reshape(8, 8)
 
@@ -131,6 +139,52 @@ def test_a_job_of_another_owner_is_not_there(store: Store):
     save_job(store, job)
     with pytest.raises(NotStoredError):
         get_job(store, job.id, owner="bob")
+
+
+def test_owners_take_turns_whoever_came_first(store: Store):
+    save_job(store, job_of(3))
+    save_job(store, replace(job_of(2), owner="bob"))
+    owners = [item.owner for item in waiting_scans(store, limit=4)]
+    assert owners == ["ann", "bob", "ann", "bob"]
+
+
+def test_a_canceled_batch_keeps_its_answers_and_waits_no_more(store: Store):
+    job = job_of(2)
+    save_job(store, job)
+    save_answers(store, [new(job=job.id, position=0)])
+    with pytest.raises(NotStoredError):
+        cancel_job(store, job.id, actor="bob", owner="bob")
+    found = cancel_job(store, job.id, actor="ann", owner="ann")
+    assert (found.state, found.answered, found.total) == ("canceled", 2, 3)
+    assert waiting_scans(store) == []
+    assert verify(store).problems == ()
+    assert [e.event.action for e in entries(store)][-1] == "job canceled"
+
+
+def test_a_batch_that_is_done_is_not_canceled(store: Store):
+    job = job_of(0)
+    save_job(store, job)
+    assert cancel_job(store, job.id, actor="ann").state == "done"
+
+
+def test_an_owner_may_have_so_many_unfinished_batches(store: Store):
+    save_job(store, job_of(1), max_unfinished=1)
+    save_job(store, replace(job_of(1), owner="bob"), max_unfinished=1)
+    with pytest.raises(TooManyJobsError, match="1 unfinished"):
+        save_job(store, job_of(1), max_unfinished=1)
+    with pytest.raises(TooManyJobsError):
+        check_unfinished(store, "ann", most=1)
+    check_unfinished(store, "ann", most=2)
+    assert verify(store).entries == 4
+
+
+def test_a_store_knows_whether_some_key_opens_it(store: Store):
+    assert not has_valid_key(store)
+    key, _ = create_key(store, "ward")
+    create_key(store, "late", days=-1)
+    assert has_valid_key(store)
+    revoke_key(store, key.id)
+    assert not has_valid_key(store)
 
 
 def test_retention_takes_jobs_with_what_waits(store: Store):

@@ -16,7 +16,7 @@ from tumorlens.predictions.predictor import Predictor, load_predictor
 from tumorlens.services.dashboard.process_runner import ProcessRunner
 from tumorlens.services.dashboard.results import Result, predict_examples
 from tumorlens.services.dashboard.texts import LANGUAGES, Translate, translator
-from tumorlens.services.store.audit_log import days_ago
+from tumorlens.services.store.audit_log import check_signed, days_ago
 from tumorlens.services.store.database import Store, open_store
 from tumorlens.services.store.export import history_table
 from tumorlens.services.store.history import (
@@ -56,7 +56,8 @@ def load_shared() -> Shared:
 def _load() -> Shared:
     settings = load_settings()
     predictor = load_predictor(settings.bundle, settings)
-    store = open_store(settings.store)
+    store = open_store(settings.store, audit_key=settings.audit_key)
+    check_signed(store)
     return Shared(settings, predictor, store, predict_examples(predictor), ProcessRunner())
 
 

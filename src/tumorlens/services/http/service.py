@@ -3,6 +3,7 @@
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from fastapi import Request
 
@@ -13,7 +14,7 @@ from tumorlens.services.http.authenticator import Authenticator, Caller
 from tumorlens.services.http.problems import Refusal, log_failure
 from tumorlens.services.http.telemetry import Metrics, log
 from tumorlens.services.http.work_pool import SHARE, WorkPool
-from tumorlens.services.store.audit_log import days_ago
+from tumorlens.services.store.audit_log import check_signed, days_ago, export_head, get_head
 from tumorlens.services.store.commit_queue import CommitQueue
 from tumorlens.services.store.database import Store, open_store
 from tumorlens.services.store.history import NewPrediction, expire_predictions
@@ -23,7 +24,7 @@ from tumorlens.settings import Settings
 IDLE_SECONDS = 2.0  # between looks for batches: another service may have left work behind
 POLITE_SECONDS = 0.1  # that a waiting scan lets requests pass, at most
 CLOSE_SECONDS = 5.0
-RETENTION_SECONDS = 3600.0
+HOUR = 3600.0  # seconds
 
 
 class BatchRunner:
@@ -39,7 +40,7 @@ class BatchRunner:
         self._settings = settings
         self._is_stopping = False
         self._wake = threading.Event()
-        self._expired = -RETENTION_SECONDS
+        self._done_hourly = -HOUR
         self._thread = threading.Thread(target=self._work, name="batches", daemon=True)
         self._thread.start()
 
@@ -57,7 +58,7 @@ class BatchRunner:
         while not self._is_stopping:
             is_idle = True
             try:
-                self._expire()
+                self._do_hourly()
                 is_idle = not self._answer_some()
             except TumorlensError as error:
                 log("batches wait", error=type(error).__name__, fact=error.fact)
@@ -98,14 +99,17 @@ class BatchRunner:
         while self._pool.is_busy and time.monotonic() < end:
             time.sleep(0.005)
 
-    def _expire(self) -> None:
-        """Remove what is older than retention allows, once an hour."""
-        days = self._settings.retention_days
-        if not days or time.monotonic() - self._expired < RETENTION_SECONDS:
+    def _do_hourly(self) -> None:
+        """Remove what is older than retention allows, and carry the end of the trail outside."""
+        if time.monotonic() - self._done_hourly < HOUR:
             return
-        self._expired = time.monotonic()
-        if count := expire_predictions(self._store, before=days_ago(days)):
+        self._done_hourly = time.monotonic()
+        days = self._settings.retention_days
+        if days and (count := expire_predictions(self._store, before=days_ago(days))):
             log("expired", predictions=count)
+        file = self._settings.audit_heads
+        head = export_head(self._store, Path(file)) if file else get_head(self._store)
+        log("audit head", head=str(head), signature=head.signature)
 
 
 @dataclass
@@ -135,7 +139,8 @@ def start_service(settings: Settings, metrics: Metrics, *, needs_keys: bool) -> 
     )
     predictor = load_predictor(settings=settings)
     self_test = check_self_test(predictor)
-    store = open_store(settings.store)
+    store = open_store(settings.store, audit_key=settings.audit_key)
+    check_signed(store)
     metrics.watch_queue(lambda: pool.taken)
     service = Service(
         settings=settings,

@@ -8,7 +8,7 @@
 It knows nothing of HTTP, and other services use it alike.
 """
 
-from tumorlens.services.store.audit_log import Verdict, verify
+from tumorlens.services.store.audit_log import Head, get_head
 from tumorlens.services.store.database import Store, open_store
 from tumorlens.services.store.history import (
     NewPrediction,
@@ -22,8 +22,10 @@ from tumorlens.services.store.history import (
     save_predictions,
 )
 from tumorlens.services.store.reviews import Review, latest_reviews, reviews_of, save_review
+from tumorlens.services.store.verification import Verdict, verify
 
 __all__ = [
+    "Head",
     "NewPrediction",
     "Review",
     "Selection",
@@ -32,6 +34,7 @@ __all__ = [
     "Verdict",
     "expire_predictions",
     "find_predictions",
+    "get_head",
     "get_prediction",
     "heatmap_of",
     "iter_predictions",

@@ -45,10 +45,10 @@ class CommitQueue:
         self._waiting.put((new, future))
         return future
 
-    def close(self) -> None:
-        """Write what was submitted, then stop."""
+    def close(self, seconds: float = 5.0) -> None:
+        """Write what was submitted, then stop; a store that does not answer is given up then."""
         self._waiting.put(None)
-        self._thread.join()
+        self._thread.join(seconds)
 
     def _work(self) -> None:
         is_open = True

@@ -8,6 +8,8 @@ failing halfway.
 """
 
 import os
+import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +25,10 @@ from tumorlens.errors import MissingExtraError, StoreError, StoreFullError
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 LOCK_SECONDS = 15  # that a write waits for another process
+PROBE_BYTES = 2**16  # that have to find room in the folder of the store
 MIGRATION_LOCK = 0x7475_6D6F  # of PostgreSQL's advisory locks
+_HEX_KEY = re.compile(r"(?:[0-9a-fA-F]{2}){32,}")
+_NEW_KEY = "Make one with `openssl rand -hex 32`, and keep it outside the database."
 _FULL = ("database or disk is full", "No space left on device", "DiskFull", "disk I/O error")
 
 NAMES = {
@@ -38,6 +43,11 @@ class Table(DeclarativeBase):
     """What all tables share: how constraints are named."""
 
     metadata = sa.MetaData(naming_convention=NAMES)
+
+
+def columns_of(table: type[Table], row: sa.Row[Any]) -> dict[str, Any]:
+    """Return a row that was selected from one table by the names that its class has."""
+    return {column.key: row._mapping[column] for column in table.__table__.columns}
 
 
 class PredictionRow(Table):
@@ -111,6 +121,8 @@ class TrailHead(Table):
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     number: Mapped[int]
     hash: Mapped[str] = mapped_column(sa.String(64))
+    latest_at: Mapped[str] = mapped_column(sa.String(32), server_default="")  # of all entries
+    signature: Mapped[str] = mapped_column(sa.String(64), server_default="")  # "": not signed
 
 
 class KeyRow(Table):
@@ -136,6 +148,7 @@ class JobRow(Table):
     created_at: Mapped[str] = mapped_column(sa.String(32), index=True)
     owner: Mapped[str] = mapped_column("reader", sa.String(64), key="owner")
     total: Mapped[int]
+    canceled_at: Mapped[str | None] = mapped_column(sa.String(32))
 
 
 class JobScanRow(Table):
@@ -156,6 +169,9 @@ class Store:
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
+        database = engine.url.database if engine.dialect.name == "sqlite" else None
+        self.file = Path(database) if database and database != ":memory:" else None
+        self._file_id = _file_id(self.file)
 
     @property
     def name(self) -> str:
@@ -163,15 +179,24 @@ class Store:
         return self.engine.url.render_as_string(hide_password=True)
 
     @contextmanager
-    def reading(self) -> Iterator[sa.Connection]:
-        """Yield a connection that sees one moment of the database."""
-        with self._named_errors(), self.engine.connect() as connection:
+    def reading(self, *, snapshot: bool = False) -> Iterator[sa.Connection]:
+        """Yield a connection to read from; with `snapshot`, all queries see one moment."""
+        with self._connection() as connection:
+            if snapshot and connection.dialect.name == "postgresql":  # SQLite always does
+                connection.execution_options(isolation_level="REPEATABLE READ")
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """Yield a connection whose changes are on the disk when the block ends well."""
-        with self._named_errors(), self.engine.connect() as connection:
+        """Yield a connection whose changes are on the disk when the block ends well.
+
+        Raises StoreError where the file of the store was removed or replaced: what is written to
+        an unlinked file is lost.
+        """
+        if _file_id(self.file) != self._file_id:
+            fact = "was removed or replaced while it was open"
+            raise StoreError(self.name, fact, "Put it back if you can, and start again.")
+        with self._connection() as connection:
             connection.execution_options(tumorlens_writes=True)
             with connection.begin():
                 yield connection
@@ -181,24 +206,54 @@ class Store:
         self.engine.dispose()
 
     @contextmanager
-    def _named_errors(self) -> Iterator[None]:
+    def _connection(self) -> Iterator[sa.Connection]:
+        """Yield a connection; one that saw an exception is closed and not used again.
+
+        A cursor that is still open would keep its snapshot, and later reads would be stale.
+        """
         try:
-            yield
+            with self.engine.connect() as connection:
+                try:
+                    yield connection
+                except BaseException:
+                    connection.invalidate()
+                    raise
         except DBAPIError as e:
             raise named_error(e, self.name) from e
 
 
-def open_store(url: str = "") -> Store:
+def open_store(url: str = "", *, audit_key: str = "") -> Store:
     """Open and migrate a store; without a URL, a file in the user's data folder.
 
-    `url` is a file, `sqlite:///FILE`, or `postgresql://USER:PASSWORD@HOST/NAME`. Raises StoreError
-    for a URL that cannot be read, a server that does not answer and a store of a newer version,
+    `url` is a file, `sqlite:///FILE`, or `postgresql://USER:PASSWORD@HOST/NAME`. `audit_key` signs
+    the audit trail: 64 or more hex digits, or a file that holds them. Raises StoreError for a URL
+    or key that cannot be read, a server that does not answer and a store of a newer version,
     StoreFullError where no space is left.
     """
-    parsed = _parse(url or str(default_file()))
-    store = Store(_sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _server(parsed))
+    parsed, key = _parse(url or str(default_file())), read_audit_key(audit_key)
+    engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _server(parsed)
+    store = Store(engine.execution_options(tumorlens_audit_key=key))
     migrate(store)
     return store
+
+
+def read_audit_key(text: str) -> bytes:
+    """Return the key that signs the audit trail, from hex digits or a file of them; "" is none."""
+    found = text.strip()
+    if found and not _HEX_KEY.fullmatch(found):
+        try:
+            found = Path(found).read_text(encoding="ascii").strip()
+        except (OSError, ValueError) as e:
+            fact = "is neither a key of 64 hex digits nor a file that can be read"
+            raise StoreError("audit key", fact, _NEW_KEY) from e
+        if not _HEX_KEY.fullmatch(found):
+            raise StoreError(text, "holds no key of 64 hex digits", _NEW_KEY)
+    return bytes.fromhex(found)
+
+
+def audit_key_of(connection: sa.Connection) -> bytes:
+    """Return the key that the store of a connection was opened with; b"" is none."""
+    return connection.get_execution_options().get("tumorlens_audit_key", b"")
 
 
 def default_file() -> Path:
@@ -236,9 +291,27 @@ def is_writable(store: Store) -> bool:
     try:
         with store.writing() as connection:
             connection.execute(sa.text("UPDATE audit_head SET number = number"))
-    except StoreError:
+        if store.file:
+            _probe_space(store.file.parent)
+    except (StoreError, OSError):
         return False
     return True
+
+
+def _probe_space(folder: Path) -> None:
+    """Write as much as some answers need; raises OSError where there is no room."""
+    with tempfile.TemporaryFile(dir=folder) as probe:
+        probe.write(bytes(PROBE_BYTES))
+        probe.flush()
+        os.fsync(probe.fileno())
+
+
+def _file_id(file: Path | None) -> tuple[int, int] | None:
+    try:
+        found = os.stat(file) if file else None
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if found else None
 
 
 def named_error(error: DBAPIError, name: str) -> StoreError:
@@ -290,6 +363,8 @@ def _sqlite(url: URL) -> sa.Engine:
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # transactions begin where this module says
+        # Text that is damaged is found when it is read, and takes no other row with it.
+        connection.text_factory = lambda data: data.decode(errors="replace")
         for pragma in (
             "journal_mode=WAL",
             "synchronous=FULL",  # acknowledged means on the disk, also when the power goes

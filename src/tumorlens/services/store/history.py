@@ -7,22 +7,35 @@ to show anything but where. The prepared image is kept only where `NewPrediction
 import io
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Select, delete, insert, select
 
-from tumorlens.errors import NotStoredError
+from tumorlens.errors import NotStoredError, TumorlensError
 from tumorlens.images.readers import readable_suffixes
 from tumorlens.predictions.document import from_json, to_json
 from tumorlens.records import Heatmap, Prediction
-from tumorlens.services.store.audit_log import EXPIRED, PREDICTED, Event, append, document_hash, now
+from tumorlens.services.store.audit_log import (
+    EXPIRED,
+    PREDICTED,
+    ROW,
+    Event,
+    append,
+    lock_head,
+    now,
+    row_hash,
+)
 from tumorlens.services.store.database import JobRow, PredictionRow, Store
+
+T = TypeVar("T")
+DAMAGE = (TumorlensError, ValueError, TypeError, AttributeError, EOFError, RecursionError)
+LOST = ("is damaged in the store", "Send the scan again.")
 
 
 @dataclass(frozen=True)
@@ -55,9 +68,10 @@ class StoredPrediction:
     input_sha256: str
     bundle_sha256: str
     timings: Mapping[str, float]
-    prediction: Prediction
+    prediction: Prediction  # its `error` is set where the stored document is damaged
     evidence: NDArray[np.float32] | None  # [h, w], where a heatmap was computed
     prepared: NDArray[np.uint8] | None  # [side, side], where it was kept
+    damaged: tuple[str, ...] = ()  # columns of the row that could not be read
 
 
 @dataclass(frozen=True)
@@ -87,14 +101,15 @@ def insert_predictions(connection: Connection, new: Sequence[NewPrediction]) -> 
 
     So a transaction whose end was lost with the connection can be tried again.
     """
-    ids = [item.id for item in new]
+    head = lock_head(connection)  # so that numbers and times come in the order of commits
+    ids, at = [item.id for item in new], now()
     there = set(connection.scalars(select(PredictionRow.id).where(PredictionRow.id.in_(ids))))
-    at = now()
     rows = [_row(item, at) for item in new if item.id not in there]
     if rows:
-        # The trail first: it makes writers wait, so that numbers come in the order of commits.
-        append(connection, (_event(row) for row in rows), at=at)
-        connection.execute(insert(PredictionRow), rows)
+        columns = PredictionRow.id, PredictionRow.number
+        numbers = dict(connection.execute(insert(PredictionRow).returning(*columns), rows).all())
+        events = [_event(row | {"number": numbers[row["id"]]}) for row in rows]
+        append(connection, head, events, at=at)
 
 
 def get_prediction(store: Store, id: str, *, owner: str | None = None) -> StoredPrediction:
@@ -117,7 +132,8 @@ def find_predictions(
     if before is not None:
         query = query.where(PredictionRow.number < before)
     with store.reading() as connection:
-        return [_stored(row) for row in connection.execute(query)]
+        rows = connection.execute(query).all()
+    return [_stored(row) for row in rows]
 
 
 def iter_predictions(
@@ -150,16 +166,22 @@ def expire_predictions(store: Store, *, before: str, actor: str = "service") -> 
     and gets one about this.
     """
     with store.writing() as connection:
+        head = lock_head(connection)
         gone = connection.execute(delete(PredictionRow).where(PredictionRow.created_at < before))
-        connection.execute(delete(JobRow).where(JobRow.created_at < before))
-        if gone.rowcount:
-            details = {"before": before, "count": gone.rowcount}
-            append(connection, [Event(actor, EXPIRED, "predictions", details)], at=now())
+        jobs = connection.execute(delete(JobRow).where(JobRow.created_at < before))
+        if gone.rowcount or jobs.rowcount:
+            details = {"before": before, "count": gone.rowcount, "jobs": jobs.rowcount}
+            append(connection, head, [Event(actor, EXPIRED, "predictions", details)], at=now())
     return gone.rowcount
 
 
 def heatmap_of(stored: StoredPrediction) -> Heatmap | None:
-    """Return the heatmap to draw; on black where the prepared image was not kept."""
+    """Return the heatmap to draw; on black where the prepared image was not kept.
+
+    Raises NotStoredError where it is damaged.
+    """
+    if {"evidence", "prepared"} & set(stored.damaged):
+        raise NotStoredError("heatmap", *LOST)
     if stored.evidence is None:
         return None
     side = 256 if stored.prepared is None else stored.prepared.shape[0]
@@ -193,6 +215,7 @@ def _selected(selection: Selection) -> Select[Any]:
 
 def _row(new: NewPrediction, at: str) -> dict[str, Any]:
     answer, heatmap = new.prediction, new.prediction.heatmap
+    p = answer.tumor_probability
     same = ("id", "owner", "source", "job", "position", "input_sha256", "bundle_sha256")
     return {name: getattr(new, name) for name in same} | {
         "created_at": at,
@@ -200,7 +223,7 @@ def _row(new: NewPrediction, at: str) -> dict[str, Any]:
         "modality": answer.modality,
         "decision": answer.decision,
         "tumor_type": answer.type,
-        "tumor_probability": answer.tumor_probability,
+        "tumor_probability": None if p is None else float(p),
         "document": to_json(replace(answer, heatmap=None)),
         "timings": json.dumps({name: round(ms, 3) for name, ms in new.timings.items()}),
         "evidence": None if heatmap is None else _packed(heatmap.evidence),
@@ -209,27 +232,68 @@ def _row(new: NewPrediction, at: str) -> dict[str, Any]:
 
 
 def _event(row: Mapping[str, Any]) -> Event:
-    names = ("input_sha256", "bundle_sha256", "source")
-    hashed = {"document_sha256": document_hash(row["document"])}
-    details = hashed | {name: row[name] for name in names}
+    names = ("input_sha256", "bundle_sha256", "source")  # what outlives the row
+    details = {ROW: row_hash(PredictionRow, row)} | {name: row[name] for name in names}
     return Event(row["owner"], PREDICTED, row["id"], details)
 
 
 def _stored(row: Any) -> StoredPrediction:
+    """Return a row as a record; what is damaged of it is named, and takes no other row with it."""
+    damaged: list[str] = []
+
+    def read(name: str, reader: Callable[[Any], T], otherwise: T) -> T:
+        value = getattr(row, name)
+        try:
+            return otherwise if value is None else reader(value)
+        except DAMAGE:
+            damaged.append(name)
+            return otherwise
+
+    def text(name: str) -> Any:
+        value = getattr(row, name)
+        return read(name, _plain, None if value is None else str(value))
+
+    name = f"scan-{str(row.input_sha256)[:12]}"
+    lost = Prediction(name, bundle=str(row.bundle), error=". ".join(LOST))
     same = ("number", "id", "created_at", "owner", "source", "job", "position")
     return StoredPrediction(
-        **{name: getattr(row, name) for name in (*same, "input_sha256", "bundle_sha256")},
-        timings=json.loads(row.timings),
-        prediction=from_json(row.document),
-        evidence=None if row.evidence is None else np.load(io.BytesIO(row.evidence)),
-        prepared=None if row.prepared is None else decode_prepared(row.prepared),
+        **{name: text(name) for name in (*same, "input_sha256", "bundle_sha256")},
+        timings=read("timings", _timings, {}),
+        prediction=read("document", from_json, lost),
+        evidence=read("evidence", _unpacked, None),
+        prepared=read("prepared", decode_prepared, None),
+        damaged=tuple(damaged),
     )
+
+
+def _plain(value: object) -> str | int:
+    if not isinstance(value, str | int):
+        raise TypeError("is of another type than its column")
+    return value
+
+
+def _timings(stored: str) -> dict[str, float]:
+    found = {str(name): float(ms) for name, ms in json.loads(stored).items()}
+    if not np.isfinite(list(found.values())).all():
+        raise ValueError("a time is not finite")
+    return found
 
 
 def _packed(evidence: NDArray[np.float32]) -> bytes:
     file = io.BytesIO()
     np.save(file, np.asarray(evidence, np.float32), allow_pickle=False)
     return file.getvalue()
+
+
+def _unpacked(data: bytes) -> NDArray[np.float32]:
+    """Read what `_packed` wrote; a header that claims more than there is allocates nothing."""
+    file = io.BytesIO(data)
+    np.lib.format.read_magic(file)
+    shape, _, kind = np.lib.format.read_array_header_1_0(file)
+    evidence = np.frombuffer(file.read(), kind).reshape(shape)
+    if kind != np.float32 or evidence.ndim != 2 or not np.isfinite(evidence).all():
+        raise ValueError("is no evidence map")
+    return evidence
 
 
 def encode_prepared(pixels: NDArray[np.uint8]) -> bytes:
@@ -239,7 +303,8 @@ def encode_prepared(pixels: NDArray[np.uint8]) -> bytes:
 
 def decode_prepared(data: bytes) -> NDArray[np.uint8]:
     """Read what `encode_prepared` wrote."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    image = np.frombuffer(data, np.uint8)
+    pixels = cv2.imdecode(image, cv2.IMREAD_GRAYSCALE) if image.size else None
     if pixels is None:
-        raise NotStoredError("prepared image", "is damaged in the store", "Send the scan again.")
+        raise NotStoredError("prepared image", *LOST)
     return np.asarray(pixels, np.uint8)

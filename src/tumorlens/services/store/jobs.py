@@ -8,15 +8,32 @@ import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
-from tumorlens.errors import NotStoredError
-from tumorlens.records import PreparedScan
-from tumorlens.services.store.audit_log import Event, append, now
-from tumorlens.services.store.database import JobRow, JobScanRow, PredictionRow, Store
+from tumorlens.errors import NotStoredError, TooManyJobsError, UnreadableImageError
+from tumorlens.records import PreparedScan, Unusable
+from tumorlens.services.store.audit_log import (
+    JOB_CANCELED,
+    JOB_SUBMITTED,
+    ROW,
+    Event,
+    append,
+    lock_head,
+    now,
+    row_hash,
+)
+from tumorlens.services.store.database import (
+    JobRow,
+    JobScanRow,
+    PredictionRow,
+    Store,
+    columns_of,
+)
 from tumorlens.services.store.history import (
+    DAMAGE,
+    LOST,
     NewPrediction,
     decode_prepared,
     encode_prepared,
@@ -34,11 +51,19 @@ class Job:
     total: int
     answered: int  # with those that could not be read
     failed: int
+    canceled_at: str | None = None
 
     @property
-    def state(self) -> str:
-        """Return "running" or "done"."""
-        return "done" if self.answered >= self.total else "running"
+    def is_canceled(self) -> bool:
+        """Return whether what waited was removed."""
+        return self.canceled_at is not None
+
+    @property
+    def state(self) -> Literal["running", "done", "canceled"]:
+        """Return how far it is; what was answered before it was canceled stays."""
+        if self.answered >= self.total:
+            return "done"
+        return "canceled" if self.is_canceled else "running"
 
 
 @dataclass(frozen=True)
@@ -46,7 +71,7 @@ class JobScan:
     """A prepared scan that waits."""
 
     position: int
-    scan: PreparedScan
+    scan: PreparedScan | Unusable  # unusable where it was damaged in the store
     input_sha256: str
     job: str = ""
     owner: str = ""
@@ -62,33 +87,91 @@ class NewJob:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
-def save_job(store: Store, new: NewJob) -> None:
-    """Write a batch with all its waiting images, in one transaction."""
-    at, total = now(), len(new.waiting) + len(new.failed)
+def check_unfinished(store: Store, owner: str, *, most: int) -> None:
+    """Raise TooManyJobsError where an owner has as many unfinished batches as one may have."""
+    with store.reading() as connection:
+        count = _count_unfinished(connection, owner)
+    if count >= most:
+        raise _too_many(most)
+
+
+def _count_unfinished(connection: Connection, owner: str) -> int:
+    has_waiting = exists().where(JobScanRow.job == JobRow.id)
+    query = select(func.count()).select_from(JobRow).where(JobRow.owner == owner, has_waiting)
+    return connection.execute(query).scalar_one()
+
+
+def _too_many(most: int) -> TooManyJobsError:
+    fact = f"{most} unfinished batches are taken at once"
+    return TooManyJobsError("batch", fact, "Wait for one, or cancel it.")
+
+
+def save_job(store: Store, new: NewJob, *, max_unfinished: int | None = None) -> None:
+    """Write a batch with all its waiting images, in one transaction.
+
+    Raises TooManyJobsError where its owner has `max_unfinished` already.
+    """
+    total, scans = len(new.waiting) + len(new.failed), [_row(new.id, item) for item in new.waiting]
     with store.writing() as connection:
+        head, at = lock_head(connection), now()
+        if (
+            max_unfinished is not None
+            and _count_unfinished(connection, new.owner) >= max_unfinished
+        ):
+            raise _too_many(max_unfinished)
         row = {"id": new.id, "created_at": at, "owner": new.owner, "total": total}
         connection.execute(insert(JobRow), [row])
-        append(connection, [Event(new.owner, "job submitted", new.id, {"total": total})], at=at)
-        if new.waiting:
-            connection.execute(insert(JobScanRow), [_row(new.id, item) for item in new.waiting])
+        details = {
+            ROW: row_hash(JobRow, row),
+            "total": total,
+            "scans": {str(scan["position"]): row_hash(JobScanRow, scan) for scan in scans},
+        }
+        append(connection, head, [Event(new.owner, JOB_SUBMITTED, new.id, details)], at=at)
+        if scans:
+            connection.execute(insert(JobScanRow), scans)
         insert_predictions(connection, new.failed)
 
 
+def cancel_job(store: Store, id: str, *, actor: str, owner: str | None = None) -> Job:
+    """Remove what waits of a batch; its answers stay, and one that is done stays as it is.
+
+    With `owner`, only if it is theirs. Raises NotStoredError.
+    """
+    get_job(store, id, owner=owner)
+    with store.writing() as connection:
+        head, at = lock_head(connection), now()
+        waiting = connection.execute(delete(JobScanRow).where(JobScanRow.job == id)).rowcount
+        if waiting:
+            connection.execute(update(JobRow).where(JobRow.id == id).values(canceled_at=at))
+            row = connection.execute(select(JobRow.__table__).where(JobRow.id == id)).one()
+            details = {ROW: row_hash(JobRow, columns_of(JobRow, row)), "waiting": waiting}
+            append(connection, head, [Event(actor, JOB_CANCELED, id, details)], at=at)
+    return get_job(store, id, owner=owner)
+
+
 def waiting_scans(store: Store, *, limit: int = 16) -> list[JobScan]:
-    """Return scans that wait, those of the oldest job first."""
-    query = (
-        select(JobScanRow.__table__, JobRow.owner.label("owner"))
+    """Return scans that wait: owners take turns, of each the oldest job comes first."""
+    order = (JobRow.created_at, JobScanRow.job, JobScanRow.position)
+    turn = func.row_number().over(partition_by=JobRow.owner, order_by=order)
+    turns = (
+        select(JobScanRow.job, JobScanRow.position, JobRow.owner, turn.label("turn"))
         .join(JobRow, JobRow.id == JobScanRow.job)
-        .order_by(JobRow.created_at, JobScanRow.job, JobScanRow.position)
+        .order_by(turn, JobRow.owner)
         .limit(limit)
+        .subquery()
     )
+    is_same = (turns.c.job == JobScanRow.job) & (turns.c.position == JobScanRow.position)
+    query = select(JobScanRow.__table__, turns.c.owner.label("owner")).join(turns, is_same)
+    query = query.order_by(turns.c.turn, turns.c.owner)
     with store.reading() as connection:
-        return [_waiting(row) for row in connection.execute(query)]
+        rows = connection.execute(query).all()
+    return [_waiting(row) for row in rows]
 
 
 def save_answers(store: Store, answers: Sequence[NewPrediction]) -> None:
     """Write answers of jobs, and remove their waiting images; one answered already is passed."""
     with store.writing() as connection:
+        lock_head(connection)  # before any row, as all writers do, so that no two deadlock
         insert_predictions(connection, [item for item in answers if _taken(connection, item)])
 
 
@@ -97,13 +180,13 @@ def get_job(store: Store, id: str, *, owner: str | None = None) -> Job:
     query = select(JobRow.__table__).where(JobRow.id == id)
     if owner is not None:
         query = query.where(JobRow.owner == owner)
+    counts = select(func.count(), func.count().filter(PredictionRow.decision == ""))
     with store.reading() as connection:
         row = connection.execute(query).one_or_none()
-        if row is None:
-            raise NotStoredError("job", "is not in the store", "Submit it again.")
-        counts = select(func.count(), func.count().filter(PredictionRow.decision == ""))
         answered, failed = connection.execute(counts.where(PredictionRow.job == id)).one()
-    return Job(row.id, row.owner, row.created_at, row.total, answered, failed)
+    if row is None:
+        raise NotStoredError("job", "is not in the store", "Submit it again.")
+    return Job(row.id, row.owner, row.created_at, row.total, answered, failed, row.canceled_at)
 
 
 def _taken(connection: Connection, answer: NewPrediction) -> bool:
@@ -112,6 +195,8 @@ def _taken(connection: Connection, answer: NewPrediction) -> bool:
 
 
 def _row(job: str, item: JobScan) -> dict[str, object]:
+    if isinstance(item.scan, Unusable):
+        raise item.scan.error
     return {
         "job": job,
         "position": item.position,
@@ -123,5 +208,10 @@ def _row(job: str, item: JobScan) -> dict[str, object]:
 
 
 def _waiting(row: Any) -> JobScan:
-    scan = PreparedScan(row.path, decode_prepared(row.pixels), tuple(json.loads(row.notes)))
+    """Return a waiting scan; one that is damaged is answered with that, and holds up no other."""
+    scan: PreparedScan | Unusable
+    try:
+        scan = PreparedScan(row.path, decode_prepared(row.pixels), tuple(json.loads(row.notes)))
+    except DAMAGE:
+        scan = Unusable(UnreadableImageError(str(row.path), *LOST))
     return JobScan(row.position, scan, row.input_sha256, row.job, row.owner)

@@ -9,14 +9,25 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, true, update
 
 from tumorlens.errors import ApiKeyError
-from tumorlens.services.store.audit_log import Event, append, days_ago, now
-from tumorlens.services.store.database import KeyRow, Store
+from tumorlens.services.store.audit_log import (
+    KEY_CREATED,
+    KEY_REVOKED,
+    ROW,
+    Event,
+    append,
+    days_ago,
+    get_head,
+    lock_head,
+    now,
+    row_hash,
+)
+from tumorlens.services.store.database import KeyRow, Store, TrailHead, columns_of
 
 SCOPES = {
-    "predict": "send scans, and see one's own answers",
+    "predict": "send scans, and see one's own answers and the model",
     "read": "see and review every answer, the model and the metrics",
     "admin": "everything",
 }
@@ -52,31 +63,42 @@ def create_key(
     if unknown or not scopes:
         fact = f"has unknown scopes ({', '.join(sorted(unknown))})" if unknown else "has no scope"
         raise ApiKeyError(name or "key", fact, f"Choose from {', '.join(SCOPES)}.")
-    id, at = secrets.token_hex(6), now()
+    id = secrets.token_hex(6)
     secret = f"{PREFIX}_{id}_{secrets.token_urlsafe(32)}"
     row = {
         "id": id,
         "name": name[:100],
         "sha256": _digest(secret),
         "scopes": " ".join(sorted(scopes)),
-        "created_at": at,
         "expires_at": None if days is None else days_ago(-days),
         "revoked_at": None,
     }
     with store.writing() as connection:
+        head = lock_head(connection)
+        row["created_at"] = at = now()
         connection.execute(insert(KeyRow), [row])
-        details = {"name": row["name"], "scopes": row["scopes"], "expires_at": row["expires_at"]}
-        append(connection, [Event(actor, "key created", id, details)], at=at)
+        details = {name: row[name] for name in ("name", "scopes", "expires_at")}
+        details[ROW] = row_hash(KeyRow, row)
+        append(connection, head, [Event(actor, KEY_CREATED, id, details)], at=at)
     return _key(row), secret
 
 
 def revoke_key(store: Store, id: str, *, actor: str = "cli") -> None:
     """End a key; a service notices within seconds. Raises ApiKeyError for one that is not there."""
     with store.writing() as connection:
+        head, at = lock_head(connection), now()
         query = update(KeyRow).where(KeyRow.id == id, KeyRow.revoked_at.is_(None))
-        if not connection.execute(query.values(revoked_at=now())).rowcount:
+        if not connection.execute(query.values(revoked_at=at)).rowcount:
             raise ApiKeyError(id, "is no key that is in use", "See `tumorlens keys list`.")
-        append(connection, [Event(actor, "key revoked", id)], at=now())
+        row = connection.execute(select(KeyRow.__table__).where(KeyRow.id == id)).one()
+        details = {ROW: row_hash(KeyRow, columns_of(KeyRow, row))}
+        append(connection, head, [Event(actor, KEY_REVOKED, id, details)], at=at)
+
+
+def has_valid_key(store: Store) -> bool:
+    """Return whether some key opens something."""
+    at = key_time(store)
+    return any(key.is_valid(at) for key in list_keys(store))
 
 
 def list_keys(store: Store) -> list[Key]:
@@ -87,17 +109,25 @@ def list_keys(store: Store) -> list[Key]:
 
 
 def find_key(store: Store, secret: str) -> Key | None:
-    """Return the valid key that a secret belongs to."""
+    """Return the valid key that a secret belongs to.
+
+    It is late once the trail was written later: a clock that is set back revives no expired key.
+    """
     parts = secret.split("_", 2)
     if len(parts) != 3 or parts[0] != PREFIX or len(secret) > 200:
         return None
     with store.reading() as connection:
-        query = select(KeyRow.__table__).where(KeyRow.id == parts[1])
-        row = connection.execute(query).mappings().one_or_none()
-    if row is None or not hmac.compare_digest(row["sha256"], _digest(secret)):
+        query = select(KeyRow.__table__, TrailHead.latest_at).where(KeyRow.id == parts[1])
+        row = connection.execute(query.join(TrailHead, true())).mappings().one_or_none()
+    if row is None or not hmac.compare_digest(row["sha256"].encode(), _digest(secret).encode()):
         return None
     key = _key(row)
-    return key if key.is_valid(now()) else None
+    return key if key.is_valid(max(now(), row["latest_at"])) else None
+
+
+def key_time(store: Store) -> str:
+    """Return the time by which keys expire: now, or the latest that the trail has seen."""
+    return max(now(), get_head(store).latest_at)
 
 
 def _digest(secret: str) -> str:

@@ -9,7 +9,15 @@ from sqlalchemy import insert, select
 
 from tumorlens.errors import ReviewError
 from tumorlens.labels import TYPES
-from tumorlens.services.store.audit_log import REVIEWED, Event, append, now
+from tumorlens.services.store.audit_log import (
+    REVIEWED,
+    ROW,
+    Event,
+    append,
+    lock_head,
+    now,
+    row_hash,
+)
 from tumorlens.services.store.database import ReviewRow, Store
 from tumorlens.services.store.history import get_prediction
 
@@ -46,13 +54,17 @@ def save_review(store: Store, review: Review, *, owner: str | None = None) -> Re
             raise ReviewError("review", "agrees, and names something else", 'Use "correct".')
     _check(review, *given)
     reason = review.reason.replace("\x00", "").strip()  # PostgreSQL keeps no such text
-    saved = replace(review, decision=given[0], type=given[1], reason=reason, created_at=now())
-    row = {"tumor_type" if name == "type" else name: value for name, value in vars(saved).items()}
-    details = {name: row[name] for name in ("prediction_id", "verdict", "decision", "tumor_type")}
+    saved = replace(review, decision=given[0], type=given[1], reason=reason)
+    names = ("prediction_id", "verdict", "decision", "tumor_type")  # what outlives the row
     with store.writing() as connection:
-        connection.execute(insert(ReviewRow), [row])
+        head = lock_head(connection)
+        saved = replace(saved, created_at=now())
+        row = {"tumor_type" if key == "type" else key: value for key, value in vars(saved).items()}
+        query = insert(ReviewRow).returning(ReviewRow.number)
+        row["number"] = connection.execute(query, row).scalar_one()
+        details = {ROW: row_hash(ReviewRow, row)} | {name: row[name] for name in names}
         event = Event(saved.reader, REVIEWED, saved.id, details)
-        append(connection, [event], at=saved.created_at)
+        append(connection, head, [event], at=saved.created_at)
     return saved
 
 
