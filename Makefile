@@ -48,11 +48,12 @@ results: $(READY) ## docs/reference/results.md again, by the shipped bundle, fro
 lock: $(READY) ## resolve requirements.lock again, and the dashboard's share of it
 	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-header \
 		--no-annotate --all-extras --python-version 3.11 pyproject.toml -o requirements.lock
-	{ echo '# Made by `make lock`, for hosts that install by pip: what the dashboard needs, then' \
-		'tumorlens itself.'; \
-	  $(BIN)/uv pip compile --quiet --universal --no-emit-index-url --no-header --no-annotate \
-		--extra dashboard --constraints requirements.lock --python-version 3.11 pyproject.toml; \
-	  echo .; } > deploy/requirements.txt
+	{ echo '# Made by `make lock`, for hosts that install by pip: what the dashboard needs, each by its' \
+		'hash.'; \
+	  echo '# Tumorlens itself is run from src/: pip takes no folder where it checks hashes.'; \
+	  $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+		--no-annotate --extra dashboard --constraints requirements.lock --python-version 3.11 \
+		pyproject.toml; } > deploy/requirements.txt
 
 clean: ## remove what was made
 	rm -rf $(VENV) demo site .coverage

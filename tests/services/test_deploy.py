@@ -14,7 +14,11 @@ from tumorlens.services import lambda_handler
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
+KIND = "NetworkPolicy"
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
+
+
+POD = {"containers", "volumes", "securityContext", "automountServiceAccountToken"}
 
 
 def documents(name: str) -> list[dict[str, Any]]:
@@ -62,9 +66,39 @@ def test_the_container_of_kserve_is_as_kubernetes_wants_it():
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": "predictor"},
-        "spec": {"containers": predictor["containers"]},
+        "spec": {key: value for key, value in predictor.items() if key in POD},
     }
+    assert predictor["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     kubernetes_validate.validate(pod, kubernetes_validate.latest_version(), strict=True)
+
+
+@pytest.mark.parametrize("name", ["kubernetes/service.yaml", "kubernetes/kserve.yaml"])
+def test_a_container_with_a_read_only_root_has_a_place_for_temporary_files(name: str):
+    for manifest in documents(name):
+        spec = manifest["spec"].get("predictor") or manifest["spec"].get("template", {}).get("spec")
+        for container in (spec or {}).get("containers", ()):
+            assert container["securityContext"]["readOnlyRootFilesystem"]
+            mounts = {row["mountPath"]: row["name"] for row in container["volumeMounts"]}
+            assert mounts["/tmp"] in {volume["name"] for volume in spec["volumes"]}
+
+
+def test_the_network_policy_names_who_may_call_and_who_is_called():
+    (policy,) = [row for row in documents("kubernetes/service.yaml") if row["kind"] == KIND]
+    spec = policy["spec"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    for rule in spec["ingress"]:
+        assert rule["from"]
+        assert rule["ports"]
+    for rule in spec["egress"]:
+        assert rule["to"]
+        assert rule["ports"]
+
+
+def test_every_image_beneath_can_be_named_by_its_digest():
+    assert re.findall(r"^FROM (\S+:\S+)", DOCKERFILE, re.M) == []
+    assert "${PYTHON_IMAGE}" in DOCKERFILE
+    services = documents("compose.yaml")[0]["services"]
+    assert services["postgres"]["image"].startswith("${POSTGRES_IMAGE:-")
 
 
 def test_what_the_manifests_probe_and_set_exists():

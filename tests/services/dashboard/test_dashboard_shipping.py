@@ -10,6 +10,7 @@ import pytest
 from tumorlens.services.dashboard import CONFIG, streamlit_command
 
 ROOT = Path(__file__).parents[3]
+HASH = re.compile(r"--hash=(sha256:[0-9a-f]{64})")
 PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^\s;\\]+)", re.MULTILINE)
 
 
@@ -35,10 +36,18 @@ def test_exported_requirements_are_pins_of_the_lock():
     assert found - pins(ROOT / "requirements.lock") == set()
 
 
-def test_exported_requirements_hold_all_that_the_dashboard_names_and_the_package():
+def test_exported_requirements_hold_all_that_the_dashboard_names():
     path = ROOT / "deploy/requirements.txt"
     assert direct("dashboard") - {name for name, _ in pins(path)} == set()
-    assert path.read_text(encoding="utf-8").splitlines()[-1] == "."
+
+
+def test_exported_requirements_are_checked_by_hashes_of_the_lock():
+    text = (ROOT / "deploy/requirements.txt").read_text(encoding="utf-8")
+    known = set(HASH.findall((ROOT / "requirements.lock").read_text(encoding="utf-8")))
+    for requirement in re.split(r"\n(?=[a-z])", text)[1:]:
+        found = HASH.findall(requirement)
+        assert found, requirement
+        assert set(found) <= known, requirement
 
 
 def test_exported_requirements_leave_the_bench_out():
@@ -55,7 +64,7 @@ def test_the_procfile_starts_the_command_on_the_ports_of_the_host():
     kind, command = (ROOT / "deploy/Procfile").read_text(encoding="utf-8").split(":", 1)
     words = shlex.split(command)
     assert kind == "web"
-    assert words[:2] == ["tumorlens", "dashboard"]
+    assert words[:5] == ["PYTHONPATH=src", "python", "-m", "tumorlens", "dashboard"]
     assert words[words.index("--port") + 1] == "$PORT"
 
 

@@ -18,6 +18,8 @@ from tumorlens.predictions.predictor import (
 )
 from tumorlens.services.http.problems import KINDS
 from tumorlens.services.http.schemas import ModelDocument
+from tumorlens.services.http.service import StoreCheck
+from tumorlens.services.store import Store
 
 
 def test_the_model_says_what_it_is(client: TestClient, tiny_bundle: Bundle):
@@ -38,9 +40,23 @@ def test_metrics_count_answers_and_requests_by_route(client: TestClient):
 def test_the_service_is_not_ready_when_the_store_takes_no_writes(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("tumorlens.services.http.routes_model.is_writable", lambda store: False)
-    assert client.get("/readyz").status_code == 503
+    service = client.app.state.service
+    monkeypatch.setattr("tumorlens.services.http.service.is_writable", lambda store: False)
+    monkeypatch.setattr(service, "store_check", StoreCheck(service.store))
+    for path in ("/readyz", "/v2/health/ready"):
+        assert client.get(path).status_code == 503
     assert client.get("/healthz").status_code == 200
+
+
+def test_who_asks_often_whether_it_is_ready_does_not_write_as_often(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[Store] = []
+    monkeypatch.setattr("tumorlens.services.http.service.is_writable", asked.append)
+    check = StoreCheck(client.app.state.service.store)
+    for _ in range(100):
+        check.is_writable()
+    assert len(asked) <= 2
 
 
 def test_the_page_about_the_api_has_every_route_and_problem(client: TestClient):

@@ -12,7 +12,6 @@ from tumorlens.services.http.documents import json_response
 from tumorlens.services.http.problems import KINDS, Refusal
 from tumorlens.services.http.schemas import KEYS, Health, ModelDocument
 from tumorlens.services.http.service import caller_of, service_of
-from tumorlens.services.store.database import is_writable
 
 router = APIRouter(tags=["model"])
 
@@ -73,7 +72,7 @@ def check_ready(request: Request) -> None:
     service = service_of(request)
     if not service.is_open:
         raise Refusal("not-ready", "It is being stopped.", retry_after=5)
-    if not is_writable(service.store):
+    if not service.store_check.is_writable():
         raise Refusal("not-ready", "The store takes no writes.", retry_after=5)
 
 

@@ -16,7 +16,7 @@ from tumorlens.services.http.telemetry import Metrics, log
 from tumorlens.services.http.work_pool import SHARE, WorkPool
 from tumorlens.services.store.audit_log import check_signed, days_ago, export_head, get_head
 from tumorlens.services.store.commit_queue import CommitQueue
-from tumorlens.services.store.database import Store, open_store
+from tumorlens.services.store.database import Store, is_writable, open_store
 from tumorlens.services.store.history import NewPrediction, expire_predictions
 from tumorlens.services.store.jobs import JobScan, save_answers, waiting_scans
 from tumorlens.settings import Settings
@@ -24,6 +24,7 @@ from tumorlens.settings import Settings
 IDLE_SECONDS = 2.0  # between looks for batches: another service may have left work behind
 POLITE_SECONDS = 0.1  # that a waiting scan lets requests pass, at most
 CLOSE_SECONDS = 5.0
+CHECK_SECONDS = 1.0
 HOUR = 3600.0  # seconds
 
 
@@ -112,6 +113,23 @@ class BatchRunner:
         log("audit head", head=str(head), signature=head.signature)
 
 
+class StoreCheck:
+    """Whether the store takes writes: by a write, once a second at most, whoever asks."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._found, self._until = True, 0.0
+
+    def is_writable(self) -> bool:
+        """Return whether a write has succeeded within the last second."""
+        with self._lock:
+            if time.monotonic() >= self._until:
+                self._found = is_writable(self._store)
+                self._until = time.monotonic() + CHECK_SECONDS
+            return self._found
+
+
 @dataclass
 class Service:
     """A running service."""
@@ -119,6 +137,7 @@ class Service:
     settings: Settings
     predictor: Predictor
     store: Store
+    store_check: StoreCheck
     commits: CommitQueue
     pool: WorkPool
     decoders: Decoders
@@ -146,6 +165,7 @@ def start_service(settings: Settings, metrics: Metrics, *, needs_keys: bool) -> 
         settings=settings,
         predictor=predictor,
         store=store,
+        store_check=StoreCheck(store),
         commits=CommitQueue(store, in_work=lambda: pool.taken, on_commit=metrics.count_commit),
         pool=pool,
         decoders=decoders,
