@@ -14,6 +14,7 @@ Modality = Literal["ct", "mri"]
 Plane = Literal["axial", "coronal", "sagittal", "oblique"]
 Decision = Literal["tumor", "no tumor", "uncertain", "out of scope"]
 TumorType = Literal["glioma", "meningioma", "pituitary"]
+NOT_PLAIN = "not one plain slice: "  # how the note of such a scan begins
 TypeAnswer = TumorType | Literal["undetermined", ""]  # "": no type was asked for
 
 
@@ -52,6 +53,7 @@ class Scan:
     position: float | None = None  # mm along the normal of the series
     frame: int | None = None  # of a file that holds several, from 0
     series: str = ""  # which slices belong together
+    colors: NDArray[np.uint8] | None = None  # of `images.color`; None: gray in the file too
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,17 @@ class PreparedScan:
     notes: tuple[str, ...] = ()
     frame: int | None = None
     matrix: NDArray[np.float64] | None = None  # [2, 3], scan pixels (x, y) to prepared pixels
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is one plain slice."""
+        return not self.why_not_plain
+
+    @property
+    def why_not_plain(self) -> str:
+        """Why it is not one plain slice, as the note says that begins with NOT_PLAIN, or ""."""
+        found = (n.removeprefix(NOT_PLAIN) for n in self.notes if n.startswith(NOT_PLAIN))
+        return next(found, "")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import tumorlens.study.phantom as phantom_module
 from tumorlens.cli import app
 from tumorlens.study.explore import separation
 from tumorlens.study.phantom import write_phantoms
-from tumorlens.study.recipes import RECIPES
+from tumorlens.study.recipes import PRETRAININGS, RECIPES
 
 PER_CLASS = 12  # instead of more
 SMALL = {"side": 48, "train_side": 48, "epochs": 2, "batch": 16, "warmup_epochs": 0.0}
@@ -30,6 +30,9 @@ def cheap(monkeypatch, tmp_path) -> None:
     for name in ("quick", "default", "adapted"):
         if name in RECIPES:
             monkeypatch.setitem(RECIPES, name, replace(RECIPES[name], **SMALL))
+    whole = PRETRAININGS["vicreg"]
+    small = replace(whole, recipe=replace(whole.recipe, **SMALL), projector=(16, 16))
+    monkeypatch.setitem(PRETRAININGS, "vicreg", small)
 
     quick = separation.MODELS["logistic_regression"]
     monkeypatch.setattr(separation, "MODELS", dict.fromkeys(separation.MODELS, quick))

@@ -23,7 +23,7 @@ SPEC = InputSpec(side=32)
 @pytest.fixture
 def scans(write_image):
     return [
-        write_image(draw_phantom("mri", "healthy", seed=seed, side=64).pixels, f"scans/{seed}.png")
+        write_image(draw_phantom("mri", "healthy", seed=seed, side=96).pixels, f"scans/{seed}.png")
         for seed in range(4)
     ]
 

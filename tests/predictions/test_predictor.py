@@ -33,7 +33,7 @@ def scans(tmp_path_factory):
     folder, paths = tmp_path_factory.mktemp("scans"), []
     for number in range(10):
         path = folder / f"{number}.png"
-        pixels = draw_phantom(*KINDS[number % 5], seed=number, side=64).pixels
+        pixels = draw_phantom(*KINDS[number % 5], seed=number, side=96).pixels
         Image.fromarray(pixels).save(path)
         paths.append(path)
     return paths

@@ -44,7 +44,6 @@ ONLY_PARSED: Mapping[tuple[str, ...], str] = {
     ("tune",): "trains many networks",
     ("size-curve",): "trains many networks",
     ("hypotheses",): "trains many networks; notebook 7 does it on phantoms",
-    ("pretrain",): "trains long",
     ("demo",): "trains long",
     ("serve",): "serves until it is stopped",
     ("dashboard",): "serves until it is stopped",

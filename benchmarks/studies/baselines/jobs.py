@@ -133,7 +133,7 @@ def _start(run: Run, cases: Sequence[Case], sets: Sets) -> Path | None:
         return None
     together, groups = sets.read((cases[0].dataset, *SOURCES[run.start].folders))
     names = {c.key: str(g) for c, g in zip(together, groups.groups, strict=True)}
-    check_warm_start(sets.runs / run.start, names, [case.key for case in cases])
+    check_warm_start(sets.runs / run.start, names, dict.fromkeys((c.key for c in cases), "test"))
     return sets.runs / run.start
 
 
@@ -155,8 +155,7 @@ def _measure_start(folder: Path, listeners: Listeners, *, sets: Sets) -> None:
     start, pretrained = STARTS[folder.name], sets.runs / PRETRAINED
     split = splits.read_split(pretrained / "split.csv")
     if start.is_pretrained:
-        held = [key for key, part in split.parts.items() if part == "test"]
-        check_warm_start(pretrained, split.groups, held)
+        check_warm_start(pretrained, split.groups, split.parts)
     plan = LearningCurve(
         start.recipe, split, folder, sets.cache, SHARES, SEEDS,
         weights=_weights(start.recipe, sets), start=pretrained if start.is_pretrained else None,

@@ -103,19 +103,18 @@ def parted_cases(
     made = _split_for(cases, split_file, out, unlabeled=unlabeled)
     parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
     if init and not allow_leaks:
-        held = [key for key, part in made.parts.items() if part != "train"]
-        check_init(init, made.groups, held)
+        check_init(init, made.groups, made.parts)
     return parted, made
 
 
-def check_init(run: Path, groups: Mapping[str, str], held: list[str]) -> None:
+def check_init(run: Path, groups: Mapping[str, str], parts: Mapping[str, str]) -> None:
     """Refuse a run to start from that learned from what is held out here."""
     from tumorlens.study.training.backend import load_backend
 
     load_backend()
     from tumorlens.study.training.transfer.initialize import check_warm_start
 
-    check_warm_start(run, groups, held)
+    check_warm_start(run, groups, parts)
 
 
 def _split_for(cases: list[Any], split_file: Path | None, out: Path, *, unlabeled: bool) -> Any:

@@ -182,8 +182,27 @@ def _train_one(folders: list[Path], asked: _Request, *, name: str) -> None:
         bundle = run_training(
             parted, job, callback=bars, progress=report, extracting=extracting, resume=asked.resume
         )
+    _print_not_plain(out)
     _print_threshold(bundle)
     typer.echo(bundle.folder)
+
+
+def _print_not_plain(out: Path) -> None:
+    """Say what was learned from though it is not one plain slice."""
+    from collections import Counter
+
+    from tumorlens.files import read_table
+    from tumorlens.study.training.run import NOT_PLAIN_FILE
+
+    if not (table := out / NOT_PLAIN_FILE).exists():
+        return
+    rows = list(read_table(table))
+    reasons = Counter(row["reason"].split(";")[0] for row in rows).most_common(3)
+    listed = "; ".join(f"{count} x {reason}" for reason, count in reasons)
+    console.print(
+        f"{len(rows)} of these scans are not one plain slice, and the network has learned what is "
+        f"drawn on them too ({listed}): take those in {table} out and train again"
+    )
 
 
 def _print_threshold(bundle: Any) -> None:
@@ -206,7 +225,8 @@ def _cross_validate(folders: list[Path], asked: _Request, *, folds: int, repeats
     cases, groups = _cases_to_fold(folders, asked.split_file, kept, allow_leaks=asked.allow_leaks)
     if asked.init and not asked.allow_leaks:
         keys = [case.key for case in cases]
-        check_init(asked.init, dict(zip(keys, map(str, groups.groups), strict=True)), keys)
+        named = dict(zip(keys, map(str, groups.groups), strict=True))
+        check_init(asked.init, named, dict.fromkeys(keys, "test"))
     plan = CrossValidation(
         asked.recipe, folds, repeats, asked.out, asked.cache, weights=asked.weights,
         start=asked.init,

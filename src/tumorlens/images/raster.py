@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from tumorlens.errors import ImageTooLargeError, ImageTooSmallError, UnreadableImageError
+from tumorlens.images.color import Colors, image_colors, jpeg_colors
 from tumorlens.images.structure import tiff_structure
 from tumorlens.records import Scan
 from tumorlens.settings import ReadLimits
@@ -58,14 +59,16 @@ def decode_raster(data: bytes, source: str, limits: ReadLimits) -> tuple[Scan, .
         # are no reason to speak on a terminal.
         warnings.simplefilter("ignore")
         try:
-            pixels = _decode(data, source, limits.max_pixels, notes)
+            pixels, colors = _decode(data, source, limits.max_pixels, notes)
         except _DECODER_ERRORS as e:
             fact = f"damaged or incomplete ({first_line(e)})"
             raise UnreadableImageError(source, fact, SAVE_AS_PNG) from e
-    return (Scan(pixels=pixels, source=source, notes=tuple(notes)),)
+    return (Scan(pixels=pixels, source=source, notes=tuple(notes), colors=colors),)
 
 
-def _decode(data: bytes, source: str, max_pixels: int, notes: list[str]) -> NDArray[np.float32]:
+def _decode(
+    data: bytes, source: str, max_pixels: int, notes: list[str]
+) -> tuple[NDArray[np.float32], Colors | None]:
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as e:
@@ -83,17 +86,20 @@ def _decode(data: bytes, source: str, max_pixels: int, notes: list[str]) -> NDAr
         orientation = image.getexif().get(0x0112, 1)
         if image.format == "JPEG" and image.mode in ("L", "RGB"):
             gray = _decode_jpeg(data, image.size)
+            colors = jpeg_colors(data, image.size) if image.mode == "RGB" else None
         else:
             if image.format == "JPEG":
                 simplejpeg.decode_jpeg(data, colorspace="CMYK")  # only to be strict
             gray = _decode_with_pillow(image, source)
+            colors = image_colors(image)
         # Pillow turns TIFF files itself while loading, and takes the tag away.
         left = image.getexif().get(0x0112, 1)
     if orientation in _UPRIGHT:
         notes.append("turned upright by its EXIF orientation")
     if left in _UPRIGHT:
         gray = _UPRIGHT[left](gray)
-    return np.ascontiguousarray(gray, np.float32)
+        colors = None if colors is None else _UPRIGHT[left](colors)
+    return np.ascontiguousarray(gray, np.float32), colors
 
 
 def _count_frames(image: Image.Image, data: bytes) -> int:
@@ -180,9 +186,9 @@ _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
     4: lambda a: a[::-1],
-    5: lambda a: a.T,
+    5: lambda a: a.swapaxes(0, 1),
     6: lambda a: np.rot90(a, -1),
-    7: lambda a: a[::-1, ::-1].T,
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
     8: np.rot90,
 }
 

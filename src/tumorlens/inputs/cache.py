@@ -6,6 +6,7 @@ One folder per input spec, with chunks of uint8 squares in it.
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import ImageError, UnreadableImageError
+from tumorlens.files import write_file
 from tumorlens.inputs.prepare import InputSpec, prepare_file
 from tumorlens.inputs.row_store import (
     Place,
@@ -28,6 +30,8 @@ from tumorlens.inputs.row_store import (
 from tumorlens.progress import Progress, silent
 from tumorlens.records import PreparedScan, Unusable
 
+_METHOD = 2  # raised whenever something else is kept of a scan
+
 
 @dataclass(frozen=True)
 class PreparedSet:
@@ -36,6 +40,7 @@ class PreparedSet:
     pixels: NDArray[np.uint8]  # [n, side, side]; zeros where a file failed
     errors: dict[int, ImageError]  # position -> why that file could not be prepared
     hashes: tuple[str, ...]  # sha256 of each file's bytes, "" where it could not be read
+    not_plain: dict[int, str]  # position -> why that image is not one plain slice
 
     @property
     def usable(self) -> NDArray[np.bool_]:
@@ -66,33 +71,57 @@ def prepare_files(
     done = len(paths) - len(new)
     for positions in in_chunks(new):
         made = _prepare_chunk([(paths[p], wanted[p]) for p in positions], spec)
-        squares = {}
+        usable: dict[str, PreparedScan] = {}
         for position, item in zip(positions, made, strict=True):
             if isinstance(item, Unusable):
                 errors[position] = item.error
             elif not keys[position]:
                 errors[position] = _unhashed(paths[position])
             else:
-                squares[keys[position]] = item.pixels
-        if squares:
-            write_chunk(folder, list(squares), np.stack(list(squares.values())))
+                usable[keys[position]] = item
+        if usable:
+            _write(folder, list(usable), list(usable.values()))
         done += len(positions)
         progress(done, len(paths))
     index = load_index(folder)
     pixels = np.zeros((len(paths), spec.side, spec.side), np.uint8)
     Rows([index.get(key) for key in keys]).take(np.arange(len(paths)), pixels)
-    return PreparedSet(pixels, errors | _errors_of_twins(paths, keys, index, errors), hashes)
+    reasons = _reasons(folder)
+    return PreparedSet(
+        pixels,
+        errors | _errors_of_twins(paths, keys, index, errors),
+        hashes,
+        {p: reasons[key] for p, key in enumerate(keys) if key in reasons},
+    )
 
 
 def keep_prepared(
-    keys: Sequence[str], pixels: NDArray[np.uint8], spec: InputSpec, *, cache: Path
+    keys: Sequence[str], scans: Sequence[PreparedScan], spec: InputSpec, *, cache: Path
 ) -> None:
-    """Keep squares, [n, side, side], that were prepared elsewhere, by their `row_key`."""
+    """Keep scans that were prepared elsewhere, by their `row_key`."""
     folder = _folder(cache, spec)
     stored = load_index(folder)
     new = [row for row, key in enumerate(keys) if key not in stored]
     if new:
-        write_chunk(folder, [keys[row] for row in new], pixels[new])
+        _write(folder, [keys[row] for row in new], [scans[row] for row in new])
+
+
+def _write(folder: Path, keys: Sequence[str], scans: Sequence[PreparedScan]) -> None:
+    """Keep squares, and before them why some are not plain, so that none is seen without."""
+    reasons = {
+        key: scan.why_not_plain for key, scan in zip(keys, scans, strict=True) if not scan.is_plain
+    }
+    if reasons:
+        write_file(folder / f"{uuid.uuid4().hex}.json", json.dumps(reasons))
+    write_chunk(folder, keys, np.stack([scan.pixels for scan in scans]))
+
+
+def _reasons(folder: Path) -> dict[str, str]:
+    """Return why the squares under some keys are not plain slices."""
+    reasons: dict[str, str] = {}
+    for file in folder.glob("*.json"):
+        reasons |= json.loads(file.read_text(encoding="utf-8"))
+    return reasons
 
 
 def _folder(cache: Path, spec: InputSpec) -> Path:
@@ -102,7 +131,7 @@ def _folder(cache: Path, spec: InputSpec) -> Path:
 
 
 def _spec_key(spec: InputSpec) -> str:
-    text = json.dumps(spec.to_json(), sort_keys=True)
+    text = json.dumps({**spec.to_json(), "method": _METHOD}, sort_keys=True)
     return f"{spec.side}px-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import BlankImageError, BundleError
 from tumorlens.images.readers import attempt, open_images, read_scan, read_scan_bytes
-from tumorlens.records import PreparedScan, Scan, Unusable
+from tumorlens.inputs.plain_slice import why_not_plain
+from tumorlens.records import NOT_PLAIN, PreparedScan, Scan, Unusable
 from tumorlens.settings import ReadLimits
 
 
@@ -59,6 +60,7 @@ _SATELLITE = 0.2  # components of this share of the largest also belong (basal s
 _FRAMED = (0.08, 0.74)
 _LARGE_HEAD = 0.7  # of the image's longer side
 _MIN_AREA = 0.004  # of the image
+_TINY = float(np.finfo(np.float32).tiny)
 
 
 def prepare(
@@ -66,11 +68,14 @@ def prepare(
 ) -> PreparedScan:
     """Find the head, blank the rest, crop, square, clip intensity and resize.
 
-    `head` is what `find_head` gave, where it was asked before. Raises BlankImageError where no
-    head-like region stands out.
+    What is not one plain slice gets a note that says why. `head` is what `find_head` gave, where
+    it was asked before. Raises BlankImageError where no head-like region stands out.
     """
     scan = apply_window(scan, spec)
-    head = find_head(scan) if head is None else head
+    if head is None:
+        head, foreground = _locate(scan)
+    else:
+        foreground = _outstanding(scan.pixels, scan.source)
     box = _bounding_box(head)
     matrix = _crop_matrix(box, spec)
     size = (spec.side, spec.side)
@@ -79,11 +84,11 @@ def prepare(
     if not mask.any():
         raise _blank(scan.source)
     low, high = np.percentile(pixels[mask], [spec.low, spec.high])
-    if high <= low:
-        raise _blank(scan.source)
-    scaled = np.clip((pixels - low) * (255.0 / (high - low)), 0, 255)
+    why = why_not_plain(scan.pixels, head, foreground, gray_range=(low, high), colors=scan.colors)
+    notes = (*scan.notes, f"{NOT_PLAIN}{why}") if why else scan.notes
+    scaled = np.clip((pixels - low) * (255.0 / max(high - low, _TINY)), 0, 255)
     image = (scaled * mask + 0.5).astype(np.uint8)
-    return PreparedScan(scan.source, image, scan.notes, scan.frame, matrix)
+    return PreparedScan(scan.source, image, notes, scan.frame, matrix)
 
 
 def prepare_scan(
@@ -149,29 +154,39 @@ def find_head(scan: Scan) -> NDArray[np.bool_]:
     what is thin (text, scale bars, head rests). An image without background, such as a
     tight crop, is kept whole. Raises BlankImageError.
     """
-    scan = apply_window(scan)
-    whole = _seek(scan.pixels, scan.source)
+    return _locate(apply_window(scan))[0]
+
+
+def _locate(scan: Scan) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
+    """Return the head, [h, w], and all that stands out from the background, smaller."""
+    foreground = _outstanding(scan.pixels, scan.source)
+    whole = _seek(foreground, scan.pixels.shape, scan.source)
     x0, y0, x1, y1 = map(int, _bounding_box(whole))
     length = max(x1 - x0, y1 - y0)
     if length > _LARGE_HEAD * max(whole.shape):
-        return whole
+        return whole, foreground
     # A small head is sought again at the size of a large one: a rest beside it is thin only then.
     edge = length // 8
     near = (slice(max(0, y0 - edge), y1 + edge), slice(max(0, x0 - edge), x1 + edge))
     region = np.zeros_like(whole)
-    region[near] = _seek(scan.pixels[near], scan.source)
-    return region
+    around = scan.pixels[near]
+    region[near] = _seek(_outstanding(around, scan.source), around.shape, scan.source)
+    return region, foreground
 
 
-def _seek(pixels: NDArray[np.float32], source: str) -> NDArray[np.bool_]:
-    height, width = pixels.shape
+def _seek(foreground: NDArray[np.uint8], shape: tuple[int, ...], source: str) -> NDArray[np.bool_]:
+    region = _head_region(foreground)
+    if region.sum() < _MIN_AREA * region.size:
+        raise _blank(source)
+    return cv2.resize(region, shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
+
+
+def _outstanding(pixels: NDArray[np.float32], source: str) -> NDArray[np.uint8]:
+    """Return where more than thin strokes stand out from the background, as 0 and 1."""
     page = _without_bright_border(_shrink(pixels, _STROKE_SIDE))
     opened = cv2.morphologyEx(page, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     plain = _shrink(np.asarray(opened, np.float32), _WORK_SIDE)
-    region = _head_region(_foreground(plain, source))
-    if region.sum() < _MIN_AREA * region.size:
-        raise _blank(source)
-    return cv2.resize(region, (width, height), interpolation=cv2.INTER_NEAREST) > 0
+    return _foreground(plain, source)
 
 
 def _shrink(pixels: NDArray[np.float32], longest: int) -> NDArray[np.float32]:

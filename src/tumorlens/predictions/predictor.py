@@ -116,6 +116,7 @@ class Predictor:
                 float(distances[row]),
                 bundle=bundle,
                 notes=item.notes,
+                is_plain=item.is_plain,
                 heatmap=None if evidence is None else Heatmap(evidence[row], item.pixels),
             )
             for row, item in enumerate(usable)
@@ -134,20 +135,26 @@ def summarize(
     *,
     bundle: Bundle,
     notes: tuple[str, ...] = (),
+    is_plain: bool = True,
     heatmap: Heatmap | None = None,
 ) -> Prediction:
-    """Turn one row of calibrated probabilities, [atoms], into a Prediction."""
+    """Turn one row of calibrated probabilities, [atoms], into a Prediction.
+
+    What is not one plain slice is out of scope, whatever the network says.
+    """
     atoms = bundle.atoms
     tumor = float(labels.tumor_probability(probabilities, atoms))
     mri = float(labels.modality_probability(probabilities, "mri", atoms))
     modality: Modality = "mri" if mri >= 0.5 else "ct"
-    decision = decide(
-        tumor,
-        distance,
-        threshold=bundle.threshold,
-        band=bundle.uncertainty_band,
-        reference=bundle.ood_reference,
-    )
+    decision: Decision = "out of scope"
+    if is_plain:
+        decision = decide(
+            tumor,
+            distance,
+            threshold=bundle.threshold,
+            band=bundle.uncertainty_band,
+            reference=bundle.ood_reference,
+        )
     given = labels.type_probabilities(probabilities, atoms) if modality == "mri" else []
     types: dict[TumorType, float] = {
         name: float(p) for name, p in zip(labels.TYPES, given, strict=False)

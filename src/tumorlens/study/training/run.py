@@ -2,13 +2,14 @@
 
 import platform
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import keras
 
+from tumorlens.files import write_table
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.json_records import from_json, write_json
 from tumorlens.models.bundle import Bundle
@@ -40,6 +41,7 @@ from tumorlens.study.training.validation_metrics import validation_metrics
 
 LIBRARIES = ("tumorlens", "keras", "tensorflow-cpu", "tensorflow", "tf2onnx", "onnxruntime",
              "numpy", "opencv-python-headless", "scikit-learn")  # fmt: skip
+NOT_PLAIN_FILE = "not_plain.csv"
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def train(
     open_or_resume(job.out / CONFIG_FILE, config.to_json(), resume=resume, has_begun=has_begun)
     write_json(_environment(), job.out / "environment.json")
     subsets = prepare_subsets(cases, job, progress=progress)
+    write_not_plain(subsets, job.out)
     training, validation = subsets["train"], subsets["val"].without_copies()
     trained = fit_subsets(job, training, validation, callback=callback, extracting=extracting)
     draw_curves(trained.history, trained.best_epoch, job.out / "learning_curves.png")
@@ -117,6 +120,16 @@ def prepare_subsets(
         )
         for part in ("train", "val")
     }
+
+
+def write_not_plain(subsets: Mapping[str, Subset], out: Path) -> None:
+    """List what is learned from and is not one plain slice; without any there is no list."""
+    rows = [
+        (part, str(path), why)
+        for part, subset in subsets.items() for path, why in subset.not_plain.items()
+    ]  # fmt: skip
+    if rows:
+        write_table(out / NOT_PLAIN_FILE, ["split", "path", "reason"], rows)
 
 
 def fit_subsets(

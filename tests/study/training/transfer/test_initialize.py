@@ -102,19 +102,27 @@ def test_a_folder_without_a_state_has_no_digest(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("groups", "held", "leaks"),
+    ("groups", "parts", "leaks"),
     [
-        ({"set/a.png": "1", "other/x.png": "2"}, ["other/x.png"], False),
-        ({"set/a.png": "1", "other/x.png": "1"}, ["other/x.png"], True),  # a copy in another set
-        ({"set/c.png": "1"}, ["set/c.png"], True),  # epoch and threshold were chosen on it
-        ({"set/d.png": "1"}, ["set/d.png"], False),  # it was held out there as well
+        ({"set/a.png": "1", "other/x.png": "2"}, {"other/x.png": "test"}, False),
+        ({"set/a.png": "1", "other/x.png": "1"}, {"other/x.png": "test"}, True),  # a copy
+        ({"set/a.png": "1"}, {"set/a.png": "val"}, True),  # the weights have seen it
+        ({"set/a.png": "1"}, {"set/a.png": "train"}, False),
+        ({"set/c.png": "1"}, {"set/c.png": "val"}, False),  # chosen on it there and here
+        ({"set/c.png": "1"}, {"set/c.png": "test"}, True),  # epoch and threshold chosen on it
+        ({"set/d.png": "1"}, {"set/d.png": "test"}, False),  # it was held out there as well
     ],
 )
 def test_a_run_that_saw_what_is_held_out_is_refused(
-    run: Path, groups: dict[str, str], held: list[str], leaks: bool
+    run: Path, groups: dict[str, str], parts: dict[str, str], leaks: bool
 ):
     if leaks:
         with pytest.raises(LeakError, match="held out"):
-            check_warm_start(run, groups, held)
+            check_warm_start(run, groups, parts)
     else:
-        check_warm_start(run, groups, held)
+        check_warm_start(run, groups, parts)
+
+
+def test_a_run_of_the_same_split_may_go_on(run: Path):
+    split = splits.read_split(run / "split.csv")
+    check_warm_start(run, split.groups, split.parts)

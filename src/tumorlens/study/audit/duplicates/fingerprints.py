@@ -18,7 +18,7 @@ from tumorlens.inputs.cache import keep_prepared
 from tumorlens.inputs.prepare import InputSpec, find_head, prepare
 from tumorlens.inputs.row_store import Place, Rows, hash_files, in_chunks, load_index, write_chunk
 from tumorlens.progress import Progress, silent
-from tumorlens.records import Scan
+from tumorlens.records import PreparedScan, Scan
 
 THUMB_SIDE = 96
 HASH_SIDE = 16  # 16 x 16 low DCT frequencies: 256 bits
@@ -101,7 +101,7 @@ def fingerprint(
             write_chunk(folder, [keys[i] for i in np.flatnonzero(good)], rows[good])
         if spec and prepared:
             names = [keys[i] for i in prepared]
-            keep_prepared(names, np.stack(list(prepared.values())), spec, cache=cache)
+            keep_prepared(names, list(prepared.values()), spec, cache=cache)
         done += len(positions)
         progress(done, len(paths))
     return _gather(content, load_index(folder))
@@ -109,9 +109,9 @@ def fingerprint(
 
 def _print_files(
     paths: Sequence[Path], spec: InputSpec | None
-) -> tuple[NDArray, NDArray[np.bool_], dict[int, NDArray[np.uint8]]]:
+) -> tuple[NDArray, NDArray[np.bool_], dict[int, PreparedScan]]:
     rows, good = np.zeros(len(paths), PRINT), np.zeros(len(paths), bool)
-    prepared: dict[int, NDArray[np.uint8]] = {}
+    prepared: dict[int, PreparedScan] = {}
 
     def one(i: int) -> None:
         try:
@@ -123,7 +123,7 @@ def _print_files(
         good[i] = True
         if spec and head is not None:
             with suppress(BlankImageError):
-                prepared[i] = prepare(scan, spec, head=head).pixels
+                prepared[i] = prepare(scan, spec, head=head)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(one, range(len(paths))))

@@ -1,7 +1,7 @@
 """What a network learns from: the usable scans of a part, and what its recipe adds to them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +49,7 @@ class Subset:
     cases: tuple[Case, ...]
     images: NDArray[np.uint8]  # [n, side, side]
     image_ids: NDArray[np.int64]  # [n] copies of one image share a number
+    not_plain: Mapping[Path, str] = field(default_factory=dict)  # what is no plain slice, and why
 
     def take(self, rows: NDArray[np.int64] | Sequence[int]) -> "Subset":
         """Return the subset of these rows."""
@@ -106,6 +107,8 @@ def prepare_subset(
 ) -> Subset:
     """Prepare cases; those that cannot be read are listed in the table `unreadable`.
 
+    What is not one plain slice is learned from like the others, and named in `not_plain`.
+
     `image_ids` maps keys of cases to images. Raises TrainingError if nothing is left.
     """
     made = prepare_files([case.path for case in cases], spec, cache=cache, progress=progress)
@@ -118,7 +121,8 @@ def prepare_subset(
         raise TrainingError("split", "leaves a part without scans", fix)
     kept = tuple(cases[row] for row in rows.tolist())
     ids = numbered([image_ids.get(case.key, case.key) for case in kept])
-    return Subset(kept, made.pixels[rows], ids)
+    not_plain = {cases[row].path: why for row, why in sorted(made.not_plain.items())}
+    return Subset(kept, made.pixels[rows], ids, not_plain)
 
 
 def training_set(subset: Subset, recipe: Recipe, spec: InputSpec) -> TrainingSet:

@@ -88,16 +88,20 @@ def load_run(model: keras.Model, run: Path) -> None:
         _copy(theirs, ours)
 
 
-def check_warm_start(run: Path, groups: Mapping[str, str], held_out: Iterable[str]) -> None:
-    """Raise LeakError where the run learned from a case of `held_out`, or of one of their groups.
+def check_warm_start(run: Path, groups: Mapping[str, str], parts: Mapping[str, str]) -> None:
+    """Raise LeakError where what a run learned, or was chosen on, is held out here.
 
-    `groups` maps keys of cases to groups: a copy in another set is known where it names that set.
+    A run learned from its train part, and its epoch and threshold were chosen on its val part.
+    So its train part may not lie in val or test here, and its val part not in test: two runs
+    of one split fit each other. `parts` maps keys of cases to their parts here, `groups` to their
+    groups: a copy in another set is known where it names that set.
     """
-    learned = {
-        key for key, part in splits.read_split(run / SPLIT_FILE).parts.items() if part != "test"
+    held = {
+        part: {groups[key] for key, p in parts.items() if p == part} for part in ("val", "test")
     }
-    kept_apart = {groups[key] for key in held_out}
-    seen = [key for key in learned if groups.get(key) in kept_apart]
+    kept_from = {"train": held["val"] | held["test"], "val": held["test"], "test": set[str]()}
+    theirs = splits.read_split(run / SPLIT_FILE).parts
+    seen = [key for key, part in theirs.items() if groups.get(key) in kept_from.get(part, ())]
     if seen:
         raise LeakError(
             run,
