@@ -26,7 +26,7 @@ _CLOSING = 18  # pixels, shared by the cells of a side
 _SEAM_WIDTH = 0.08  # of a cell, to either side
 _SIMILAR = 0.35  # the smallest cell of a sheet holds at least so much of the largest
 _CENTERED = 0.2  # of a cell: so far its content may lie off its middle
-_LINE = 4  # pixels, of a drawn grid
+_MAX_LINE = 12  # pixels, of a drawn grid or the paper between two heads
 
 
 def why_not_plain(
@@ -128,13 +128,13 @@ def _square(size: int) -> NDArray[np.uint8]:
 
 
 def _grid_lines(foreground: NDArray[np.uint8], axis: int) -> NDArray[np.bool_]:
-    """Mark the thin lines from end to end beside which little stands out."""
+    """Mark the lines from end to end beside which little stands out."""
     share = foreground.mean(axis)
     is_line = np.zeros(len(share), bool)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], share > 0.95, [0]])))
     for start, end in edges.reshape(-1, 2).tolist():
         beside = [share[i] for i in (start - 3, end + 2) if 0 <= i < len(share)]
-        if end - start <= _LINE and max(beside, default=1.0) < 0.7:
+        if end - start <= _MAX_LINE and max(beside, default=1.0) < 0.7:
             is_line[max(0, start - 1) : end + 1] = True
     return is_line
 
