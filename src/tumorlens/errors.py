@@ -59,6 +59,10 @@ class BundleError(TumorlensError):
     """A bundle that is missing, incomplete, altered, or of another schema."""
 
 
+class OutputError(TumorlensError):
+    """A place to write to that is taken, is read, or cannot be made."""
+
+
 class ReportError(TumorlensError):
     """A report that cannot be written as it was asked for."""
 

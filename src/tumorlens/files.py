@@ -1,15 +1,21 @@
 """Files that are whole or not there at all, and tables that no spreadsheet runs as formulas."""
 
 import csv
+import errno
 import io
 import os
 import re
 import secrets
+import stat
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 Row = Mapping[str, object] | Sequence[object]
+MAX_HEAD = 2**16  # bytes of the line that names the columns
+DELIMITERS = ",;\t"  # spreadsheets write the last two where the comma is a decimal sign
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _NEUTRALIZED = re.compile(r"'+[=+\-@\t\r]")
 
@@ -22,8 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
     call writes to a new file of its own: two runs do not mix, and no planted link is followed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # File systems take names of 255 bytes.
-    partial = path.with_name(f"{path.name[:50]}.{secrets.token_hex(8)}.partial")
+    partial = path.with_name(f"{short_name(path.name)}.{secrets.token_hex(8)}.partial")
     os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield partial
@@ -32,10 +37,22 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def short_name(name: str, *, most: int = 200) -> str:
+    """Cut a name to `most` bytes, between characters: file systems take 255 for a whole one."""
+    while len(os.fsencode(name)) > most:
+        name = name[: max(1, len(name) * most // len(os.fsencode(name)) - 1)]
+    return name
+
+
 def write_file(path: Path, content: str | bytes) -> None:
-    """Write a file whole, a text as UTF-8, or leave what stood there."""
+    """Write a file whole, a text as UTF-8, or leave what stood there.
+
+    Of a name that is not UTF-8, "?" stands for what cannot be written.
+    """
     with replacing(path) as partial:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        partial.write_bytes(
+            content.encode(errors="replace") if isinstance(content, str) else content
+        )
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
@@ -67,14 +84,69 @@ def table_text(columns: Sequence[str], rows: Iterable[Row], *, head: bool = True
 def read_table(path: Path, *, errors: str = "surrogateescape") -> list[dict[str, str]]:
     """Read a table with a head, each cell as `write_table` was given it; cells that lack are "".
 
-    Raises OSError or csv.Error where there is no such table, and with `errors="strict"` also
-    UnicodeDecodeError where it is not UTF-8.
+    Raises as `numbered_rows`.
     """
-    with path.open(newline="", encoding="utf-8-sig", errors=errors) as file:
-        return [
-            {name: _given(cell or "") for name, cell in row.items() if name}
-            for row in csv.DictReader(file)
-        ]
+    return [row for _, row in numbered_rows(path, errors=errors)]
+
+
+def numbered_rows(path: Path, *, errors: str = "strict") -> list[tuple[int, dict[str, str]]]:
+    """Read a table as people keep it, each row with the number that a spreadsheet shows.
+
+    UTF-8 or UTF-16; commas, semicolons or tabs; blanks around the names of columns and blank
+    lines are passed over. Raises OSError or csv.Error where there is no such table, and with
+    `errors="strict"` also UnicodeDecodeError where it is no text.
+    """
+    rows = _rows(read_file(path), errors)
+    _, columns = next(rows, (0, []))
+    names = [name.strip() for name in columns]
+    return [
+        (number, {name: _given(cell) for name, cell in _paired(names, row) if name})
+        for number, row in rows
+    ]
+
+
+def read_columns(path: Path) -> list[str]:
+    """Return the names of a table's columns as they stand there; raises as `numbered_rows`."""
+    with open_file(path) as file:
+        return next(_rows(file.readline(MAX_HEAD), "strict"), (0, []))[1]
+
+
+def _rows(data: bytes, errors: str) -> Iterator[tuple[int, list[str]]]:
+    is_wide = data.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
+    text = data.decode("utf-16" if is_wide else "utf-8-sig", errors)
+    head = text.lstrip().partition("\n")[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=head.count))
+    return ((number, row) for number, row in enumerate(reader, start=1) if row)
+
+
+def _paired(names: Sequence[str], row: Sequence[str]) -> Iterator[tuple[str, str]]:
+    return zip(names, (*row, *[""] * len(names)), strict=False)
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of a regular file; raises OSError for any other, and never waits for one."""
+    with open_file(path) as file:
+        return file.read()
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file to read its bytes; a pipe or a device, which might never end, is not."""
+    _check_regular(path, os.stat(path).st_mode)
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    file = os.fdopen(os.open(path, flags), "rb")
+    try:  # what it is may have changed since
+        _check_regular(path, os.fstat(file.fileno()).st_mode)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _check_regular(path: Path, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 def _cells(columns: Sequence[str], row: Row) -> list[object]:

@@ -19,6 +19,7 @@ TYPES: tuple[Literal["glioma", "meningioma", "pituitary"], ...] = (
     "pituitary",
 )
 MODALITIES: tuple[Literal["ct", "mri"], ...] = ("ct", "mri")
+_MODALITY_WORDS = {"ct": {"ct"}, "mri": {"mri", "mr"}}
 UNLABELED = "unlabeled"  # of scans that an audit counts and nothing else uses
 
 _MRI_TUMORS = frozenset(f"mri_{name}" for name in TYPES)
@@ -83,6 +84,16 @@ def canonical_label(name: str, *, modality: str | None = None) -> str | None:
     if modality == "ct" and _normal(name).removesuffix("_tumor") in TYPES:
         return "ct_tumor"
     return label
+
+
+def modalities_named(name: str) -> tuple[Literal["ct", "mri"], ...]:
+    """Return the modalities that words of a name say: of a folder, a file, a data set.
+
+    >>> modalities_named("Brain tumor MRI images"), modalities_named("actual")
+    (('mri',), ())
+    """
+    words = set(_normal(name).split("_"))
+    return tuple(modality for modality in MODALITIES if words & _MODALITY_WORDS[modality])
 
 
 def label_mask(labels: Sequence[str], atoms: Sequence[str] = ATOMS) -> NDArray[np.float32]:

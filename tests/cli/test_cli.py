@@ -220,7 +220,7 @@ def test_a_broken_file_among_three_is_one_row_and_status_3(run, three, bundle):
     assert [Path(row["path"]).name for row in rows] == ["a.png", "b.png", "c.png"]
     assert [bool(row["error"]) for row in rows] == [False, True, False]
     assert [row["decision"] == "" for row in rows] == [False, True, False]
-    assert "1 could not be read" in ended.err
+    assert "1 of 3 scans could not be read: 1 is not a PNG" in ended.err
     assert "Traceback" not in ended.err
 
 
@@ -240,7 +240,7 @@ def test_an_empty_folder_is_an_error_and_leaves_no_table(run, bundle, tmp_path):
 
 def test_heatmaps_are_pictures_one_for_each_scan_that_was_read(run, three, bundle, tmp_path):
     run("predict", three, "--bundle", bundle, "--heatmaps", tmp_path / "maps")
-    found = sorted((tmp_path / "maps").iterdir())
+    found = sorted((tmp_path / "maps").glob("*.png"))
     assert [path.name for path in found] == ["00001_a.png", "00003_c.png"]
     assert all(cv2.imread(str(path)).std() > 5 for path in found)
 
@@ -251,7 +251,7 @@ def test_heatmaps_of_files_of_one_name_do_not_overwrite_one_another(run, scans, 
         shutil.copy(scans / label / f"{label}_0001.png", tmp_path / folder / "slice.png")
     run("predict", tmp_path / "one", tmp_path / "two", "--bundle", bundle,
         "--heatmaps", tmp_path / "maps")  # fmt: skip
-    first, second = sorted((tmp_path / "maps").iterdir())
+    first, second = sorted((tmp_path / "maps").glob("*.png"))
     assert first.read_bytes() != second.read_bytes()
 
 

@@ -20,6 +20,7 @@ from tumorlens.errors import (
     ImageTooSmallError,
     UnreadableImageError,
 )
+from tumorlens.images import readers
 from tumorlens.images.raster import MIN_SIDE
 from tumorlens.images.readers import read_scan, read_scan_bytes
 from tumorlens.settings import ReadLimits
@@ -271,10 +272,10 @@ def test_a_path_with_a_zero_byte_is_refused_like_any_missing_file():
 def test_a_file_that_may_not_be_read_is_refused(write_image, monkeypatch):
     path = write_image(HEAD, "locked.png")
 
-    def refuse(self, *_):
+    def refuse(path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(readers, "open_file", refuse)
     with pytest.raises(UnreadableImageError, match="Permission denied"):
         read_scan(path)
 

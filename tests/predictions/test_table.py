@@ -1,6 +1,7 @@
 """Facts about predictions.csv."""
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -25,7 +26,7 @@ FAILED = Prediction("b.png", bundle="tiny@0123456789ab", error="is empty. Export
 def test_the_columns_are_the_contract():
     assert ", ".join(COLUMNS) == (
         "path, modality, modality_probability, tumor_probability, decision, type, "
-        "p_glioma, p_meningioma, p_pituitary, threshold, bundle, error"
+        "p_glioma, p_meningioma, p_pituitary, threshold, bundle, notes, error"
     )
 
 
@@ -47,8 +48,14 @@ def test_a_prediction_is_one_row():
         "p_pituitary": "0.200000",
         "threshold": "0.250000",
         "bundle": "tiny@0123456789ab",
+        "notes": "",
         "error": "",
     }
+
+
+def test_what_was_tolerated_while_reading_is_in_the_row():
+    noted = replace(MRI, notes=("first of 3 frames read", "named PNG, is TIFF"))
+    assert table_row(noted)["notes"] == "first of 3 frames read; named PNG, is TIFF"
 
 
 def test_a_failure_is_a_row_with_its_error_and_nothing_made_up():

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tumorlens.cli.options import Folders, Out
+from tumorlens.cli.options import Folders, Out, Overwrite, print_losses, read_labeled
 from tumorlens.cli.progress import console, counting
+from tumorlens.outputs import Outputs
 from tumorlens.settings import load_settings
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def audit(
     allow: Allow = False,
     bundle: BundleName = "",
     cache: Cache = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Find copies, patients across parts, label conflicts, shortcuts and burned-in text.
 
@@ -41,21 +43,24 @@ def audit(
     from tumorlens.study.audit.page import PAGE, verdict, write_audit
     from tumorlens.study.audit.run import audit_cases
     from tumorlens.study.data import splits
-    from tumorlens.study.data.index import read_cases
 
-    cases = read_cases(folders, unlabeled=True)
+    cases = read_labeled(folders, unlabeled=True)
     settings = load_settings(cache=cache)
+    parts = splits.parts_in(split_file, cases) if split_file else None
+    prepares = load_bundle(bundle or settings.bundle)
+    Outputs(*folders, split_file, bundle, overwrite=overwrite).claim_folder(out)
     found = audit_cases(
         cases,
-        load_bundle(bundle or settings.bundle),
+        prepares,
         cache=settings.cache_folder,
-        parts=splits.parts_in(split_file, cases) if split_file else None,
+        parts=parts,
         split=str(split_file or ""),
         steps=counting,
     )
     with counting("drawing the page"):
         result = write_audit(found, out, folders=[str(f) for f in folders], now=datetime.now(UTC))
     _print(result)
+    print_losses(found.survey.errors, [case.label for case in cases], where="files.csv")
     console.print(verdict(result), markup=False)
     typer.echo(out / PAGE)
     if found.leaking and not allow:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tumorlens.cli.options import Overwrite, read_labeled
 from tumorlens.cli.progress import console, counting
+from tumorlens.outputs import Outputs
 
 if TYPE_CHECKING:
     from tumorlens.study.data.datasets.fetch import Fetched
@@ -99,23 +101,28 @@ def _report(fetched: "Fetched") -> None:
 def index(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A labeled folder.")],
     out: Annotated[Path | None, typer.Option(help="The table; default DIR/cases.csv.")] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Write over the table that is read, or any other."),
+    ] = False,
 ) -> None:
     """Write cases.csv for class folders, split/class folders, or another cases.csv.
 
-    Example: `tumorlens data index scans/ --out scans/cases.csv`
+    Columns of a table that is read are kept, also those that tumorlens does not know.
+    Example: `tumorlens data index scans/ --out scans.csv`
     """
     from collections import Counter
 
-    from tumorlens.errors import CasesError
-    from tumorlens.study.data.index import read_cases, write_cases
+    from tumorlens.study.data.case_table import COLUMNS, kept_columns, write_cases
 
-    cases = read_cases(folder)
-    target = out or folder / "cases.csv"
-    try:
-        write_cases(cases, target)
-    except OSError as error:
-        fix = "Name a place you may write to with --out."
-        raise CasesError(target, f"cannot be written ({error.strerror})", fix) from error
+    cases = read_labeled([folder])
+    source = folder if folder.is_file() else folder / "cases.csv"
+    is_table, target = source.is_file(), out or folder / "cases.csv"
+    read = source if is_table and not overwrite else None
+    Outputs(read, *(case.path for case in cases), overwrite=overwrite).claim_table(
+        target, COLUMNS, COLUMNS
+    )
+    write_cases(cases, target, kept=kept_columns(source) if is_table else ((), {}))
     for (split, label), count in sorted(Counter((c.split or "-", c.label) for c in cases).items()):
         console.print(f"{split:6} {label:15} {count:6}")
     typer.echo(target)
@@ -126,13 +133,18 @@ def phantoms(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
     per_class: Annotated[int, typer.Option(min=1, help="Phantoms of each of six classes.")] = 40,
     seed: Annotated[int, typer.Option(help="Other seeds share no image.")] = 0,
+    overwrite: Overwrite = False,
 ) -> None:
     """Draw synthetic head slices with masks, as a labeled folder.
 
     Example: `tumorlens data phantoms phantoms/ --per-class 40 --seed 7`
     """
     from tumorlens.study.phantom import write_phantoms
+    from tumorlens.study.phantom.drawing import HEADER
 
+    outputs = Outputs(overwrite=overwrite)
+    outputs.claim_folder(out)
+    outputs.claim_table(out / "cases.csv", HEADER, HEADER)
     with counting("drawing phantoms") as report:
         write_phantoms(out, per_class=per_class, seed=seed, progress=report)
     typer.echo(out)

@@ -5,8 +5,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tumorlens.cli.options import AllowLeaks, Bundle, Folders, Out, SplitFile, Workers, found_groups
+from tumorlens.cli.options import (
+    AllowLeaks,
+    Bundle,
+    Folders,
+    Out,
+    Overwrite,
+    SplitFile,
+    Workers,
+    found_groups,
+    print_left_out,
+    print_losses,
+    read_labeled,
+)
 from tumorlens.cli.progress import console, counting
+from tumorlens.outputs import Outputs
 from tumorlens.settings import load_settings
 
 if TYPE_CHECKING:
@@ -53,6 +66,7 @@ def evaluate(
     explanations: Explanations = True,
     workers: Workers = None,
     allow_leaks: AllowLeaks = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Measure a bundle on one part of a split, or on a whole folder without one.
 
@@ -62,7 +76,6 @@ def evaluate(
     from datetime import UTC, datetime
 
     from tumorlens.predictions.predictor import load_predictor
-    from tumorlens.study.data.index import read_cases
     from tumorlens.study.evaluation.run import evaluate as run_evaluation
     from tumorlens.study.evaluation.run import write_evaluation
     from tumorlens.study.evaluation.test_access_log import log_evaluation
@@ -70,7 +83,9 @@ def evaluate(
     settings = load_settings(workers=workers)
     predictor = load_predictor(bundle, settings)
     rival = load_predictor(against, settings) if against else None
-    cases, facts, context = _part_of(read_cases(folders), split_file, part, allow_leaks)
+    cases, facts, context = _part_of(read_labeled(folders), split_file, part, allow_leaks)
+    outputs = Outputs(*folders, split_file, bundle, against, overwrite=overwrite)
+    outputs.claim_folder(out)
     found = run_evaluation(
         cases, predictor, part=part if split_file else "all", split=facts, context=context,
         baseline=rival, controls=controls, robustness=robustness, explanations=explanations,
@@ -79,6 +94,8 @@ def evaluate(
     found = log_evaluation(found, predictor.bundle, out=out, now=datetime.now(UTC))
     write_evaluation(found, out, bundle=predictor.bundle)
     _print_result(found.result)
+    errors = [prediction.error for prediction in found.predictions]
+    print_losses(errors, [case.label for case in cases], where="predictions.csv")
     typer.echo(out / "evaluation.html")
 
 
@@ -95,6 +112,7 @@ def _part_of(
         return splits.with_groups(cases, found_groups(cases)), SplitFacts(), Context()
     made = splits.read_split(split_file)
     parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
+    print_left_out(cases, made)
     chosen = [case for case in parted if part in ("all", case.split)]
     if not chosen:
         known = ", ".join((*splits.PARTS, "all"))

@@ -10,11 +10,18 @@ from tumorlens.cli.options import (
     Cache,
     Epochs,
     Folders,
+    Overwrite,
     TableOut,
     chosen_recipe,
     found_groups,
+    print_losses,
+    print_losses_in,
+    read_labeled,
+    recipe_file,
 )
 from tumorlens.cli.progress import console, counting
+from tumorlens.losses import counted
+from tumorlens.outputs import Outputs
 from tumorlens.settings import load_settings
 
 StudyOut = Annotated[Path, typer.Option(help="Folder for html, json, csv and images.")]
@@ -88,6 +95,7 @@ def explore(
     side: Side = None,
     bundle: BundleOption = "",
     cache: Cache = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Plot what the classes look like, measure what separates them, and judge six hypotheses.
 
@@ -98,15 +106,16 @@ def explore(
 
     from tumorlens.inputs.prepare import InputSpec
     from tumorlens.study.data import splits
-    from tumorlens.study.data.index import read_cases
     from tumorlens.study.explore.held_out_performance import read_experiments
-    from tumorlens.study.explore.report import PAGE, study_set
+    from tumorlens.study.explore.report import FEATURES_TABLE, PAGE, study_set
 
-    cases = read_cases(folders)
+    cases = read_labeled(folders)
     results = read_experiments(experiments) if experiments else ()
     if split_file:
         parts = splits.parts_in(split_file, cases)
         cases = [replace(case, split=p or None) for case, p in zip(cases, parts, strict=True)]
+    outputs = Outputs(*folders, split_file, audit, experiments, bundle, overwrite=overwrite)
+    outputs.claim_folder(out)
     kept = load_settings(cache=cache).cache_folder
     spec = InputSpec() if side is None else replace(InputSpec(), side=side)
     result = study_set(
@@ -115,6 +124,7 @@ def explore(
         folders=[str(f) for f in folders], steps=counting,
     )  # fmt: skip
     _print_study(result)
+    print_losses_in(out / FEATURES_TABLE)
     typer.echo(out / PAGE)
 
 
@@ -150,6 +160,7 @@ def features(
     head_only: HeadOnly = False,
     side: Side = None,
     cache: Cache = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Measure 13 first-order and texture features of every scan, as networks are given it.
 
@@ -159,10 +170,10 @@ def features(
     from dataclasses import replace
 
     from tumorlens.inputs.prepare import InputSpec
-    from tumorlens.study.data.index import read_cases
-    from tumorlens.study.features.table import measure_files, write_features
+    from tumorlens.study.features.table import COLUMNS, FIRST_COLUMNS, measure_files, write_features
 
-    cases = read_cases(folders)
+    cases = read_labeled(folders)
+    Outputs(*folders, overwrite=overwrite).claim_table(out, COLUMNS, FIRST_COLUMNS)
     spec = InputSpec() if side is None else replace(InputSpec(), side=side)
     with counting("measuring") as report:
         table = measure_files(
@@ -171,18 +182,17 @@ def features(
         )  # fmt: skip
     write_features(table, out)
     typer.echo(out)
-    _print_count(int(table.usable.sum()), len(cases), f"at {spec.side} px", head_only)
-
-
-def _print_count(measured: int, total: int, size: str, head_only: bool) -> None:
     where = "inside the head" if head_only else "of the whole square"
-    console.print(f"{measured} scans measured {size}, {where}")
-    if measured < total:
-        console.print(f"{total - measured} could not be read: see the column error.")
+    measured = counted(int(table.usable.sum()), "scan")
+    console.print(f"{measured} measured at {spec.side} px, {where}")
+    print_losses(table.errors, table.labels, where="the column error")
+    if any(table.errors):
         raise typer.Exit(FAILED_STATUS)
 
 
-def tabular(table: Table, out: TabularOut, groups: GroupsFile = None) -> None:
+def tabular(
+    table: Table, out: TabularOut, groups: GroupsFile = None, overwrite: Overwrite = False
+) -> None:
     """Study a table of features: distributions, effect sizes, correlation, three models.
 
     Models answer for groups that they did not learn from. Example:
@@ -193,6 +203,7 @@ def tabular(table: Table, out: TabularOut, groups: GroupsFile = None) -> None:
     from tumorlens.study.explore.report import TABULAR_PAGE, write_tabular
     from tumorlens.study.explore.tabular import study_features
 
+    Outputs(table, groups, overwrite=overwrite).claim_folder(out)
     result = study_features(table, groups=groups, now=datetime.now(UTC), steps=counting)
     write_tabular(result, out)
     for modality, study in result.features.items():
@@ -215,6 +226,7 @@ def hypotheses(
     folds: Folds = 5,
     scans: MaxScans = 2000,
     cache: Cache = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Judge six hypotheses on each folder and across them, and write one table of verdicts.
 
@@ -223,11 +235,13 @@ def hypotheses(
     Example: `tumorlens hypotheses first/ second/ --out study`
     """
     from tumorlens.inputs.prepare import InputSpec
-    from tumorlens.study.data.index import read_cases
     from tumorlens.study.explore.hypothesis_report import TEXT, write_hypothesis_report
-    from tumorlens.study.explore.report import study_sets
+    from tumorlens.study.explore.report import FEATURES_TABLE, study_sets
 
-    cases, kept = read_cases(folders), load_settings(cache=cache).cache_folder
+    cases, kept = read_labeled(folders), load_settings(cache=cache).cache_folder
+    outputs = Outputs(*folders, audit, experiments, recipe_file(recipe or ""), overwrite=overwrite)
+    for folder in (out, *(out / name for name in dict.fromkeys(c.dataset for c in cases))):
+        outputs.claim_folder(folder)
     groups = found_groups(cases, audit, cache=kept, spec=InputSpec())
     results = experiments or _trained(
         cases, groups, out / "networks", cache=kept, recipe=recipe, epochs=epochs, folds=folds,
@@ -241,6 +255,7 @@ def hypotheses(
     for name, study in studies.items():
         console.print(f"[bold]{name}[/bold]")
         _print_study(study)
+        print_losses_in(out / name / FEATURES_TABLE)
     write_hypothesis_report(studies, results, out)
     typer.echo(out / TEXT)
 

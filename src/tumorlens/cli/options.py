@@ -1,12 +1,13 @@
 """Options that several commands have, and the steps that they share: recipe, groups, split."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tumorlens.cli.progress import console, counting
+from tumorlens.outputs import Outputs
 
 Folders = Annotated[
     list[Path],
@@ -53,6 +54,13 @@ Host = Annotated[str, typer.Option(help="The address to listen on.")]
 Port = Annotated[int, typer.Option(min=1, max=65535)]
 FAILED_STATUS = 3  # some file could not be read; every other one was answered
 Cache = Annotated[str | None, typer.Option(help="Folder of prepared images.")]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Write over files that tumorlens did not make; never over what is read.",
+    ),
+]
 
 
 def chosen_recipe(
@@ -68,6 +76,35 @@ def chosen_recipe(
     changes = {"epochs": epochs, "seed": seed, "weights": Path(file).name if file else weights}
     set_instead = {key: value for key, value in changes.items() if value is not None}
     return replace(find_recipe(name), **set_instead), file
+
+
+def read_labeled(folders: list[Path], *, unlabeled: bool = False) -> list[Any]:
+    """Return the cases of folders, after a line on what in them is no case."""
+    from tumorlens.study.data.index import read_set
+
+    found = read_set(folders, unlabeled=unlabeled)
+    print_passed_over(found.describe())
+    return list(found.cases)
+
+
+def print_passed_over(text: str) -> None:
+    """Print what was given and is no scan, if anything."""
+    if text:
+        console.print(f"passed over: {text}", markup=False)
+
+
+def print_losses(errors: Iterable[str], labels: Iterable[str] = (), *, where: str = "") -> None:
+    """Print how many of n scans could not be used, by class and reason; `where` lists them."""
+    from tumorlens.losses import describe_losses
+
+    text = describe_losses(list(errors), list(labels))
+    if text:
+        console.print(f"{text}{f'; see {where}' if where else ''}", markup=False)
+
+
+def recipe_file(name: str) -> Path | None:
+    """Return the file of a recipe that is given as one."""
+    return Path(name) if name.lower().endswith(".json") else None
 
 
 def found_groups(
@@ -88,20 +125,22 @@ def parted_cases(
     split_file: Path | None,
     out: Path,
     *,
+    outputs: Outputs,
     allow_leaks: bool,
     init: Path | None = None,
     unlabeled: bool = False,
 ) -> tuple[list[Any], Any]:
-    """Return the cases of folders with their parts, and the split of a run.
+    """Return the cases of folders with their parts, and the split of a run in the folder `out`.
 
     Refuses a run `init` to start from that learned from what is held out here.
     """
     from tumorlens.study.data import splits
-    from tumorlens.study.data.index import read_cases
 
-    cases = read_cases(folders, unlabeled=unlabeled)
+    cases = read_labeled(folders, unlabeled=unlabeled)
+    outputs.claim_folder(out)
     made = _split_for(cases, split_file, out, unlabeled=unlabeled)
     parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
+    print_left_out(cases, made)
     if init and not allow_leaks:
         check_init(init, made.groups, made.parts)
     return parted, made
@@ -131,13 +170,33 @@ def _split_for(cases: list[Any], split_file: Path | None, out: Path, *, unlabele
     if not kept.exists():
         divide = splits.split_with_unlabeled if unlabeled else splits.split_cases
         groups = found_groups(cases)
-        return splits.write_split(kept, cases, divide(cases, groups), groups=groups)
+        parts = splits.split_usable(cases, groups, divide=divide)
+        return splits.write_split(kept, cases, parts, groups=groups)
     made = splits.read_split(kept)
-    new = [case for case in cases if case.key not in made.parts]
+    new = [case for case in cases if case.key not in made.parts and case.key not in made.left_out]
     if new and not unlabeled:
         fact = f"does not name {len(new)} of the scans given, first {new[0].path}"
         raise SplitError(kept, fact, "Train into another folder, or name a split.")
     return made
+
+
+def print_left_out(cases: list[Any], split: Any) -> None:
+    """Print which of the cases are in no part of a split: unreadable, or not named by it."""
+    print_losses([split.left_out.get(c.key, "") for c in cases], [c.label for c in cases])
+    lost = [c for c in cases if c.key not in split.parts and c.key not in split.left_out]
+    if lost:
+        console.print(
+            f"{len(lost)} of {len(cases)} scans are not named by the split, first {lost[0].path}",
+            markup=False,
+        )
+
+
+def print_losses_in(table: Path) -> None:
+    """Print what a table of scans, with the columns label and error, says was lost."""
+    from tumorlens.files import read_table
+
+    rows = read_table(table)
+    print_losses([r["error"] for r in rows], [r["label"] for r in rows], where=table.name)
 
 
 def print_recipe(recipe: Any) -> None:

@@ -1,5 +1,6 @@
 """The commands that make a bundle: split, train, pretrain, recipes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from tumorlens.cli.options import (
     Epochs,
     Folders,
     InitOption,
+    Overwrite,
     RecipeName,
     Resume,
     Seed,
@@ -21,9 +23,13 @@ from tumorlens.cli.options import (
     chosen_recipe,
     found_groups,
     parted_cases,
+    print_left_out,
     print_recipe,
+    read_labeled,
+    recipe_file,
 )
 from tumorlens.cli.progress import TrainingBars, console, counting
+from tumorlens.outputs import Outputs
 from tumorlens.progress import silent_steps
 from tumorlens.settings import load_settings
 
@@ -64,6 +70,7 @@ def split(
     seed: SplitSeed = 0,
     published: Published = False,
     audit: AuditFolder = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Split into train, validation and test by whole patients and images.
 
@@ -71,16 +78,24 @@ def split(
     given groups stay together. Example: `tumorlens split scans/ --out split.csv`
     """
     from tumorlens.study.data import splits
-    from tumorlens.study.data.index import read_cases
 
-    cases = read_cases(folders)
-    parts = splits.published_parts(cases) if published else []
+    cases = read_labeled(folders)
+    if published:
+        splits.published_parts(cases)  # refused before the search for copies
+    outputs = Outputs(*folders, audit, overwrite=overwrite)
+    outputs.claim_table(out, splits.COLUMNS, splits.FIRST_COLUMNS)
     groups = found_groups(cases, audit)
-    if not published:
-        parts = splits.split_cases(cases, groups, test=test, val=val, seed=seed)
+
+    def divide(some: Sequence[Any], of_some: Any) -> list[str]:
+        if published:
+            return splits.published_parts(some)
+        return splits.split_cases(some, of_some, test=test, val=val, seed=seed)
+
+    parts = splits.split_usable(cases, groups, divide=divide)
     made = splits.write_split(out, cases, parts, groups=groups)
     _print_groups(cases, groups)
     _print_parts(cases, parts)
+    print_left_out(cases, made)
     labels = [case.label for case in cases]
     _print_leaks(splits.find_leaks(labels, parts, groups.groups))
     console.print(f"fingerprint {made.fingerprint}")
@@ -88,8 +103,9 @@ def split(
 
 
 def _print_groups(cases: list[Any], groups: Any) -> None:
-    images, together = len(set(groups.image_ids.tolist())), len(set(groups.groups.tolist()))
-    console.print(f"{len(cases)} scans, {images} distinct images, {together} groups")
+    readable = groups if groups.usable is None else groups.take(groups.usable.nonzero()[0])
+    images, together = (len(set(ids.tolist())) for ids in (readable.image_ids, readable.groups))
+    console.print(f"{len(readable.groups)} scans, {images} distinct images, {together} groups")
 
 
 def _print_parts(cases: list[Any], parts: list[str]) -> None:
@@ -128,6 +144,7 @@ def train(
     cache: Cache = None,
     resume: Resume = False,
     allow_leaks: AllowLeaks = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Train a recipe; goes on after a kill with --resume.
 
@@ -139,7 +156,9 @@ def train(
         raise typer.BadParameter("needs --folds", param_hint="--repeats")
     chosen, file = chosen_recipe(recipe, epochs=epochs, seed=seed, weights=weights)
     folder = load_settings(cache=cache).cache_folder
-    asked = _Request(chosen, out, split_file, file, init, folder, resume, allow_leaks)
+    read = (*folders, recipe_file(recipe), file, init)
+    outputs = Outputs(*read, overwrite=overwrite)
+    asked = _Request(chosen, out, split_file, file, init, folder, resume, allow_leaks, outputs)
     if folds is None:
         _train_one(folders, asked, name=name or out.resolve().name)
     else:
@@ -158,6 +177,7 @@ class _Request:
     cache: Path
     resume: bool
     allow_leaks: bool
+    outputs: Outputs
 
 
 def _train_one(folders: list[Path], asked: _Request, *, name: str) -> None:
@@ -165,8 +185,9 @@ def _train_one(folders: list[Path], asked: _Request, *, name: str) -> None:
 
     recipe, out = asked.recipe, asked.out
     parted, made = parted_cases(
-        folders, asked.split_file, out, allow_leaks=asked.allow_leaks, init=asked.init
-    )
+        folders, asked.split_file, out, outputs=asked.outputs, allow_leaks=asked.allow_leaks,
+        init=asked.init,
+    )  # fmt: skip
     print_recipe(recipe)
     load_backend()
     from tumorlens.study.training.run import Job
@@ -223,6 +244,7 @@ def _cross_validate(folders: list[Path], asked: _Request, *, folds: int, repeats
 
     kept = asked.out / "fold-1" / "split.csv"
     cases, groups = _cases_to_fold(folders, asked.split_file, kept, allow_leaks=asked.allow_leaks)
+    asked.outputs.claim_folder(asked.out)
     if asked.init and not asked.allow_leaks:
         keys = [case.key for case in cases]
         named = dict(zip(keys, map(str, groups.groups), strict=True))
@@ -250,12 +272,12 @@ def _cases_to_fold(
     """
     from tumorlens.study.data import splits
     from tumorlens.study.data.folds import groups_of
-    from tumorlens.study.data.index import read_cases
 
-    cases = read_cases(folders)
+    cases = read_labeled(folders)
     if split_file is not None:
         made = splits.read_split(split_file)
         parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
+        print_left_out(cases, made)
         cases = [case for case in parted if case.split != "test"]
         return cases, groups_of(made, cases)
     if kept.exists():
@@ -304,6 +326,7 @@ def pretrain(
     cache: Cache = None,
     resume: Resume = False,
     allow_leaks: AllowLeaks = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Pretrain the network on scans without looking at their labels; `train --init` goes on.
 
@@ -317,7 +340,10 @@ def pretrain(
     changes = {"epochs": epochs, "seed": seed}
     set_instead = {key: value for key, value in changes.items() if value is not None}
     chosen = replace(chosen, recipe=replace(chosen.recipe, **set_instead))
-    parted, made = parted_cases(folders, split_file, out, allow_leaks=allow_leaks, unlabeled=True)
+    parted, made = parted_cases(
+        folders, split_file, out, outputs=Outputs(*folders, overwrite=overwrite),
+        allow_leaks=allow_leaks, unlabeled=True,
+    )  # fmt: skip
     console.print(f"{recipe}: {chosen.recipe.summary} ({chosen.source})")
     from tumorlens.study.training.backend import load_backend
 

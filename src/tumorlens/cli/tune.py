@@ -11,6 +11,7 @@ from tumorlens.cli.options import (
     Epochs,
     Folders,
     InitOption,
+    Overwrite,
     RecipeName,
     Seed,
     SplitFile,
@@ -18,8 +19,10 @@ from tumorlens.cli.options import (
     chosen_recipe,
     parted_cases,
     print_recipe,
+    recipe_file,
 )
 from tumorlens.cli.progress import TrainingBars, console, counting
+from tumorlens.outputs import Outputs
 from tumorlens.settings import load_settings
 
 TuneOut = Annotated[Path, typer.Option(help="The folder of the search; best: RUN/recipe.json.")]
@@ -49,6 +52,7 @@ def tune(
     weights: WeightsOption = None,
     cache: Cache = None,
     allow_leaks: AllowLeaks = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Search a recipe's space with Hyperband, on validation alone; repeat the command to go on.
 
@@ -59,7 +63,8 @@ def tune(
 
     chosen, file = chosen_recipe(recipe, epochs=epochs, seed=seed, weights=weights)
     searched = read_space(space) if space else space_of(chosen)
-    parted, made = parted_cases(folders, split_file, out, allow_leaks=allow_leaks)
+    outputs = Outputs(*folders, recipe_file(recipe), space, file, overwrite=overwrite)
+    parted, made = parted_cases(folders, split_file, out, outputs=outputs, allow_leaks=allow_leaks)
     _print_search(chosen, searched)
     from tumorlens.study.training.backend import load_backend
 
@@ -115,6 +120,7 @@ def size_curve(
     init: InitOption = None,
     cache: Cache = None,
     allow_leaks: AllowLeaks = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Train on growing parts of the training groups, and measure error, time and memory.
 
@@ -125,7 +131,10 @@ def size_curve(
 
     chosen, file = chosen_recipe(recipe, epochs=epochs, seed=None, weights=weights)
     percents = _percents(shares)
-    parted, made = parted_cases(folders, split_file, out, allow_leaks=allow_leaks, init=init)
+    outputs = Outputs(*folders, recipe_file(recipe), file, init, overwrite=overwrite)
+    parted, made = parted_cases(
+        folders, split_file, out, outputs=outputs, allow_leaks=allow_leaks, init=init
+    )
     plan = LearningCurve(
         recipe=chosen, split=made, out=out, cache=load_settings(cache=cache).cache_folder,
         shares=percents, seeds=seeds, same_updates=same_updates, weights=file, start=init,

@@ -1,17 +1,30 @@
 """The commands for a first day: demo, predict, doctor."""
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from tumorlens.cli.options import FAILED_STATUS, Bundle, Epochs, TableOut, Workers
+from tumorlens.cli.options import (
+    FAILED_STATUS,
+    Bundle,
+    Epochs,
+    Overwrite,
+    Workers,
+    print_losses,
+    print_passed_over,
+)
 from tumorlens.cli.progress import TrainingBars, console, counting
+from tumorlens.files import short_name
+from tumorlens.outputs import Outputs
 from tumorlens.settings import load_settings
+
+if TYPE_CHECKING:
+    from tumorlens.images.readers import FoundFiles
 
 Paths = Annotated[list[Path], typer.Argument(metavar="PATH", help="Images, or folders of images.")]
 Heatmaps = Annotated[
@@ -20,6 +33,12 @@ Heatmaps = Annotated[
 Report = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="A report to read: FILE.html or FILE.pdf, and FILE.json."),
+]
+PredictionsOut = Annotated[
+    Path | None,
+    typer.Option(
+        help="The table to write; default: predictions.csv, and none if only --report is asked for."
+    ),
 ]
 ShowScan = Annotated[
     bool,
@@ -33,11 +52,12 @@ ShowScan = Annotated[
 def predict(
     paths: Paths,
     bundle: Bundle = "",
-    out: TableOut = Path("predictions.csv"),
+    out: PredictionsOut = None,
     heatmaps: Heatmaps = None,
     report: Report = None,
     show_scan: ShowScan = True,
     workers: Workers = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Predict scans; every file gets a row, also one that cannot be read.
 
@@ -48,62 +68,113 @@ def predict(
     from tumorlens.predictions.predictor import load_predictor
     from tumorlens.reports.scan.report import check_report
 
-    files = _find_files(paths)
+    given = _find_files(paths)
+    files = given.scans
     if report:
         check_report(report, len(files))
+    table = out or (None if report else Path("predictions.csv"))
+    _claim_outputs(Outputs(*paths, bundle, overwrite=overwrite), table, heatmaps, report)
     settings = load_settings(workers=workers)
     predictor = load_predictor(bundle, settings)
-    started = time.perf_counter()
-    tally: Counter[str] = Counter()
-    kept: list[Any] = []
+    answers = _Answers(keeps_all=bool(report))
     with counting("predicting") as progress:
         found = predictor.iter_predict(files, heatmaps=bool(heatmaps or report))
-        found = _counted(found, len(files), tally, progress, heatmaps)
-        write_predictions(_keeping(found, kept) if report else found, out)
-    seconds = time.perf_counter() - started
-    listed = ", ".join(f"{count} {name}" for name, count in sorted(tally.items()))
-    console.print(f"{len(files)} scans in {seconds:.1f} s ({len(files) / seconds:.0f}/s): {listed}")
-    console.print("Research use only. Not a medical device.", style="dim")
-    typer.echo(out)
+        found = answers.listen(_drawn(found, heatmaps), progress, total=len(files))
+        if table:
+            write_predictions(found, table)
+        deque(found, maxlen=0)
+    answers.print(passed_over=given.describe())
+    if table:
+        typer.echo(table)
     if report:
-        _write_report(kept, predictor.bundle, settings, report=report, show_scan=show_scan)
-    if tally["unreadable"]:
-        console.print(f"{tally['unreadable']} could not be read: see the column error.")
+        _write_report(answers.kept, predictor.bundle, settings, report=report, show_scan=show_scan)
+    if answers.tally["unreadable"]:
         raise typer.Exit(FAILED_STATUS)
 
 
-def _find_files(paths: list[Path]) -> list[Path]:
-    from tumorlens.errors import CasesError
-    from tumorlens.images.readers import find_scans
+def _claim_outputs(
+    outputs: Outputs, table: Path | None, heatmaps: Path | None, report: Path | None
+) -> None:
+    from tumorlens.predictions.document import COLUMNS, FIRST_COLUMNS
 
-    files = find_scans(paths)
-    if not files:
-        named = ", ".join(map(str, paths))
-        raise CasesError(named, "holds no images", "Name image files, or a folder with some.")
-    return files
+    if table:
+        outputs.claim_table(table, COLUMNS, FIRST_COLUMNS)
+    if report:
+        outputs.claim_report(report)
+        outputs.claim_report(report.with_suffix(".json"))
+    if heatmaps:
+        outputs.claim_folder(heatmaps)
 
 
-def _counted(
-    predictions: Iterable[Any], total: int, tally: Counter[str], report: Any, heatmaps: Path | None
-) -> Iterator[Any]:
-    """Pass predictions on while they are counted and their heatmaps written."""
+class _Answers:
+    """What answers said, counted while they pass; all are kept where a report shows them."""
+
+    def __init__(self, *, keeps_all: bool) -> None:
+        self.tally: Counter[str] = Counter()
+        self.kept: list[Any] = []
+        self._errors: list[str] = []
+        self._notes: Counter[str] = Counter()
+        self._keeps_all, self._started = keeps_all, time.perf_counter()
+
+    def listen(self, predictions: Iterable[Any], progress: Any, *, total: int) -> Iterator[Any]:
+        for prediction in predictions:
+            self.tally[prediction.decision or "unreadable"] += 1
+            self._errors.append(prediction.error)
+            self._notes.update(prediction.notes)
+            if self._keeps_all or not self.kept:
+                self.kept.append(prediction)
+            progress(len(self._errors), max(total, len(self._errors)))
+            yield prediction
+
+    def print(self, *, passed_over: str) -> None:
+        """Print the counts; of one scan the answer itself."""
+        from tumorlens.losses import counted, listed
+
+        n, seconds = len(self._errors), time.perf_counter() - self._started
+        if n == 1:
+            console.print(_in_words(self.kept[0]), markup=False)
+        decisions = ", ".join(f"{count} {name}" for name, count in sorted(self.tally.items()))
+        console.print(f"{counted(n, 'scan')} in {seconds:.1f} s ({n / seconds:.0f}/s): {decisions}")
+        print_losses(self._errors, where="the column error")
+        print_passed_over(passed_over)
+        if self._notes:
+            console.print(f"notes: {listed(self._notes)}", markup=False)
+        console.print("Research use only. Not a medical device.", style="dim")
+
+
+def _in_words(answer: Any) -> str:
+    if answer.error:
+        return f"{answer.path}: {answer.error}"
+    kind = f" ({answer.type})" if answer.type else ""
+    return (
+        f"{answer.path}: {answer.decision}{kind}, tumor probability "
+        f"{answer.tumor_probability:.3f} (threshold {answer.threshold:.3f}), "
+        f"{answer.modality.upper()} {answer.modality_probability:.3f}"
+    )
+
+
+def _drawn(predictions: Iterable[Any], folder: Path | None) -> Iterator[Any]:
+    """Pass predictions on while their heatmaps are written."""
     from tumorlens.predictions.heatmaps import write_overlay
 
-    for done, prediction in enumerate(predictions, start=1):
-        tally[prediction.decision or "unreadable"] += 1
-        if heatmaps is not None and prediction.heatmap is not None:
+    for number, prediction in enumerate(predictions, start=1):
+        if folder is not None and prediction.heatmap is not None:
             # Numbered: files of one name in two folders must not overwrite one another.
-            write_overlay(
-                prediction.heatmap, heatmaps / f"{done:05d}_{Path(prediction.path).stem}.png"
-            )
-        report(done, total)
+            stem = short_name(Path(prediction.path).stem)
+            write_overlay(prediction.heatmap, folder / f"{number:05d}_{stem}.png")
         yield prediction
 
 
-def _keeping(predictions: Iterable[Any], kept: list[Any]) -> Iterator[Any]:
-    for prediction in predictions:
-        kept.append(prediction)
-        yield prediction
+def _find_files(paths: list[Path]) -> "FoundFiles":
+    from tumorlens.errors import CasesError
+    from tumorlens.images.readers import find_files
+
+    found = find_files(paths)
+    if not found.scans:
+        named, beside = ", ".join(map(str, paths)), found.describe()
+        fact = f"holds no images{f', only {beside}' if beside else ''}"
+        raise CasesError(named, fact, "Name image files, or a folder with some.")
+    return found
 
 
 def _write_report(

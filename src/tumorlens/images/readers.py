@@ -1,9 +1,11 @@
 """Which files are scans, and how each format is read: one row a format."""
 
 import os
+import re
 import stat
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +18,14 @@ from tumorlens.errors import (
     MissingReaderError,
     UnreadableImageError,
 )
+from tumorlens.files import open_file
 from tumorlens.images import structure
 from tumorlens.images.dicom import decode_dicom
 from tumorlens.images.dicom_header import read_headers
 from tumorlens.images.raster import SAVE_AS_PNG, check_pixels, decode_raster, first_line
 from tumorlens.images.slices import SliceHeader
 from tumorlens.images.structure import Structure
+from tumorlens.losses import counted
 from tumorlens.records import Scan, Unusable
 from tumorlens.settings import ReadLimits
 
@@ -72,9 +76,14 @@ READERS = (
 # Files that lie beside scans and are not meant as scans; anything else is tried.
 BESIDE = frozenset({".csv", ".json", ".txt", ".md", ".html", ".xml", ".yaml", ".yml", ".pdf",
                     ".xlsx", ".zip", ".gz", ".py", ".ipynb", ".log"})  # fmt: skip
-# Files that systems put into every folder; "._" is the twin of a file on foreign disks of a Mac.
-SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini", ".ds_store"})
+# What systems put into folders; "._" is the twin of a file on foreign disks of a Mac.
+SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", "__macosx",
+                          "$recycle.bin", "system volume information", "@eadir"})  # fmt: skip
 SYSTEM_PREFIX = "._"
+# What the mask of a scan is called that stands beside it: T_1_mask.png beside T_1.png.
+MASK_ENDINGS = ("mask", "masks", "seg", "segmentation")
+_MASK_NAME = re.compile(rf"(?P<scan>.+?)[ _.-]+(?:{'|'.join(MASK_ENDINGS)})", re.IGNORECASE)
+MASK, SYSTEM, HIDDEN = "mask", "system file", "hidden file"  # kinds of what is no scan
 
 
 def readable_suffixes() -> tuple[str, ...]:
@@ -130,7 +139,7 @@ def open_images(path: str | Path, *, limits: ReadLimits = ReadLimits()) -> tuple
     file, a folder, another format, damaged), ImageTooLargeError, ImageTooSmallError,
     InvalidPixelsError (NaN or infinite), MissingReaderError (its libraries are not installed).
     """
-    return open_images_bytes(_bytes_of(Path(path), limits), source=str(path), limits=limits)
+    return open_images_bytes(read_bytes(path, limits=limits), source=str(path), limits=limits)
 
 
 def open_images_bytes(
@@ -224,14 +233,16 @@ def _check_values(scan: Scan) -> None:
         raise InvalidPixelsError(scan.source, fact, fix)
 
 
-def _bytes_of(path: Path, limits: ReadLimits) -> bytes:
+def read_bytes(path: str | Path, *, limits: ReadLimits = ReadLimits()) -> bytes:
+    """Read a whole file that may hold images; raises an ImageError as `open_images`."""
+    path = Path(path)
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
             raise UnreadableImageError(path, "is a folder", "Name a file, or a folder of files.")
         if not stat.S_ISREG(status.st_mode):
             raise UnreadableImageError(path, "is not a regular file", "Name an image file.")
-        with path.open("rb") as file:
+        with open_file(path) as file:
             start = file.read(512)
             reader = _reader_of_bytes(start) or reader_of_name(path)
             _check_length(status.st_size, str(path), reader, limits)
@@ -255,44 +266,101 @@ def _check_length(length: int, source: str, reader: Reader | None, limits: ReadL
         raise ImageTooLargeError(source, fact, fix)
 
 
+@dataclass(frozen=True)
+class FoundFiles:
+    """What stands under the paths that were given."""
+
+    scans: tuple[Path, ...]
+    masks: Mapping[Path, Path]  # of a scan, by its path
+    passed_over: Mapping[str, int]  # how many files of each kind are no scans
+
+    def describe(self) -> str:
+        """Return in words what was passed over, "" for nothing."""
+        return ", ".join(counted(count, kind) for kind, count in self.passed_over.items())
+
+
 def find_scans(paths: Iterable[str | Path]) -> list[Path]:
+    """List every scan under `paths`, as `find_files` does."""
+    return list(find_files(paths).scans)
+
+
+def find_files(paths: Iterable[str | Path]) -> FoundFiles:
     """List every scan under `paths`, sorted within each; nothing is dropped in silence.
 
-    A file named outright is always listed. In a folder, hidden files, SYSTEM_FILES and the kinds
-    in BESIDE are passed over; a folder named like an image, a broken link and a link that leads
-    back up are listed, so that reading them gives an error that can be shown, and so are files
-    of formats that are known and cannot be read.
+    A file named outright is always listed. In a folder, hidden files, those of systems, the kinds
+    in BESIDE and masks beside their scans are counted and not listed; a folder named like an
+    image, a broken link and a link that leads back up are listed, so that reading them gives an
+    error that can be shown, and so are files of formats that are known and cannot be read.
     """
-    found: list[Path] = []
-    for path in map(Path, paths):
-        found.extend(sorted(_walk(path, frozenset())) if os.path.isdir(path) else [path])
-    return found
+    scans: list[Path] = []
+    masks: dict[Path, Path] = {}
+    passed: Counter[str] = Counter()
+    for given in map(Path, paths):
+        if not os.path.isdir(given):
+            scans.append(given)
+            continue
+        for path, kind in sorted(_walk(given, frozenset())):
+            if kind:
+                passed[kind] += 1
+            else:
+                scans.append(path)
+            if kind == MASK:
+                masks |= dict.fromkeys(_masked_by(path), path)
+    return FoundFiles(tuple(scans), masks, dict(sorted(passed.items())))
 
 
-def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+def _walk(folder: Path, above: frozenset[str]) -> Iterator[tuple[Path, str]]:
+    """Yield each file below a folder, and what it is if it is no scan."""
     real = os.path.realpath(folder)
     if real in above:
-        yield folder
+        yield folder, ""
         return
     try:
-        entries = os.scandir(folder)
+        entries = list(os.scandir(folder))
     except OSError:
-        yield folder
+        yield folder, ""
         return
-    with entries:
-        for entry in entries:
-            path = Path(entry.path)
-            if entry.name.startswith(".") or is_system_file(entry.name):
-                continue
-            if _is_folder(entry) and path.suffix.lower() not in readable_suffixes():
+    stems = {Path(entry.name).stem for entry in entries}
+    for entry in entries:
+        path, is_hidden = Path(entry.path), entry.name.startswith(".")
+        is_system = is_system_file(entry.name)
+        if _is_folder(entry) and path.suffix.lower() not in readable_suffixes():
+            if not (is_hidden or is_system):
                 yield from _walk(path, above | {real})
-            elif reader_of_name(entry.name) or path.suffix.lower() not in BESIDE:
-                yield path
+        elif is_system or is_hidden:
+            yield path, SYSTEM if is_system else HIDDEN
+        elif _scan_of_mask(path.stem) in stems:
+            yield path, MASK
+        elif reader_of_name(entry.name) is None and path.suffix.lower() in BESIDE:
+            yield path, f"{path.suffix.lower()} file"
+        else:
+            yield path, ""
 
 
 def is_system_file(name: str) -> bool:
-    """Tell whether a name is that of a file which an operating system put there."""
+    """Tell whether a name is that of a file or folder which an operating system put there."""
     return name.lower() in SYSTEM_FILES or name.startswith(SYSTEM_PREFIX)
+
+
+def _scan_of_mask(stem: str) -> str | None:
+    """Return the stem of the scan that a file is the mask of, by its name; None where it is none.
+
+    >>> _scan_of_mask("T_1_mask"), _scan_of_mask("T_1")
+    ('T_1', None)
+    """
+    found = _MASK_NAME.fullmatch(stem)
+    return found["scan"] if found else None
+
+
+def _masked_by(mask: Path) -> list[Path]:
+    """Return the scans beside a mask that it belongs to."""
+    stem = _scan_of_mask(mask.stem)
+    names = (mask.with_name(f"{stem}{suffix}") for suffix in _either_case(readable_suffixes()))
+    return [path for path in names if path.exists()]
+
+
+def _either_case(suffixes: Sequence[str]) -> list[str]:
+    return [*suffixes, *(suffix.upper() for suffix in suffixes)]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

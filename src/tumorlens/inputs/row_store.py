@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.files import replacing, write_file
+from tumorlens.files import open_file, replacing, write_file
 
 CHUNK = 2048  # rows
 MAX_OPEN = 256  # chunks
@@ -31,9 +31,7 @@ def hash_files(paths: Sequence[Path]) -> tuple[str, ...]:
 
 def _hash_file(path: Path) -> str:
     try:
-        if not path.is_file():
-            return ""
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError):
         return ""

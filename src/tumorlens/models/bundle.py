@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import BundleError
-from tumorlens.files import write_file
+from tumorlens.files import read_file, write_file
 from tumorlens.inputs.prepare import InputSpec, load_spec
 from tumorlens.models.performance import (
     OperatingPoint,
@@ -123,7 +123,7 @@ def _shipped(name: str) -> Path | None:
 
 def _read_settings(folder: Path) -> dict[str, Any]:
     try:
-        stored = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        stored = json.loads(read_file(folder / SETTINGS))
     except OSError as e:
         fix = "Name a bundle folder, or a run folder that training finished."
         raise BundleError(folder, f"holds no {SETTINGS}", fix) from e
@@ -138,7 +138,7 @@ def _read_settings(folder: Path) -> dict[str, Any]:
 
 def _hash_graph(folder: Path) -> str:
     try:
-        return hashlib.sha256((folder / GRAPH).read_bytes()).hexdigest()
+        return hashlib.sha256(read_file(folder / GRAPH)).hexdigest()
     except OSError as e:
         raise BundleError(folder, f"holds no {GRAPH}", _REFIT) from e
 
@@ -199,7 +199,7 @@ def write_bundle(bundle: Bundle, card: str) -> None:
         },
     }
     text = _ROW_OF_NUMBERS.sub(_on_one_line, json.dumps(stored, indent=1, allow_nan=False))
-    (bundle.folder / CARD).write_text(card, encoding="utf-8")
+    write_file(bundle.folder / CARD, card)
     write_file(bundle.folder / SETTINGS, text + "\n")
 
 

@@ -24,7 +24,8 @@ _FIELDS = tuple(field.name for field in fields(Prediction) if field.name != "hea
 _NUMBERS = ("modality_probability", "tumor_probability", "threshold")  # or None
 _TABLES = ("type_probabilities", "atoms")
 COLUMNS = ("path", "modality", "modality_probability", "tumor_probability", "decision", "type",
-           *(f"p_{name}" for name in TYPES), "threshold", "bundle", "error")  # fmt: skip
+           *(f"p_{name}" for name in TYPES), "threshold", "bundle", "notes", "error")  # fmt: skip
+FIRST_COLUMNS = ("path", "modality", "tumor_probability", "decision", "bundle", "error")  # ever
 
 
 def to_document(prediction: Prediction) -> dict[str, object]:
@@ -102,6 +103,7 @@ def table_row(prediction: Prediction) -> dict[str, str]:
         **{f"p_{name}": number(prediction.type_probabilities.get(name)) for name in TYPES},
         "threshold": number(prediction.threshold),
         "bundle": prediction.bundle,
+        "notes": "; ".join(prediction.notes),
         "error": prediction.error,
     }
 

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.files import write_file
 from tumorlens.records import Heatmap
 
 
@@ -54,6 +55,4 @@ def overlay(heatmap: Heatmap, *, side: int = 384, opacity: float = 0.55) -> NDAr
 
 def write_overlay(heatmap: Heatmap, out: Path) -> None:
     """Write the overlay as PNG."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    encoded = cv2.imencode(".png", overlay(heatmap))[1]
-    out.write_bytes(encoded.tobytes())
+    write_file(out, cv2.imencode(".png", overlay(heatmap))[1].tobytes())

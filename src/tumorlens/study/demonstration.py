@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import TumorlensError
+from tumorlens.files import write_file
 from tumorlens.models.bundle import Bundle, load_bundle
 from tumorlens.predictions.heatmaps import overlay
 from tumorlens.predictions.predictor import Predictor
@@ -196,7 +197,7 @@ def _write_page(demo: _Demo, own: Evaluation, shipped: Evaluation) -> Path:
         gallery=_gallery(shipped) if is_phantom else [],
         is_phantom=is_phantom,
     )
-    page.write_text(text, encoding="utf-8")
+    write_file(page, text)
     return page
 
 

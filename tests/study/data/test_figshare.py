@@ -12,9 +12,10 @@ from support.public_sets import mat_bytes, phantom, zip_bytes
 
 from tumorlens.errors import ArchiveError, ImageError, InvalidPixelsError, UnreadableImageError
 from tumorlens.images.readers import read_scan
+from tumorlens.study.data.case_table import write_cases
 from tumorlens.study.data.datasets import figshare
 from tumorlens.study.data.datasets.figshare import read_slice, write_slices
-from tumorlens.study.data.index import read_cases, write_cases
+from tumorlens.study.data.index import read_cases
 
 TALL = np.arange(20 * 32, dtype=np.int16).reshape(32, 20) * 50
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tumorlens.errors import CasesError, UnknownLabelError
-from tumorlens.study.data.index import read_cases, write_cases
+from tumorlens.study.data.case_table import write_cases
+from tumorlens.study.data.index import read_cases
 
 MRI_SET = "navoneel"  # a registry row that is all MRI
 
@@ -168,7 +169,7 @@ def test_a_value_of_a_table_that_is_not_known_is_named_with_the_known_ones(tmp_p
 
 def test_a_mask_that_is_not_there_is_an_error(tmp_path):
     root = make_table(make_files(tmp_path / "set", "a.png"), "path,label,mask", "a.png,yes,m.png")
-    with pytest.raises(CasesError, match=r"lists 1 files that do not exist, first m\.png"):
+    with pytest.raises(CasesError, match=r"1 file that does not exist, first m\.png in row 2"):
         read_cases(root)
 
 

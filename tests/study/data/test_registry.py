@@ -5,8 +5,8 @@ import re
 import pytest
 
 from tumorlens.labels import LABELS, MODALITIES, canonical_label, modality_of
+from tumorlens.study.data.case_table import SPLIT_NAMES
 from tumorlens.study.data.datasets.arrange import ARRANGERS, known_labels
-from tumorlens.study.data.index import SPLIT_NAMES
 from tumorlens.study.data.registry import DATASETS
 
 LAYOUTS = {"class folders", "split/class folders", "cases.csv"}

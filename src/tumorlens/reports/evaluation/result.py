@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import TumorlensError
+from tumorlens.files import read_file
 from tumorlens.json_records import counted_on, from_json, stored_as
 from tumorlens.records import Case, Estimate, Prediction
 
@@ -496,7 +497,7 @@ def read_result(path: Path) -> EvaluationResult:
 
     Raises TumorlensError for a file of another schema.
     """
-    stored = json.loads(path.read_text(encoding="utf-8"))
+    stored = json.loads(read_file(path))
     if stored.get("schema") != SCHEMA:
         raise TumorlensError(path, f"is no evaluation of schema {SCHEMA}", "Evaluate again.")
     rows = list(stored["detection"].values())

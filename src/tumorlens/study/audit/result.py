@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tumorlens.errors import SplitError
-from tumorlens.files import read_table
+from tumorlens.files import read_file, read_table
 from tumorlens.json_records import from_json, stored_as, write_json
 from tumorlens.records import Case
 from tumorlens.study.audit.shortcuts import Shortcut
@@ -210,7 +210,7 @@ def read_result(folder: Path) -> AuditResult:
 
 
 def _stored(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / FILE).read_text(encoding="utf-8"))
+    return json.loads(read_file(folder / FILE))
 
 
 def _no_audit(folder: Path, error: Exception) -> SplitError:
@@ -229,6 +229,7 @@ def read_groups(folder: Path, cases: Sequence[Case]) -> Groups:
         # Up to version 0.1 the column was named picture.
         image_id = "picture" if files and "picture" in files[0] else "image_id"
         rows = {row["case"]: (row["group"], row[image_id]) for row in files}
+        unread = {row["case"] for row in files if row["error"]}
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as e:
         raise _no_audit(folder, e) from e
     lost = [case for case in cases if case.key not in rows]
@@ -237,4 +238,5 @@ def read_groups(folder: Path, cases: Sequence[Case]) -> Groups:
         raise SplitError(folder, fact, "Audit the same folders, or more.")
     found = np.array([rows[case.key] for case in cases])
     groups, images = (np.unique(column, return_inverse=True)[1] for column in found.T)
-    return Groups(groups.astype(np.int64), images.astype(np.int64), fingerprint)
+    usable = np.array([case.key not in unread for case in cases], bool)
+    return Groups(groups.astype(np.int64), images.astype(np.int64), fingerprint, usable)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tumorlens.images.readers import attempt, read_scan_bytes
+from tumorlens.images.readers import attempt, read_bytes, read_scan_bytes
 from tumorlens.inputs.prepare import InputSpec, find_head, prepare_scan
 from tumorlens.models.bundle import Bundle
 from tumorlens.models.engine import Engine
@@ -121,10 +121,9 @@ def _measure(
     path: Path, spec: InputSpec, with_text: bool
 ) -> tuple[_File, NDArray[np.uint8] | None]:
     """Measure a file as far as it can be read; the prepared image is for the network."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        return _File(error=f"cannot be opened ({error.strerror})"), None
+    data = attempt(read_bytes, path)
+    if isinstance(data, Unusable):
+        return _File(error=data.error.fact), None
     file = _File(read_file_facts(data))
     scan = attempt(read_scan_bytes, data, source=str(path))
     if isinstance(scan, Unusable):

@@ -18,11 +18,13 @@ class Groups:
     groups: NDArray[np.int64]  # [n] copies, neighboring slices, patients and given groups
     image_ids: NDArray[np.int64]  # [n] the same number for copies of one image
     audit: str = ""  # fingerprint of the search that found them, 16 hex digits
+    usable: NDArray[np.bool_] | None = None  # [n] which could be read; None: nobody looked
 
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> "Groups":
         """Keep some cases, by position."""
         chosen = np.array(rows, np.int64)
-        return Groups(self.groups[chosen], self.image_ids[chosen], self.audit)
+        usable = None if self.usable is None else self.usable[chosen]
+        return Groups(self.groups[chosen], self.image_ids[chosen], self.audit, usable)
 
 
 def grouped_folds(

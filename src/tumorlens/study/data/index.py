@@ -1,87 +1,72 @@
 """A folder of labeled scans, in any of three layouts, becomes a list of Cases."""
 
-import csv
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tumorlens import labels
 from tumorlens.errors import CasesError, UnknownLabelError
-from tumorlens.files import read_table, write_table
-from tumorlens.images.readers import find_scans
+from tumorlens.images.readers import find_files, is_system_file, reader_of_name
+from tumorlens.losses import counted
 from tumorlens.records import Case
-from tumorlens.study.data.registry import DATASETS
+from tumorlens.study.data.case_table import SPLIT_NAMES, CaseRow, rows_of_table
+from tumorlens.study.data.registry import DATASETS, DatasetRow
 
-SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val",
-               "validation": "val", "test": "test", "testing": "test"}  # fmt: skip
 UNLABELED_NAMES = frozenset({"pred", "unlabeled", "unlabelled"})
-COLUMNS = ("path", "label", "modality", "split", "patient", "group", "mask")
+MAX_DEPTH = 3  # at which class folders are looked for where a folder has none itself
 
 
 @dataclass(frozen=True)
-class _Row:
-    """A case before its label is understood."""
+class LabeledSet:
+    """What labeled folders hold."""
 
-    path: Path
-    inside: str  # path inside the set, posix
-    name: str  # label as written
-    modality: str | None = None
-    split: str | None = None
-    patient: str | None = None
-    group: str | None = None
-    mask: Path | None = None
+    cases: tuple[Case, ...]
+    passed_over: Mapping[str, int]  # how many files of each kind are no cases
+
+    def describe(self) -> str:
+        """Return in words what was passed over, "" for nothing."""
+        return ", ".join(counted(count, kind) for kind, count in self.passed_over.items())
 
 
 def read_cases(
     folders: str | Path | Sequence[str | Path], *, unlabeled: bool = False
 ) -> list[Case]:
-    """List the labeled scans of one folder or several; with `unlabeled` the others too.
+    """List the labeled scans of folders, as `read_set` does."""
+    return list(read_set(folders, unlabeled=unlabeled).cases)
+
+
+def read_set(folders: str | Path | Sequence[str | Path], *, unlabeled: bool = False) -> LabeledSet:
+    """Find the labeled scans of one folder or several; with `unlabeled` the others too.
 
     A folder is one of: class folders; split/class folders; a folder with `cases.csv` (or that
-    file itself). Raises CasesError (no such folder, nothing in it, a table without the needed
-    columns, listed files missing) and UnknownLabelError, which names every unknown class.
+    file itself). Between the folder and its classes may stand one for each modality. Raises
+    CasesError (no such folder, nothing in it, a table without the needed columns, listed files
+    missing) and UnknownLabelError, which names every unknown class.
     """
     folders = [folders] if isinstance(folders, str | Path) else list(folders)
-    cases = [case for folder in folders for case in _read_folder(Path(folder), unlabeled)]
+    passed: Counter[str] = Counter()
+    cases = [case for folder in folders for case in _read_folder(Path(folder), unlabeled, passed)]
     doubled = [key for key, count in Counter(case.key for case in cases).items() if count > 1]
     if doubled:
-        raise CasesError(
-            ", ".join(map(str, folders)),
-            f"{len(doubled)} cases are named twice, first {doubled[0]}",
-            "Give each folder once, and give folders different names.",
-        )
-    return cases
+        named = ", ".join(map(str, folders))
+        same = "are" if len(doubled) > 1 else "is"
+        fact = f"{counted(len(doubled), 'case')} {same} named twice, first {doubled[0]}"
+        raise CasesError(named, fact, "Give each folder once, and give folders different names.")
+    return LabeledSet(tuple(cases), dict(sorted(passed.items())))
 
 
-def write_cases(cases: Iterable[Case], out: Path) -> None:
-    """Write `cases.csv`, with paths relative to its own folder."""
-    base = out.resolve().parent
-    base.mkdir(parents=True, exist_ok=True)
-    rows = (
-        [_relative(case.path, base), case.label, labels.modality_of(case.label) or "",
-         case.split or "", case.patient or "", case.group or "",
-         _relative(case.mask, base) if case.mask else ""]
-        for case in cases
-    )  # fmt: skip
-    write_table(out, COLUMNS, rows)
-
-
-def _relative(path: Path, base: Path) -> str:
-    return Path(os.path.relpath(path.resolve(), base)).as_posix()
-
-
-def _read_folder(folder: Path, unlabeled: bool) -> Iterator[Case]:
+def _read_folder(folder: Path, unlabeled: bool, passed: Counter[str]) -> Iterator[Case]:
     if not folder.exists():
         raise CasesError(folder, "does not exist", "Check the path.")
     table = folder if folder.is_file() else folder / "cases.csv"
+    if not folder.is_dir() and not folder.is_file():
+        raise CasesError(folder, "is neither a folder nor a file", "Name a folder of scans.")
     dataset = table.resolve().parent.name
-    rows = [
-        row
-        for row in (_rows_of_table(table) if table.is_file() else _rows_of_folders(folder))
-        if unlabeled or row.name.lower() not in UNLABELED_NAMES
-    ]
+    found = rows_of_table(table) if table.is_file() else list(_rows_of_folders(folder, passed))
+    rows = [row for row in found if unlabeled or row.name.lower() not in UNLABELED_NAMES]
+    if len(rows) < len(found):
+        passed["unlabeled scan"] += len(found) - len(rows)
     if not rows:
         raise CasesError(
             folder,
@@ -92,91 +77,72 @@ def _read_folder(folder: Path, unlabeled: bool) -> Iterator[Case]:
     return _understood(rows, folder, dataset)
 
 
-def _rows_of_folders(folder: Path) -> Iterator[_Row]:
-    children = sorted(child for child in folder.iterdir() if child.is_dir())
-    splits = [child for child in children if child.name.lower() in SPLIT_NAMES]
-    inside_splits = [
-        (child, SPLIT_NAMES[split.name.lower()])
-        for split in splits
-        for child in sorted(split.iterdir())
-    ]
-    # Beside train and test, a folder of unlabeled scans may stand; any other is not looked into.
-    beside = [(c, None) for c in children if not splits or c.name.lower() in UNLABELED_NAMES]
-    for class_folder, split in [*inside_splits, *beside]:
-        if class_folder.name.startswith(".") or not class_folder.is_dir():
+def _rows_of_folders(folder: Path, passed: Counter[str]) -> Iterator[CaseRow]:
+    for class_folder, split in _class_folders(folder, None, passed):
+        found = find_files([class_folder])
+        passed.update(found.passed_over)
+        for path in found.scans:
+            yield CaseRow(
+                path=path, inside=path.relative_to(folder).as_posix(), name=class_folder.name,
+                split=split, mask=found.masks.get(path), class_folder=class_folder,
+            )  # fmt: skip
+
+
+def _class_folders(
+    folder: Path, split: str | None, passed: Counter[str]
+) -> Iterator[tuple[Path, str | None]]:
+    """Yield each class folder with its part; count the scans that lie beside them."""
+    folders = []
+    for child in sorted(folder.iterdir()):
+        if child.name.startswith(".") or is_system_file(child.name):
             continue
-        for path in find_scans([class_folder]):
-            inside = path.relative_to(folder).as_posix()
-            yield _Row(path=path, inside=inside, name=class_folder.name, split=split)
-
-
-def _rows_of_table(table: Path) -> Iterator[_Row]:
-    base = table.parent
-    try:
-        read = read_table(table, errors="strict")
-    except (UnicodeDecodeError, csv.Error) as e:
-        raise CasesError(table, f"is not CSV in UTF-8 ({e})", "Save it as CSV in UTF-8.") from e
-    if not read:
-        raise CasesError(table, "holds no rows", "Name one scan a row, under a head of columns.")
-    records = [{name: value.strip() for name, value in row.items()} for row in read]
-    missing = {"path", "label"} - set(records[0])
-    if missing:
-        columns = ", ".join(sorted(missing))
-        raise CasesError(table, f"has no column {columns}", f"Columns: {','.join(COLUMNS)}")
-    _check_records(table, records)
-    for record in records:
-        split = record.get("split", "").lower()
-        yield _Row(
-            path=base / record["path"],
-            inside=record["path"],
-            name=record["label"],
-            modality=record.get("modality", "").lower() or None,
-            split=SPLIT_NAMES.get(split),
-            patient=record.get("patient") or None,
-            group=record.get("group") or None,
-            mask=base / record["mask"] if record.get("mask") else None,
-        )
-
-
-def _check_records(table: Path, records: Sequence[dict[str, str]]) -> None:
-    """Refuse values that would go wrong, or go missing, later on."""
-    for column, known in (("modality", labels.MODALITIES), ("split", SPLIT_NAMES)):
-        odd = {record.get(column, "").lower() for record in records} - {"", *known}
-        if odd:
-            fact = f"has unknown values of {column}: {', '.join(sorted(odd))}"
-            raise CasesError(table, fact, f"Known are {', '.join(known)}, or nothing.")
-    if not all(record["path"] for record in records):
-        raise CasesError(table, "has rows without a path", "Name a file in every row.")
-    named = [
-        record[column] for record in records for column in ("path", "mask") if column in record
-    ]
-    lost = [name for name in named if name and not (table.parent / name).exists()]
-    if lost:
-        fact = f"lists {len(lost)} files that do not exist, first {lost[0]}"
-        raise CasesError(table, fact, "Paths are relative to the table's own folder.")
-
-
-def _understood(rows: Sequence[_Row], folder: Path, dataset: str) -> Iterator[Case]:
-    known = DATASETS.get(dataset.lower())
-    set_labels = known.labels if known else {}
-    named: dict[tuple[str, str | None], str] = {}
-    unknown: Counter[str] = Counter()
-    for row in rows:
-        modality = row.modality or (known.modality if known else None)
-        label = labels.canonical_label(set_labels.get(row.name, row.name), modality=modality)
-        if row.name.lower() in UNLABELED_NAMES:
-            label = labels.UNLABELED
-        if label is None:
-            unknown[row.name] += 1
+        if child.is_dir():
+            folders.append(child)
+        elif reader_of_name(child):
+            passed["file outside of class folders"] += 1
+    has_parts = split is None and any(child.name.lower() in SPLIT_NAMES for child in folders)
+    for child in folders:
+        part = SPLIT_NAMES.get(child.name.lower()) if has_parts else None
+        if part or _is_of_modality(child):
+            yield from _class_folders(child, part or split, passed)
+        elif has_parts and child.name.lower() not in UNLABELED_NAMES:
+            # Beside train and test, a folder of unlabeled scans may stand; no other is read.
+            passed[f"file beside the parts, in {child.name}"] += len(find_files([child]).scans)
         else:
-            named[row.name, row.modality] = label
+            yield child, split
+
+
+def _is_of_modality(folder: Path) -> bool:
+    """Tell whether a folder is named after a modality alone, and holds class folders."""
+    is_class = labels.canonical_label(folder.name) is not None
+    return not is_class and bool(labels.modalities_named(folder.name)) and _holds_classes(folder)
+
+
+def _holds_classes(folder: Path) -> bool:
+    """Tell whether a folder holds class folders, or parts that may hold them."""
+    return any(
+        child.is_dir() and (child.name.lower() in SPLIT_NAMES or labels.canonical_label(child.name))
+        for child in folder.iterdir()
+    )
+
+
+def _understood(rows: Sequence[CaseRow], folder: Path, dataset: str) -> Iterator[Case]:
+    known = DATASETS.get(dataset.lower())
+    named = {
+        (row.name, modality): _label(row.name, known, modality)
+        for row in rows
+        for modality in (_modality(row, known, dataset),)
+    }
+    unknown = Counter(
+        row.name for row in rows if named[row.name, _modality(row, known, dataset)] is None
+    )
     if unknown:
-        raise _unknown_labels(folder, unknown)
+        raise _unknown_labels(folder, unknown, rows)
     for row in rows:
         yield Case(
             path=row.path,
             key=f"{dataset}/{row.inside}",
-            label=named[row.name, row.modality],
+            label=named[row.name, _modality(row, known, dataset)] or labels.UNLABELED,
             dataset=dataset,
             split=row.split,
             patient=row.patient,
@@ -185,10 +151,44 @@ def _understood(rows: Sequence[_Row], folder: Path, dataset: str) -> Iterator[Ca
         )
 
 
-def _unknown_labels(folder: Path, unknown: Counter[str]) -> UnknownLabelError:
+def _label(name: str, known: DatasetRow | None, modality: str | None) -> str | None:
+    if name.lower() in UNLABELED_NAMES:
+        return labels.UNLABELED
+    return labels.canonical_label(
+        (known.labels if known else {}).get(name, name), modality=modality
+    )
+
+
+def _modality(row: CaseRow, known: DatasetRow | None, dataset: str) -> str | None:
+    """Return what a table says, else the nearest folder that names one, else the data set's own."""
+    if row.modality:
+        return row.modality
+    folders = (*reversed(PurePosixPath(row.inside).parts[:-1]), dataset)
+    found = next(filter(None, map(labels.modalities_named, folders)), ())
+    if len(found) == 1:
+        return found[0]
+    return known.modality if known else None
+
+
+def _unknown_labels(
+    folder: Path, unknown: Counter[str], rows: Sequence[CaseRow]
+) -> UnknownLabelError:
+    candidates = {row.class_folder for row in rows if row.name in unknown and row.class_folder}
+    nested = next(filter(None, (_nested(path, MAX_DEPTH) for path in sorted(candidates))), None)
+    if nested:
+        fact = f"holds {nested.name}, which holds class folders itself"
+        return UnknownLabelError(folder, fact, f"Give {nested}, or move it elsewhere.")
     listed = ", ".join(f"{name} ({count})" for name, count in unknown.most_common(20))
     return UnknownLabelError(
         folder,
         f"has classes that are not known: {listed}",
         "Rename them, or write a cases.csv with one of: " + ", ".join(sorted(labels.NAMES)) + ".",
     )
+
+
+def _nested(folder: Path, depth: int) -> Path | None:
+    """Return the nearest folder in or below this one that holds class folders."""
+    if _holds_classes(folder):
+        return folder
+    inner = sorted(child for child in folder.iterdir() if child.is_dir()) if depth else []
+    return next(filter(None, (_nested(child, depth - 1) for child in inner)), None)

@@ -1,34 +1,37 @@
 """Train, validation and test parts that share no image and no patient.
 
-The split file is a table, one row per case: `path` as it was given, `split`, `label`, `group`
-(cases of one group never part), `image_id` (the same for copies of one image), `patient`,
-`case` (the key that finds the row again wherever the set is mounted), and two that are the same
-in every row: `audit`, the fingerprint of the search for copies, and `fingerprint`, the hash of
-all the rest, so that an edited or mixed file is noticed.
+The split file is a table, one row per case: `path` as it was given, `split` (empty for a file
+that cannot be read), `label`, `group` (cases of one group never part), `image_id` (the same for
+copies of one image), `patient`, `case` (the key that finds the row again wherever the set is
+mounted), `notes` (why a file is in no part), and two that are the same in every row: `audit`, the
+fingerprint of the search for copies, and `fingerprint`, the hash of all that decides, so that an
+edited or mixed file is noticed.
 """
 
 import csv
 import hashlib
 import os
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import LeakError, SplitError
-from tumorlens.files import read_table, write_table
+from tumorlens.files import read_table, write_file, write_table
+from tumorlens.images.readers import attempt, read_scan
 from tumorlens.labels import UNLABELED
-from tumorlens.records import Case
+from tumorlens.records import Case, Unusable
+from tumorlens.study.data.case_table import SPLIT_NAMES
 from tumorlens.study.data.groups import Groups, Leak, find_leaks, grouped_folds
-from tumorlens.study.data.index import SPLIT_NAMES
 
+UNREADABLE = "could not be read"
 PARTS = ("train", "val", "test")
 OLD_NAMES = {"picture": "image_id"}  # of columns, up to version 0.1
-COLUMNS = ("path", "split", "label", "group", "image_id", "patient", "case",
-           "audit", "fingerprint")  # fmt: skip
+HASHED = ("path", "split", "label", "group", "image_id", "patient", "case", "audit")
+COLUMNS = (*HASHED, "notes", "fingerprint")
+FIRST_COLUMNS = ("path", "split", "label", "group", "case", "audit", "fingerprint")  # ever
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Split:
     image_ids: Mapping[str, str]  # case key -> the same name for copies of one image
     audit: str  # of the search that found the groups, 16 hex digits
     fingerprint: str  # 16 hex digits
+    left_out: Mapping[str, str] = field(default_factory=dict)  # case key -> why it has no part
 
 
 def split_cases(
@@ -63,6 +67,22 @@ def split_cases(
         inside = _one_fold(strata[rest], groups.groups[rest], share=val / (1 - test), seed=seed + 1)
         parts[rest[inside]] = "val"
     fill_gaps(parts, strata, groups.groups, needed=("test", "val") if val > 0 else ("test",))
+    return parts.tolist()
+
+
+def split_usable(
+    cases: Sequence[Case],
+    groups: Groups,
+    *,
+    divide: Callable[[Sequence[Case], Groups], list[str]],
+) -> list[str]:
+    """Divide the cases that can be read; each of the others gets the part ""."""
+    if groups.usable is None or groups.usable.all():
+        return divide(cases, groups)
+    rows = np.flatnonzero(groups.usable)
+    parts = np.full(len(cases), "", object)
+    if len(rows):
+        parts[rows] = divide([cases[i] for i in rows.tolist()], groups.take(rows))
     return parts.tolist()
 
 
@@ -140,7 +160,7 @@ def published_parts(cases: Sequence[Case]) -> list[str]:
 
 def leaks_of(split: Split) -> Leak:
     """Count the leaks of a whole split file."""
-    parts, groups = list(split.parts.values()), list(split.groups.values())
+    parts, groups = list(split.parts.values()), [split.groups[key] for key in split.parts]
     return find_leaks(["all"] * len(parts), parts, groups)[0]
 
 
@@ -159,8 +179,15 @@ def write_split(out: Path, cases: Sequence[Case], parts: Sequence[str], *, group
         for c, part, g, p in zip(cases, parts, groups.groups, groups.image_ids, strict=True)
     ]
     fingerprint = _fingerprint(rows)
-    write_table(out, COLUMNS, ([*row, fingerprint] for row in rows))
+    notes = ("" if part else _why_unusable(case) for case, part in zip(cases, parts, strict=True))
+    table = ([*row, note, fingerprint] for row, note in zip(rows, notes, strict=True))
+    write_table(out, COLUMNS, table)
     return read_split(out)
+
+
+def _why_unusable(case: Case) -> str:
+    found = attempt(read_scan, case.path)
+    return found.reason if isinstance(found, Unusable) else UNREADABLE
 
 
 def read_split(path: Path) -> Split:
@@ -171,17 +198,19 @@ def read_split(path: Path) -> Split:
         fix = "Make it with `tumorlens split DIR --out FILE`."
         raise SplitError(path, f"cannot be read as a split file ({e})", fix) from e
     rows = [{OLD_NAMES.get(name, name): cell for name, cell in row.items()} for row in stored]
-    if not rows or any(tuple(row) != COLUMNS or not row["fingerprint"] for row in rows):
+    needed = {*HASHED, "fingerprint"}
+    if not rows or any(not needed <= row.keys() or not row["fingerprint"] for row in rows):
         raise SplitError(path, "is not a split file", f"Its columns are {', '.join(COLUMNS)}.")
-    fingerprint = _fingerprint([list(row.values())[:-1] for row in rows])
+    fingerprint = _fingerprint([[row[name] for name in HASHED] for row in rows])
     if {row["fingerprint"] for row in rows} != {fingerprint}:
         raise SplitError(path, "was edited after it was made", "Make the split again.")
     return Split(
-        parts={row["case"]: row["split"] for row in rows},
+        parts={row["case"]: row["split"] for row in rows if row["split"]},
         groups={row["case"]: row["group"] for row in rows},
         image_ids={row["case"]: row["image_id"] for row in rows},
         audit=rows[0]["audit"],
         fingerprint=fingerprint,
+        left_out={row["case"]: row.get("notes") or UNREADABLE for row in rows if not row["split"]},
     )
 
 
@@ -223,9 +252,8 @@ def _absolute(path: str | Path) -> str:
 
 def copy_split(source: Path, out: Path) -> None:
     """Keep a split file with what was made from it."""
-    out.parent.mkdir(parents=True, exist_ok=True)
     if source.resolve() != out.resolve():
-        shutil.copyfile(source, out)
+        write_file(out, source.read_bytes())
 
 
 def _fingerprint(rows: Sequence[Sequence[str]]) -> str:

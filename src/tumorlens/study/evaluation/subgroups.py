@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tumorlens import labels
+from tumorlens.files import read_file
 from tumorlens.records import Case
 from tumorlens.reports.evaluation.result import Subgroup
 from tumorlens.study.audit.facts import read_file_facts
@@ -127,7 +128,7 @@ def _label_rows(labeled: LabeledPredictions) -> dict[str, Rows]:
 def size_band(path: Path) -> str:
     """Name the band of the longer side of a stored image."""
     try:
-        facts = read_file_facts(path.read_bytes())
+        facts = read_file_facts(read_file(path))
     except OSError:
         facts = None
     if facts is None:

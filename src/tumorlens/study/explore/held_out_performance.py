@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from tumorlens import labels
 from tumorlens.errors import CasesError, SplitError
+from tumorlens.files import read_file
 from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.progress import Progress, silent
@@ -140,7 +141,7 @@ def read_experiments(path: Path) -> tuple[Experiment, ...]:
     to 1.
     """
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(read_file(path))
         if stored["schema"] != EXPERIMENTS_SCHEMA:
             raise ValueError(f"schema {stored['schema']}, not {EXPERIMENTS_SCHEMA}")
         found = [_experiment(row) for row in stored["experiments"]]

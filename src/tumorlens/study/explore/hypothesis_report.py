@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tumorlens.files import read_file, write_file
 from tumorlens.json_records import write_json
 from tumorlens.records import Estimate
 from tumorlens.study.explore.held_out_performance import (
@@ -23,7 +24,7 @@ Studies = Mapping[str, ExploreResult]  # by set
 
 def write_hypothesis_report(studies: Studies, results: Path, out: Path) -> None:
     """Write hypotheses.json and hypotheses.md; `results` is experiments.json."""
-    networks = json.loads(results.read_text(encoding="utf-8"))
+    networks = json.loads(read_file(results))
     sets = {
         name: {key: getattr(study, key) for key in ("n", "groups", "audit", "hypotheses")}
         for name, study in studies.items()
@@ -31,7 +32,7 @@ def write_hypothesis_report(studies: Studies, results: Path, out: Path) -> None:
     record = {"schema": EXPERIMENTS_SCHEMA, "sets": sets, "experiments": networks}
     write_json(record, out / RECORD)
     text = "\n".join(_page(studies, networks, read_experiments(results))) + "\n"
-    (out / TEXT).write_text(text, encoding="utf-8")
+    write_file(out / TEXT, text)
 
 
 def _page(

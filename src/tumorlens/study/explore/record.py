@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tumorlens import __version__
 from tumorlens.errors import StudyError
+from tumorlens.files import read_file
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.json_records import from_json, stored_as
 from tumorlens.records import Estimate
@@ -275,7 +276,7 @@ def read_result(path: Path) -> ExploreResult:
     """
     fix = f"Make it again with `tumorlens explore DIR --out {path.parent}`."
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(read_file(path))
         if stored["schema"] != SCHEMA:
             raise StudyError(path, f"has schema {stored['schema']}, not {SCHEMA}", fix)
         return from_json(ExploreResult, stored)

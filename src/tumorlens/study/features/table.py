@@ -18,6 +18,7 @@ from tumorlens.records import Case
 from tumorlens.study.features.texture import FEATURES, head_of, measure_many
 
 COLUMNS = ("path", "label", *FEATURES, "error")
+FIRST_COLUMNS = ("path", "label", *FEATURES, "error")  # ever
 BLOCK = 2048  # scans held in memory at a time
 # The published table of the 3,762 MRI slices of one public set, under its own names.
 PUBLISHED = {"path": "Image", "label": "Class", "asm": "ASM"}

@@ -221,7 +221,7 @@ def write_phantoms(
         phantom = _draw_numbered(label, number, seed=seed, side=side)
         rows.append(_write_case(out, phantom, number=number))
         progress(len(rows), per_class * len(CLASSES))
-    (out / "README.txt").write_text(_README, encoding="utf-8", newline="\n")
+    write_file(out / "README.txt", _README)
     _write_cases(out / "cases.csv", rows)
     return out
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tumorlens.errors import TrainingError
+from tumorlens.files import read_file
 from tumorlens.json_records import write_json
 
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
@@ -133,7 +134,7 @@ def read_recipe(path: Path) -> Recipe:
     Raises TrainingError where it is no recipe.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_file(path))
     except (OSError, ValueError) as e:
         fix = "Give a file that `tumorlens tune` wrote, or a name."
         raise TrainingError(path, f"cannot be read as a recipe ({e})", fix) from e

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tumorlens.errors import TrainingError
+from tumorlens.files import read_file
 from tumorlens.study.recipes.recipe import NO_WEIGHTS, RENAMED_FIELDS, Recipe, check_kind
 
 # Neither what all trials share, nor what validation loss cannot tell.
@@ -94,7 +95,7 @@ def read_space(path: Path) -> Space:
     Raises TrainingError where it is none, or names a field that no recipe has.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_file(path))
     except (OSError, ValueError) as e:
         raise TrainingError(path, f"cannot be read as a space ({e})", "Give a JSON file.") from e
     if not isinstance(found, dict) or not found:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tumorlens.errors import TrainingError
-from tumorlens.files import read_table, write_table
+from tumorlens.files import read_file, read_table, write_table
 from tumorlens.json_records import write_json
 from tumorlens.labels import ATOMS
 from tumorlens.study.recipes import Pretraining, Recipe, comparable_config, current_fields
@@ -75,7 +75,7 @@ def open_or_resume(
 def read_json(file: Path) -> Any:
     """Read plain data; raises TrainingError where the file is damaged."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(read_file(file))
     except (OSError, ValueError) as e:
         fix = "Delete it to have it made again, or name another folder."
         raise TrainingError(file, f"is damaged ({e})", fix) from e

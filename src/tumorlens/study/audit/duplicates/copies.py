@@ -9,7 +9,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -78,8 +78,14 @@ def find_copies(
     of copies joins and that no longer look alike themselves; files of equal pixels, if more than
     200, as a star around the first.
     """
+    return link_copies(_fingerprints(paths, cache, spec, progress))
+
+
+def _fingerprints(
+    paths: Sequence[Path], cache: Path | None, spec: InputSpec | None, progress: Progress
+) -> Fingerprints:
     folder = cache or load_settings().cache_folder
-    return link_copies(fingerprint(paths, cache=folder, spec=spec, progress=progress))
+    return fingerprint(paths, cache=folder, spec=spec, progress=progress)
 
 
 def link_copies(prints: Fingerprints) -> list[Link]:
@@ -267,8 +273,8 @@ def group_cases(
 
     With `spec` scans are prepared on the way, where they will be asked for next.
     """
-    paths = [case.path for case in cases]
-    return group_links(cases, find_copies(paths, cache=cache, spec=spec, progress=progress))
+    prints = _fingerprints([case.path for case in cases], cache, spec, progress)
+    return replace(group_links(cases, link_copies(prints)), usable=prints.usable)
 
 
 def group_links(cases: Sequence[Case], links: Sequence[Link]) -> Groups:
