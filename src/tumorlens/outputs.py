@@ -59,8 +59,14 @@ class Outputs:
         """Claim an HTML, PDF or JSON file. Raises OutputError."""
         self._claim_file(out, lambda: _is_report(out))
 
-    def claim_folder(self, out: Path) -> None:
-        """Claim a folder and mark it, but not one that is somebody's. Raises OutputError."""
+    def claim_folder(self, *outs: Path) -> None:
+        """Claim folders and mark them, but not those that are somebody's. Raises OutputError."""
+        for out in outs:
+            if self._check_folder(out):
+                mark_folder(out)
+
+    def _check_folder(self, out: Path) -> bool:
+        """Refuse a folder, or tell whether it is ours."""
         self._check_place(out)
         if os.path.lexists(out) and not out.is_dir():
             raise OutputError(out, "is no folder", "Name a new or empty folder.")
@@ -68,19 +74,18 @@ class Outputs:
         for given in self._inputs:
             inside = _is_within(given, out) and (given.parent.samefile(out) or not is_ours)
             if out.exists() and (given.samefile(out) or inside):
-                fact = "is read" if given.samefile(out) else f"holds {given.name}, which is read"
-                raise OutputError(out, fact, "Name a new or empty folder.")
+                what = "is" if given.samefile(out) else f"holds {given.name},"
+                raise OutputError(out, f"{what} what is read", "Name a new or empty folder.")
         if not is_ours and not self._overwrite:
             raise OutputError(out, "holds files that tumorlens did not make", _ALLOW)
-        if is_ours:
-            mark_folder(out)
+        return is_ours
 
     def _claim_file(self, out: Path, is_ours: Callable[[], bool]) -> None:
         self._check_place(out)
         if not os.path.lexists(out):
             return
         if out.exists() and any(given.samefile(out) for given in self._inputs):
-            raise OutputError(out, "is read", _RENAME)
+            raise OutputError(out, "is one of the files that are read", _RENAME)
         if out.is_dir():
             raise OutputError(out, "is a folder", "Name a file in it.")
         if out.exists() and not out.is_file():

@@ -47,11 +47,10 @@ def audit(
     cases = read_labeled(folders, unlabeled=True)
     settings = load_settings(cache=cache)
     parts = splits.parts_in(split_file, cases) if split_file else None
-    prepares = load_bundle(bundle or settings.bundle)
     Outputs(*folders, split_file, bundle, overwrite=overwrite).claim_folder(out)
     found = audit_cases(
         cases,
-        prepares,
+        load_bundle(bundle or settings.bundle),
         cache=settings.cache_folder,
         parts=parts,
         split=str(split_file or ""),
@@ -60,7 +59,7 @@ def audit(
     with counting("drawing the page"):
         result = write_audit(found, out, folders=[str(f) for f in folders], now=datetime.now(UTC))
     _print(result)
-    print_losses(found.survey.errors, [case.label for case in cases], where="files.csv")
+    print_losses(found.survey.errors, [c.label for c in cases], where="files.csv")
     console.print(verdict(result), markup=False)
     typer.echo(out / PAGE)
     if found.leaking and not allow:

@@ -24,7 +24,7 @@ from tumorlens.settings import load_settings
 
 if TYPE_CHECKING:
     from tumorlens.records import Case
-    from tumorlens.reports.evaluation.result import EvaluationResult, SplitFacts
+    from tumorlens.reports.evaluation.result import Evaluation, EvaluationResult, SplitFacts
     from tumorlens.study.evaluation.subgroups import Context
 
 Part = Annotated[str, typer.Option(help="Of the split: train, val, test, or all.")]
@@ -84,8 +84,7 @@ def evaluate(
     predictor = load_predictor(bundle, settings)
     rival = load_predictor(against, settings) if against else None
     cases, facts, context = _part_of(read_labeled(folders), split_file, part, allow_leaks)
-    outputs = Outputs(*folders, split_file, bundle, against, overwrite=overwrite)
-    outputs.claim_folder(out)
+    Outputs(*folders, split_file, bundle, against, overwrite=overwrite).claim_folder(out)
     found = run_evaluation(
         cases, predictor, part=part if split_file else "all", split=facts, context=context,
         baseline=rival, controls=controls, robustness=robustness, explanations=explanations,
@@ -94,8 +93,7 @@ def evaluate(
     found = log_evaluation(found, predictor.bundle, out=out, now=datetime.now(UTC))
     write_evaluation(found, out, bundle=predictor.bundle)
     _print_result(found.result)
-    errors = [prediction.error for prediction in found.predictions]
-    print_losses(errors, [case.label for case in cases], where="predictions.csv")
+    _print_losses(found)
     typer.echo(out / "evaluation.html")
 
 
@@ -120,6 +118,11 @@ def _part_of(
     leak = splits.leaks_of(made)
     facts = SplitFacts(made.fingerprint, leak.n, leak.share)
     return chosen, facts, read_context(parted, made, part=part)
+
+
+def _print_losses(found: "Evaluation") -> None:
+    errors = [prediction.error for prediction in found.predictions]
+    print_losses(errors, [case.label for case in found.cases], where="predictions.csv")
 
 
 def _print_result(found: "EvaluationResult") -> None:

@@ -123,8 +123,7 @@ def explore(
         held_out=_held_out(cases, split_file, bundle), experiments=results,
         folders=[str(f) for f in folders], steps=counting,
     )  # fmt: skip
-    _print_study(result)
-    print_losses_in(out / FEATURES_TABLE)
+    _print_study(result, out / FEATURES_TABLE)
     typer.echo(out / PAGE)
 
 
@@ -142,8 +141,10 @@ def _held_out(cases: list[Any], split_file: Path | None, bundle: str) -> Any:
         return measure_held_out(cases, split_file, predictor, progress=report)
 
 
-def _print_study(result: Any) -> None:
-    """Print each verdict of an exploration with its figures."""
+def _print_study(result: Any, table: Path, *, title: str = "") -> None:
+    """Print each verdict of an exploration with its figures, and what its table says was lost."""
+    if title:
+        console.print(f"[bold]{title}[/bold]")
     console.print(
         f"{result.n} scans, {result.unreadable} unreadable, {result.groups} independent groups"
     )
@@ -152,6 +153,7 @@ def _print_study(result: Any) -> None:
         for text in (*row.findings, row.reason):
             if text:
                 console.print(f"{'':19}{text}")
+    print_losses_in(table)
 
 
 def features(
@@ -240,8 +242,7 @@ def hypotheses(
 
     cases, kept = read_labeled(folders), load_settings(cache=cache).cache_folder
     outputs = Outputs(*folders, audit, experiments, recipe_file(recipe or ""), overwrite=overwrite)
-    for folder in (out, *(out / name for name in dict.fromkeys(c.dataset for c in cases))):
-        outputs.claim_folder(folder)
+    outputs.claim_folder(out, *{out / case.dataset for case in cases})
     groups = found_groups(cases, audit, cache=kept, spec=InputSpec())
     results = experiments or _trained(
         cases, groups, out / "networks", cache=kept, recipe=recipe, epochs=epochs, folds=folds,
@@ -253,9 +254,7 @@ def hypotheses(
         cases, groups, out=out, cache=kept, results=results, steps=counting, on_set=console.print
     )
     for name, study in studies.items():
-        console.print(f"[bold]{name}[/bold]")
-        _print_study(study)
-        print_losses_in(out / name / FEATURES_TABLE)
+        _print_study(study, out / name / FEATURES_TABLE, title=name)
     write_hypothesis_report(studies, results, out)
     typer.echo(out / TEXT)
 

@@ -73,13 +73,11 @@ def tune(
     from tumorlens.study.experiments.tuning import tune as search
     from tumorlens.study.training.run import Job
 
-    folder = load_settings(cache=cache).cache_folder
-    job = Job(chosen, made, out, folder, out.resolve().name, weights=file)
+    kept = load_settings(cache=cache).cache_folder
+    job = Job(chosen, made, out, kept, out.resolve().name, weights=file)
     with counting("preparing scans") as report, TrainingBars(chosen.epochs) as bars:
-        listeners = Listeners(bars, preparing=report)
-        tuned = search(
-            parted, job, searched, trials=trials, listeners=listeners, on_start=_print_trial
-        )
+        told = Listeners(bars, preparing=report)
+        tuned = search(parted, job, searched, trials=trials, listeners=told, on_start=_print_trial)
     _print_best(tuned)
     typer.echo(out / "recipe.json")
 

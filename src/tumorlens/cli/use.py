@@ -66,16 +66,12 @@ def predict(
     """
     from tumorlens.predictions.document import write_predictions
     from tumorlens.predictions.predictor import load_predictor
-    from tumorlens.reports.scan.report import check_report
 
-    given = _find_files(paths)
-    files = given.scans
-    if report:
-        check_report(report, len(files))
-    table = out or (None if report else Path("predictions.csv"))
-    _claim_outputs(Outputs(*paths, bundle, overwrite=overwrite), table, heatmaps, report)
-    settings = load_settings(workers=workers)
+    given, settings = _find_files(paths), load_settings(workers=workers)
+    files, table = given.scans, out or (None if report else Path("predictions.csv"))
     predictor = load_predictor(bundle, settings)
+    outputs = Outputs(*paths, bundle, overwrite=overwrite)
+    _claim_outputs(outputs, table, heatmaps, report, scans=len(files))
     answers = _Answers(keeps_all=bool(report))
     with counting("predicting") as progress:
         found = predictor.iter_predict(files, heatmaps=bool(heatmaps or report))
@@ -93,10 +89,18 @@ def predict(
 
 
 def _claim_outputs(
-    outputs: Outputs, table: Path | None, heatmaps: Path | None, report: Path | None
+    outputs: Outputs,
+    table: Path | None,
+    heatmaps: Path | None,
+    report: Path | None,
+    *,
+    scans: int,
 ) -> None:
     from tumorlens.predictions.document import COLUMNS, FIRST_COLUMNS
+    from tumorlens.reports.scan.report import check_report
 
+    if report:
+        check_report(report, scans)
     if table:
         outputs.claim_table(table, COLUMNS, FIRST_COLUMNS)
     if report:
