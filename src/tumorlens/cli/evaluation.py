@@ -24,7 +24,7 @@ from tumorlens.settings import load_settings
 
 if TYPE_CHECKING:
     from tumorlens.records import Case
-    from tumorlens.reports.evaluation.result import Evaluation, EvaluationResult, SplitFacts
+    from tumorlens.reports.evaluation.result import Evaluation, SplitFacts
     from tumorlens.study.evaluation.subgroups import Context
 
 Part = Annotated[str, typer.Option(help="Of the split: train, val, test, or all.")]
@@ -92,8 +92,7 @@ def evaluate(
     )  # fmt: skip
     found = log_evaluation(found, predictor.bundle, out=out, now=datetime.now(UTC))
     write_evaluation(found, out, bundle=predictor.bundle)
-    _print_result(found.result)
-    _print_losses(found)
+    _print_result(found)
     typer.echo(out / "evaluation.html")
 
 
@@ -120,12 +119,10 @@ def _part_of(
     return chosen, facts, read_context(parted, made, part=part)
 
 
-def _print_losses(found: "Evaluation") -> None:
-    errors = [prediction.error for prediction in found.predictions]
-    print_losses(errors, [case.label for case in found.cases], where="predictions.csv")
-
-
-def _print_result(found: "EvaluationResult") -> None:
+def _print_result(evaluation: "Evaluation") -> None:
+    errors = [prediction.error for prediction in evaluation.predictions]
+    print_losses(errors, [case.label for case in evaluation.cases], where="predictions.csv")
+    found = evaluation.result
     for name, row in found.detection.items():
         console.print(
             f"{name:4} AUC {row.auc}  sensitivity {row.sensitivity}  specificity {row.specificity}"
