@@ -16,6 +16,7 @@ _MIN = {
     "max_pixels": 1,
     "max_volume_bytes": 1,
     "max_volume_pixels": 1,
+    "volume": -1,
     "retention_days": 0,
     "queue": 1,
     "requests_per_minute": 1,
@@ -31,12 +32,13 @@ _YES_NO = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no
 
 @dataclass(frozen=True)
 class ReadLimits:
-    """What a file may have at most before it is refused."""
+    """What is read of a file, and what it may have at most before it is refused."""
 
     max_bytes: int = 64 * 2**20  # of one file
     max_pixels: int = 40_000_000  # of one image, checked before decoding
     max_volume_bytes: int = 512 * 2**20  # of one file that holds a volume, unpacked
     max_volume_pixels: int = 128_000_000  # of all slices of a file
+    volume: int = -1  # which of a file with several, from 0; below: none was chosen
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Settings:
     max_pixels: int = ReadLimits.max_pixels
     max_volume_bytes: int = ReadLimits.max_volume_bytes
     max_volume_pixels: int = ReadLimits.max_volume_pixels
+    volume: int = ReadLimits.volume
     # Of services:
     store: str = ""  # a file or postgresql:// URL; empty: a file in the user's data folder
     audit_key: str = ""  # signs the audit trail: 64 hex digits, or a file that holds them
@@ -81,7 +84,11 @@ class Settings:
     def read_limits(self) -> ReadLimits:
         """What files may have at most."""
         return ReadLimits(
-            self.max_bytes, self.max_pixels, self.max_volume_bytes, self.max_volume_pixels
+            self.max_bytes,
+            self.max_pixels,
+            self.max_volume_bytes,
+            self.max_volume_pixels,
+            self.volume,
         )
 
     @property

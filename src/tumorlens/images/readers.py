@@ -19,7 +19,7 @@ from tumorlens.errors import (
     UnreadableImageError,
 )
 from tumorlens.files import open_file
-from tumorlens.images import structure
+from tumorlens.images import nifti, structure
 from tumorlens.images.dicom import decode_dicom
 from tumorlens.images.dicom_header import read_headers
 from tumorlens.images.raster import SAVE_AS_PNG, check_pixels, decode_raster, first_line
@@ -57,6 +57,8 @@ class Reader:
 # With the preamble; without it, by its first group: the meta header, or the data set in either
 # byte order.
 _DICOM_STARTS = ((128, b"DICM"), (0, b"\2\0\0\0"), (0, b"\x08\0"), (0, b"\0\x08\0"))
+# Versions 1 and 2, alone or of a pair, and packed: nothing else that is read here is.
+_NIFTI_STARTS = ((344, b"n+1\0"), (344, b"ni1\0"), (4, b"n+2\0"), (0, b"\x1f\x8b"))
 READERS = (
     # First: its preamble may be the start of another format.
     Reader("DICOM", (".dcm", ".ima"), _DICOM_STARTS, decode_dicom, "dicom",
@@ -70,7 +72,8 @@ READERS = (
            announce=structure.tiff_structure),
     Reader("WEBP", (".webp",), ((8, b"WEBP"),), decode_raster, announce=structure.webp_structure),
     Reader("GIF", (".gif",), ((0, b"GIF8"),), decode_raster, announce=structure.gif_structure),
-    Reader("NIfTI", (".nii", ".nii.gz", ".img", ".hdr"), ((344, b"n+1\0"), (344, b"ni1\0"))),
+    Reader("NIfTI", (".nii", ".nii.gz", ".img", ".hdr"), _NIFTI_STARTS, nifti.decode_nifti, "nifti",
+           is_volume=True, headers=nifti.read_headers),
 )  # fmt: skip
 
 # Files that lie beside scans and are not meant as scans; anything else is tried.
@@ -246,6 +249,8 @@ def read_bytes(path: str | Path, *, limits: ReadLimits = ReadLimits()) -> bytes:
             start = file.read(512)
             reader = _reader_of_bytes(start) or reader_of_name(path)
             _check_length(status.st_size, str(path), reader, limits)
+            if reader and reader.name == "NIfTI" and path.suffix.lower() in nifti.PAIR:
+                return nifti.read_pair(path, limits)
             return start + file.read()
     except (OSError, ValueError) as e:  # ValueError: a zero byte in the path
         reason = getattr(e, "strerror", None) or first_line(e)
@@ -321,9 +326,12 @@ def _walk(folder: Path, above: frozenset[str]) -> Iterator[tuple[Path, str]]:
         yield folder, ""
         return
     stems = {Path(entry.name).stem for entry in entries}
+    names = {entry.name.lower() for entry in entries}
     for entry in entries:
         path, is_hidden = Path(entry.path), entry.name.startswith(".")
         is_system = is_system_file(entry.name)
+        if path.suffix.lower() == ".hdr" and f"{path.stem.lower()}.img" in names:
+            continue  # a pair is one volume, listed by its .img
         if _is_folder(entry) and path.suffix.lower() not in readable_suffixes():
             if not (is_hidden or is_system):
                 yield from _walk(path, above | {real})

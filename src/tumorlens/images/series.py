@@ -230,7 +230,8 @@ def _judged(series: Series) -> Series:
 
 def _is_another_image(series: Series) -> str:
     first = series.slices[0]
-    return f"is {first.storage}, not a CT or MR image" if first.modality is None else ""
+    is_other = bool(first.storage) and first.modality is None  # only DICOM names a class
+    return f"is {first.storage}, not a CT or MR image" if is_other else ""
 
 
 def _is_no_slice(series: Series) -> str:
