@@ -58,7 +58,7 @@ def predict_batch(
     end = time.monotonic() + timeout_seconds
     with _connect(url, key, 60) as client:
         job = _ask(client, "POST", "/v1/predict/batch", files=_parts(paths))
-        while job["state"] != "done":
+        while job["state"] == "running":
             if time.monotonic() > end:
                 fact = f"has answered {job['answered']} of {job['total']} after the time given"
                 raise ServiceError(url, fact, f"Ask for {job['links']['result']} later.")
@@ -66,6 +66,9 @@ def predict_batch(
                 progress(job["answered"], job["total"])
             time.sleep(0.25)
             job = _ask(client, "GET", job["links"]["self"])
+        if job["state"] == "canceled":
+            fact = f"has canceled the batch after {job['answered']} of {job['total']} files"
+            raise ServiceError(url, fact, "Submit the rest again.")
         results = _ask(client, "GET", job["links"]["result"])["results"]
     answers = [from_document(result["prediction"]) for result in results]
     return [replace(answer, path=str(path)) for path, answer in zip(paths, answers, strict=True)]

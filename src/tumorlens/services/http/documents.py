@@ -71,7 +71,13 @@ def job_document(job: Job) -> Document:
 def job_links(id: str) -> dict[str, str]:
     """Return where a batch and its results are."""
     own = f"/v1/predict/batch/{id}"
-    return {"self": own, "result": f"{own}/result", "csv": f"{own}/result?format=csv"}
+    result = f"{own}/result"
+    return {
+        "self": own,
+        "result": result,
+        "csv": f"{result}?format=csv",
+        "cancel": f"/v1/jobs/{id}",
+    }
 
 
 def job_item(stored: StoredPrediction) -> Document:

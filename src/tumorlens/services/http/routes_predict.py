@@ -37,6 +37,8 @@ from tumorlens.services.store.jobs import (
     Job,
     JobScan,
     NewJob,
+    cancel_job,
+    check_unfinished,
     get_job,
     save_job,
 )
@@ -138,10 +140,11 @@ async def submit(request: Request) -> Response:
 
     def save(decoded: Sequence[DecodedUpload]) -> Job:
         job = _new_job(service, decoded, owner=caller.id)
-        save_job(service.store, job)
+        save_job(service.store, job, max_unfinished=service.settings.max_jobs)
         return get_job(service.store, job.id)
 
     with service.pool.slot(caller.id):
+        check_unfinished(service.store, caller.id, most=service.settings.max_jobs)
         files = service.settings.max_files
         uploads = await receive_uploads(request, max_files=files, owner=caller.id)
         works = [
@@ -156,10 +159,20 @@ async def submit(request: Request) -> Response:
     return json_response(documents.job_document(job), status=202, headers=headers)
 
 
+@router.get("/v1/jobs/{id}", responses={200: {"model": JobDocument}})
 @router.get("/v1/predict/batch/{id}", responses={200: {"model": JobDocument}})
 def progress(request: Request, id: JobId) -> Response:
     """Return how far a batch is."""
     return json_response(documents.job_document(_job(request, id)))
+
+
+@router.delete("/v1/jobs/{id}", responses={200: {"model": JobDocument}})
+def cancel(request: Request, id: JobId) -> Response:
+    """Cancel a batch: what waits is removed, what is answered stays; a finished one stays whole."""
+    caller = caller_of(request, "predict")
+    owner = None if caller.may("admin") else caller.id
+    job = cancel_job(service_of(request).store, id, actor=caller.id, owner=owner)
+    return json_response(documents.job_document(job))
 
 
 @router.get("/v1/predict/batch/{id}/result", responses={200: {"model": JobResult, "content": CSV}})

@@ -209,7 +209,7 @@ class JobDocument(BaseModel):
 
     id: Id
     created_at: str
-    state: Literal["running", "done"]
+    state: Literal["running", "done", "canceled"]
     total: int
     answered: int
     failed: int

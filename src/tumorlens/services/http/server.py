@@ -19,9 +19,8 @@ from tumorlens.services.http.authenticator import is_loopback
 from tumorlens.services.http.middleware import MAX_ADDRESS_BYTES, MAX_HEADER_BYTES
 from tumorlens.services.http.problems import MEDIA_TYPE, problem
 from tumorlens.services.http.telemetry import log_library
-from tumorlens.services.store.audit_log import now
 from tumorlens.services.store.database import open_store
-from tumorlens.services.store.keys import list_keys
+from tumorlens.services.store.keys import has_valid_key
 from tumorlens.settings import Settings
 
 IDLE_SECONDS = 15
@@ -113,7 +112,7 @@ def _check_keys(settings: Settings, host: str, *, needs_keys: bool) -> None:
         raise SettingsError(host, "is reached by others, and keys are off", fix)
     store = open_store(settings.store)
     try:
-        if not any(key.is_valid(now()) for key in list_keys(store)):
+        if not has_valid_key(store):
             raise SettingsError(host, f"is reached by others, and {store.name} has no key", fix)
     finally:
         store.close()
