@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tumorlens.cli.options import Bundle, Host, Port, RetentionDays
+from tumorlens.cli.options import Bundle, Host, Port, RetentionDays, check_address
 from tumorlens.cli.progress import console
 from tumorlens.errors import MissingExtraError, SettingsError, StudyError
 from tumorlens.settings import ENVIRONMENT_PREFIX
@@ -78,6 +78,7 @@ def dashboard(
         keep_names="" if keep_names is None else "yes" if keep_names else "no",
         retention_days="" if retention_days is None else str(retention_days),
     )
+    check_address(host, port)
     if host not in LOOPBACK:
         console.print("There is no login: whoever reaches this address can use the dashboard.")
     console.print("Research use only. Not a medical device.", style="dim")

@@ -1,7 +1,11 @@
 """Options that several commands have, and the steps that they share: recipe, groups, split."""
 
+import errno
+import os
+import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from socket import SOCK_STREAM
 from typing import Annotated, Any
 
 import typer
@@ -61,6 +65,24 @@ Overwrite = Annotated[
         help="Write over files that tumorlens did not make; never over what is read.",
     ),
 ]
+
+
+def check_address(host: str, port: int) -> None:
+    """Raise SettingsError where nobody can listen on an address, such as one that is in use."""
+    from tumorlens.errors import SettingsError
+
+    where = f"{f'[{host}]' if ':' in host else host}:{port}"
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as taken:
+            # As servers do: what the last one left in TIME_WAIT is no hindrance.
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, os.name != "nt")
+            taken.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise SettingsError(where, "is in use", "Choose another with --port.") from error
+        fact = f"cannot be listened on ({error.strerror or error})"
+        raise SettingsError(where, fact, "Choose another with --host or --port.") from error
 
 
 def chosen_recipe(

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from tumorlens.cli.options import Bundle, Host, Port, RetentionDays, Workers
+from tumorlens.cli.options import Bundle, Host, Port, RetentionDays, Workers, check_address
 from tumorlens.cli.progress import console, counting
 from tumorlens.settings import Settings, load_settings
 
@@ -69,6 +69,7 @@ def serve(
         retention_days=retention_days, workers=workers,
     )  # fmt: skip
     needs_keys = not is_loopback(host) if keys is None else keys
+    check_address(host, port)
     where = f"[{host}]" if ":" in host else host
     console.print(f"http://{where}:{port}/docs  (Ctrl+C stops)")
     console.print("Research use only. Not a medical device.", style="dim")

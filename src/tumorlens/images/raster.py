@@ -91,6 +91,8 @@ def _decode(
             if image.format == "JPEG":
                 simplejpeg.decode_jpeg(data, colorspace="CMYK")  # only to be strict
             gray = _decode_with_pillow(image, source)
+            if _is_clear(image):
+                notes.append("transparency ignored: every pixel is wholly transparent")
             colors = image_colors(image)
         # Pillow turns TIFF files itself while loading, and takes the tag away.
         left = image.getexif().get(0x0112, 1)
@@ -151,6 +153,8 @@ def _luminance(image: Image.Image) -> NDArray[Any]:
 
 def _on_black(image: Image.Image) -> NDArray[np.uint8]:
     """Lay an image with alpha on black, the background of scans; strip by strip, to save memory."""
+    if _is_clear(image):
+        return _luminance(image.convert("RGBA").convert("RGB"))
     width, height = image.size
     gray = np.empty((height, width), np.uint8)
     for top in range(0, height, STRIP_ROWS):
@@ -158,6 +162,13 @@ def _on_black(image: Image.Image) -> NDArray[np.uint8]:
         black = Image.new("RGBA", strip.size, (0, 0, 0, 255))
         gray[top : top + STRIP_ROWS] = np.asarray(Image.alpha_composite(black, strip).convert("L"))
     return gray
+
+
+def _is_clear(image: Image.Image) -> bool:
+    """Tell whether nothing would be seen of an image on any background."""
+    if not image.has_transparency_data:
+        return False
+    return image.convert("RGBA").getchannel("A").getextrema() == (0, 0)
 
 
 def _palette(image: Image.Image) -> NDArray[Any]:

@@ -49,29 +49,33 @@ class Predictor:
 
     def predict(
         self,
-        paths: Sequence[str | Path],
+        paths: str | Path | Sequence[str | Path],
         *,
         heatmaps: bool = False,
         progress: Progress = silent,
     ) -> list[Prediction]:
-        """Predict every slice of files, in order; one that cannot be used has its `error` set."""
-        found = []
+        """Predict every slice of a file or of files, in order.
+
+        One that cannot be used has its `error` set. Raises TypeError for what is no path.
+        """
+        found, paths = [], [paths] if isinstance(paths, str | Path) else paths
         for prediction in self.iter_predict(paths, heatmaps=heatmaps):
             found.append(prediction)
             progress(len(found), len(paths))
         return found
 
     def iter_predict(
-        self, paths: Iterable[str | Path], *, heatmaps: bool = False
+        self, paths: str | Path | Iterable[str | Path], *, heatmaps: bool = False
     ) -> Iterator[Prediction]:
         """Predict files one batch after the other, in order, in bounded memory."""
+        paths = [paths] if isinstance(paths, str | Path) else paths
         ahead: deque[Future[list[Prediction]]] = deque()
         workers = self._settings.worker_count
         remaining = iter(paths)
         with ThreadPoolExecutor(workers) as pool:
             while True:
                 while len(ahead) < 2 * workers:
-                    batch = list(islice(remaining, self._settings.batch))
+                    batch = [_path_of(path) for path in islice(remaining, self._settings.batch)]
                     if not batch:
                         break
                     ahead.append(pool.submit(self._predict_files, batch, heatmaps))
@@ -126,6 +130,15 @@ class Predictor:
         spec, limits = self.bundle.spec, self._settings.read_limits
         prepared = [item for path in paths for item in prepare_frames(path, spec, limits=limits)]
         return self.predict_prepared(prepared, heatmaps=heatmaps)
+
+
+def _path_of(given: object) -> str | Path:
+    if isinstance(given, str | Path):
+        return given
+    raise TypeError(
+        f"{type(given).__name__} is no path: name files, or give pixels as "
+        "predict_scans([Scan(pixels, name)])"
+    )
 
 
 def summarize(

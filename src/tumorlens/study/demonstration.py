@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.errors import TumorlensError
+from tumorlens.errors import OutputError
 from tumorlens.files import write_file
 from tumorlens.models.bundle import Bundle, load_bundle
 from tumorlens.predictions.heatmaps import overlay
@@ -84,7 +84,7 @@ def demonstrate(
     Without `data` it runs on phantoms. `out` is a study folder: the dashboard shows it.
     `on_stage` hears what each stage does when it starts.
     """
-    _claim(out)
+    _claim(out, data)
     if data is None:
         on_stage(f"1/7 drawing {6 * per_class} phantoms (synthetic heads, no patient)")
         options = {"per_class": per_class, "seed": PHANTOM_SEED}
@@ -169,15 +169,18 @@ def _first_of_each_label(cases: Sequence[Case]) -> list[int]:
     return rows
 
 
-def _claim(out: Path) -> None:
+def _claim(out: Path, data: Path | None) -> None:
     """Remove what an earlier demo left in `out`; refuse a folder that is not a demo's own.
 
-    Raises TumorlensError for a folder with other content.
+    Raises TumorlensError for a folder with other content, or with the `data` in it.
     """
+    if data is not None and data.resolve().is_relative_to(out.resolve()):
+        fix = "Name a new or empty folder with --out."
+        raise OutputError(out, f"holds {data}, which is read", fix)
     mark = out / ".tumorlens-demo"
     if out.exists() and any(out.iterdir()) and not mark.exists():
         fix = "Name a new or empty folder with --out."
-        raise TumorlensError(out, "holds files that no demo made", fix)
+        raise OutputError(out, "holds files that no demo made", fix)
     out.mkdir(parents=True, exist_ok=True)
     mark.touch()
     for name in ("phantoms", "run"):

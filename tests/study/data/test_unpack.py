@@ -222,10 +222,11 @@ def test_a_folder_that_was_not_finished_leaves_nothing(tmp_path, failure):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path):
+def test_a_folder_that_somebody_called_partial_stays(tmp_path):
     (tmp_path / "set.partial" / "yes").mkdir(parents=True)
     with built_aside(tmp_path / "set") as partial:
         assert not list(partial.iterdir())
+    assert (tmp_path / "set.partial" / "yes").is_dir()
 
 
 def test_an_empty_folder_is_filled_and_another_is_left_as_it_is(tmp_path):

@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tumorlens.errors import StudyError
+from tumorlens.outputs import Outputs
 
 LIBRARIES = ("sklearn", "scipy", "numba", "matplotlib", "plotly")  # that the three commands need
 COMMANDS: Mapping[str, Sequence[str]] = {
@@ -70,13 +71,16 @@ class ProcessRunner:
         atexit.register(self.stop_all)
 
     def start(self, kind: str, data: Path, out: Path) -> Run:
-        """Start a command on a labeled folder; raises StudyError where it runs already."""
+        """Start a command on a labeled folder.
+
+        Raises StudyError where it runs already, OutputError where `out` is somebody's.
+        """
         with self._lock:
             running = self._runs.get((kind, out))
             if running and running.status is None:
                 fix = "Wait for it, or stop it."
                 raise StudyError(out, "is being written by a command that still runs", fix)
-            out.mkdir(parents=True, exist_ok=True)
+            Outputs(data).claim_folder(out)
             name, *flags = COMMANDS[kind]
             command = [sys.executable, "-m", "tumorlens", name, str(data), "--out", str(out)]
             with (out / LOG).open("wb") as log:
@@ -95,6 +99,11 @@ class ProcessRunner:
     def find(self, kind: str, out: Path) -> Run | None:
         """Return the last run of a kind into a folder."""
         return self._runs.get((kind, out))
+
+    def find_in(self, kind: str, folder: Path) -> Run | None:
+        """Return the last run of a kind into a folder of this one."""
+        found = [run for run in self._runs.values() if (run.kind, run.out.parent) == (kind, folder)]
+        return found[-1] if found else None
 
     def forget(self, run: Run) -> None:
         """Drop a run that has ended."""

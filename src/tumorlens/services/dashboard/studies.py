@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,12 @@ def find_records(folders: Sequence[Path], file: str) -> dict[str, Path]:
         if (folder / file).is_file()
     }
     return dict(sorted(found.items(), key=lambda row: -row[1].stat().st_mtime))
+
+
+def new_folder(root: Path, kind: str) -> Path:
+    """Return a folder for a new record of a kind, beside those that are there."""
+    names = (kind if number == 1 else f"{kind}-{number}" for number in count(1))
+    return next(root / name for name in names if not (root / name / KINDS[kind].file).exists())
 
 
 def _folders(root: Path, depth: int) -> Iterator[Path]:

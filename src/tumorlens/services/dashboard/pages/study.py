@@ -8,7 +8,13 @@ import streamlit as st
 
 from tumorlens.errors import TumorlensError
 from tumorlens.services.dashboard import process_runner, session
-from tumorlens.services.dashboard.studies import KINDS, Record, find_records, read_record
+from tumorlens.services.dashboard.studies import (
+    KINDS,
+    Record,
+    find_records,
+    new_folder,
+    read_record,
+)
 from tumorlens.services.dashboard.texts import Translate, escape_markup
 from tumorlens.services.dashboard.widgets import choose, switch
 
@@ -68,8 +74,7 @@ def _draw_runner(kind: str, t: Translate) -> None:
     folders = shared.settings.study_folders
     if not folders:
         return
-    out = folders[0] / kind
-    run = shared.runner.find(kind, out)
+    run = shared.runner.find_in(kind, folders[0])
     title = t("bench.title", command=KINDS[kind].command)
     with st.expander(title, expanded=run is not None, icon=":material/play_circle:"):
         if not process_runner.is_installed():
@@ -77,9 +82,9 @@ def _draw_runner(kind: str, t: Translate) -> None:
         elif not shared.settings.bench_folders:
             st.markdown(t("bench.no_data"))
         elif run is None:
-            _start(kind, out, t)
+            _start(kind, new_folder(folders[0], kind), t)
         else:
-            _watch(kind, out, t)
+            _watch(kind, run.out, t)
 
 
 def _start(kind: str, out: Path, t: Translate) -> None:

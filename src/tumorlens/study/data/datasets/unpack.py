@@ -6,6 +6,7 @@ other methods may ask for any amount of memory.
 """
 
 import os
+import secrets
 import shutil
 import stat
 import struct
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from tumorlens.errors import ArchiveError
+from tumorlens.files import short_name
 from tumorlens.progress import Progress, silent
 
 PIECE = 2**20  # bytes held while unpacking
@@ -108,15 +110,16 @@ def unpack(
 
 @contextmanager
 def built_aside(folder: Path) -> Iterator[Path]:
-    """Yield `<folder>.partial` to fill, and rename it to `folder` at the end.
+    """Yield a new folder beside `folder` to fill, and rename it to `folder` at the end.
 
-    Where the block fails, or is killed, there is no `folder`; what a killed one left is removed
-    by the next. Raises ArchiveError if `folder` exists and is not empty.
+    Where the block fails, or is killed, there is no `folder`; a killed one leaves its
+    `<folder>.<random>.partial`. Raises ArchiveError if `folder` exists and is not empty.
     """
     folder = Path(os.path.abspath(folder))  # "." has no name
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    name = f"{short_name(folder.name)}.{secrets.token_hex(8)}.partial"
+    partial = folder.with_name(name)
+    partial.mkdir()
     try:
         yield partial
         if folder.is_dir() and not any(folder.iterdir()):
