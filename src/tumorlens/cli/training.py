@@ -24,6 +24,7 @@ from tumorlens.cli.options import (
     found_groups,
     parted_cases,
     print_left_out,
+    print_losses,
     print_recipe,
     read_labeled,
     recipe_file,
@@ -201,11 +202,27 @@ def _train_one(folders: list[Path], asked: _Request, *, name: str) -> None:
         TrainingBars(recipe.epochs) as bars,
     ):
         bundle = run_training(
-            parted, job, callback=bars, progress=report, extracting=extracting, resume=asked.resume
-        )
+            parted, job, callback=bars, progress=report, extracting=extracting,
+            on_prepared=lambda run: _print_unreadable(parted, run), resume=asked.resume,
+        )  # fmt: skip
     _print_not_plain(out)
     _print_threshold(bundle)
     typer.echo(bundle.folder)
+
+
+def _print_unreadable(cases: list[Any], run: Path) -> None:
+    """Say what cannot be read of what is to be learned from."""
+    from tumorlens.files import read_table
+
+    tables = [
+        table for part in ("train", "val") if (table := run / f"unreadable_{part}.csv").exists()
+    ]
+    reasons = {row["path"]: row["error"] for table in tables for row in read_table(table)}
+    learned = [case for case in cases if case.split in ("train", "val")]
+    print_losses(
+        [reasons.get(str(case.path), "") for case in learned], [case.label for case in learned],
+        where=", ".join(table.name for table in tables),
+    )  # fmt: skip
 
 
 def _print_not_plain(out: Path) -> None:

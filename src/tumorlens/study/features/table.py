@@ -76,7 +76,7 @@ def measure_files(
             masks = np.stack([head_of(image) for image in pixels]) if head_only else None
             values[start + good] = measure_many(pixels, masks=masks)
         for position, error in prepared.errors.items():
-            errors[start + position] = str(error)
+            errors[start + position] = f"{error.fact}. {error.fix}"
         progress(start + len(block), len(paths))
     return FeatureTable(
         tuple(str(path) for path in paths),

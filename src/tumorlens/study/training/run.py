@@ -2,7 +2,7 @@
 
 import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -70,6 +70,7 @@ def train(
     callback: TrainingCallback,
     progress: Progress = silent,
     extracting: Progress = silent,
+    on_prepared: Callable[[Path], None] = lambda _out: None,
     resume: bool = False,
 ) -> Bundle:
     """Train on the cases whose `split` is train or val, and write `job.out/bundle`.
@@ -77,7 +78,8 @@ def train(
     Beside it stand the learning curves and what each threshold would do on validation.
 
     Cases of the test part are counted, never read. `progress` hears of prepared scans,
-    `extracting` of features of a frozen network. Raises TrainingError where a part is
+    `extracting` of features of a frozen network; `on_prepared` is called before the first epoch,
+    when the tables of what cannot be read stand in the run's folder. Raises TrainingError where a part is
     empty, or where the folder holds a run and `resume` is False or the run is another.
     """
     config = _config(cases, job)
@@ -86,6 +88,7 @@ def train(
     write_json(_environment(), job.out / "environment.json")
     subsets = prepare_subsets(cases, job, progress=progress)
     write_not_plain(subsets, job.out)
+    on_prepared(job.out)
     training, validation = subsets["train"], subsets["val"].without_copies()
     trained = fit_subsets(job, training, validation, callback=callback, extracting=extracting)
     draw_curves(trained.history, trained.best_epoch, job.out / "learning_curves.png")

@@ -19,6 +19,7 @@ from tumorlens.study.phantom.out_of_distribution import draw_ood_image
 from tumorlens.study.recipes import Recipe
 from tumorlens.study.training.data.lesion_masks import LesionMasks, find_lesion_masks
 
+UNREADABLE_COLUMNS = ("path", "label", "error")
 MIN_MASKED = 0.2  # of the MRI tumors, for counterfactual images and the loss on localization
 OOD_SEED = 1_000_000  # of the first image out of distribution
 
@@ -112,9 +113,10 @@ def prepare_subset(
     `image_ids` maps keys of cases to images. Raises TrainingError if nothing is left.
     """
     made = prepare_files([case.path for case in cases], spec, cache=cache, progress=progress)
-    if made.errors:
-        rows = [(str(cases[row].path), error) for row, error in sorted(made.errors.items())]
-        write_table(unreadable, ["path", "error"], rows)
+    lost = [(cases[row], error) for row, error in sorted(made.errors.items())]
+    if lost or unreadable.exists():
+        rows = [(str(case.path), case.label, f"{e.fact}. {e.fix}") for case, e in lost]
+        write_table(unreadable, UNREADABLE_COLUMNS, rows)
     rows = np.flatnonzero(made.usable)
     if not len(rows):
         fix = "Make a split with `tumorlens split`, with some readable scans in each part."
