@@ -79,11 +79,15 @@ def dashboard(
         retention_days="" if retention_days is None else str(retention_days),
     )
     check_address(host, port)
-    if host not in LOOPBACK:
-        console.print("There is no login: whoever reaches this address can use the dashboard.")
-    console.print("Research use only. Not a medical device.", style="dim")
+    _print_notices(is_reached=host not in LOOPBACK)
     opens = open_browser and host in LOOPBACK and sys.stdout.isatty()
     _become(streamlit_command(host, port, opens=opens))
+
+
+def _print_notices(*, is_reached: bool) -> None:
+    if is_reached:
+        console.print("There is no login: whoever reaches this address can use the dashboard.")
+    console.print("Research use only. Not a medical device.", style="dim")
 
 
 def _refuse_bench(host: str, data: list[Path] | None) -> None:

@@ -214,9 +214,7 @@ def _print_unreadable(cases: list[Any], run: Path) -> None:
     """Say what cannot be read of what is to be learned from."""
     from tumorlens.files import read_table
 
-    tables = [
-        table for part in ("train", "val") if (table := run / f"unreadable_{part}.csv").exists()
-    ]
+    tables = sorted(run.glob("unreadable_*.csv"))
     reasons = {row["path"]: row["error"] for table in tables for row in read_table(table)}
     learned = [case for case in cases if case.split in ("train", "val")]
     print_losses(

@@ -132,7 +132,7 @@ class _Answers:
 
     def print(self, *, passed_over: str) -> None:
         """Print the counts; of one scan the answer itself."""
-        from tumorlens.losses import counted, listed
+        from tumorlens.losses import MAX_REASONS, counted
 
         n, seconds = len(self._errors), time.perf_counter() - self._started
         if n == 1:
@@ -142,7 +142,8 @@ class _Answers:
         print_losses(self._errors, where="the column error")
         print_passed_over(passed_over)
         if self._notes:
-            console.print(f"notes: {listed(self._notes)}", markup=False)
+            noted = (f"{name} ({count})" for name, count in self._notes.most_common(MAX_REASONS))
+            console.print(f"notes: {'; '.join(noted)}", markup=False)
         console.print("Research use only. Not a medical device.", style="dim")
 
 

@@ -78,18 +78,16 @@ def train(
     Beside it stand the learning curves and what each threshold would do on validation.
 
     Cases of the test part are counted, never read. `progress` hears of prepared scans,
-    `extracting` of features of a frozen network; `on_prepared` is called before the first epoch,
-    when the tables of what cannot be read stand in the run's folder. Raises TrainingError where a part is
-    empty, or where the folder holds a run and `resume` is False or the run is another.
+    `extracting` of features of a frozen network, `on_prepared` of the run's folder, when the
+    tables of what cannot be read stand in it. Raises TrainingError where a part is empty, or
+    where the folder holds a run and `resume` is False or the run is another.
     """
     config = _config(cases, job)
     has_begun = (job.out / STATE_FILE).exists()
     open_or_resume(job.out / CONFIG_FILE, config.to_json(), resume=resume, has_begun=has_begun)
     write_json(_environment(), job.out / "environment.json")
-    subsets = prepare_subsets(cases, job, progress=progress)
-    write_not_plain(subsets, job.out)
+    training, validation = _prepared(cases, job, progress=progress)
     on_prepared(job.out)
-    training, validation = subsets["train"], subsets["val"].without_copies()
     trained = fit_subsets(job, training, validation, callback=callback, extracting=extracting)
     draw_curves(trained.history, trained.best_epoch, job.out / "learning_curves.png")
     bundle = make_bundle(
@@ -106,6 +104,13 @@ def train(
     sweep = sweep_thresholds(scores, validation.truth, groups=groups, chosen=bundle.threshold)
     write_sweep(sweep, job.out)
     return bundle
+
+
+def _prepared(cases: Sequence[Case], job: Job, *, progress: Progress) -> tuple[Subset, Subset]:
+    """Return what to train on, and what to validate on without its copies."""
+    subsets = prepare_subsets(cases, job, progress=progress)
+    write_not_plain(subsets, job.out)
+    return subsets["train"], subsets["val"].without_copies()
 
 
 def prepare_subsets(
