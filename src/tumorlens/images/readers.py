@@ -4,6 +4,7 @@ import os
 import re
 import stat
 import struct
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -62,7 +63,7 @@ _NIFTI_STARTS = ((344, b"n+1\0"), (344, b"ni1\0"), (4, b"n+2\0"), (0, b"\x1f\x8b
 READERS = (
     # First: its preamble may be the start of another format.
     Reader("DICOM", (".dcm", ".ima"), _DICOM_STARTS, decode_dicom, "dicom",
-           is_volume=True, headers=read_headers),
+           announce=structure.dicom_structure, is_volume=True, headers=read_headers),
     Reader("PNG", (".png",), ((0, b"\x89PNG\r\n\x1a\n"),), decode_raster,
            announce=structure.png_structure),
     Reader("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), ((0, b"\xff\xd8\xff"),), decode_raster,
@@ -73,7 +74,7 @@ READERS = (
     Reader("WEBP", (".webp",), ((8, b"WEBP"),), decode_raster, announce=structure.webp_structure),
     Reader("GIF", (".gif",), ((0, b"GIF8"),), decode_raster, announce=structure.gif_structure),
     Reader("NIfTI", (".nii", ".nii.gz", ".img", ".hdr"), _NIFTI_STARTS, nifti.decode_nifti, "nifti",
-           is_volume=True, headers=nifti.read_headers),
+           announce=structure.nifti_structure, is_volume=True, headers=nifti.read_headers),
 )  # fmt: skip
 
 # Files that lie beside scans and are not meant as scans; anything else is tried.
@@ -182,12 +183,13 @@ def announced_pixels(data: bytes, *, source: str, limits: ReadLimits = ReadLimit
         return limits.max_pixels
     try:
         found = reader.announce(data)
-    except (struct.error, IndexError):
+    except (struct.error, IndexError, zlib.error):
         return limits.max_pixels
     if found.excess:
         raise ImageTooLargeError(source, found.excess, SAVE_AS_PNG)
     check_pixels((found.width, found.height), source, limits.max_pixels)
-    return found.pixels or limits.max_pixels
+    slices = found.frames if reader.is_volume else 1  # of other files the first image is read
+    return slices * found.pixels or limits.max_pixels
 
 
 def read_scan(

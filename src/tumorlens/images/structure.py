@@ -5,8 +5,10 @@ millions of empty chunks of a PNG. Each function walks from part to part, in ste
 of the file bounds, and returns the size of the first image with what there is too much of.
 """
 
+import math
 import re
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -23,6 +25,13 @@ MIN_GIF_BLOCK_BYTES = 64  # on average; a block has 255 at most
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # neither stuffed zeros nor restarts
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_END, _JPEG_SCAN = 0xD9, 0xDA
+# Rows and columns with their VR or without, and the text of the number of frames.
+_DICOM_SIDES = (
+    re.compile(rb"\x28\0\x10\0(?:US\x02\0|\x02\0\0\0)(..)", re.S),
+    re.compile(rb"\x28\0\x11\0(?:US\x02\0|\x02\0\0\0)(..)", re.S),
+)
+_DICOM_FRAMES = re.compile(rb"\x28\0\x08\0(?:IS.\0|.\0\0\0) ?(\d{1,9})", re.S)
+DICOM_HEAD_BYTES = 2**18
 _GIF_EXTENSION, _GIF_FRAME, _GIF_END = 0x21, 0x2C, 0x3B
 _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
                16: 8, 17: 8, 18: 8}  # fmt: skip
@@ -187,6 +196,36 @@ def webp_structure(data: bytes) -> Structure:
         length = int.from_bytes(data[at + 4 : at + 8], "little")
         at += 8 + length + length % 2
     return Structure(width, height)
+
+
+def dicom_structure(data: bytes) -> Structure:
+    """Read rows, columns and frames of a DICOM file; the largest, where images lie in it."""
+    head = data[:DICOM_HEAD_BYTES]
+    rows, columns = (max(map(_little, found.findall(head)), default=0) for found in _DICOM_SIDES)
+    counts = [int(text) for text in _DICOM_FRAMES.findall(head)]
+    return Structure(columns, rows, frames=max(counts, default=1) or 1)
+
+
+def nifti_structure(data: bytes) -> Structure:
+    """Read the dimensions of a NIfTI file, packed or not."""
+    head = data[:600]
+    if head.startswith(b"\x1f\x8b"):
+        head = zlib.decompressobj(wbits=31).decompress(data[: 2**16], 600)
+    for order in "<>":
+        if struct.unpack_from(order + "i", head)[0] == 540:
+            dimensions = struct.unpack_from(order + "8q", head, 16)
+            break
+        if struct.unpack_from(order + "i", head)[0] == 348:
+            dimensions = struct.unpack_from(order + "8h", head, 40)
+            break
+    else:
+        return Structure(0, 0)
+    width, height, *others = dimensions[1 : 1 + max(2, min(7, dimensions[0]))]
+    return Structure(width, height, frames=max(1, math.prod(others)))
+
+
+def _little(value: bytes) -> int:
+    return int.from_bytes(value, "little")
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

@@ -66,8 +66,9 @@ class Decoders:
         Raises what reading raises except ImageErrors: these are returned.
         """
         most = self._limits.max_pixels
-        limits = dataclasses.replace(self._limits, max_pixels=min(max(pixels, MIN_PIXELS), most))
-        share = limits.max_pixels / most
+        cap = min(max(pixels, MIN_PIXELS), most)
+        limits = dataclasses.replace(self._limits, max_pixels=cap)
+        share = cap / most
         seconds = self._seconds * (SMALL_SHARE + (1 - SMALL_SHARE) * share)
         head = {
             "spec": spec.to_json(),

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fastapi import Request
@@ -19,12 +19,13 @@ from tumorlens.services.store.commit_queue import CommitQueue
 from tumorlens.services.store.database import Store, is_writable, open_store
 from tumorlens.services.store.history import NewPrediction, expire_predictions
 from tumorlens.services.store.jobs import JobScan, save_answers, waiting_scans
-from tumorlens.settings import Settings
+from tumorlens.settings import ReadLimits, Settings
 
 IDLE_SECONDS = 2.0  # between looks for batches: another service may have left work behind
 POLITE_SECONDS = 0.1  # that a waiting scan lets requests pass, at most
 CLOSE_SECONDS = 5.0
 CHECK_SECONDS = 1.0
+VOLUME_SHARE = 2  # pixels of all slices of a volume, by those of the largest image
 HOUR = 3600.0  # seconds
 
 
@@ -154,7 +155,7 @@ def start_service(settings: Settings, metrics: Metrics, *, needs_keys: bool) -> 
     share = SHARE if needs_keys else 1.0
     pool = WorkPool(workers=settings.worker_count, queue=settings.queue, share=share)
     decoders = Decoders(
-        count=pool.workers, limits=settings.read_limits, seconds=settings.decode_seconds
+        count=pool.workers, limits=_read_limits(settings), seconds=settings.decode_seconds
     )
     predictor = load_predictor(settings=settings)
     self_test = check_self_test(predictor)
@@ -180,6 +181,13 @@ def start_service(settings: Settings, metrics: Metrics, *, needs_keys: bool) -> 
         workers=settings.worker_count, self_test=self_test, seconds=seconds,
     )  # fmt: skip
     return service
+
+
+def _read_limits(settings: Settings) -> ReadLimits:
+    """Return limits of files from outside: a volume takes no more memory than a large image."""
+    limits = settings.read_limits
+    most = VOLUME_SHARE * limits.max_pixels
+    return replace(limits, max_volume_pixels=most, max_volume_bytes=limits.max_bytes)
 
 
 def stop_service(service: Service) -> None:
