@@ -107,6 +107,7 @@ class Case:
     patient: str | None = None
     group: str | None = None  # cases of one group must not part
     mask: Path | None = None  # tumor mask in the scan's own pixel grid, > 0 is tumor
+    level: float | None = None  # of the slice in its patient's stack, 0 lowest to 1 highest
 
     @property
     def group_name(self) -> str:

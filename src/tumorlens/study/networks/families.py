@@ -1,4 +1,4 @@
-"""The pretrained networks of Keras Applications that are used here, one row each."""
+"""The pretrained networks that are used here, one row each: Keras Applications and a small one."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,10 +7,12 @@ from typing import Any
 import keras
 from keras import applications
 
+from tumorlens.study.networks.efficientnet_lite import build_efficientnet_lite0
+
 
 @dataclass(frozen=True)
 class Family:
-    """A network of Keras Applications and what it was trained to see."""
+    """A network called as Keras Applications are, and what it was trained to see."""
 
     make: Callable[..., keras.Model]
     scale: float | Sequence[float]  # gray levels times scale plus offset is its input
@@ -38,6 +40,12 @@ SEEN_AS: Mapping[str, Mapping[str, Any]] = {
 _SCALED_HERE = {"include_preprocessing": False}
 
 FAMILIES: Mapping[str, Family] = {
+    "efficientnet-lite0": Family(
+        build_efficientnet_lite0,
+        **_TO_ONE,
+        starts=("stage_6", "stage_5", "stage_4", "stage_3", "stage_2", "stage_1"),
+        options={"last_stride": 1},
+    ),
     "xception": Family(
         applications.Xception,
         **_TO_ONE,

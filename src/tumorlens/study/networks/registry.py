@@ -82,7 +82,10 @@ _FROM_SCRATCH = (
         one_side=True,
     ),
 )
-_HEADS = {"xception": {"dense": (256, 100), "dropout": 0.3}}
+_HEADS = {
+    "xception": {"dense": (256, 100), "dropout": 0.3},
+    "efficientnet-lite0": {"attention": True},
+}
 _TRANSFERRED = tuple(
     NetworkRow(
         family,

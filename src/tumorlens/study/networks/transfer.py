@@ -22,12 +22,14 @@ def build_transfer(
     family: str,
     dense: Sequence[int] = (),
     dropout: float = 0.2,
+    attention: bool = False,
     seen_as: str = "",
 ) -> keras.Model:
     """Build uint8 [n, side, side, 1] -> logits [n, atoms], with random weights.
 
     `dense` gives the widths of hidden layers between the pooled features and the logits;
-    `seen_as` names a row of SEEN_AS instead of what the family was trained to see.
+    `attention` weighs positions before they are pooled; `seen_as` names a row of SEEN_AS
+    instead of what the family was trained to see.
     """
     row = FAMILIES[family]
     seen = SEEN_AS[seen_as] if seen_as else {"scale": row.scale, "offset": row.offset}
@@ -35,7 +37,10 @@ def build_transfer(
     x = layers.Concatenate(name="channels")([scan] * 3)
     x = layers.Rescaling(**seen, name="seen")(x)
     backbone = exportable(application(row, side))
-    x = layers.Activation("linear", name="features")(backbone(x))
+    x = backbone(x)
+    if attention:
+        x = _attended(x)
+    x = layers.Activation("linear", name="features")(x)
     x = layers.GlobalAveragePooling2D(name="pooled")(x)
     for width in dense:
         x = layers.Dense(width, activation="relu")(x)
@@ -43,6 +48,20 @@ def build_transfer(
     # The name also tells cached features apart, which weights alone would not.
     name = f"transfer-{family}" + (f"-as-{seen_as}" if seen_as else "")
     return keras.Model(scan, layers.Dense(atoms, name="atoms")(x), name=name)
+
+
+def _attended(maps: keras.KerasTensor) -> keras.KerasTensor:
+    """Weigh the positions of maps [n, h, w, d] by learned attention (Ilse et al., 2018).
+
+    The weights have a mean of 1, so pooling afterwards is a weighted mean, and it starts as the
+    plain one. A lesion in one position is not thinned out by all the others.
+    """
+    _, height, width, _ = maps.shape
+    score = layers.Conv2D(1, 1, kernel_initializer="zeros", name="attention_score")(maps)
+    share = layers.Softmax(name="attention_share")(layers.Flatten(name="attention_flat")(score))
+    weight = layers.Rescaling(float(height * width), name="attention_weight")(share)
+    weight = layers.Reshape((height, width, 1), name="attention")(weight)
+    return layers.Multiply(name="attended")([maps, weight])
 
 
 def application(family: Family, side: int, weights: str | None = None) -> keras.Model:

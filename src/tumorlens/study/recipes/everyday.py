@@ -35,7 +35,31 @@ _MOBILENET = Recipe(
     head_views=3,
     tuned_blocks=0,
 )
+_BASE = Recipe(
+    name="base",
+    summary="EfficientNet-Lite0 from ImageNet, maps at a sixteenth, attention: for other sites",
+    network="efficientnet-lite0",
+    side=160,
+    train_side=144,
+    epochs=9,
+    learning_rate=5e-4,
+    warmup_epochs=0.5,
+    augmentation=1.0,
+    photometric=1.3,
+    counterfactual_share=0.5,
+    synthetic_lesion_share=0.4,
+    small_lesion_share=0.2,
+    ct_lesion_share=0.35,
+    localization_weight=0.3,
+    balance=0.6,
+    ood_images=300,
+    eight_bit=True,
+    patience=9,
+    weights=IMAGENET,
+    tuned_blocks=5,
+)
 EVERYDAY = (
+    _BASE,
     _DEFAULT,
     replace(
         _DEFAULT,

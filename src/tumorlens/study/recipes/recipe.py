@@ -55,6 +55,11 @@ class Recipe:
     # head with the tumor taken away, or with another one.
     counterfactual_share: float = 0.0
     synthetic_lesion_share: float = 0.0  # share of those with a lesion of random gray values
+    # Share of those whose tumor is shrunk to half to a fifth of its area, type kept; painted
+    # lesions then also come small, and at the rim of the head.
+    small_lesion_share: float = 0.0
+    # Share of the CT scans that get a painted mass, or what is none: bleed, infarct, calcification.
+    ct_lesion_share: float = 0.0
     # Weight of the loss on where the activation maps see the tumor; 0: off. It needs masks.
     localization_weight: float = 0.0
     balance: float = 0.5  # 0: data sets and labels as often as they occur; 1: equally often
@@ -74,6 +79,8 @@ class Recipe:
     head_learning_rate: float = 1e-3  # of the head alone
     head_views: int = 1  # images of each scan in the head's training: itself, and augmented ones
     tuned_blocks: int = -1  # last blocks of the backbone that learn from epoch 1 on; -1: all
+    # Batch normalization of a pretrained backbone keeps the statistics that it came with.
+    frozen_statistics: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain data."""

@@ -89,7 +89,8 @@ def compile_network(recipe: Recipe, *, atoms: int, steps: int) -> Learner:
     family = NETWORKS[recipe.network].family
     if family:
         # Also where only the head has learned: it did so under these statistics.
-        keep = recipe.weights != NO_WEIGHTS or recipe.head_epochs > 0
+        came_trained = recipe.weights != NO_WEIGHTS or recipe.head_epochs > 0
+        keep = recipe.frozen_statistics and came_trained
         freeze(network, family, blocks=recipe.tuned_blocks, keep_statistics=keep)
     optimizer = optimizer_of(recipe, steps=steps)
     if recipe.localization_weight:

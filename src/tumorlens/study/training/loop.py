@@ -155,7 +155,12 @@ def _finish_epoch(
 def _train_epoch(run: _Run, data: TrainingSet, *, steps: int) -> float:
     recipe, state = run.recipe, run.state
     positions = epoch_positions(
-        data.image_ids, data.strata, balance=recipe.balance, seed=recipe.seed, epoch=state.epoch
+        data.image_ids,
+        data.strata,
+        balance=recipe.balance,
+        seed=recipe.seed,
+        epoch=state.epoch,
+        shares=data.shares,
     )
     view = ViewSpec(
         side=recipe.train_side,
@@ -163,6 +168,8 @@ def _train_epoch(run: _Run, data: TrainingSet, *, steps: int) -> float:
         photometric=recipe.photometric,
         counterfactual_share=recipe.counterfactual_share,
         synthetic_lesion_share=recipe.synthetic_lesion_share,
+        small_lesion_share=recipe.small_lesion_share,
+        ct_lesion_share=recipe.ct_lesion_share,
         grid=run.learner.grid,
     )
     positions, seed = np.resize(positions, steps * recipe.batch), (recipe.seed, state.epoch)

@@ -54,6 +54,8 @@ def augment_marked(
                            (0.3, _noise), (0.15, _cutout)):  # fmt: skip
         if rng.random() < chance * min(1.0, gray):
             image = change(image, rng, gray)
+    if gray > 1 and rng.random() < 0.25:
+        image = _blur(image, rng, gray)
     return np.concatenate([image[..., None], channels[..., 1:]], axis=-1)
 
 
@@ -147,6 +149,11 @@ def _sharpen(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.
     soft = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.7, 2.0))
     amount = rng.uniform(0.2, 1.2) * strength
     return np.asarray(cv2.addWeighted(image, 1 + amount, soft, -amount, 0), np.uint8)
+
+
+def _blur(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.uint8]:
+    blurred = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.0) * strength)
+    return np.asarray(blurred, np.uint8)
 
 
 def _noise(image: NDArray[np.uint8], rng: Rng, strength: float) -> NDArray[np.uint8]:

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.study.training.data.augmentation import augment_marked
-from tumorlens.study.training.data.lesion_masks import counterfactual_view
+from tumorlens.study.training.data.ct_lesions import ct_view
+from tumorlens.study.training.data.lesion_masks import counterfactual_view, is_ct
 from tumorlens.study.training.data.training_set import TrainingSet, one_of_each_image
 
 Made = TypeVar("Made")
@@ -37,6 +38,8 @@ class ViewSpec:
     photometric: float = 1.0
     counterfactual_share: float = 0.0  # only where masks are known
     synthetic_lesion_share: float = 0.0
+    small_lesion_share: float = 0.0
+    ct_lesion_share: float = 0.0
     grid: int = 1  # side of the activation maps
 
 
@@ -47,16 +50,20 @@ def epoch_positions(
     balance: float,
     seed: int,
     epoch: int,
+    shares: NDArray[np.float64] | None = None,
 ) -> NDArray[np.int64]:
     """Choose the positions an epoch shows: one random copy of each image, balanced by strata.
 
     A stratum of k among K images is shown in proportion to k ** (1 - balance); rare ones
-    repeat, frequent ones rotate from epoch to epoch (systematic resampling).
+    repeat, frequent ones rotate from epoch to epoch (systematic resampling). `shares` [n] say
+    how much more or less often than that each is shown.
     """
     rng = np.random.default_rng((seed, epoch))
     chosen = one_of_each_image(image_ids, rng.permutation(len(image_ids)))
     _, row, counts = np.unique(strata[chosen], return_inverse=True, return_counts=True)
     weights = (counts.astype(float) ** -balance)[row]
+    if shares is not None:
+        weights = weights * shares[chosen]
     chosen = chosen[order := rng.permutation(len(chosen))]
     expected = np.cumsum(weights[order] / weights.sum() * len(chosen))
     repeats = np.diff(np.floor(expected + rng.random()), prepend=0).astype(int)
@@ -112,10 +119,12 @@ def _marked(
         if rng.random() < view.counterfactual_share:
             image, mask, label = counterfactual_view(
                 data.images, data.label_masks, lesions, position, rng,
-                synthetic_share=view.synthetic_lesion_share,
+                synthetic_share=view.synthetic_lesion_share, small_share=view.small_lesion_share,
             )  # fmt: skip
         else:
             mask = lesions.mask(position, len(image))
+    elif view.ct_lesion_share and is_ct(label) and rng.random() < view.ct_lesion_share:
+        image, mask, label = ct_view(image, label, rng)
     return np.stack([image, mask * np.uint8(255)], axis=-1), label
 
 

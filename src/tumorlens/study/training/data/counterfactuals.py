@@ -7,7 +7,8 @@ scanner can be made whose label differs:
 - reflected: one half of the head, or a spot, takes the place of its mirror image;
 - cropped: a part of the head that holds no tumor, or all of it;
 - grafted: a tumor, fitted to its new surroundings, stands in a healthy head;
-- painted: a lesion of random gray values, see `synthetic_lesions`.
+- painted: a lesion of random gray values, see `synthetic_lesions`;
+- shrunk: tissue drawn together to a point, so that a tumor there becomes a small one.
 
 Each change is also made without changing the label (a spot that held no tumor, a crop around
 it), so that the trace a change leaves says nothing. The label follows from what is left of the
@@ -32,6 +33,7 @@ from tumorlens.study.training.data.synthetic_lesions import (
 Rng = np.random.Generator
 _CHANCE_NO_MASS, _CHANCE_PAIR = 0.4, 0.4  # of what is painted; of what is no mass
 OWN, DONATED, SYNTHETIC = "own", "donated", "synthetic"
+_MAX_PLACE = 0.17  # of the side: radius of what can be shrunk without bending all the head
 _GONE, _KEPT = 0.02, 0.6  # shares of the tumor's area below, above which it is gone, still there
 
 
@@ -62,15 +64,24 @@ Change = Callable[[], Counterfactual | None]
 
 
 def make_counterfactual(
-    scan: MaskedScan, donor: MaskedScan | None, rng: Rng, *, synthetic_share: float = 0.0
+    scan: MaskedScan,
+    donor: MaskedScan | None,
+    rng: Rng,
+    *,
+    synthetic_share: float = 0.0,
+    small_share: float = 0.0,
 ) -> Counterfactual | None:
     """Change a scan in one random way; None where the outcome has no clear label.
 
     `donor` is a scan with a tumor: it gives that to a healthy head, and tissue to any.
-    `synthetic_share` is the share of the changes that are synthetic lesions.
+    `synthetic_share` is the share of the changes that are synthetic lesions, `small_share` the
+    share that shrink what is in a place, and the share of the synthetic lesions that are small.
     """
+    if small_share and rng.random() < small_share:
+        return shrink(scan, rng)
     if synthetic_share and rng.random() < synthetic_share:
-        return paint_lesion(scan, donor, rng)
+        is_small = bool(small_share) and rng.random() < small_share
+        return paint_lesion(scan, donor, rng, is_small=is_small)
     ways: list[tuple[float, Change]] = [(0.35, lambda: crop(scan, rng))]
     if donor is not None:
         ways.append((0.4, lambda: graft(scan, donor, rng)))
@@ -157,14 +168,49 @@ def graft(scan: MaskedScan, donor: MaskedScan, rng: Rng) -> Counterfactual | Non
     )
 
 
-def paint_lesion(scan: MaskedScan, donor: MaskedScan | None, rng: Rng) -> Counterfactual | None:
+def shrink(scan: MaskedScan, rng: Rng) -> Counterfactual | None:
+    """Draw the tissue around a place together, so that what lies in it takes less room.
+
+    The place is the tumor, or any spot of a healthy head: the trace of the change says nothing.
+    Lengths shrink to .45 to .7 at the center, and not at all from some way out on; nothing is cut.
+    None where the tumor is too large to be one place.
+    """
+    side = len(scan.image)
+    region = scan.mask if scan.is_tumor else _spot(scan.image, rng)
+    if not region.any():
+        return None
+    rows, columns = np.nonzero(region)
+    center = np.array([columns.mean(), rows.mean()], np.float32)
+    inner = float(np.sqrt(np.square(np.stack([columns, rows], 1) - center).sum(1).max()))
+    outer = inner * rng.uniform(1.8, 2.5)
+    if inner > _MAX_PLACE * side:
+        return None
+    row, column = np.mgrid[:side, :side].astype(np.float32)
+    radius = np.hypot(column - center[0], row - center[1])
+    # A smooth step of the factor by which a radius grows on the way back to the source.
+    far = np.clip(radius / outer, 0, 1)
+    factor = 1 + (1 / rng.uniform(0.45, 0.7) - 1) * (1 - far * far * (3 - 2 * far))
+    source = [
+        center[axis] + (along - center[axis]) * np.minimum(factor, outer / np.maximum(radius, 1))
+        for axis, along in ((0, column), (1, row))
+    ]
+    x, y = (np.asarray(way, np.float32) for way in source)
+    image = np.where(radius < outer, cv2.remap(scan.image, x, y, cv2.INTER_LINEAR), scan.image)
+    moved = cv2.remap(scan.mask.astype(np.uint8), x, y, cv2.INTER_NEAREST) > 0
+    mask = np.where(radius < outer, moved, scan.mask)
+    return Counterfactual(np.asarray(image, np.uint8), mask)
+
+
+def paint_lesion(
+    scan: MaskedScan, donor: MaskedScan | None, rng: Rng, *, is_small: bool = False
+) -> Counterfactual | None:
     """Paint a mass over a scan's tumor or into a healthy head, or what is no mass into any."""
     if rng.random() < _CHANCE_NO_MASS:
         return paint_no_mass(scan, donor, rng)
     if scan.is_tumor:
         region = scan.mask
     elif donor is not None:
-        region = moved_region(donor.mask, scan.image, rng)
+        region = moved_region(donor.mask, scan.image, rng, is_small=is_small)
     else:
         return None
     made = paint(scan.image, region, rng)

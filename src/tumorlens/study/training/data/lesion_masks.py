@@ -89,11 +89,13 @@ def counterfactual_view(
     rng: Rng,
     *,
     synthetic_share: float = 0.0,
+    small_share: float = 0.0,
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.float32]]:
     """Return a counterfactual image of one scan, its tumor [s, s], and its label [atoms].
 
     Where no change comes out clearly, the scan itself. `synthetic_share` is the share of the
-    changes that are synthetic lesions; these have no known type.
+    changes that are synthetic lesions; these have no known type. `small_share` is the share that
+    shrink what is in a place, and of the synthetic lesions that are small.
     """
 
     def masked(row: int) -> MaskedScan:
@@ -103,7 +105,9 @@ def counterfactual_view(
     scan, label = masked(position), label_masks[position]
     giver = _donor(label_masks, lesions, position, rng)
     donor = None if giver is None else masked(giver)
-    made = make_counterfactual(scan, donor, rng, synthetic_share=synthetic_share)
+    made = make_counterfactual(
+        scan, donor, rng, synthetic_share=synthetic_share, small_share=small_share
+    )
     if made is None:
         return scan.image, scan.mask, label
     if not made.mask.any():
@@ -117,10 +121,11 @@ def counterfactual_view(
 
 def _labeled(finding: str, *, like: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the label of a finding, such as "tumor" of unknown type, in the modality of `like`."""
-    return labels.label_mask([f"{'ct' if _is_ct(like) else 'mri'}_{finding}"])[0]
+    return labels.label_mask([f"{'ct' if is_ct(like) else 'mri'}_{finding}"])[0]
 
 
-def _is_ct(label: NDArray[np.float32]) -> bool:
+def is_ct(label: NDArray[np.float32]) -> bool:
+    """Return whether a label [atoms] is one of CT."""
     return bool(labels.modality_probability(label, "ct") > 0)
 
 
@@ -131,8 +136,8 @@ def _donor(
     if not len(lesions.donors):
         return None
     offered = rng.choice(lesions.donors, min(_OFFERED, len(lesions.donors)), replace=False).tolist()
-    is_ct = _is_ct(label_masks[position])
-    offered = [index for index in offered if _is_ct(label_masks[index]) == is_ct]
+    wants_ct = is_ct(label_masks[position])
+    offered = [index for index in offered if is_ct(label_masks[index]) == wants_ct]
     if not offered:
         return None
     likeness = lesions.thumbnails[offered] @ lesions.thumbnails[position]

@@ -18,6 +18,7 @@ Rng = np.random.Generator
 Field = NDArray[np.float32]
 _MIN_CONTRAST = 0.5  # deviations of the head's gray, below which a lesion would not be seen
 _MIN_AREA = 0.015  # of the head: a mass, not a spot
+_MIN_SMALL = 0.004  # the same, of a small one
 _MAX_SPOTS = 14
 _CHANCE_BRIGHT = 0.75  # edema on FLAIR and T2, and enhancement, are bright
 
@@ -54,19 +55,23 @@ def paint(
     return np.clip(painted, head.astype(np.float32), 255).astype(np.uint8), mask
 
 
-def moved_region(shape: NDArray[np.bool_], image: NDArray[np.uint8], rng: Rng) -> NDArray[np.bool_]:
+def moved_region(
+    shape: NDArray[np.bool_], image: NDArray[np.uint8], rng: Rng, *, is_small: bool = False
+) -> NDArray[np.bool_]:
     """Turn, scale and mirror the region of a tumor, and set it somewhere deep in a head, [s, s].
 
-    What comes out is as large as a mass.
+    What comes out is as large as a mass; a small one may also lie at the rim, as meningiomas do.
     """
     side = len(image)
     rows, columns = np.nonzero(shape)
-    deep = _deep_pixels(image)
+    deep = _deep_pixels(image, depth=0.04 if is_small else 0.1)
     if not len(rows) or not len(deep):
         return np.zeros_like(shape)
     goal = deep[int(rng.integers(len(deep)))]
-    least = np.sqrt(_MIN_AREA * (image > 0).sum() / len(rows))
+    least = np.sqrt((_MIN_SMALL if is_small else _MIN_AREA) * (image > 0).sum() / len(rows))
     angle, scale = rng.uniform(0, 2 * np.pi), max(least, np.exp(rng.normal(0.1, 0.3)))
+    if is_small:
+        scale = least * rng.uniform(1.0, 2.0)
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     turn[:, 0] *= rng.choice([-1, 1])
     offset = goal - turn @ [columns.mean(), rows.mean()]
@@ -84,10 +89,10 @@ def scattered_spots(image: NDArray[np.uint8], rng: Rng) -> NDArray[np.bool_]:
     return spots > 0
 
 
-def _deep_pixels(image: NDArray[np.uint8]) -> NDArray[np.int64]:
+def _deep_pixels(image: NDArray[np.uint8], *, depth: float = 0.1) -> NDArray[np.int64]:
     """List the pixels (x, y) that lie deep in a head, [k, 2]."""
     inside = cv2.distanceTransform(np.pad((image > 0).astype(np.uint8), 1), cv2.DIST_L2, 3)
-    return np.argwhere(inside[1:-1, 1:-1] > 0.1 * len(image))[:, ::-1]
+    return np.argwhere(inside[1:-1, 1:-1] > depth * len(image))[:, ::-1]
 
 
 def _ragged_depth(region: NDArray[np.bool_], rng: Rng) -> Field:

@@ -14,6 +14,7 @@ from tumorlens.inputs.cache import prepare_files
 from tumorlens.inputs.prepare import InputSpec, prepare
 from tumorlens.progress import Progress, silent
 from tumorlens.records import Case, Scan
+from tumorlens.study.data.levels import level_shares, sequence_of
 from tumorlens.study.data.masks import prepared_masks
 from tumorlens.study.phantom.out_of_distribution import draw_ood_image
 from tumorlens.study.recipes import Recipe
@@ -31,7 +32,8 @@ class TrainingSet:
     images: NDArray[np.uint8]  # [n, side, side]
     label_masks: NDArray[np.float32]  # [n, atoms]
     image_ids: NDArray[np.int64]  # [n] copies of one image share a number
-    strata: NDArray[np.int64]  # [n] data set x label
+    strata: NDArray[np.int64]  # [n] data set x sequence x label
+    shares: NDArray[np.float64] | None = None  # [n] how often each is shown in its stratum
     lesions: LesionMasks | None = None  # where some are known
 
     def __len__(self) -> int:
@@ -79,12 +81,25 @@ class Subset:
 
     @property
     def strata(self) -> NDArray[np.int64]:
-        """A number for each data set and label together, [n]."""
-        return numbered([f"{case.dataset}/{case.label}" for case in self.cases])
+        """A number for each data set, sequence (where file names state it) and label, [n]."""
+        return numbered([f"{c.dataset}/{sequence_of(c.path)}/{c.label}" for c in self.cases])
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """How often to show each case, so that the level of a slice does not tell its label."""
+        levels = np.array([np.nan if c.level is None else c.level for c in self.cases], float)
+        sources = [f"{case.dataset}/{sequence_of(case.path)}" for case in self.cases]
+        return level_shares(levels, self.truth, sources)
 
     def to_training_set(self) -> TrainingSet:
         """Return what the loop samples from."""
-        return TrainingSet(self.images, labels.label_mask(self.names), self.image_ids, self.strata)
+        return TrainingSet(
+            self.images,
+            labels.label_mask(self.names),
+            self.image_ids,
+            self.strata,
+            shares=self.shares,
+        )
 
 
 def one_of_each_image(image_ids: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -162,6 +177,7 @@ def with_ood_images(data: TrainingSet, count: int, spec: InputSpec) -> TrainingS
         np.concatenate([data.label_masks, np.zeros((n, len(labels.ATOMS)), np.float32)]),
         np.concatenate([data.image_ids, data.image_ids.max() + 1 + np.arange(n)]),
         np.concatenate([data.strata, np.full(n, data.strata.max() + 1)]),
+        None if data.shares is None else np.concatenate([data.shares, np.ones(n)]),
         data.lesions and data.lesions.with_unknown(n),
     )
 
