@@ -127,6 +127,8 @@ def _print_result(evaluation: "Evaluation") -> None:
         console.print(
             f"{name:4} AUC {row.auc}  sensitivity {row.sensitivity}  specificity {row.specificity}"
         )
+    for name, row in (found.same_level or {}).items():
+        console.print(f"{name}: AUC at the same level {row.auc} (pairs), at all {row.unmatched}")
     if found.type:
         console.print(f"type accuracy {found.type.accuracy}")
     if found.localization:

@@ -52,6 +52,14 @@ AuditFolder = Annotated[
         "more folders, whose patients then count.",
     ),
 ]
+LeaveOut = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN",
+        help="Put a whole source or site into test, with all that belongs with it: SET/PATH with "
+        "wildcards, such as 'bohaju/*' or 'lgg/*TCGA_HT_*'. May be given several times.",
+    ),
+]
 RunOut = Annotated[Path, typer.Option(help="The run folder; the bundle is RUN/bundle.")]
 Folds = Annotated[
     int | None,
@@ -71,7 +79,11 @@ def split(
     seed: SplitSeed = 0,
     published: Published = False,
     audit: AuditFolder = None,
+<<<<<<< HEAD
     overwrite: Overwrite = False,
+=======
+    leave_out: LeaveOut = None,
+>>>>>>> 5bda4ef (Same level of the head, sources left out, scope of an untouched network)
 ) -> None:
     """Split into train, validation and test by whole patients and images.
 
@@ -86,6 +98,7 @@ def split(
     outputs = Outputs(*folders, audit, overwrite=overwrite)
     outputs.claim_table(out, splits.COLUMNS, splits.FIRST_COLUMNS)
     groups = found_groups(cases, audit)
+<<<<<<< HEAD
 
     def divide(some: Sequence[Any], of_some: Any) -> list[str]:
         if published:
@@ -93,6 +106,12 @@ def split(
         return splits.split_cases(some, of_some, test=test, val=val, seed=seed)
 
     parts = splits.split_usable(cases, groups, divide=divide)
+=======
+    if not published:
+        parts = splits.split_cases(cases, groups, test=test, val=val, seed=seed)
+    if leave_out:
+        parts = splits.leave_out(cases, parts, groups, leave_out)
+>>>>>>> 5bda4ef (Same level of the head, sources left out, scope of an untouched network)
     made = splits.write_split(out, cases, parts, groups=groups)
     _print_groups(cases, groups)
     _print_parts(cases, parts)

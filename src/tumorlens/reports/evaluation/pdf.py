@@ -221,6 +221,17 @@ def _subgroups(r: EvaluationResult) -> Rows:
     )]  # fmt: skip
 
 
+def _same_level(r: EvaluationResult) -> Rows:
+    if not r.same_level:
+        return []
+    head = ("", "with tumor", "without", "AUC, same level", "AUC, all levels", "level alone")
+    return [head, *(
+        _row(name, str(found.tumors), str(found.healthy), found.auc, found.unmatched,
+             found.level_alone)
+        for name, found in r.same_level.items()
+    )]  # fmt: skip
+
+
 def _decision(r: EvaluationResult) -> Rows:
     found, risk = r.decision.abstention, r.decision.risk_coverage
     best = f"{risk.aurc:.4f} (best possible {risk.best:.4f}, n={risk.n})"
@@ -299,6 +310,7 @@ def _robustness(r: EvaluationResult) -> Rows:
 SECTIONS: tuple[tuple[str, Callable[[EvaluationResult], Rows], tuple[str, ...]], ...] = (
     ("Operating point", _operating_point, ()),
     ("Detection", _detection, ("roc", "precision_recall")),
+    ("At the same level of the head", _same_level, ()),
     ("What an answer is worth", _predictive, ()),
     ("Type", _type, ("type",)),
     ("Calibration", _calibration, ("calibration", "classes")),

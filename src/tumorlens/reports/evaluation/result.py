@@ -445,6 +445,17 @@ class ChecklistRow:
     established: bool  # wholly
 
 
+@dataclass(frozen=True)
+class SameLevel:
+    """Detection in slices of one source and sequence whose level in the head is known."""
+
+    auc: Estimate  # over pairs of a slice with and one without a tumor at the same level
+    unmatched: Estimate  # over all pairs
+    level_alone: Estimate  # the same, of how near a slice lies to the middle level of the tumors
+    tumors: int
+    healthy: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluationResult:
     """Every figure of a bundle on one part of one or more data sets."""
@@ -472,6 +483,7 @@ class EvaluationResult:
     decision: Decisions
     subgroups: Mapping[str, Mapping[str, Subgroup]]
     failures: Mapping[str, Failures]
+    same_level: Mapping[str, SameLevel] | None = None
     conformal: Mapping[str, tuple[PredictionSets, ...]] | None = None
     controls: tuple[Control, ...] | None = None
     robustness: Robustness | None = None

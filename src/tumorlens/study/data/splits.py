@@ -11,8 +11,15 @@ edited or mixed file is noticed.
 import csv
 import hashlib
 import os
+<<<<<<< HEAD
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+=======
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+>>>>>>> 5bda4ef (Same level of the head, sources left out, scope of an untouched network)
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +148,23 @@ def _one_fold(
     sizes = np.cumsum([len(fold) for fold in folds[:-1]])
     taken = int(np.abs(sizes - share * len(strata)).argmin()) + 1
     return np.sort(np.concatenate(folds[:taken]))
+
+
+def leave_out(
+    cases: Sequence[Case], parts: Sequence[str], groups: Groups, patterns: Sequence[str]
+) -> list[str]:
+    """Return the parts with whole groups of the cases whose key matches moved into test.
+
+    `patterns` have wildcards as file names do. Raises SplitError for one that matches nothing.
+    """
+    keys = [case.key for case in cases]
+    matched = [np.array([fnmatchcase(key, pattern) for key in keys]) for pattern in patterns]
+    for pattern, rows in zip(patterns, matched, strict=True):
+        if not rows.any():
+            fix = f"Patterns are held against SET/PATH, such as {keys[0]}."
+            raise SplitError(pattern, "matches no case", fix)
+    gone = np.isin(groups.groups, groups.groups[np.any(matched, axis=0)])
+    return np.where(gone, "test", np.asarray(parts, object)).tolist()
 
 
 def published_parts(cases: Sequence[Case]) -> list[str]:

@@ -59,6 +59,7 @@ from tumorlens.study.evaluation.localization import localize, mask_gallery
 from tumorlens.study.evaluation.plot_data import write_plot_data
 from tumorlens.study.evaluation.plots import draw_plots
 from tumorlens.study.evaluation.robustness import robustness_figures
+from tumorlens.study.evaluation.same_level import same_level_figures
 from tumorlens.study.evaluation.subgroups import Context, subgroup_figures
 
 NO_CONTEXT = Context()
@@ -110,6 +111,7 @@ def evaluate(
         **_facts(cases, bundle, part=part, unread=len(cases) - len(read)),
         **_figures(labeled), split=split,
         subgroups=subgroup_figures(seen, labeled, copies=context.copies, planes=planes),
+        same_level=same_level_figures(seen, labeled),
         conformal=conformal_figures(labeled, _validation(context, predictor, steps)),
         localization=localize(cases, predictions, bundle.spec),
         comparison=_compare(cases, predictions, predictor, baseline, steps),

@@ -12,6 +12,7 @@ from tumorlens.files import read_file
 from tumorlens.records import Case
 from tumorlens.reports.evaluation.result import Subgroup
 from tumorlens.study.audit.facts import read_file_facts
+from tumorlens.study.data.acquisition import sequence_of
 from tumorlens.study.data.splits import Split
 from tumorlens.study.evaluation.classification import type_figures
 from tumorlens.study.evaluation.detection import detection_figures
@@ -91,6 +92,7 @@ def find_subgroups(
         "modality": [labels.modality_of(case.label) or "not recorded" for case in cases],
         **({"plane (estimated)": list(planes)} if planes is not None else {}),
         "data set": [case.dataset for case in cases],
+        "sequence": [sequence_of(case.path) or "not stated" for case in cases],
         "size of the file": [size_band(case.path) for case in cases],
         "patient": ["known" if case.patient else "not known" for case in cases],
     }

@@ -11,15 +11,20 @@ from collections.abc import Sequence
 import keras
 from keras import layers, ops
 
+from tumorlens.study.networks.scope import unit_length, untouched_embedding
 
-def serving_graph(model: keras.Model) -> keras.Model:
+
+def serving_graph(model: keras.Model, *, is_scope_untouched: bool = False) -> keras.Model:
     """Return the graph of a bundle: atoms [n, A], maps [n, h, w, A], embedding [n, D].
 
+    With `is_scope_untouched` the embedding is that of an untouched ImageNet network.
     The mean of the maps over positions is the logit itself, so evidence adds up to the answer.
     A network with a layer `texture` gets an embedding of both depths.
     """
     end = model.layers.index(model.get_layer("features"))
     logits, maps, embedding = Evidence(model.layers[end + 1 :])(model.layers[end].output)
+    if is_scope_untouched:
+        return keras.Model(model.input, [logits, maps, untouched_embedding(model.input)])
     texture = next((layer for layer in model.layers if layer.name == "texture"), None)
     if texture is not None:
         embedding = TwoDepths()([embedding, texture.output])
@@ -45,13 +50,9 @@ class TwoDepths(layers.Layer):
         mean = ops.mean(maps, axis=(1, 2))
         deviation = ops.sqrt(ops.mean(ops.square(maps), axis=(1, 2)) - ops.square(mean) + 1e-6)
         texture = ops.concatenate([mean, deviation], axis=-1)
-        return ops.concatenate([_unit(meaning), self.TEXTURE_WEIGHT * _unit(texture)], axis=-1)
-
-
-def _unit(vectors):
-    """Bring rows to length 1; a row of zeros stays."""
-    length = ops.sqrt(ops.sum(ops.square(vectors), axis=-1, keepdims=True))
-    return vectors / ops.maximum(length, 1e-6)
+        return ops.concatenate(
+            [unit_length(meaning), self.TEXTURE_WEIGHT * unit_length(texture)], axis=-1
+        )
 
 
 class Evidence(layers.Layer):

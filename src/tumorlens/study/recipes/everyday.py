@@ -53,6 +53,7 @@ _BASE = Recipe(
     localization_weight=0.3,
     balance=0.6,
     ood_images=300,
+    is_scope_untouched=True,
     eight_bit=True,
     patience=9,
     weights=IMAGENET,

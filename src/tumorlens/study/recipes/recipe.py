@@ -66,6 +66,8 @@ class Recipe:
     ood_images: int = 0  # drawn images of what is no head (out of distribution), to be unsure about
     # "float32"; "bfloat16", which multiplies in 16 bits; "auto" takes that where it is faster.
     precision: str = "float32"
+    # Scope is judged by features of an untouched ImageNet network, not by those of its own.
+    is_scope_untouched: bool = False
     eight_bit: bool = False  # quantize the exported convolutions where that costs no accuracy
     patience: int = 15  # epochs without a better validation loss before stopping
     sensitivity_aim: float = 0.98  # of the threshold, met on validation

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
 
 from tumorlens.models.performance import predictive_values
+from tumorlens.records import Estimate
 from tumorlens.study.stats.intervals import (
     ENDS,
     RESAMPLES,
     TAILS,
     Weights,
     bootstrap,
+    estimate_of,
     not_collapsed,
     share,
 )
@@ -198,3 +200,33 @@ def _interval(value: float, variance: float, *, within: tuple[float, float]) -> 
         return np.nan, np.nan
     low, high = value + norm.ppf(TAILS) * np.sqrt(variance)
     return max(within[0], float(low)), min(within[1], float(high))
+
+
+def matched_area(
+    truth: NDArray[np.bool_],
+    scores: NDArray[np.float64],
+    *,
+    at: NDArray[np.float64],
+    within: float,
+    groups: NDArray,
+) -> Estimate:
+    """Return the AUC over pairs of a positive and a negative case that are matched, by groups.
+
+    A pair counts where `at`, [n], differs by at most `within`: what goes along with `at` alone
+    can win no pair. `n` of the figure is the number of pairs; none: no value.
+    """
+    positive, negative = np.flatnonzero(truth), np.flatnonzero(~truth)
+    if not len(positive) or not len(negative):
+        return Estimate(None, None, None, 0)
+    matched = np.abs(at[positive, None] - at[None, negative]) <= within
+    difference = scores[positive, None] - scores[None, negative]
+    won = matched * ((difference > 0) + 0.5 * (difference == 0))
+
+    def statistics(weights: Weights) -> dict[str, NDArray[np.float64]]:
+        ours, theirs = weights[:, positive], weights[:, negative]
+        pairs = ((ours @ matched) * theirs).sum(1)
+        return {"auc": share(((ours @ won) * theirs).sum(1), pairs)}
+
+    independent = min(len(np.unique(groups[positive])), len(np.unique(groups[negative])))
+    found = not_collapsed(bootstrap(statistics, groups), {"auc": independent})
+    return estimate_of(found, "auc", int(matched.sum()))

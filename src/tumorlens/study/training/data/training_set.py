@@ -14,7 +14,7 @@ from tumorlens.inputs.cache import prepare_files
 from tumorlens.inputs.prepare import InputSpec, prepare
 from tumorlens.progress import Progress, silent
 from tumorlens.records import Case, Scan
-from tumorlens.study.data.levels import level_shares, sequence_of
+from tumorlens.study.data.acquisition import level_shares, sequence_of, source_of
 from tumorlens.study.data.masks import prepared_masks
 from tumorlens.study.phantom.out_of_distribution import draw_ood_image
 from tumorlens.study.recipes import Recipe
@@ -83,6 +83,11 @@ class Subset:
     def strata(self) -> NDArray[np.int64]:
         """A number for each data set, sequence (where file names state it) and label, [n]."""
         return numbered([f"{c.dataset}/{sequence_of(c.path)}/{c.label}" for c in self.cases])
+
+    @property
+    def sources(self) -> list[str]:
+        """Where each case comes from, in order."""
+        return [source_of(case) for case in self.cases]
 
     @property
     def shares(self) -> NDArray[np.float64]:

@@ -24,9 +24,12 @@ from tumorlens.study.training.loop import Trained
 from tumorlens.study.training.packaging.bundle_performance import measure_validation
 from tumorlens.study.training.packaging.export import check_round_trip, export_graph, quantize_graph
 from tumorlens.study.training.packaging.operating_point import (
+    MAX_REFERENCES,
     choose_band,
     choose_scope,
+    choose_scope_for_strangers,
     choose_threshold,
+    even_sample,
 )
 from tumorlens.study.training.validation_metrics import best_temperature, validation_metrics
 
@@ -52,16 +55,16 @@ def make_bundle(
     TrainingError if the exported graph does not answer as the network does, or if validation
     cannot give a threshold.
     """
-    export_graph(trained.model, out)
+    export_graph(trained.model, out, is_scope_untouched=recipe.is_scope_untouched)
     draft = draft_bundle(out, name, spec)
     round_trip = _round_trip(trained, draft, validation.images[:CHECKED])
     measure = partial(_metrics, draft, validation)
     eight_bit = quantize_graph(out, training.images, measure) if recipe.eight_bit else None
-    logits, embedding = run_engine(Engine(draft), validation.images)
+    logits, _ = run_engine(Engine(draft), validation.images)
     figures = to_json(validation_metrics(logits, validation.names, validation.strata))
     bundle = replace(
         with_choices(draft, recipe, validation=validation, logits=logits),
-        ood_reference=_ood_reference(draft, training.images, embedding, seed=recipe.seed),
+        ood_reference=_ood_reference(draft, training, validation, recipe),
         provenance=replace(
             provenance,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -78,12 +81,20 @@ def make_bundle(
 
 
 def _ood_reference(
-    draft: Bundle, training: NDArray[np.uint8], validation: NDArray[np.float32], *, seed: int
+    draft: Bundle, training: Subset, validation: Subset, recipe: Recipe
 ) -> OodReference:
-    """Return the reference of training images, given the embedding of validation."""
     engine, ood = Engine(draft), draw_ood_images(OOD_IMAGES, draft.spec, first=OOD_SEED)
-    reference, outside = (run_engine(engine, images)[1] for images in (training, ood))
-    return choose_scope(reference, validation, ood=outside, seed=seed)
+    if recipe.is_scope_untouched:
+        rows = even_sample(training.sources, MAX_REFERENCES, seed=recipe.seed)
+        training = training.take(rows)
+    reference, inside, outside = (
+        run_engine(engine, images)[1] for images in (training.images, validation.images, ood)
+    )
+    if recipe.is_scope_untouched:
+        return choose_scope_for_strangers(
+            reference, training.sources, validation=inside, ood=outside
+        )
+    return choose_scope(reference, inside, ood=outside, seed=recipe.seed)
 
 
 def with_choices(

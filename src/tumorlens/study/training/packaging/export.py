@@ -35,11 +35,11 @@ AUCS = ("val_auc_ct", "val_auc_mri")
 _BATCH = 32
 
 
-def export_graph(model: keras.Model, folder: Path) -> Path:
+def export_graph(model: keras.Model, folder: Path, *, is_scope_untouched: bool = False) -> Path:
     """Write model.onnx with the outputs of a bundle; returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     out = folder / GRAPH
-    graph = serving_graph(model)
+    graph = serving_graph(model, is_scope_untouched=is_scope_untouched)
     side, atoms = model.input.shape[1], model.output.shape[-1]
     signature = [keras.InputSpec(shape=(None, side, side, 1), dtype="uint8", name="scan")]
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)

@@ -3,6 +3,8 @@
 All of it is chosen on validation; a test part is never read here.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +18,10 @@ from tumorlens.records import Estimate
 
 NEIGHBORS = 5
 REFERENCES = 512
+MAX_REFERENCES = 2000  # where they stand for all sources alike
 IN_SCOPE = 0.99  # share of validation scans kept
+STRANGERS_IN_SCOPE = 0.97  # share of the scans of a source that is left out
+MIN_OF_SOURCE = 20  # scans, below which a source says nothing of how strange one can be
 
 
 def choose_threshold(
@@ -77,14 +82,62 @@ def choose_scope(
     """
     rng = np.random.default_rng(seed)
     reference = reference[np.linalg.norm(reference, axis=1) > 0]  # the rest has no direction
-    rows = reference[rng.permutation(len(reference))[:REFERENCES]]
-    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    # As it will be stored: whole numbers, normalized again.
+    scope = _reference_of(reference[rng.permutation(len(reference))[:REFERENCES]])
+    limit = float(np.quantile(neighbor_distance(validation, scope), IN_SCOPE))
+    return _with_limit(scope, limit, validation=validation, ood=ood)
+
+
+def choose_scope_for_strangers(
+    reference: NDArray[np.floating],
+    sources: Sequence[str],
+    *,
+    validation: NDArray[np.floating],
+    ood: NDArray[np.floating],
+) -> OodReference:
+    """Keep all these embeddings, and the distance that heads of a left-out source are within.
+
+    Each of `sources`, [r], is held against the others in turn; the limit is the largest that any
+    of them needs for STRANGERS_IN_SCOPE of its scans. What is no head chooses nothing.
+    """
+    names = np.asarray(sources)
+    limits = [0.0]
+    for source in np.unique(names):
+        out = names == source
+        if out.sum() >= MIN_OF_SOURCE and (~out).sum() >= MIN_OF_SOURCE:
+            distances = neighbor_distance(reference[out], _reference_of(reference[~out]))
+            limits.append(float(np.quantile(distances, STRANGERS_IN_SCOPE)))
+    scope = _reference_of(reference)
+    inside = float(np.quantile(neighbor_distance(validation, scope), IN_SCOPE))
+    return _with_limit(scope, max(inside, *limits), validation=validation, ood=ood)
+
+
+def even_sample(names: Sequence[str], count: int, *, seed: int) -> NDArray[np.int64]:
+    """Draw up to `count` positions, as even in number over names as these allow, in order."""
+    turns: Counter[str] = Counter()
+    ranked = []
+    for place, row in enumerate(np.random.default_rng(seed).permutation(len(names))):
+        name = names[int(row)]
+        ranked.append((turns[name], place, int(row)))
+        turns[name] += 1
+    return np.array(sorted(row for *_, row in sorted(ranked)[:count]), np.int64)
+
+
+def _reference_of(embedding: NDArray[np.floating]) -> OodReference:
+    """Return the reference as it will be stored: whole numbers, normalized again."""
+    rows = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
     rows = np.rint(rows * REFERENCE_SCALE)
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-    scope = OodReference(rows, neighbors=min(NEIGHBORS, len(rows)), limit=2.0, kept=1.0)
+    return OodReference(rows, neighbors=min(NEIGHBORS, len(rows)), limit=2.0, kept=1.0)
+
+
+def _with_limit(
+    scope: OodReference,
+    limit: float,
+    *,
+    validation: NDArray[np.floating],
+    ood: NDArray[np.floating],
+) -> OodReference:
     inside, outside = (neighbor_distance(embedding, scope) for embedding in (validation, ood))
-    limit = float(np.quantile(inside, IN_SCOPE))
     return replace(
         scope,
         limit=limit,

@@ -1,4 +1,4 @@
-"""The sequence of an MRI slice, and where in the head it lies: neither may tell its label.
+"""How a slice came about: source, sequence, level in the head. None of it may tell its label.
 
 Tops and bottoms of heads are without a tumor in every set, so the level alone, without a look
 at the brain, separates slices with and without one. Where it is known, slices are shown and
@@ -12,9 +12,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens import labels
 from tumorlens.errors import CasesError
 from tumorlens.files import read_table
+from tumorlens.records import Case
 
+SPLIT_NAMES: Mapping[str, str] = {
+    "train": "train", "training": "train", "val": "val", "valid": "val",
+    "validation": "val", "test": "test", "testing": "test",
+}  # fmt: skip
 LEVELS = "levels.csv"  # beside cases.csv: path,level
 WITHIN = 0.05  # of a stack: slices this near lie at the same level
 _BINS = 10
@@ -30,6 +36,17 @@ _PATTERNS = {
     name: re.compile(rf"(?<![a-z0-9])(?:{words})(?![a-z0-9])", re.IGNORECASE)
     for name, words in _SEQUENCES.items()
 }
+
+
+def source_of(case: Case) -> str:
+    """Return where a case comes from: its set, the folder in it if that is no class, the modality.
+
+    A set that was put together from others keeps each in a folder of its own.
+    """
+    folder = case.path.parent.name
+    is_class = folder.lower() in SPLIT_NAMES or labels.canonical_label(folder, modality="mri")
+    parts = [case.dataset, "" if is_class else folder, labels.modality_of(case.label) or ""]
+    return "/".join(dict.fromkeys(part for part in parts if part))
 
 
 def sequence_of(path: Path) -> str:
