@@ -553,3 +553,16 @@ def test_a_picture_instead_of_a_table_is_refused(tmp_path, head):
     path = write_picture(tmp_path / "x.png", head)
     with pytest.raises(SplitError, match="cannot be read as a table"):
         splits.parts_in(path, make_cases(["tumor"]))
+
+
+def test_a_source_left_out_goes_to_test_with_all_that_belongs_with_it():
+    cases = [
+        Case(Path(f"{name}.png"), f"{name}/{i}.png", "mri_healthy", name)
+        for name in ("ours", "theirs")
+        for i in range(3)
+    ]
+    groups = Groups(np.array([0, 1, 2, 2, 3, 4]), np.arange(6))
+    parts = splits.leave_out(cases, ["train"] * 6, groups, ["theirs/*"])
+    assert parts == ["train", "train", "test", "test", "test", "test"]
+    with pytest.raises(SplitError, match="matches no case"):
+        splits.leave_out(cases, ["train"] * 6, groups, ["nobody/*"])

@@ -8,7 +8,13 @@ from sklearn.metrics import average_precision_score, precision_score, recall_sco
 from support.made_answers import scored
 
 from tumorlens.json_records import to_json
-from tumorlens.study.stats.discrimination import areas, delong, detection_statistics, rates
+from tumorlens.study.stats.discrimination import (
+    areas,
+    delong,
+    detection_statistics,
+    matched_area,
+    rates,
+)
 from tumorlens.study.stats.intervals import bootstrap
 
 
@@ -161,3 +167,30 @@ def test_no_interval_of_a_perfect_answer_is_without_width():
         known = np.isfinite(found[name])
         assert known.any()
         assert (found[f"{name}_low"] < found[f"{name}_high"])[known].all(), name
+
+
+def test_what_goes_along_with_the_level_alone_wins_no_matched_pair():
+    rng = np.random.default_rng(0)
+    truth = rng.random(600) < 0.5
+    at = np.where(truth, rng.normal(0.5, 0.1, 600), rng.random(600)).clip(0, 1)
+    groups = rng.integers(0, 60, 600)
+    score = -np.abs(at - 0.5)
+    everywhere = matched_area(truth, score, at=at, within=1.0, groups=groups)
+    matched = matched_area(truth, score, at=at, within=0.01, groups=groups)
+    assert everywhere.value > 0.7
+    assert matched.low < 0.5 < matched.high
+    assert everywhere.value == pytest.approx(roc_auc_score(truth, score))
+    assert matched.n < everywhere.n == truth.sum() * (~truth).sum()
+
+
+def test_matched_pairs_are_won_by_what_tells_the_classes_apart():
+    truth = np.array([True, False, True, False])
+    at = np.array([0.1, 0.1, 0.9, 0.9])
+    found = matched_area(truth, np.array([2.0, 1.0, 5.0, 4.0]), at=at, within=0.05, groups=at)
+    assert (found.value, found.n) == (1.0, 2)
+    assert found.low < 1.0
+
+
+def test_without_both_classes_there_is_no_matched_pair():
+    found = matched_area(np.ones(3, bool), np.ones(3), at=np.ones(3), within=1.0, groups=np.ones(3))
+    assert (found.value, found.n) == (None, 0)

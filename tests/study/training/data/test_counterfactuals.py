@@ -13,6 +13,7 @@ from tumorlens.study.training.data.counterfactuals import (
     make_counterfactual,
     reflect_half,
     reflect_spot,
+    shrink,
 )
 from tumorlens.study.training.data.midline_symmetry import Midline, find_midline
 
@@ -142,3 +143,34 @@ def test_axial_phantoms_are_more_symmetric_than_sagittal_ones():
         return float(np.median([find_midline(phantom.pixels).symmetry for phantom in drawn]))
 
     assert symmetry("axial") > 0.9 > symmetry("sagittal")
+
+
+def test_a_shrunk_tumor_keeps_its_place_and_gray_and_takes_half_to_a_fifth_of_the_room():
+    small = many(lambda rng: shrink(MIDDLE, rng), 40)
+    assert len(small) == 40
+    for made in small:
+        share = made.mask.sum() / MIDDLE.mask.sum()
+        assert 0.15 < share < 0.65
+        assert made.image[made.mask].mean() > 200
+        np.testing.assert_allclose(
+            np.argwhere(made.mask).mean(0), np.argwhere(MIDDLE.mask).mean(0), atol=1.0
+        )
+
+
+def test_shrinking_leaves_a_healthy_head_healthy():
+    for made in many(lambda rng: shrink(head(), rng), 40):
+        assert not made.mask.any()
+
+
+def test_small_lesions_come_only_where_they_are_asked_for():
+    def shares(small: float) -> list[float]:
+        made = many(
+            lambda rng: make_counterfactual(
+                MIDDLE, None, rng, synthetic_share=1.0, small_share=small
+            ),
+            60,
+        )
+        return [m.mask.sum() / MIDDLE.mask.sum() for m in made if m.mask.any()]
+
+    assert max(shares(1.0)) < 0.65
+    assert min(shares(0.0)) > 0.65

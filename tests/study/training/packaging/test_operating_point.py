@@ -8,6 +8,11 @@ from hypothesis import strategies as st
 from tumorlens.errors import TrainingError
 from tumorlens.predictions.decision import neighbor_distance
 from tumorlens.study.training.packaging import operating_point as calibrate
+from tumorlens.study.training.packaging.operating_point import (
+    choose_scope,
+    choose_scope_for_strangers,
+    even_sample,
+)
 
 scored = st.lists(
     st.tuples(st.integers(0, 60).map(lambda k: k / 60), st.booleans()), min_size=2, max_size=60
@@ -163,3 +168,26 @@ def test_a_dead_embedding_does_not_spoil_the_scope():
     scope = calibrate.choose_scope(training, embeddings(20, 1), ood=NEAR)
     assert np.isfinite(scope.references).all()
     assert np.isfinite(scope.limit)
+
+
+def test_the_scope_for_strangers_lets_in_heads_of_a_source_that_is_left_out():
+    rng = np.random.default_rng(0)
+    centers = {"a": [1, 0, 0, 0], "b": [0.9, 0.3, 0, 0], "c": [0.8, 0, 0.5, 0]}
+    names = [name for name in centers for _ in range(60)]
+    rows = np.array([centers[name] for name in names]) + rng.normal(0, 0.05, (180, 4))
+    half = np.arange(120, 180, 2)  # c by every second scan, as it would be left out of others
+    ood = np.array([[0, 0, 0, 1.0]]) + rng.normal(0, 0.05, (30, 4))
+    found = choose_scope_for_strangers(rows, names, validation=rows[::7], ood=ood)
+    plain = choose_scope(rows, rows[::7], ood=ood)
+    without_c = choose_scope_for_strangers(
+        rows[:120], names[:120], validation=rows[:120:7], ood=ood
+    )
+    assert (neighbor_distance(rows[half], without_c) <= found.limit).mean() > 0.9
+    assert (neighbor_distance(rows[120:], without_c) > plain.limit).mean() > 0.5
+    assert found.refused == 1.0
+
+
+def test_a_sample_is_even_over_names_however_many_each_has():
+    names = ["much"] * 90 + ["little"] * 5
+    taken = [names[row] for row in even_sample(names, 20, seed=0)]
+    assert (taken.count("little"), taken.count("much")) == (5, 15)

@@ -33,8 +33,8 @@ class TrainingSet:
     label_masks: NDArray[np.float32]  # [n, atoms]
     image_ids: NDArray[np.int64]  # [n] copies of one image share a number
     strata: NDArray[np.int64]  # [n] data set x sequence x label
-    shares: NDArray[np.float64] | None = None  # [n] how often each is shown in its stratum
     lesions: LesionMasks | None = None  # where some are known
+    shares: NDArray[np.float64] | None = None  # [n] how often each is shown in its stratum
 
     def __len__(self) -> int:
         return len(self.images)
@@ -182,8 +182,8 @@ def with_ood_images(data: TrainingSet, count: int, spec: InputSpec) -> TrainingS
         np.concatenate([data.label_masks, np.zeros((n, len(labels.ATOMS)), np.float32)]),
         np.concatenate([data.image_ids, data.image_ids.max() + 1 + np.arange(n)]),
         np.concatenate([data.strata, np.full(n, data.strata.max() + 1)]),
-        None if data.shares is None else np.concatenate([data.shares, np.ones(n)]),
         data.lesions and data.lesions.with_unknown(n),
+        None if data.shares is None else np.concatenate([data.shares, np.ones(n)]),
     )
 
 
