@@ -79,11 +79,8 @@ def split(
     seed: SplitSeed = 0,
     published: Published = False,
     audit: AuditFolder = None,
-<<<<<<< HEAD
-    overwrite: Overwrite = False,
-=======
     leave_out: LeaveOut = None,
->>>>>>> 5bda4ef (Same level of the head, sources left out, scope of an untouched network)
+    overwrite: Overwrite = False,
 ) -> None:
     """Split into train, validation and test by whole patients and images.
 
@@ -98,20 +95,14 @@ def split(
     outputs = Outputs(*folders, audit, overwrite=overwrite)
     outputs.claim_table(out, splits.COLUMNS, splits.FIRST_COLUMNS)
     groups = found_groups(cases, audit)
-<<<<<<< HEAD
 
     def divide(some: Sequence[Any], of_some: Any) -> list[str]:
         if published:
             return splits.published_parts(some)
-        return splits.split_cases(some, of_some, test=test, val=val, seed=seed)
+        parts = splits.split_cases(some, of_some, test=test, val=val, seed=seed)
+        return splits.leave_out(some, parts, of_some, leave_out) if leave_out else parts
 
     parts = splits.split_usable(cases, groups, divide=divide)
-=======
-    if not published:
-        parts = splits.split_cases(cases, groups, test=test, val=val, seed=seed)
-    if leave_out:
-        parts = splits.leave_out(cases, parts, groups, leave_out)
->>>>>>> 5bda4ef (Same level of the head, sources left out, scope of an untouched network)
     made = splits.write_split(out, cases, parts, groups=groups)
     _print_groups(cases, groups)
     _print_parts(cases, parts)

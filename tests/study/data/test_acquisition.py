@@ -7,7 +7,8 @@ import pytest
 
 from tumorlens.errors import CasesError
 from tumorlens.records import Case
-from tumorlens.study.data.acquisition import level_shares, read_levels, sequence_of, source_of
+from tumorlens.study.data.acquisition import level_shares, sequence_of, source_of
+from tumorlens.study.data.case_table import read_levels
 from tumorlens.study.data.index import read_cases
 
 

@@ -13,15 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens import labels
-from tumorlens.errors import CasesError
-from tumorlens.files import read_table
 from tumorlens.records import Case
+from tumorlens.study.data.case_table import SPLIT_NAMES
 
-SPLIT_NAMES: Mapping[str, str] = {
-    "train": "train", "training": "train", "val": "val", "valid": "val",
-    "validation": "val", "test": "test", "testing": "test",
-}  # fmt: skip
-LEVELS = "levels.csv"  # beside cases.csv: path,level
 WITHIN = 0.05  # of a stack: slices this near lie at the same level
 _BINS = 10
 _MAX_SHARE = 4.0  # how much more often than the rest a slice is shown for its level
@@ -52,26 +46,6 @@ def source_of(case: Case) -> str:
 def sequence_of(path: Path) -> str:
     """Return the MRI sequence that a file's name states: flair, t1c, t1, t2, or ""."""
     return next((name for name, words in _PATTERNS.items() if words.search(path.stem)), "")
-
-
-def read_levels(table: Path) -> dict[str, float]:
-    """Read where slices lie in their stacks, 0 lowest to 1 highest, by path; {} without a table.
-
-    Raises CasesError for a value that is none.
-    """
-    if not table.is_file():
-        return {}
-    levels = {}
-    for number, row in enumerate(read_table(table), start=2):
-        try:
-            level = float(row["level"])
-            if not 0 <= level <= 1:
-                raise ValueError(f"{level} is not from 0 to 1")
-            levels[row["path"]] = level
-        except (KeyError, ValueError) as e:
-            fix = "Columns: path,level; a level is 0 at the lowest slice and 1 at the highest."
-            raise CasesError(table, f"row {number} states no level ({e})", fix) from e
-    return levels
 
 
 def level_shares(

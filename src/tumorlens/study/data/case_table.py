@@ -14,6 +14,7 @@ from tumorlens.records import Case
 
 SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val",
                "validation": "val", "test": "test", "testing": "test"}  # fmt: skip
+LEVELS = "levels.csv"  # beside it: path,level
 COLUMNS = ("path", "label", "modality", "split", "patient", "group", "mask")
 Record = Mapping[str, str]  # a row by the names of its columns, those of COLUMNS in lower case
 
@@ -30,13 +31,14 @@ class CaseRow:
     patient: str | None = None
     group: str | None = None
     mask: Path | None = None
+    level: float | None = None  # in the stack of its patient
     class_folder: Path | None = None  # whose name is the label, where there is one
 
 
 def rows_of_table(table: Path) -> list[CaseRow]:
     """Read a table of scans; raises CasesError with the number of the row that is wrong."""
     records = _read_records(table)
-    base = table.parent
+    base, levels = table.parent, read_levels(table.with_name(LEVELS))
     return [
         CaseRow(
             path=base / record["path"],
@@ -47,9 +49,30 @@ def rows_of_table(table: Path) -> list[CaseRow]:
             patient=record.get("patient") or None,
             group=record.get("group") or None,
             mask=base / record["mask"] if record.get("mask") else None,
+            level=levels.get(record["path"]),
         )
         for _, record in records
     ]
+
+
+def read_levels(table: Path) -> dict[str, float]:
+    """Read where slices lie in their stacks, 0 lowest to 1 highest, by path; {} without a table.
+
+    Raises CasesError for a value that is none.
+    """
+    if not table.is_file():
+        return {}
+    levels = {}
+    for number, row in numbered_rows(table):
+        try:
+            level = float(row["level"])
+            if not 0 <= level <= 1:
+                raise ValueError(f"{level} is not from 0 to 1")
+            levels[row["path"]] = level
+        except (KeyError, ValueError) as e:
+            fix = "Columns: path,level; a level is 0 at the lowest slice and 1 at the highest."
+            raise CasesError(table, f"row {number} states no level ({e})", fix) from e
+    return levels
 
 
 def kept_columns(table: Path) -> tuple[tuple[str, ...], dict[Path, Record]]:

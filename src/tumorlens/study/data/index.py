@@ -148,6 +148,7 @@ def _understood(rows: Sequence[CaseRow], folder: Path, dataset: str) -> Iterator
             patient=row.patient,
             group=row.group,
             mask=row.mask,
+            level=row.level,
         )
 
 

@@ -11,15 +11,9 @@ edited or mixed file is noticed.
 import csv
 import hashlib
 import os
-<<<<<<< HEAD
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-=======
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
->>>>>>> 5bda4ef (Same level of the head, sources left out, scope of an untouched network)
 from pathlib import Path
 
 import numpy as np
