@@ -151,21 +151,35 @@ def parted_cases(
     allow_leaks: bool,
     init: Path | None = None,
     unlabeled: bool = False,
+    recipe: Any = None,
+    cache: Path | None = None,
 ) -> tuple[list[Any], Any]:
     """Return the cases of folders with their parts, and the split of a run in the folder `out`.
 
-    Refuses a run `init` to start from that learned from what is held out here.
+    With the `recipe` of a run and its `cache`, what it needs is checked first. Refuses a run
+    `init` to start from that learned from what is held out here.
     """
     from tumorlens.study.data import splits
 
     cases = read_labeled(folders, unlabeled=unlabeled)
     outputs.claim_folder(out)
+    if recipe and not unlabeled:
+        check_before_grouping(cases, recipe, out, cache)
     made = _split_for(cases, split_file, out, unlabeled=unlabeled)
     parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
     print_left_out(cases, made)
     if init and not allow_leaks:
         check_init(init, made.groups, made.parts)
     return parted, made
+
+
+def check_before_grouping(cases: list[Any], recipe: Any, out: Path, cache: Path | None) -> None:
+    """Check what a run needs before copies are looked for, which takes long."""
+    from tumorlens.settings import load_settings
+    from tumorlens.study.training.preconditions import check_preconditions
+
+    folder = cache or load_settings().cache_folder
+    check_preconditions(cases, recipe, out=out, cache=folder)
 
 
 def check_init(run: Path, groups: Mapping[str, str], parts: Mapping[str, str]) -> None:

@@ -19,6 +19,7 @@ from tumorlens.cli.options import (
     Seed,
     SplitFile,
     WeightsOption,
+    check_before_grouping,
     check_init,
     chosen_recipe,
     found_groups,
@@ -197,7 +198,7 @@ def _train_one(folders: list[Path], asked: _Request, *, name: str) -> None:
     recipe, out = asked.recipe, asked.out
     parted, made = parted_cases(
         folders, asked.split_file, out, outputs=asked.outputs, allow_leaks=asked.allow_leaks,
-        init=asked.init,
+        init=asked.init, recipe=recipe, cache=asked.cache,
     )  # fmt: skip
     print_recipe(recipe)
     load_backend()
@@ -268,8 +269,7 @@ def _cross_validate(folders: list[Path], asked: _Request, *, folds: int, repeats
     from tumorlens.study.experiments.runner import Listeners
 
     kept = asked.out / "fold-1" / "split.csv"
-    cases, groups = _cases_to_fold(folders, asked.split_file, kept, allow_leaks=asked.allow_leaks)
-    asked.outputs.claim_folder(asked.out)
+    cases, groups = _cases_to_fold(folders, asked, kept)
     if asked.init and not asked.allow_leaks:
         keys = [case.key for case in cases]
         named = dict(zip(keys, map(str, groups.groups), strict=True))
@@ -287,9 +287,7 @@ def _cross_validate(folders: list[Path], asked: _Request, *, folds: int, repeats
     typer.echo(asked.out / "cross_validation.json")
 
 
-def _cases_to_fold(
-    folders: list[Path], split_file: Path | None, kept: Path, *, allow_leaks: bool
-) -> tuple[list[Any], Any]:
+def _cases_to_fold(folders: list[Path], asked: _Request, kept: Path) -> tuple[list[Any], Any]:
     """Return the cases to cross-validate, and their groups.
 
     With a split these are its train and val cases: its test part stays unread. Without one, all
@@ -299,9 +297,11 @@ def _cases_to_fold(
     from tumorlens.study.data.folds import groups_of
 
     cases = read_labeled(folders)
-    if split_file is not None:
-        made = splits.read_split(split_file)
-        parted = splits.apply_split(cases, made, allow_leaks=allow_leaks)
+    asked.outputs.claim_folder(asked.out)
+    check_before_grouping(cases, asked.recipe, asked.out, asked.cache)
+    if asked.split_file is not None:
+        made = splits.read_split(asked.split_file)
+        parted = splits.apply_split(cases, made, allow_leaks=asked.allow_leaks)
         print_left_out(cases, made)
         cases = [case for case in parted if case.split != "test"]
         return cases, groups_of(made, cases)

@@ -64,7 +64,11 @@ def tune(
     chosen, file = chosen_recipe(recipe, epochs=epochs, seed=seed, weights=weights)
     searched = read_space(space) if space else space_of(chosen)
     outputs = Outputs(*folders, recipe_file(recipe), space, file, overwrite=overwrite)
-    parted, made = parted_cases(folders, split_file, out, outputs=outputs, allow_leaks=allow_leaks)
+    folder = load_settings(cache=cache).cache_folder
+    parted, made = parted_cases(
+        folders, split_file, out, outputs=outputs, allow_leaks=allow_leaks, recipe=chosen,
+        cache=folder,
+    )  # fmt: skip
     _print_search(chosen, searched)
     from tumorlens.study.training.backend import load_backend
 
@@ -73,8 +77,7 @@ def tune(
     from tumorlens.study.experiments.tuning import tune as search
     from tumorlens.study.training.run import Job
 
-    kept = load_settings(cache=cache).cache_folder
-    job = Job(chosen, made, out, kept, out.resolve().name, weights=file)
+    job = Job(chosen, made, out, folder, out.resolve().name, weights=file)
     with counting("preparing scans") as report, TrainingBars(chosen.epochs) as bars:
         told = Listeners(bars, preparing=report)
         tuned = search(parted, job, searched, trials=trials, listeners=told, on_start=_print_trial)
@@ -130,11 +133,19 @@ def size_curve(
     chosen, file = chosen_recipe(recipe, epochs=epochs, seed=None, weights=weights)
     percents = _percents(shares)
     outputs = Outputs(*folders, recipe_file(recipe), file, init, overwrite=overwrite)
+    folder = load_settings(cache=cache).cache_folder
     parted, made = parted_cases(
-        folders, split_file, out, outputs=outputs, allow_leaks=allow_leaks, init=init
+        folders,
+        split_file,
+        out,
+        outputs=outputs,
+        allow_leaks=allow_leaks,
+        init=init,
+        recipe=chosen,
+        cache=folder,
     )
     plan = LearningCurve(
-        recipe=chosen, split=made, out=out, cache=load_settings(cache=cache).cache_folder,
+        recipe=chosen, split=made, out=out, cache=folder,
         shares=percents, seeds=seeds, same_updates=same_updates, weights=file, start=init,
     )  # fmt: skip
     print_recipe(chosen)

@@ -172,7 +172,7 @@ def test_a_config_cut_short_by_a_kill_is_an_error_a_user_can_read(trained_run, t
 
 def test_a_part_without_scans_is_refused(trained_run, tmp_path):
     cases = [case for case in trained_run.cases if case.split != "val"]
-    with pytest.raises(TrainingError, match="leaves a part without scans"):
+    with pytest.raises(TrainingError, match="the val part of the split: holds no scan"):
         train(cases, replace(trained_run.job, out=tmp_path / "run"), callback=SilentCallback())
 
 

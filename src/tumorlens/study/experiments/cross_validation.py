@@ -35,6 +35,8 @@ from tumorlens.study.experiments.scores import (
     type_accuracy,
 )
 from tumorlens.study.recipes import Recipe
+from tumorlens.study.training.learner import check_network
+from tumorlens.study.training.preconditions import check_classes, check_preconditions
 from tumorlens.study.training.run_folder import open_or_resume
 from tumorlens.study.training.transfer.initialize import run_digest
 
@@ -125,7 +127,12 @@ def cross_validate(
     be asked for later. Raises TrainingError where the folder holds other runs, or holds these and
     `resume` is False.
     """
+    check_network(plan.recipe)
+    check_preconditions(cases, plan.recipe, out=plan.out, cache=plan.cache)
     jobs = _plan_folds(cases, groups, plan)
+    for job in jobs:
+        parts = zip(cases, job.settings["parts"], strict=True)
+        check_classes([replace(case, split=part) for case, part in parts], splits.PARTS)
     described = plan.to_json(groups)
     open_or_resume(plan.out / PLAN_FILE, described, resume=resume)
     done = run_jobs(jobs, executor, listeners=listeners,

@@ -45,6 +45,7 @@ from tumorlens.study.explore.held_out_performance import (
     set_name,
 )
 from tumorlens.study.recipes import Recipe, find_recipe
+from tumorlens.study.training.preconditions import check_preconditions
 from tumorlens.study.training.run_folder import open_or_resume, read_json
 
 PLAN_FILE, EXPERIMENTS_FILE = "plan.json", "experiments.json"
@@ -150,6 +151,7 @@ def run_pairs(
     how many are done. Raises TrainingError where the folder holds pairs of other sets or another
     plan.
     """
+    check_preconditions(sets.cases, plan.recipe, out=plan.out, cache=plan.cache)
     open_or_resume(plan.out / PLAN_FILE, plan.to_json(sets))
     jobs = [
         Job(plan.out / f"{name}-{fold}", SCORES_FILE, _do_pair,

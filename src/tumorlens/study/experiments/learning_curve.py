@@ -17,7 +17,7 @@ from tumorlens.inputs.prepare import InputSpec
 from tumorlens.json_records import write_json
 from tumorlens.progress import Progress, silent
 from tumorlens.records import Case
-from tumorlens.study.data.splits import Split
+from tumorlens.study.data.splits import PARTS, Split
 from tumorlens.study.experiments.runner import (
     Executor,
     Job,
@@ -39,6 +39,7 @@ from tumorlens.study.experiments.scores import (
 )
 from tumorlens.study.plotting.render import write_png
 from tumorlens.study.recipes import Recipe
+from tumorlens.study.training.preconditions import check_preconditions
 from tumorlens.study.training.run_folder import open_or_resume, read_json
 
 PLAN_FILE, RUN_FILE = "plan.json", "result.json"
@@ -136,6 +137,7 @@ def measure_learning_curve(
     Writes size_curve.json, .csv and .png into `plan.out`. A run that was finished is not done
     again. `progress` hears of prepared scans, `on_end` which one of how many has ended.
     """
+    check_preconditions(cases, plan.recipe, out=plan.out, cache=plan.cache, parts=PARTS)
     open_or_resume(plan.out / PLAN_FILE, plan.to_json(cases))
     jobs = [
         Job(plan.out / f"size-{share:g}-seed-{seed}", RUN_FILE, _do_run,
@@ -144,6 +146,7 @@ def measure_learning_curve(
     ]  # fmt: skip
     if not all(job.is_done for job in jobs):
         # All are prepared before, so that the first run is not charged for the others.
+        executor(Job(plan.out, "", _check_network, {"recipe": plan.recipe}), Listeners())
         files = [case.path for case in cases if case.split in ("train", "val")]
         prepare_files(files, InputSpec(side=plan.recipe.side), cache=plan.cache, progress=progress)
     runs: list[Run] = []
@@ -152,6 +155,16 @@ def measure_learning_curve(
         _write(runs, plan, cases)
         on_end(len(runs), len(jobs), runs[-1])
     return runs
+
+
+def _check_network(folder: Path, listeners: Listeners, *, recipe: Recipe) -> None:
+    """Check what needs Keras, where that is loaded anyway."""
+    from tumorlens.study.training.backend import load_backend
+
+    load_backend()
+    from tumorlens.study.training.learner import check_network
+
+    check_network(recipe)
 
 
 def _do_run(

@@ -44,6 +44,8 @@ from tumorlens.study.experiments.trials import (
 from tumorlens.study.recipes import Recipe, Space, write_recipe
 from tumorlens.study.training import run as training
 from tumorlens.study.training.data.training_set import Subset
+from tumorlens.study.training.learner import check_network
+from tumorlens.study.training.preconditions import LEARNED_PARTS, check_preconditions
 from tumorlens.study.training.run_folder import (
     HISTORY_FILE,
     STATE_FILE,
@@ -93,6 +95,9 @@ def tune(
 
     Raises TrainingError where the folder holds another search, or no trial could be completed.
     """
+    learned = [case for case in cases if case.split in LEARNED_PARTS]
+    check_network(job.recipe)
+    check_preconditions(learned, job.recipe, out=job.out, cache=job.cache, parts=LEARNED_PARTS)
     values = own_values(job.recipe, space)
     described = {"recipe": job.recipe.to_json(), "split": job.split.fingerprint,
                  "space": {name: row.to_json() for name, row in space.items()}}  # fmt: skip

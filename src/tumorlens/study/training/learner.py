@@ -120,20 +120,28 @@ def optimizer_of(recipe: Recipe, *, steps: int) -> keras.Optimizer:
     return optimizer
 
 
+def check_network(recipe: Recipe) -> None:
+    """Raise TrainingError where the recipe's network is unknown or cannot have its sides."""
+    row = NETWORKS.get(recipe.network)
+    if row is None:
+        fix = f"Known networks: {', '.join(sorted(NETWORKS))}."
+        raise TrainingError(recipe.network, "is no known network", fix)
+    if row.one_side and recipe.train_side != recipe.side:
+        fact = f"flattens its maps, so it cannot be trained at {recipe.train_side} px and used"
+        fix = "Give the recipe one side for both."
+        raise TrainingError(recipe.network, f"{fact} at {recipe.side} px", fix)
+    if min(recipe.side, recipe.train_side) < row.min_side:
+        fix = "Give the recipe a larger side."
+        raise TrainingError(recipe.network, f"needs at least {row.min_side} px", fix)
+
+
 def build_network(recipe: Recipe, *, side: int, atoms: int) -> keras.Model:
     """Build the recipe's network for one side.
 
     Raises TrainingError for a side it cannot have.
     """
-    row = NETWORKS[recipe.network]
-    if row.one_side and recipe.train_side != recipe.side:
-        fact = f"flattens its maps, so it cannot be trained at {recipe.train_side} px and used"
-        fix = "Give the recipe one side for both."
-        raise TrainingError(recipe.network, f"{fact} at {recipe.side} px", fix)
-    if side < row.min_side:
-        fix = "Give the recipe a larger side."
-        raise TrainingError(recipe.network, f"needs at least {row.min_side} px", fix)
-    return row.build(side, atoms, **recipe.options)
+    check_network(recipe)
+    return NETWORKS[recipe.network].build(side, atoms, **recipe.options)
 
 
 Weights = list[NDArray]

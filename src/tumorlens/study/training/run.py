@@ -27,9 +27,11 @@ from tumorlens.study.networks.weights import file_digest
 from tumorlens.study.recipes import Recipe
 from tumorlens.study.training.curves import draw_curves
 from tumorlens.study.training.data.training_set import Subset, prepare_subset, training_set
+from tumorlens.study.training.learner import check_network
 from tumorlens.study.training.loop import Trained, fit, predict_logits
 from tumorlens.study.training.packaging.assemble import make_bundle, tumor_scores
 from tumorlens.study.training.packaging.bundle_performance import sweep_thresholds, write_sweep
+from tumorlens.study.training.preconditions import LEARNED_PARTS, check_preconditions
 from tumorlens.study.training.run_folder import (
     CONFIG_FILE,
     STATE_FILE,
@@ -79,9 +81,12 @@ def train(
 
     Cases of the test part are counted, never read. `progress` hears of prepared scans,
     `extracting` of features of a frozen network, `on_prepared` of the run's folder, when the
-    tables of what cannot be read stand in it. Raises TrainingError where a part is empty, or
-    where the folder holds a run and `resume` is False or the run is another.
+    tables of what cannot be read stand in it. Raises TrainingError where a precondition does not
+    hold, or where the folder holds a run and `resume` is False or the run is another.
     """
+    learned = [case for case in cases if case.split in LEARNED_PARTS]
+    check_network(job.recipe)
+    check_preconditions(learned, job.recipe, out=job.out, cache=job.cache, parts=LEARNED_PARTS)
     config = _config(cases, job)
     has_begun = (job.out / STATE_FILE).exists()
     open_or_resume(job.out / CONFIG_FILE, config.to_json(), resume=resume, has_begun=has_begun)

@@ -29,12 +29,14 @@ from tumorlens.study.training.data.training_set import Subset, numbered, prepare
 from tumorlens.study.training.learner import (
     RunState,
     build_network,
+    check_network,
     load_state,
     optimizer_of,
     read_weights,
     save_state,
     to_array,
 )
+from tumorlens.study.training.preconditions import check_batch, check_folders
 from tumorlens.study.training.run_folder import (
     CONFIG_FILE,
     HISTORY_FILE,
@@ -142,15 +144,17 @@ def pretrain(
     another run, or where there are fewer images than one batch.
     """
     recipe, out = job.pretraining.recipe, job.out
+    learned = [case for case in cases if case.split == "train"]
+    check_network(recipe)
+    check_batch(len({job.split.image_ids.get(c.key, c.key) for c in learned}), recipe)
+    check_folders(recipe, len(learned), out=out, cache=job.cache)
     config = RunConfig(recipe, split=job.split.fingerprint, pretraining=job.pretraining)
     has_begun = (out / STATE_FILE).exists()
     open_or_resume(out / CONFIG_FILE, config.to_json(), resume=resume, has_begun=has_begun)
     subset = _prepare(cases, job, progress=progress)
-    steps = len(np.unique(subset.image_ids)) // recipe.batch
-    if not steps:
-        fact = f"leaves {len(subset.cases)} scans to learn from, fewer than a batch"
-        fix = "Give more scans; their labels do not matter."
-        raise TrainingError("split", f"{fact} ({recipe.batch})", fix)
+    count = len(np.unique(subset.image_ids))
+    check_batch(count, recipe)  # some may be unreadable
+    steps = count // recipe.batch
     network, trainer = _compile(job.pretraining, steps=steps)
     state, history = RunState(averaged=read_weights(network.variables)), []
     if has_begun:
