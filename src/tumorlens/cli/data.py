@@ -11,6 +11,7 @@ from tumorlens.cli.progress import console, counting
 from tumorlens.outputs import Outputs
 
 if TYPE_CHECKING:
+    from tumorlens.records import Case
     from tumorlens.study.data.datasets.fetch import Fetched
     from tumorlens.study.data.registry import DatasetRow
 
@@ -105,6 +106,14 @@ def index(
         bool,
         typer.Option("--overwrite", help="Write over the table that is read, or any other."),
     ] = False,
+    patients: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE",
+            help="Patients found out elsewhere: path,patient[,patient_finding]. Scans whose label "
+            "the finding contradicts (normal, tumor, or another disease) are left out.",
+        ),
+    ] = None,
 ) -> None:
     """Write cases.csv for class folders, split/class folders, or another cases.csv.
 
@@ -116,6 +125,8 @@ def index(
     from tumorlens.study.data.case_table import COLUMNS, kept_columns, write_cases
 
     cases = read_labeled([folder])
+    if patients is not None:
+        cases = _with_patients(cases, patients)
     source = folder if folder.is_file() else folder / "cases.csv"
     is_table, target = source.is_file(), out or folder / "cases.csv"
     read = source if is_table and not overwrite else None
@@ -126,6 +137,18 @@ def index(
     for (split, label), count in sorted(Counter((c.split or "-", c.label) for c in cases).items()):
         console.print(f"{split:6} {label:15} {count:6}")
     typer.echo(target)
+
+
+def _with_patients(cases: list["Case"], table: Path) -> list["Case"]:
+    from collections import Counter
+
+    from tumorlens.study.data.patients import add_patients
+
+    known = add_patients(cases, table)
+    console.print(f"{sum(case.patient is not None for case in known.cases)} scans have a patient")
+    for label, count in sorted(Counter(case.label for case in known.contradicted).items()):
+        console.print(f"left out: {count} {label}, whose patient has another finding")
+    return known.cases
 
 
 @data_app.command("phantoms")
