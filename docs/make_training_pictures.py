@@ -22,6 +22,13 @@ from tumorlens.study.training.data.counterfactuals import (
     paint_no_mass,
     reflect_half,
     reflect_spot,
+    shrink,
+)
+from tumorlens.study.training.data.ct_lesions import (
+    MASS,
+    NO_MASSES,
+    find_brain,
+    paint_finding,
 )
 from tumorlens.study.training.data.midline_symmetry import find_midline
 
@@ -33,6 +40,7 @@ def main() -> None:
     """Draw all pictures."""
     for name, draw in (
         ("counterfactuals", draw_counterfactuals),
+        ("ct-findings", draw_ct_findings),
         ("out-of-distribution", draw_ood_images),
     ):
         figure = draw()
@@ -53,7 +61,8 @@ def draw_counterfactuals() -> Figure:
          ("tissue grafted", _first(lambda rng: graft(tumor, other, rng), gone=True)),
          ("changed, tumor stays", _first(lambda rng: reflect_spot(tumor, rng), gone=False)),
          ("painted over", _first(lambda rng: _mass(tumor, None, rng), gone=False)),
-         ("no mass painted", _first(lambda rng: paint_no_mass(tumor, other, rng), gone=False))),
+         ("no mass painted", _first(lambda rng: paint_no_mass(tumor, other, rng), gone=False)),
+         ("shrunk", _first(lambda rng: shrink(tumor, rng), gone=False))),
         (("healthy", Counterfactual(healthy.image, healthy.mask)),
          ("half reflected", _first(lambda rng: reflect_half(healthy, rng), gone=True)),
          ("spot reflected", _first(lambda rng: reflect_spot(healthy, rng), gone=True)),
@@ -61,14 +70,33 @@ def draw_counterfactuals() -> Figure:
          ("tissue grafted", _first(lambda rng: graft(healthy, other, rng), gone=True)),
          ("tumor grafted", _first(lambda rng: graft(healthy, other, rng), gone=False)),
          ("mass painted", _first(lambda rng: _mass(healthy, other, rng), gone=False)),
-         ("no mass painted", _first(lambda rng: paint_no_mass(healthy, other, rng), gone=True))),
+         ("no mass painted", _first(lambda rng: paint_no_mass(healthy, other, rng), gone=True)),
+         ("shrunk", _first(lambda rng: shrink(healthy, rng), gone=True))),
     )  # fmt: skip
-    figure, places = open_grid(2, 8, size=(12.0, 3.6))
+    figure, places = open_grid(2, 9, size=(13.5, 3.6))
     for axes, row in zip(places, rows, strict=True):
         for place, (title, made) in zip(axes, row, strict=True):
             show(place, made.image, title)
             if made.mask.any():
                 place.contour(made.mask, [0.5], colors="#ffb000", linewidths=1.0)
+    return figure
+
+
+def draw_ct_findings() -> Figure:
+    """Show a CT head without a tumor, and what is painted into it."""
+    findings = (MASS, *NO_MASSES)
+    figure, places = open_grid(2, len(findings) + 1, size=(9.4, 3.6))
+    for row, axes in enumerate(places):
+        phantom = draw_phantom("ct", "healthy", seed=33 + row, plane="axial", side=SIDE)
+        scan = Scan(phantom.pixels.astype(np.float32), "phantom")
+        head = prepare(scan, InputSpec(side=SIDE)).pixels
+        show(axes[0], head, "healthy" if row == 0 else "")
+        for place, finding in zip(axes[1:], findings, strict=True):
+            rng = np.random.default_rng(row)
+            painted, mass = paint_finding(head, find_brain(head), finding, rng)
+            show(place, painted, finding if row == 0 else "")
+            if mass.any():
+                place.contour(mass, [0.5], colors="#ffb000", linewidths=1.0)
     return figure
 
 

@@ -12,7 +12,7 @@ a crescent; an infarct is dark, wedge-shaped and reaches the cortex, with little
 calcifications are small, very bright and often paired.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 import cv2
 import numpy as np
@@ -23,6 +23,7 @@ from tumorlens.study.training.data.synthetic_lesions import dilated
 
 Rng = np.random.Generator
 Field = NDArray[np.float32]
+MASS = "mass"
 _MIN_BRAIN = 0.15  # of the image, below which a slice has too little brain to paint in
 _SKULL = 235  # gray from which a prepared CT shows bone
 
@@ -34,19 +35,28 @@ def ct_view(
 
     Where it shows too little brain, the slice itself.
     """
-    nothing = np.zeros(image.shape, bool)
-    brain = _brain(image)
+    brain = find_brain(image)
     if brain.mean() < _MIN_BRAIN:
-        return image, nothing, label
-    gray = image.astype(np.float32)
-    if rng.random() < 0.5:
-        painted, mass = _mass(gray, brain, rng)
-        return _to_uint8(painted, image), mass, labels.label_mask(["ct_tumor"])[0]
-    painted = _NO_MASSES[int(rng.integers(len(_NO_MASSES)))](gray, brain, rng)
-    return _to_uint8(painted, image), nothing, label
+        return image, np.zeros(image.shape, bool), label
+    others = list(NO_MASSES)
+    finding = MASS if rng.random() < 0.5 else others[int(rng.integers(len(others)))]
+    painted, mass = paint_finding(image, brain, finding, rng)
+    return painted, mass, labels.label_mask(["ct_tumor"])[0] if finding == MASS else label
 
 
-def _brain(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def paint_finding(
+    image: NDArray[np.uint8], brain: NDArray[np.bool_], finding: str, rng: Rng
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Paint MASS or a row of NO_MASSES; return the slice and where a mass lies, both [s, s]."""
+    gray, mass = image.astype(np.float32), np.zeros(image.shape, bool)
+    if finding == MASS:
+        gray, mass = _mass(gray, brain, rng)
+    else:
+        gray = NO_MASSES[finding](gray, brain, rng)
+    return _to_uint8(gray, image), mass
+
+
+def find_brain(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return what lies inside the skull, [s, s]: the largest region that no bone cuts off."""
     inside = cv2.erode(((image > 8) & (image < _SKULL)).astype(np.uint8), np.ones((3, 3), np.uint8))
     count, regions, stats, _ = cv2.connectedComponentsWithStats(inside, connectivity=4)
@@ -129,12 +139,12 @@ def _calcifications(gray: Field, brain: NDArray[np.bool_], rng: Rng) -> Field:
     return _filled(gray, (spots > 0) & brain, bright, rng, soft=0.6)
 
 
-_NO_MASSES: Sequence[Callable[[Field, NDArray[np.bool_], Rng], Field]] = (
-    _bleed,
-    _crescent,
-    _infarct,
-    _calcifications,
-)
+NO_MASSES: Mapping[str, Callable[[Field, NDArray[np.bool_], Rng], Field]] = {
+    "bleed": _bleed,
+    "fluid under the skull": _crescent,
+    "infarct": _infarct,
+    "calcifications": _calcifications,
+}
 
 
 def _tissue(gray: Field, brain: NDArray[np.bool_]) -> tuple[float, float]:
