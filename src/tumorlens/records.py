@@ -140,3 +140,6 @@ class Prediction:
     error: str = ""
     heatmap: Heatmap | None = None
     atoms: Mapping[str, float] = field(default_factory=dict)
+    frame: int | None = None  # of a file that holds several, from 0
+    series: str = ""  # its name in series.csv; none of an image that stands alone
+    slice: int | None = None  # its number along the normal of the series, from 1

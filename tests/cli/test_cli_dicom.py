@@ -1,5 +1,7 @@
 """Facts about `tumorlens dicom`."""
 
+import zipfile
+
 import numpy as np
 import pytest
 from support.broken_files import HEAD
@@ -34,3 +36,48 @@ def test_a_folder_without_series_is_an_error_with_its_fix(run, tmp_path):
     ended = run("dicom", "list", tmp_path)
     assert ended.status == 2
     assert ended.err.endswith("holds no series. Name a folder with DICOM or NIfTI files.\n")
+
+
+def test_predict_writes_a_row_a_slice_and_a_row_a_series(run, tmp_path, tiny_bundle):
+    write_series(tmp_path / "brain", VOLUME)
+    table = tmp_path / "out" / "predictions.csv"
+    ended = run("predict", tmp_path / "brain", "--bundle", tiny_bundle.folder, "--out", table)
+    assert ended.status == 0, ended.err
+    assert ended.out == f"{table}\n{table.with_name('series.csv')}\n"
+    assert [row["slice"] for row in read_table(table)] == list("123456")
+    (series,) = read_table(table.with_name("series.csv"))
+    assert (series["slices"], series["plane"], series["used"]) == ("6", "axial", "yes")
+
+
+def test_series_that_are_not_used_are_no_failure(run, tmp_path, tiny_bundle):
+    write_series(tmp_path / "scout", VOLUME[:2], ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    table = tmp_path / "predictions.csv"
+    ended = run("predict", tmp_path / "scout", "--bundle", tiny_bundle.folder, "--out", table)
+    assert ended.status == 0, ended.err
+    assert "2 of series not used" in ended.err
+    assert all("is a localizer" in row["error"] for row in read_table(table))
+
+
+def test_a_zip_is_predicted_as_its_folder_and_names_its_files(run, tmp_path, tiny_bundle):
+    write_series(tmp_path / "brain", VOLUME)
+    with zipfile.ZipFile(tmp_path / "study.zip", "w") as archive:
+        for path in (tmp_path / "brain").iterdir():
+            archive.write(path, f"exam/{path.name}")
+    table = tmp_path / "predictions.csv"
+    ended = run(
+        "predict", tmp_path / "study.zip", "--bundle", tiny_bundle.folder, "--out", table,
+        "--report", tmp_path / "report.html",
+    )  # fmt: skip
+    assert ended.status == 0, ended.err
+    rows = read_table(table)
+    assert len(rows) == 6
+    assert all(row["path"].startswith(str(tmp_path / "study.zip" / "exam")) for row in rows)
+    assert read_table(table.with_name("series.csv"))[0]["path"] == str(tmp_path / "study.zip/exam")
+
+
+def test_a_zip_that_would_write_elsewhere_is_refused(run, tmp_path, tiny_bundle):
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr("../outside.dcm", b"x")
+    ended = run("predict", tmp_path / "evil.zip", "--bundle", tiny_bundle.folder)
+    assert ended.status == 2
+    assert "outside of its folder" in ended.err

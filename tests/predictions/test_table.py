@@ -25,7 +25,7 @@ FAILED = Prediction("b.png", bundle="tiny@0123456789ab", error="is empty. Export
 
 def test_the_columns_are_the_contract():
     assert ", ".join(COLUMNS) == (
-        "path, modality, modality_probability, tumor_probability, decision, type, "
+        "path, series, slice, modality, modality_probability, tumor_probability, decision, type, "
         "p_glioma, p_meningioma, p_pituitary, threshold, bundle, notes, error"
     )
 
@@ -38,6 +38,8 @@ def test_the_header_of_the_file_is_the_contract(tmp_path):
 def test_a_prediction_is_one_row():
     assert table_row(MRI) == {
         "path": "a.png",
+        "series": "",
+        "slice": "",
         "modality": "mri",
         "modality_probability": "0.987654",
         "tumor_probability": "0.750000",

@@ -2,7 +2,8 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,12 +22,17 @@ from tumorlens.cli.options import (
 from tumorlens.cli.progress import TrainingBars, console, counting
 from tumorlens.files import short_name
 from tumorlens.outputs import Outputs
-from tumorlens.settings import load_settings
+from tumorlens.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from tumorlens.images.listing import Listing
     from tumorlens.images.readers import FoundFiles
 
-Paths = Annotated[list[Path], typer.Argument(metavar="PATH", help="Images, or folders of images.")]
+SERIES_TABLE = "series.csv"  # beside the table
+Paths = Annotated[
+    list[Path],
+    typer.Argument(metavar="PATH", help="Images, DICOM or NIfTI files, folders or zips of them."),
+]
 Heatmaps = Annotated[
     Path | None, typer.Option(help="Folder for one image a scan: scan and heatmap.")
 ]
@@ -39,6 +45,12 @@ PredictionsOut = Annotated[
     typer.Option(
         help="The table to write; default: predictions.csv, and none if only --report is asked for."
     ),
+]
+Volume = Annotated[
+    int | None, typer.Option(min=0, help="Which volume of a NIfTI file with several, from 0.")
+]
+AllSeries = Annotated[
+    bool, typer.Option("--all-series", help="Predict localizers, projections and maps, too.")
 ]
 ShowScan = Annotated[
     bool,
@@ -58,56 +70,119 @@ def predict(
     show_scan: ShowScan = True,
     workers: Workers = None,
     overwrite: Overwrite = False,
+    volume: Volume = None,
+    all_series: AllSeries = False,
 ) -> None:
-    """Predict scans; every file gets a row, also one that cannot be read.
+    """Predict scans; every slice gets a row, also a file that cannot be read.
 
-    Exit status 3 if some file could not be read. Example:
+    Series of DICOM and NIfTI files are listed in series.csv beside the table. Exit status 3 if
+    some file could not be read. Example:
     `tumorlens predict scans/ --out predictions.csv --report scans.pdf`
     """
-    from tumorlens.predictions.document import write_predictions
-    from tumorlens.predictions.predictor import load_predictor
+    from tumorlens.images.archive import unpacked
 
-    given, settings = _find_files(paths), load_settings(workers=workers)
-    files, table = given.scans, out or (None if report else Path("predictions.csv"))
-    predictor = load_predictor(bundle, settings)
+    settings = load_settings(workers=workers, volume=volume)
     outputs = Outputs(*paths, bundle, overwrite=overwrite)
-    _claim_outputs(outputs, table, heatmaps, report, scans=len(files))
-    answers = _Answers(keeps_all=bool(report))
-    with counting("predicting") as progress:
-        found = predictor.iter_predict(files, heatmaps=bool(heatmaps or report))
-        found = answers.listen(_drawn(found, heatmaps), progress, total=len(files))
-        if table:
-            write_predictions(found, table)
-        deque(found, maxlen=0)
-    answers.print(passed_over=given.describe())
-    if table:
-        typer.echo(table)
-    if report:
-        _write_report(answers.kept, predictor.bundle, settings, report=report, show_scan=show_scan)
+    wanted = _Wanted(out or (None if report else Path("predictions.csv")), heatmaps, report)
+    with unpacked(paths) as lies:
+        given = _find_files(paths, lies)
+        answers = _predict(given, lies, settings, bundle, wanted, outputs,
+                           all_series=all_series, show_scan=show_scan)  # fmt: skip
     if answers.tally["unreadable"]:
         raise typer.Exit(FAILED_STATUS)
 
 
-def _claim_outputs(
+@dataclass(frozen=True)
+class _Wanted:
+    """What `predict` is to write."""
+
+    table: Path | None
+    heatmaps: Path | None
+    report: Path | None
+
+
+def _predict(
+    given: "FoundFiles",
+    lies: Mapping[Path, Path],
+    settings: Settings,
+    bundle: str,
+    wanted: _Wanted,
     outputs: Outputs,
-    table: Path | None,
-    heatmaps: Path | None,
-    report: Path | None,
     *,
-    scans: int,
-) -> None:
+    all_series: bool,
+    show_scan: bool,
+) -> "_Answers":
+    from tumorlens.images.listing import list_series
+    from tumorlens.predictions.document import write_predictions
+    from tumorlens.predictions.predictor import load_predictor
+    from tumorlens.predictions.series_rows import iter_predict_series
+
+    predictor = load_predictor(bundle, settings)
+    with counting("reading headers") as progress:
+        found = list_series(given.scans, limits=settings.read_limits, progress=progress)
+    total = len(found.images) + sum(len(series.slices) for series in found.series)
+    _claim_outputs(outputs, wanted, scans=total, has_series=bool(found.series))
+    answers = _Answers(keeps_all=bool(wanted.report))
+    with counting("predicting") as progress:
+        rows = iter_predict_series(predictor, given.scans, found, all_series=all_series,
+                                   heatmaps=bool(wanted.heatmaps or wanted.report))  # fmt: skip
+        rows = answers.listen(_drawn(rows, wanted.heatmaps), progress, total=total)
+        if wanted.table:
+            write_predictions((_named(row, lies) for row in rows), wanted.table)
+        deque(rows, maxlen=0)
+    answers.print(passed_over=given.describe())
+    if wanted.table:
+        typer.echo(wanted.table)
+    if wanted.table and found.series:
+        typer.echo(_write_series(found, lies, wanted.table))
+    if wanted.report:
+        _write_report(answers.kept, predictor.bundle, settings,
+                      report=wanted.report, show_scan=show_scan)  # fmt: skip
+    return answers
+
+
+def _named(row: Any, lies: Mapping[Path, Path]) -> Any:
+    """Name a file in an archive by the archive, not by where it was unpacked for a while."""
+    return replace(row, path=_given(row.path, lies), series=_given(row.series, lies))
+
+
+def _given(path: str, lies: Mapping[Path, Path]) -> str:
+    for archive, folder in lies.items():
+        if folder != archive and Path(path).is_relative_to(folder):
+            return str(archive / Path(path).relative_to(folder))
+    return path
+
+
+def _write_series(found: "Listing", lies: Mapping[Path, Path], table: Path) -> Path:
+    from tumorlens.files import write_table
+    from tumorlens.images.listing import series_rows
+    from tumorlens.images.series import COLUMNS
+
+    out = table.with_name(SERIES_TABLE)
+    rows = series_rows(found)
+    for row in rows:
+        row |= {name: _given(str(row.get(name, "")), lies) for name in ("path", "series")}
+    write_table(out, COLUMNS, rows)
+    return out
+
+
+def _claim_outputs(outputs: Outputs, wanted: _Wanted, *, scans: int, has_series: bool) -> None:
+    from tumorlens.images import series
     from tumorlens.predictions.document import COLUMNS, FIRST_COLUMNS
     from tumorlens.reports.scan.report import check_report
 
-    if report:
-        check_report(report, scans)
-    if table:
-        outputs.claim_table(table, COLUMNS, FIRST_COLUMNS)
-    if report:
-        outputs.claim_report(report)
-        outputs.claim_report(report.with_suffix(".json"))
-    if heatmaps:
-        outputs.claim_folder(heatmaps)
+    if wanted.report:
+        check_report(wanted.report, scans)
+    if wanted.table:
+        outputs.claim_table(wanted.table, COLUMNS, FIRST_COLUMNS)
+    if wanted.table and has_series:
+        listed = wanted.table.with_name(SERIES_TABLE)
+        outputs.claim_table(listed, series.COLUMNS, ("series", "path", "used", "reason"))
+    if wanted.report:
+        outputs.claim_report(wanted.report)
+        outputs.claim_report(wanted.report.with_suffix(".json"))
+    if wanted.heatmaps:
+        outputs.claim_folder(wanted.heatmaps)
 
 
 class _Answers:
@@ -122,7 +197,7 @@ class _Answers:
 
     def listen(self, predictions: Iterable[Any], progress: Any, *, total: int) -> Iterator[Any]:
         for prediction in predictions:
-            self.tally[prediction.decision or "unreadable"] += 1
+            self.tally[prediction.decision or _why_none(prediction)] += 1
             self._errors.append(prediction.error)
             self._notes.update(prediction.notes)
             if self._keeps_all or not self.kept:
@@ -145,6 +220,12 @@ class _Answers:
             noted = (f"{name} ({count})" for name, count in self._notes.most_common(MAX_REASONS))
             console.print(f"notes: {'; '.join(noted)}", markup=False)
         console.print("Research use only. Not a medical device.", style="dim")
+
+
+def _why_none(answer: Any) -> str:
+    from tumorlens.predictions.series_rows import NOT_PREDICTED
+
+    return "of series not used" if answer.error.startswith(NOT_PREDICTED) else "unreadable"
 
 
 def _in_words(answer: Any) -> str:
@@ -170,11 +251,11 @@ def _drawn(predictions: Iterable[Any], folder: Path | None) -> Iterator[Any]:
         yield prediction
 
 
-def _find_files(paths: list[Path]) -> "FoundFiles":
+def _find_files(paths: list[Path], lies: Mapping[Path, Path]) -> "FoundFiles":
     from tumorlens.errors import CasesError
     from tumorlens.images.readers import find_files
 
-    found = find_files(paths)
+    found = find_files(lies[path] for path in paths)
     if not found.scans:
         named, beside = ", ".join(map(str, paths)), found.describe()
         fact = f"holds no images{f', only {beside}' if beside else ''}"
@@ -188,13 +269,17 @@ def _write_report(
     from datetime import UTC, datetime
 
     from tumorlens.images.readers import read_scan
+    from tumorlens.inputs.prepare import apply_window
     from tumorlens.reports.scan.content import Examined
     from tumorlens.reports.scan.report import write_scan_report
 
     limits = settings.read_limits
     examined = [
         Examined(
-            found, read_scan(found.path, limits=limits) if show_scan and not found.error else None
+            found,
+            apply_window(read_scan(found.path, frame=found.frame, limits=limits), bundle.spec)
+            if show_scan and not found.error
+            else None,
         )
         for found in predictions
     ]

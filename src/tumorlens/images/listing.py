@@ -41,10 +41,15 @@ def list_series(
     return Listing(tuple(group_slices(headers)), tuple(images), tuple(unreadable))
 
 
-def write_series(listing: Listing, out: Path) -> None:
-    """Write series.csv: a row a series, used or why not, and one a header that cannot be read."""
-    unread = (
+def series_rows(listing: Listing) -> list[dict[str, object]]:
+    """Return the rows of series.csv: a row a series, and one a header that cannot be read."""
+    unread: list[dict[str, object]] = [
         {"path": item.path, "slices": 0, "used": "no", "reason": item.reason}
         for item in listing.unreadable
-    )
-    write_table(out, COLUMNS, [*map(series_row, listing.series), *unread])
+    ]
+    return [*map(series_row, listing.series), *unread]
+
+
+def write_series(listing: Listing, out: Path) -> None:
+    """Write series.csv whole, or leave what stood there."""
+    write_table(out, COLUMNS, series_rows(listing))

@@ -7,7 +7,9 @@ where libjpeg alone would fill the rest with gray), all else through Pillow.
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,7 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from tumorlens.errors import ImageTooLargeError, ImageTooSmallError, UnreadableImageError
-from tumorlens.images.color import Colors, image_colors, jpeg_colors
+from tumorlens.images.color import image_colors, jpeg_colors
+from tumorlens.images.slices import SliceHeader
 from tumorlens.images.structure import tiff_structure
 from tumorlens.records import Scan
 from tumorlens.settings import ReadLimits
@@ -52,23 +55,33 @@ def encode_png(pixels: NDArray[np.integer]) -> bytes:
 
 
 def decode_raster(data: bytes, source: str, limits: ReadLimits) -> tuple[Scan, ...]:
-    """Read the first image of a file of one of FORMATS; raises an ImageError."""
-    notes: list[str] = []
+    """Read every page or frame of a file of one of FORMATS; raises an ImageError."""
     with warnings.catch_warnings():
         # Pillow's own bomb warning comes at another limit than ours, and TIFF tags it dislikes
         # are no reason to speak on a terminal.
         warnings.simplefilter("ignore")
         try:
-            pixels, colors = _decode(data, source, limits.max_pixels, notes)
+            return _decode(data, source, limits)
         except _DECODER_ERRORS as e:
             fact = f"damaged or incomplete ({first_line(e)})"
             raise UnreadableImageError(source, fact, SAVE_AS_PNG) from e
-    return (Scan(pixels=pixels, source=source, notes=tuple(notes), colors=colors),)
 
 
-def _decode(
-    data: bytes, source: str, max_pixels: int, notes: list[str]
-) -> tuple[NDArray[np.float32], Colors | None]:
+def stack_headers(path: str, _limits: ReadLimits) -> tuple[SliceHeader, ...]:
+    """List the pages or frames of a file with several; none of one that is a single image."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            data = Path(path).read_bytes()
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                frames, (width, height) = _count_frames(image, data), image.size
+        except _DECODER_ERRORS:
+            return ()  # reading it tells what is wrong
+    numbers = range(frames) if frames > 1 else ()
+    return tuple(SliceHeader(path, frame=n, matrix=(height, width), number=n) for n in numbers)
+
+
+def _decode(data: bytes, source: str, limits: ReadLimits) -> tuple[Scan, ...]:
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as e:
@@ -76,32 +89,53 @@ def _decode(
         raise UnreadableImageError(source, fact, SAVE_AS_PNG) from e
     except Image.DecompressionBombError as e:
         # Pillow's own cap, checked before ours can be.
-        fact = f"declares an image above the cap of {max_pixels:,} pixels ({first_line(e)})"
+        fact = f"declares an image above the cap of {limits.max_pixels:,} pixels ({first_line(e)})"
         raise ImageTooLargeError(source, fact, _SMALLER) from e
     with image:
-        _check_size(image.size, source, max_pixels)
+        _check_size(image.size, source, limits.max_pixels)
         frames = _count_frames(image, data)
-        if frames > 1:
-            notes.append(f"first of {frames} frames read")
-        orientation = image.getexif().get(0x0112, 1)
-        if image.format == "JPEG" and image.mode in ("L", "RGB"):
-            gray = _decode_jpeg(data, image.size)
-            colors = jpeg_colors(data, image.size) if image.mode == "RGB" else None
-        else:
-            if image.format == "JPEG":
-                simplejpeg.decode_jpeg(data, colorspace="CMYK")  # only to be strict
-            gray = _decode_with_pillow(image, source)
-            if _is_clear(image):
-                notes.append("transparency ignored: every pixel is wholly transparent")
-            colors = image_colors(image)
-        # Pillow turns TIFF files itself while loading, and takes the tag away.
-        left = image.getexif().get(0x0112, 1)
+        if frames == 1:
+            return (_read_frame(image, data, source),)
+        return tuple(_read_stack(image, data, source, frames=frames, limits=limits))
+
+
+def _read_stack(
+    image: Image.Image, data: bytes, source: str, *, frames: int, limits: ReadLimits
+) -> Iterator[Scan]:
+    """Read one frame after the other, up to the cap of all together."""
+    pixels = 0
+    for frame in range(frames):
+        image.seek(frame)
+        _check_size(image.size, source, limits.max_pixels)
+        pixels += image.size[0] * image.size[1]
+        if pixels > limits.max_volume_pixels:
+            fact = f"holds {frames:,} frames, above the cap of {limits.max_volume_pixels:,} pixels"
+            fix = "Split it, or raise TUMORLENS_MAX_VOLUME_PIXELS."
+            raise ImageTooLargeError(source, fact, fix)
+        yield replace(_read_frame(image, data, source), frame=frame, series=source)
+
+
+def _read_frame(image: Image.Image, data: bytes, source: str) -> Scan:
+    """Read the frame that an open image stands at."""
+    orientation, notes = image.getexif().get(0x0112, 1), []
+    if image.format == "JPEG" and image.mode in ("L", "RGB"):
+        gray = _decode_jpeg(data, image.size)
+        colors = jpeg_colors(data, image.size) if image.mode == "RGB" else None
+    else:
+        if image.format == "JPEG":
+            simplejpeg.decode_jpeg(data, colorspace="CMYK")  # only to be strict
+        gray = _decode_with_pillow(image, source)
+        if _is_clear(image):
+            notes.append("transparency ignored: every pixel is wholly transparent")
+        colors = image_colors(image)
+    # Pillow turns TIFF files itself while loading, and takes the tag away.
+    left = image.getexif().get(0x0112, 1)
     if orientation in _UPRIGHT:
         notes.append("turned upright by its EXIF orientation")
     if left in _UPRIGHT:
         gray = _UPRIGHT[left](gray)
         colors = None if colors is None else _UPRIGHT[left](colors)
-    return np.ascontiguousarray(gray, np.float32), colors
+    return Scan(np.ascontiguousarray(gray, np.float32), source, notes=tuple(notes), colors=colors)
 
 
 def _count_frames(image: Image.Image, data: bytes) -> int:

@@ -23,7 +23,13 @@ from tumorlens.files import open_file
 from tumorlens.images import nifti, structure
 from tumorlens.images.dicom import decode_dicom
 from tumorlens.images.dicom_header import read_headers
-from tumorlens.images.raster import SAVE_AS_PNG, check_pixels, decode_raster, first_line
+from tumorlens.images.raster import (
+    SAVE_AS_PNG,
+    check_pixels,
+    decode_raster,
+    first_line,
+    stack_headers,
+)
 from tumorlens.images.slices import SliceHeader
 from tumorlens.images.structure import Structure
 from tumorlens.losses import counted
@@ -70,9 +76,11 @@ READERS = (
            announce=structure.jpeg_structure),
     Reader("BMP", (".bmp",), ((0, b"BM"),), decode_raster, announce=structure.bmp_structure),
     Reader("TIFF", (".tif", ".tiff"), ((0, b"II"), (0, b"MM")), decode_raster,
-           announce=structure.tiff_structure),
-    Reader("WEBP", (".webp",), ((8, b"WEBP"),), decode_raster, announce=structure.webp_structure),
-    Reader("GIF", (".gif",), ((0, b"GIF8"),), decode_raster, announce=structure.gif_structure),
+           announce=structure.tiff_structure, headers=stack_headers),
+    Reader("WEBP", (".webp",), ((8, b"WEBP"),), decode_raster, announce=structure.webp_structure,
+           headers=stack_headers),
+    Reader("GIF", (".gif",), ((0, b"GIF8"),), decode_raster, announce=structure.gif_structure,
+           headers=stack_headers),
     Reader("NIfTI", (".nii", ".nii.gz", ".img", ".hdr"), _NIFTI_STARTS, nifti.decode_nifti, "nifti",
            announce=structure.nifti_structure, is_volume=True, headers=nifti.read_headers),
 )  # fmt: skip
@@ -216,6 +224,9 @@ def attempt(step: Callable[P, T], *args: P.args, **options: P.kwargs) -> T | Unu
 
 
 def _one_of(scans: tuple[Scan, ...], frame: int | None) -> Scan:
+    if frame is None and len(scans) > 1:
+        note = f"first of {len(scans)} frames read"
+        return replace(scans[0], notes=(*scans[0].notes, note))
     if frame is None:
         return scans[0]
     for scan in scans:

@@ -22,9 +22,12 @@ SCHEMA_VERSION = 1
 NOTICE = "Research use only. Not a medical device."
 _FIELDS = tuple(field.name for field in fields(Prediction) if field.name != "heatmap")
 _NUMBERS = ("modality_probability", "tumor_probability", "threshold")  # or None
+_COUNTS = ("frame", "slice")  # or None
+_LATER = frozenset({"frame", "series", "slice"})  # not in documents of the first version
 _TABLES = ("type_probabilities", "atoms")
-COLUMNS = ("path", "modality", "modality_probability", "tumor_probability", "decision", "type",
-           *(f"p_{name}" for name in TYPES), "threshold", "bundle", "notes", "error")  # fmt: skip
+COLUMNS = ("path", "series", "slice", "modality", "modality_probability", "tumor_probability",
+           "decision", "type", *(f"p_{name}" for name in TYPES), "threshold", "bundle", "notes",
+           "error")  # fmt: skip
 FIRST_COLUMNS = ("path", "modality", "tumor_probability", "decision", "bundle", "error")  # ever
 
 
@@ -54,7 +57,8 @@ def from_document(document: Mapping[str, Any]) -> Prediction:
         fact = f"has schema version {version}, this tumorlens reads {SCHEMA_VERSION}"
         raise DocumentError("prediction", fact, "Use a matching tumorlens version.")
     try:
-        return Prediction(**{name: _read(name, document[name]) for name in _FIELDS})
+        known = [name for name in _FIELDS if name in document or name not in _LATER]
+        return Prediction(**{name: _read(name, document[name]) for name in known})
     except (KeyError, TypeError, ValueError, AttributeError) as e:
         fact = f"has missing or wrong fields ({type(e).__name__}: {e})"
         raise DocumentError("prediction", fact, "Ask for it again.") from e
@@ -71,6 +75,8 @@ def from_json(text: str | bytes) -> Prediction:
 def _read(name: str, value: Any) -> Any:
     if name in _NUMBERS:
         return None if value is None else _finite(value)
+    if name in _COUNTS:
+        return None if value is None else int(value)
     if name in _TABLES:
         return {str(key): _finite(number) for key, number in value.items()}
     if name == "notes":
@@ -95,6 +101,8 @@ def table_row(prediction: Prediction) -> dict[str, str]:
 
     return {
         "path": prediction.path,
+        "series": prediction.series,
+        "slice": "" if prediction.slice is None else str(prediction.slice),
         "modality": prediction.modality,
         "modality_probability": number(prediction.modality_probability),
         "tumor_probability": number(prediction.tumor_probability),

@@ -121,6 +121,7 @@ class Predictor:
                 bundle=bundle,
                 notes=item.notes,
                 is_plain=item.is_plain,
+                frame=item.frame,
                 heatmap=None if evidence is None else Heatmap(evidence[row], item.pixels),
             )
             for row, item in enumerate(usable)
@@ -149,6 +150,7 @@ def summarize(
     bundle: Bundle,
     notes: tuple[str, ...] = (),
     is_plain: bool = True,
+    frame: int | None = None,
     heatmap: Heatmap | None = None,
 ) -> Prediction:
     """Turn one row of calibrated probabilities, [atoms], into a Prediction.
@@ -184,6 +186,7 @@ def summarize(
         bundle=bundle.version,
         notes=notes,
         heatmap=heatmap,
+        frame=frame,
         atoms={atom: float(p) for atom, p in zip(atoms, probabilities, strict=True)},
     )
 

@@ -8,10 +8,10 @@ import pytest
 from support.public_sets import LAYOUTS, picture_bytes, write_archives, zip_bytes
 
 from tumorlens.errors import ArchiveError
+from tumorlens.images.archive import open_archive
 from tumorlens.images.readers import read_scan
 from tumorlens.study.data.datasets import arrange as arranging
 from tumorlens.study.data.datasets.arrange import arrange
-from tumorlens.study.data.datasets.unpack import open_archive
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.data.registry import DATASETS, Rule
 

@@ -14,11 +14,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from tumorlens.errors import ArchiveError
+from tumorlens.images.archive import Member, Opened, open_archive, read_member, unpack
 from tumorlens.images.readers import readable_suffixes
 from tumorlens.progress import Progress, silent
 from tumorlens.records import Case
 from tumorlens.study.data.case_table import write_cases
-from tumorlens.study.data.datasets.unpack import Member, Opened, open_archive, read_member, unpack
 from tumorlens.study.data.registry import DatasetRow, LabelTable, Rule
 
 NOT_AN_IMAGE = "files that are not images"

@@ -18,11 +18,11 @@ from urllib.parse import quote, urlsplit
 import pooch
 
 from tumorlens.errors import ArchiveError, CasesError, DownloadError
+from tumorlens.images.archive import built_aside
 from tumorlens.json_records import write_json
 from tumorlens.progress import Steps, silent_steps
 from tumorlens.study.data.datasets.arrange import Arranged, arrange
 from tumorlens.study.data.datasets.download import download
-from tumorlens.study.data.datasets.unpack import built_aside
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.data.registry import DATASETS, Archive, DatasetRow
 

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import ArchiveError, InvalidPixelsError, UnreadableImageError
 from tumorlens.files import write_file
+from tumorlens.images.archive import Member, open_archive, read_member
 from tumorlens.images.raster import MIN_SIDE, encode_png
 from tumorlens.progress import Progress, silent
 from tumorlens.records import Case
 from tumorlens.settings import ReadLimits
-from tumorlens.study.data.datasets.unpack import Member, open_archive, read_member
 
 LABELS = {1: "mri_meningioma", 2: "mri_glioma", 3: "mri_pituitary"}
 NOT_A_SLICE = "files that are not slices"

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import stat
 import struct
+import tempfile
 import zipfile
 import zlib
 from collections import Counter
@@ -106,6 +107,24 @@ def unpack(
         ):
             shutil.copyfileobj(source, file, PIECE)
         progress(number, len(members))
+
+
+@contextmanager
+def unpacked(paths: Sequence[Path], *, limits: Limits = LIMITS) -> Iterator[dict[Path, Path]]:
+    """Unpack the zip files among `paths` for a while; yields where each path's files lie.
+
+    A path that is no zip file lies where it is. Raises as `open_archive`.
+    """
+    with tempfile.TemporaryDirectory(prefix="tumorlens-") as folder:
+        lies: dict[Path, Path] = {}
+        for number, path in enumerate(paths):
+            lies[path] = path
+            if path.suffix.lower() == ".zip" and path.is_file():
+                lies[path] = Path(folder, str(number))
+                with open_archive(path, limits=limits) as opened:
+                    kept = [member for member in opened.members if not member.is_hidden]
+                    unpack(opened, kept, lies[path])
+        yield lies
 
 
 @contextmanager

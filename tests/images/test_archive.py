@@ -10,7 +10,7 @@ import pytest
 from support.public_sets import zip_bytes
 
 from tumorlens.errors import ArchiveError
-from tumorlens.study.data.datasets.unpack import (
+from tumorlens.images.archive import (
     Limits,
     built_aside,
     open_archive,
