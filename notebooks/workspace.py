@@ -35,6 +35,7 @@ PHANTOMS = {"phantoms": 11, "other-phantoms": 12}  # set and seed
 PER_CLASS = 12
 # What phantoms need of a network is to be trained at all, and soon.
 SMALL = {"side": 48, "train_side": 48, "epochs": 2, "batch": 16, "warmup_epochs": 0.0}
+NARROW = {"stem": 8, "widths": [8, 16, 24], "depths": [1, 1, 1]}  # of a network of our own
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,11 @@ def recipe_for(place: Workplace, name: str) -> Recipe:
     recipe = find_recipe(name)
     if not place.is_phantom:
         return recipe
-    changes = dict(SMALL)
-    if recipe.head_epochs:  # the head learns; the backbone is never touched
-        changes |= {"epochs": 0, "head_epochs": 5, "head_views": 1, "weights": NO_WEIGHTS}
-    return replace(recipe, **changes)
+    if not recipe.head_epochs:
+        return replace(recipe, **SMALL, options=NARROW)
+    # The head learns; the backbone is never touched.
+    changes = {"epochs": 0, "head_epochs": 5, "head_views": 1, "weights": NO_WEIGHTS}
+    return replace(recipe, **SMALL | changes)
 
 
 def train_once(place: Workplace, found: GroupedSet, recipe: Recipe) -> Bundle:
@@ -145,7 +147,7 @@ def pairs_of(place: Workplace) -> PairedRuns:
     out = place.out / "hypotheses" / "networks"
     if not place.is_phantom:
         return PairedRuns(small_recipe(), out, place.cache)
-    recipe = replace(small_recipe(), **SMALL)
+    recipe = replace(small_recipe(), **SMALL, options=NARROW)
     return PairedRuns(recipe, out, place.cache, folds=3, steps=4)
 
 

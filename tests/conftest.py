@@ -55,6 +55,15 @@ def write_image(tmp_path: Path) -> WriteImage:
     return write
 
 
+@pytest.fixture
+def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing and printing take most of the time of an evaluation, and have tests of their own."""
+    from tumorlens.study.evaluation import run
+
+    monkeypatch.setattr(run, "draw_plots", lambda result: {})
+    monkeypatch.setattr(run, "evaluation_pdf", lambda **shown: b"%PDF-")
+
+
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A whole, verified bundle around a seeded graph of one convolution."""

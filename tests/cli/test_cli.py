@@ -289,6 +289,7 @@ def test_evaluate_measures_the_test_part_of_a_split(run, scans, bundle, split_fi
     assert "AUC" in ended.err
 
 
+@pytest.mark.usefixtures("without_plots")
 @pytest.mark.parametrize("part", ["train", "val", "all"])
 def test_evaluate_measures_the_part_it_is_told(  # noqa: PLR0917
     run, scans, bundle, split_file, tmp_path, part
@@ -300,6 +301,7 @@ def test_evaluate_measures_the_part_it_is_told(  # noqa: PLR0917
     assert found["n"] == (len(parts) if part == "all" else parts.count(part))
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_evaluate_without_a_split_measures_all_and_the_page_says_so(run, scans, bundle, tmp_path):
     run("evaluate", scans, "--bundle", bundle, "--out", tmp_path / "results", *QUICK)
     assert json.loads((tmp_path / "results" / "evaluation.json").read_text())["n"] == 72
@@ -319,6 +321,7 @@ def leaking(run, scans, tmp_path) -> tuple[Path, Path]:
     return root, tmp_path / "leaky.csv"
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_a_leaking_split_is_refused_until_it_is_allowed_and_then_printed(
     run, leaking, bundle, tmp_path
 ):

@@ -15,6 +15,9 @@ def scans(tmp_path_factory) -> Path:
     return write_phantoms(tmp_path_factory.mktemp("set") / "set", per_class=3, seed=6, side=80)
 
 
+pytestmark = pytest.mark.usefixtures("without_plots")
+
+
 @pytest.fixture
 def evaluate(scans, tiny_bundle, tmp_path, monkeypatch, capsys):
     def run(*words: str) -> tuple[str, dict]:

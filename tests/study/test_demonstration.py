@@ -32,6 +32,7 @@ class Silent:
 def demo(tmp_path_factory) -> tuple[Path, list[str]]:
     """One demo on phantoms, over the leftovers of an earlier one."""
     from tumorlens.study import demonstration
+    from tumorlens.study.evaluation import run
     from tumorlens.study.explore import separation
 
     out = tmp_path_factory.mktemp("demo") / "out"
@@ -41,6 +42,9 @@ def demo(tmp_path_factory) -> tuple[Path, list[str]]:
     stages: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demonstration, "EXPLORED", 6)
+        # The pages of its evaluations have tests of their own; its page draws for itself.
+        patch.setattr(run, "draw_plots", lambda result: {})
+        patch.setattr(run, "evaluation_pdf", lambda **shown: b"%PDF-")
         models = dict.fromkeys(separation.MODELS, separation.MODELS["logistic_regression"])
         patch.setattr(separation, "MODELS", models)
         page = demonstration.demonstrate(

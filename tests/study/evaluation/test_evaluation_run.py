@@ -18,7 +18,6 @@ from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Case
 from tumorlens.reports.evaluation.result import Evaluation, SplitFacts, read_result
 from tumorlens.study.data.index import read_cases
-from tumorlens.study.evaluation import run
 from tumorlens.study.evaluation.plots import PLOTS
 from tumorlens.study.evaluation.run import evaluate, write_evaluation
 from tumorlens.study.evaluation.subgroups import Context
@@ -55,12 +54,6 @@ def evaluation(bundle, cases) -> Evaluation:
         cases, Predictor(bundle), part="test", split=SPLIT, context=context, controls=True,
         baseline=Predictor(other), robustness=True, explanations=True,
     )  # fmt: skip
-
-
-@pytest.fixture
-def without_plots(monkeypatch):
-    """Drawing takes most of the time of writing; plots have tests of their own."""
-    monkeypatch.setattr(run, "draw_plots", lambda result: {})
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -187,8 +188,9 @@ def with_ood_images(data: TrainingSet, count: int, spec: InputSpec) -> TrainingS
     )
 
 
+@lru_cache(maxsize=2)  # every network of an experiment asks for the same
 def draw_ood_images(count: int, spec: InputSpec, *, first: int) -> NDArray[np.uint8]:
-    """Draw and prepare images of what is no head, [n, side, side], n <= count."""
+    """Draw and prepare images of what is no head, [n, side, side], n <= count; read only."""
     images = []
     for seed in range(first, first + count):
         scan = Scan(draw_ood_image(seed).astype(np.float32), f"out of distribution {seed}")
@@ -196,4 +198,6 @@ def draw_ood_images(count: int, spec: InputSpec, *, first: int) -> NDArray[np.ui
             images.append(prepare(scan, spec).pixels)
         except BlankImageError:  # refused before it comes to a network
             continue
-    return np.stack(images)
+    drawn = np.stack(images)
+    drawn.setflags(write=False)
+    return drawn
