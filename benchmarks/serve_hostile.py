@@ -1,71 +1,87 @@
-"""Send what nobody should: is there always an answer or a closed connection, and flat memory.
+"""Attack the service: does it answer another key in time, in its memory, and as before afterwards.
 
-    python benchmarks/serve_hostile.py [FOLDER ...]
+    python benchmarks/serve_hostile.py [FOLDER ...] [--seconds 10] [--only WORD]
 
-Sends some forty hostile requests, by hand where no client would, and then every file of the
-folders (the test images of Pillow and pydicom are good ones). After each the service has to live;
-at the end its resident memory may have grown by 100 MB at most. Everything goes over 127.0.0.1.
+First some sixty hostile requests one by one, then every file of the folders (the test images of
+Pillow and pydicom are good ones): each has to get an answer or a closed connection. Then attacks
+with one key from many threads, while another key sends one small scan after the other: its 99th
+percentile has to stay within a second under each, and its median afterwards as it was before.
+Where cgroups can be made, all of it runs in one of 768 MiB. Everything goes over 127.0.0.1.
 """
 
 import argparse
-import io
-import json
 import os
 import socket
-import struct
+import sys
 import tempfile
+import threading
 import time
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import hostile_files
 import httpx
 import numpy as np
-from PIL import Image
-from service_process import peak_mib, phantom_jpeg, resident_mib, start
+from hostile_requests import BOUNDARY, PORT, hostile, part, upload
+from service_process import Running, phantom_jpeg, resident_mib, start, start_command
 
-PORT = 8920
+from tumorlens.services.store import open_store
+from tumorlens.services.store.keys import create_key
+
+URL = f"http://127.0.0.1:{PORT}"
+LIMIT_MIB = 768
 MAX_GROWTH_MIB = 100
-BOUNDARY = b"hostile"
-HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
-FORM = HEAD + b"Content-Type: multipart/form-data; boundary=" + BOUNDARY + b"\r\n"
+MAX_P99_SECONDS = 1.0
+PATIENCE_SECONDS = 15.0  # of the other key; a request that takes longer counts as so long
+Send = Callable[[httpx.Client], object]
 
 
 def main() -> None:
-    """Send, watch, judge."""
+    """Send, attack, judge."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("folders", nargs="*", type=Path)
+    arguments.add_argument("--seconds", type=float, default=10, help="of each attack")
+    arguments.add_argument("--only", default="", help="attacks whose name holds this")
+    arguments.add_argument("--fresh", action="store_true", help="a new service for each attack")
     chosen = arguments.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        service = start(Path(folder), port=PORT, TUMORLENS_RECEIVE_SECONDS="5")
-        pid = service.process.pid
-        try:
-            for seed in range(40):
-                upload("a.jpg", phantom_jpeg(seed % 4))
-            before = resident_mib(pid)
-            outcomes = {name: attempt(send) for name, send in hostile()}
-            tally = Counter(
-                upload(path.name, path.read_bytes())
-                for given in chosen.folders
-                for path in sorted(given.rglob("*"))
-                if path.is_file()
-            )
-            after, peak = resident_mib(pid), peak_mib(pid)
-            alive = upload("a.jpg", phantom_jpeg(0))
-        finally:
-            service.stop()
+    broken = []
+    with tempfile.TemporaryDirectory() as folder, limited_memory() as group:
+        if not chosen.only:
+            broken += send_one_by_one(Path(folder), group, chosen.folders)
+        broken += attack_all(Path(folder), group, chosen)
+    if broken:
+        raise SystemExit(f"broken: {broken}")
+
+
+def send_one_by_one(folder: Path, group: "Group", folders: list[Path]) -> list[str]:
+    """Send each hostile request alone; returns the names of those that broke something."""
+    service = start(folder, port=PORT, TUMORLENS_RECEIVE_SECONDS="5")
+    group.add(service.process.pid)
+    pid = service.process.pid
+    try:
+        for seed in range(40):
+            upload("a.jpg", phantom_jpeg(seed % 4))
+        before = resident_mib(pid)
+        outcomes = {name: attempt(send) for name, send in hostile()}
+        tally = Counter(
+            upload(path.name, path.read_bytes())
+            for given in folders
+            for path in sorted(given.rglob("*"))
+            if path.is_file()
+        )
+        alive, after = upload("a.jpg", phantom_jpeg(0)), resident_mib(pid)
+    finally:
+        service.stop()
     for name, outcome in outcomes.items():
         print(f"{outcome:>7}  {name}")
-    print(f"files of {[str(f) for f in chosen.folders]}: {dict(tally)}")
-    print(f"resident {before:.0f} -> {after:.0f} MiB, peak {peak:.0f} MiB; alive: {alive}")
+    print(f"files of {[str(f) for f in folders]}: {dict(tally)}; alive: {alive}")
+    print(f"resident {before:.0f} -> {after:.0f} MiB; {group.text()}")
     allowed = {"200", "closed", *map(str, range(400, 500))}
-    bad = [name for name, outcome in outcomes.items() if outcome not in allowed]
-    if bad or not {str(key) for key in tally} <= allowed or alive != "200":
-        raise SystemExit(f"broken: {bad} {dict(tally)} {alive}")
-    if after - before > MAX_GROWTH_MIB:
-        raise SystemExit("broken: memory grew")
+    broken = [name for name, outcome in outcomes.items() if outcome not in allowed]
+    broken += [key for key in tally if key not in allowed] + ["dead"] * (alive != "200")
+    return broken + ["memory grew"] * (after - before > MAX_GROWTH_MIB)
 
 
 def attempt(send: Callable[[], str]) -> str:
@@ -74,179 +90,233 @@ def attempt(send: Callable[[], str]) -> str:
         outcome = send()
     except (OSError, httpx.HTTPError):
         outcome = "closed"
-    if httpx.get(f"http://127.0.0.1:{PORT}/healthz", timeout=60).status_code != 200:
+    if httpx.get(f"{URL}/healthz", timeout=60).status_code != 200:
         return "dead"
     return outcome
 
 
-def upload(name: str, data: bytes) -> str:
-    """Send a file as a client does."""
-    url = f"http://127.0.0.1:{PORT}/v1/predict"
-    return str(httpx.post(url, files={"file": (name, data)}, timeout=120).status_code)
+def attack_all(folder: Path, group: "Group", chosen: argparse.Namespace) -> list[str]:
+    """Run every attack; returns the names of those under which the other key waited too long."""
+    store = open_store(str(folder / "keys.sqlite"))
+    bad, good = (create_key(store, name)[1] for name in ("bad", "good"))
+    store.close()
+    broken, service = [], None
+    for name, threads, send in attacks(bad):
+        if chosen.only not in name:
+            continue
+        service = service or start_with_keys(folder, group)
+        before = ask(good, chosen.seconds / 2)
+        with attacking(bad, threads, send) as tally:
+            during = ask(good, chosen.seconds)
+        after = settled(good, chosen.seconds)
+        print(
+            f"{name}: another key p50 {ms(before, 50)}, under attack p50 {ms(during, 50)}, "
+            f"p99 {ms(during, 99)}, max {ms(during, 100)} (n={len(during)}), "
+            f"then p50 {ms(after, 50)}; the attacker got {dict(tally)}; {group.text()}",
+            flush=True,
+        )
+        if np.percentile(during, 99) > MAX_P99_SECONDS:
+            broken.append(name)
+        if chosen.fresh:
+            stop(service)
+            service = None
+    if service is not None:
+        seconds = stop(service)
+        print(f"ended {seconds:.1f} s after SIGTERM")
+    return broken
 
 
-def raw(*pieces: bytes, pause: float = 0.0, count: int = 1) -> str:
-    """Send bytes as they are, the last piece so many times; returns the status of the answer."""
-    with socket.create_connection(("127.0.0.1", PORT), timeout=60) as connection:
-        try:
-            for piece in (*pieces[:-1], *[pieces[-1]] * count):
-                connection.sendall(piece)
-                time.sleep(pause)
-        except OSError:
-            pass  # the answer may have come before the end
-        answer = connection.recv(65536)
-    return answer.split(b" ")[1].decode() if answer.startswith(b"HTTP/1.1 ") else "closed"
-
-
-def part(data: bytes, disposition: bytes = b'form-data; name="file"; filename="a.png"') -> bytes:
-    """Write one part of a form."""
-    head = b"--" + BOUNDARY + b"\r\nContent-Disposition: " + disposition + b"\r\n\r\n"
-    return head + data + b"\r\n"
-
-
-def form(*parts: bytes) -> bytes:
-    """Write a request with a form."""
-    body = b"".join(parts) + b"--" + BOUNDARY + b"--\r\n"
-    return FORM + b"Content-Length: %d\r\n\r\n" % len(body) + body
-
-
-def hostile() -> Iterator[tuple[str, Callable[[], str]]]:
-    """Yield every attempt with its name."""
-    scan = phantom_jpeg(1)
-    files = {
-        "empty file": b"",
-        "one byte": b"\x89",
-        "null bytes": bytes(100_000),
-        "png that declares 50,000 x 50,000": png(50_000, 50_000),
-        "png that declares 2^31 x 2^31": png(2**31 - 1, 2**31 - 1),
-        "png of 100 megapixels of zeros": png(10_000, 10_000, rows=10_000),
-        "png of 15 megapixels of zeros, under the cap": png(4000, 3750, rows=3750),
-        "png with a text chunk that unpacks to 256 MiB": text_bomb(),
-        "jpeg that declares 65,500 x 65,500": jpeg_declaring(scan, 65_500),
-        "jpeg cut in half": scan[: len(scan) // 2],
-        "jpeg with a zip behind it": scan + archive(),
-        "zip named png": archive(),
-        "gif with script in it": b"GIF89a/*" + b"<script>alert(1)</script>" * 50,
-        "svg with a reference to a file": b'<svg><image href="file:///etc/passwd"/></svg>',
-        "html": b"<!doctype html><script>alert(1)</script>",
-        "eps that runs a program": b"%!PS-Adobe-3.0 EPSF-3.0\n(%pipe%id)(r)file",
-        "pickle": b"\x80\x04\x95\x20\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x8c\x06system\x93.",
-        "elf": b"\x7fELF" + os.urandom(5000),
-        "tiff whose directory leads to itself": b"II*\x00\x08\x00\x00\x00\x00\x00\x08\x00\x00\x00",
-        "tiff of floats, all NaN": tiff_of_nan(),
-        "gif of 2,000 frames": gif(2000),
-        "random bytes, 30 MB": os.urandom(30_000_000),
+def start_with_keys(folder: Path, group: "Group") -> Running:
+    """Start a service that asks for keys."""
+    command = [sys.executable, "-m", "tumorlens", "serve", "--keys", "--port", str(PORT)]
+    environment = {
+        "TUMORLENS_STORE": str(folder / "keys.sqlite"),
+        "TUMORLENS_WORKERS": "2",
+        "TUMORLENS_REQUESTS_PER_MINUTE": "1000000",
     }
-    for name, data in files.items():
-        yield name, lambda data=data: upload("a.png", data)
-    for name in ("../../../etc/passwd", "a\x00.png", "C:\\boot.ini", "x" * 5000, "\u202egnp.jpg"):
-        yield f"a file named {name[:20]!r}", lambda name=name: upload(name, scan)
-    endless = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
-    yield "4 GB announced, nothing sent", lambda: raw(HEAD, b"Content-Length: 4294967296\r\n\r\n")
-    yield (
-        "endless chunks",
-        lambda: raw(endless, b"10000\r\n" + bytes(65536) + b"\r\n", count=10_000),
-    )
-    yield "a chunk of 2^60 bytes", lambda: raw(endless, b"1000000000000000\r\n")
-    yield "100,000 chunks of a byte", lambda: raw(endless, b"1\r\na\r\n" * 1000, count=100)
-    yield "10,000 parts", lambda: raw(form(*[part(b"x")] * 10_000))
-    yield "10,000 headers of a part", lambda: raw(form(part(b"x", b"a\r\n" + b"X: 1\r\n" * 10_000)))
-    yield "10,000 headers", lambda: raw(HEAD + b"X-Many: 1\r\n" * 10_000 + b"\r\n")
-    yield "a header of 1 MB", lambda: raw(HEAD + b"X-Long: " + b"a" * 1_000_000 + b"\r\n\r\n")
-    yield "a form that never ends", lambda: raw(FORM + b"Content-Length: 50\r\n\r\n", part(b"x"))
-    yield "a form within a form", lambda: raw(form(part(form(part(scan)))))
-    yield "a body shorter than announced", lambda: raw(FORM, b"Content-Length: 999\r\n\r\nabc")
-    yield "two lengths", lambda: raw(HEAD, b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcde")
-    smuggled = b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG"
-    yield "a smuggled request", lambda: raw(HEAD, smuggled)
-    yield "slow headers", lambda: raw(HEAD, b"X: 1\r\n", pause=0.5, count=60)
-    yield (
-        "a slow body",
-        lambda: raw(FORM + b"Content-Length: 9999\r\n\r\n", b"a", pause=0.5, count=60),
-    )
-    yield "TLS", lambda: raw(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500))
-    yield (
-        "an address out of the tree",
-        lambda: raw(b"GET /../../etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n"),
-    )
-    yield "deep JSON", deep_json
-    yield "300 idle connections", idle_connections
+    service = start_command(command, folder, port=PORT, environment=environment)
+    group.add(service.process.pid)
+    return service
 
 
-def png(width: int, height: int, rows: int = 1) -> bytes:
-    """Write a gray PNG of zeros with a header of any size."""
-    packer = zlib.compressobj(9)
-    packed = b"".join(packer.compress(bytes(width + 1)) for _ in range(rows if width < 1e6 else 0))
-    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return signed(chunk(b"IHDR", head), chunk(b"IDAT", packed + packer.flush()))
+def stop(service: Running) -> float:
+    """End a service; returns the seconds that took."""
+    started = time.monotonic()
+    service.stop()
+    return time.monotonic() - started
 
 
-def text_bomb() -> bytes:
-    """Write a PNG with a compressed text that is far longer than the file."""
-    packed = zlib.compress(bytes(256 * 2**20), 9)
-    head = struct.pack(">IIBBBBB", 64, 64, 8, 0, 0, 0, 0)
-    body = chunk(b"IDAT", zlib.compress(bytes(65 * 64)))
-    return signed(chunk(b"IHDR", head), chunk(b"zTXt", b"Comment\x00\x00" + packed), body)
+def ask(key: str, seconds: float) -> list[float]:
+    """Send one small scan after the other; returns the seconds each took, refused ones as long."""
+    took = []
+    scan = phantom_jpeg(1)
+    end = time.monotonic() + seconds
+    with client(key, PATIENCE_SECONDS) as asker:
+        while time.monotonic() < end or len(took) < 3:
+            started = time.monotonic()
+            try:
+                response = asker.post("/v1/predict", files={"file": ("a.jpg", scan)})
+                is_answered = response.status_code == 200
+            except httpx.HTTPError:
+                is_answered = False
+            took.append(time.monotonic() - started if is_answered else PATIENCE_SECONDS)
+            time.sleep(0.02)
+    return took
 
 
-def signed(*chunks: bytes) -> bytes:
-    """Put chunks into a PNG."""
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks) + chunk(b"IEND", b"")
+def settled(key: str, seconds: float) -> list[float]:
+    """Wait until one scan is answered, then ask as before the attack."""
+    ask(key, 1.0)
+    return ask(key, seconds / 2)
 
 
-def chunk(kind: bytes, body: bytes) -> bytes:
-    """Write one chunk of a PNG."""
-    crc = struct.pack(">I", zlib.crc32(kind + body))
-    return struct.pack(">I", len(body)) + kind + body + crc
+def ms(took: list[float], percent: float) -> str:
+    """Write a percentile."""
+    return f"{1000 * np.percentile(took, percent):.0f} ms"
 
 
-def jpeg_declaring(data: bytes, side: int) -> bytes:
-    """Change the size in a JPEG's header."""
-    at = data.index(b"\xff\xc0")
-    return data[: at + 5] + struct.pack(">HH", side, side) + data[at + 9 :]
+def client(key: str, seconds: float) -> httpx.Client:
+    """Return a client with a key."""
+    headers = {"Authorization": f"Bearer {key}"}
+    return httpx.Client(base_url=URL, headers=headers, timeout=seconds)
 
 
-def archive() -> bytes:
-    """Write a zip whose entry wants out."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
-        packed.writestr("../../evil.png", bytes(10_000_000))
-    return file.getvalue()
+@contextmanager
+def attacking(key: str, threads: int, send: Send) -> Iterator[Counter[str]]:
+    """Send again and again from many threads while the block lasts; yields what they got."""
+    ended, tally = threading.Event(), Counter[str]()
+
+    def work() -> None:
+        with client(key, 10) as attacker:
+            while not ended.is_set():
+                try:
+                    response = send(attacker)
+                    tally[str(getattr(response, "status_code", response))] += 1
+                except (httpx.HTTPError, OSError):
+                    tally["closed or too late"] += 1
+
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    time.sleep(1.0)
+    yield tally
+    ended.set()
+    for worker in workers:
+        worker.join(15)
 
 
-def tiff_of_nan() -> bytes:
-    """Write a TIFF of floats that are no numbers."""
-    file = io.BytesIO()
-    Image.fromarray(np.full((64, 64), np.nan, np.float32)).save(file, "TIFF")
-    return file.getvalue()
+def attacks(key: str) -> Iterator[tuple[str, int, Send]]:
+    """Yield every attack: its name, its threads, what each sends."""
+    scan, webp = phantom_jpeg(2), hostile_files.webp()
+    worst = hostile_files.jpeg_of_scans(100)
+    yield "jpegs of 40,000 scans", 2, file_of(hostile_files.jpeg_of_scans(40_000))
+    yield "jpegs of 100 scans, 16 megapixels", 8, file_of(worst)
+    yield "tiffs of 60,000 pages", 4, file_of(hostile_files.tiff_of_pages(60_000))
+    yield "webps of 16 megapixels, 32 a request", 4, file_of(webp, count=32)
+    yield "batches of 150 webps of 16 megapixels", 2, file_of(webp, count=150, batch=True)
+    yield "batches of 30 webps of 16 megapixels", 4, file_of(webp, count=30, batch=True)
+    yield "batches of 500 small scans", 4, file_of(scan, count=500, batch=True)
+    yield "pngs of 15 megapixels", 8, file_of(hostile_files.png(4000, 3750, rows=3750))
+    yield "small scans, 60 at once", 60, file_of(scan)
+    yield "uploads of 32 MB that stop short", 2, lambda _: upload_some(key, 20_000_000, 0)
+    yield "uploads at a trickle", 20, lambda _: upload_some(key, 1000, 0.2)
+    yield "uploads of 30 MB of near boundaries", 2, near_boundaries
+    yield "json of a million parts", 4, million_parts
+    yield "wrong keys of 15,000 characters", 8, wrong_key
+    yield "reports as PDF", 16, file_of(scan, query="?report=pdf&heatmap=true")
 
 
-def gif(frames: int) -> bytes:
-    """Write a GIF with many frames."""
-    file = io.BytesIO()
-    rng = np.random.default_rng(0)
-    images = [Image.fromarray(rng.integers(0, 255, (32, 32), np.uint8)) for _ in range(frames)]
-    images[0].save(file, "GIF", save_all=True, append_images=images[1:])
-    return file.getvalue()
+def file_of(data: bytes, *, count: int = 1, batch: bool = False, query: str = "") -> Send:
+    """Return what sends a form of so many files."""
+    path = f"/v1/predict{'/batch' if batch else query}"
+    return lambda attacker: attacker.post(path, files=[("file", ("a", data))] * count)
 
 
-def deep_json() -> str:
-    """Send JSON that is nested far deeper than a parser should follow."""
-    text = '{"inputs":' + "[" * 200_000 + "]" * 200_000 + "}"
-    url = f"http://127.0.0.1:{PORT}/v2/models/tumorlens/infer"
-    return str(httpx.post(url, content=text, timeout=60).status_code)
+def upload_some(key: str, size: int, pause: float) -> str:
+    """Announce 32 MB, send some, then stand still or go on in drops."""
+    head = f"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {key}\r\n"
+    head += "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 32000000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", PORT), timeout=40) as connection:
+        connection.sendall(head.encode() + bytes(size))
+        with suppress(OSError):
+            for _ in range(100 if pause else 0):
+                connection.sendall(b"x")
+                time.sleep(pause)
+        return connection.recv(100).split(b" ")[1].decode()
 
 
-def idle_connections() -> str:
-    """Open many connections and say nothing; a request beside them has to be answered."""
-    many = [socket.create_connection(("127.0.0.1", PORT)) for _ in range(300)]
+def near_boundaries(attacker: httpx.Client) -> object:
+    """Send a form full of what is almost a boundary."""
+    body = part(b"\r\n--hostil" * 3_000_000) + b"--" + BOUNDARY + b"--\r\n"
+    kind = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY.decode()}"}
+    return attacker.post("/v1/predict", content=body, headers=kind)
+
+
+def million_parts(attacker: httpx.Client) -> object:
+    """Send an inference request of small numbers."""
+    head = b'{"inputs":[{"name":"image","shape":[1],"datatype":"BYTES","data":['
+    body = head + b"0," * 10_000_000 + b"0]}]}"
+    return attacker.post("/v2/models/tumorlens/infer", content=body)
+
+
+def wrong_key(attacker: httpx.Client) -> object:
+    """Ask with a long key that is new each time."""
+    secret = f"tlk_{os.urandom(6).hex()}_" + "a" * 15_000
+    return attacker.get("/v1/model", headers={"Authorization": f"Bearer {secret}"})
+
+
+class Group:
+    """A cgroup with a limit of memory, or none where none can be made."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+
+    def add(self, pid: int) -> None:
+        """Put a process with all that it starts into it."""
+        for started in (pid, *children_of(pid)):
+            if self.folder is not None:
+                with suppress(ProcessLookupError):
+                    (self.folder / "cgroup.procs").write_text(str(started))
+
+    def text(self) -> str:
+        """Say how much memory was used at most, and whether the kernel had to kill."""
+        if self.folder is None:
+            return "memory not limited: no cgroup can be made here"
+        names = ("memory.peak", "memory.max_usage_in_bytes")
+        peak = next(int((self.folder / n).read_text()) for n in names if (self.folder / n).exists())
+        events = next(n for n in ("memory.events", "memory.oom_control") if self.has(n))
+        kills = dict(map(str.split, (self.folder / events).read_text().splitlines()))["oom_kill"]
+        return f"peak {peak / 2**20:.0f} of {LIMIT_MIB} MiB, {kills} killed"
+
+    def has(self, name: str) -> bool:
+        """Return whether the kernel offers a file."""
+        return self.folder is not None and (self.folder / name).exists()
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the processes that a process has started."""
+    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@contextmanager
+def limited_memory() -> Iterator[Group]:
+    """Make a cgroup below the own one, of version 1 or 2, and remove it afterwards."""
+    rows = [row.split(":", 2) for row in Path("/proc/self/cgroup").read_text().splitlines()]
+    own = {names: path for _, names, path in rows}
+    root, path = ("memory", own["memory"]) if "memory" in own else ("", own.get("", "/"))
+    folder = Path("/sys/fs/cgroup", root, path.strip("/"), f"tumorlens-{os.getpid()}")
+    limit = "memory.limit_in_bytes" if root else "memory.max"
     try:
-        response = httpx.get(f"http://127.0.0.1:{PORT}/v1/predictions?limit=1", timeout=60)
-        json.loads(response.text)
-        return str(response.status_code)
+        folder.mkdir()
+        (folder / limit).write_text(str(LIMIT_MIB * 2**20))
+    except OSError:
+        yield Group(None)
+        return
+    try:
+        yield Group(folder)
     finally:
-        for connection in many:
-            connection.close()
+        with suppress(OSError):
+            folder.rmdir()
 
 
 if __name__ == "__main__":

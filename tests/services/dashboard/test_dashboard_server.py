@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tumorlens.services.dashboard.server import CookieMiddleware
+from tumorlens.services.dashboard.server import MAX_TABS, CookieMiddleware
 from tumorlens.services.dashboard.session import COOKIE, is_token, owner_name
 
 TOKEN = "a" * 43
@@ -62,6 +62,34 @@ def test_every_answer_has_careful_headers():
 def test_the_name_of_an_owner_does_not_hold_the_cookie():
     assert TOKEN not in owner_name(TOKEN)
     assert owner_name(TOKEN) == owner_name(TOKEN) != owner_name(TOKEN + "b")
+
+
+def test_a_flood_of_tabs_is_turned_away_and_others_pass_again_afterwards():
+    sent = []
+
+    async def send(message):
+        sent.append(message["type"])
+
+    async def flood():
+        close = asyncio.Event()
+
+        async def tab(_scope, _receive, send):
+            await send({"type": "websocket.accept"})
+            await close.wait()
+
+        guarded = CookieMiddleware(tab)
+        tabs = [
+            asyncio.ensure_future(guarded({"type": "websocket"}, None, send))
+            for _ in range(MAX_TABS + 3)
+        ]
+        await asyncio.sleep(0)
+        close.set()
+        await asyncio.gather(*tabs)
+        await guarded({"type": "websocket"}, None, send)
+
+    asyncio.run(flood())
+    assert sent.count("websocket.close") == 3
+    assert sent.count("websocket.accept") == MAX_TABS + 1
 
 
 def test_what_is_not_http_passes_untouched():

@@ -20,6 +20,7 @@ from tumorlens.services.dashboard.session import COOKIE, expire, is_token, load_
 
 HOUR = 3600.0  # seconds
 COOKIE_DAYS = 30
+MAX_TABS = 200  # open at once: each holds a connection and a session in memory
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"SAMEORIGIN"),
@@ -31,16 +32,20 @@ MultiPartParser.spool_max_size = 32 * 2**20
 
 
 class CookieMiddleware:
-    """Adds a cookie for a new browser, and careful headers, to HTTP answers.
+    """Adds a cookie for a new browser, and careful headers, to HTTP answers; counts open tabs.
 
     Scripts cannot read the cookie, and other sites cannot send it.
     """
 
     def __init__(self, app: Any) -> None:
         self._app = app
+        self._tabs = 0
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         """Pass everything on, and add to the head of HTTP answers."""
+        if scope["type"] == "websocket":
+            await self._pass_tab(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -53,6 +58,17 @@ class CookieMiddleware:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+    async def _pass_tab(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Pass the connection of a tab on, unless there are as many as there may be."""
+        if self._tabs >= MAX_TABS:
+            await send({"type": "websocket.close", "code": 1013})  # try again later
+            return
+        self._tabs += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._tabs -= 1
 
 
 def _sent_cookie(scope: Scope) -> str:

@@ -30,7 +30,7 @@ MAX_FIELD_BYTES = 4096
 MAX_BOUNDARY = 70  # characters, as RFC 2046 has it
 MAX_NAME = 120  # characters
 CHUNK_BYTES = 2**18
-SMALL_FORM_BYTES = 2**18  # is read at once; a larger one waits for its turn
+SMALL_FORM_BYTES = 2**18  # is read at once; a larger one as a large image is
 LEFT_SECONDS = 0.5  # between looks whether the client of a long request is still there
 T = TypeVar("T")
 LARGE_PIXELS = 2_000_000  # above it, or above so many bytes, images are decoded one at a time
@@ -126,7 +126,7 @@ async def _chunks(body: bytes | bytearray) -> AsyncGenerator[bytes, None]:
 
 
 async def receive_uploads(request: Request, *, max_files: int, owner: str) -> list[Upload]:
-    """Return the files of a request with what they announce; a large form waits for its turn."""
+    """Return the files of a request with what they announce; large forms are read one at a time."""
     service: Service = request.app.state.service
     body, kind = request.scope["state"].get("body", b""), request.headers.get("content-type", "")
 
@@ -135,7 +135,7 @@ async def receive_uploads(request: Request, *, max_files: int, owner: str) -> li
 
     if len(body) <= SMALL_FORM_BYTES:
         return read()
-    return await service.pool.run(read, owner=owner)
+    return await service.pool.run(read, owner=owner, large=True)
 
 
 def measure(uploads: Sequence[Upload], settings: Settings) -> list[Upload]:

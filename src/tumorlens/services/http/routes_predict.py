@@ -153,7 +153,8 @@ async def submit(request: Request) -> Response:
         ]
         decoding = service.pool.run_all(works, owner=caller.id, background=True)
         decoded = await call_off_when_left(request, decoding)
-        job = await service.pool.run(partial(save, decoded), owner=caller.id, background=True)
+        writing = partial(save, decoded)
+        job = await service.pool.run(writing, owner=caller.id, large=True, background=True)
     service.batches.wake()
     headers = {"Location": documents.job_links(job.id)["self"]}
     return json_response(documents.job_document(job), status=202, headers=headers)

@@ -109,7 +109,8 @@ async def infer(request: Request, name: str, version: str | None = None) -> Resp
         return asked, inference.measure([Upload("", image) for image in images], service.settings)
 
     with service.pool.slot(caller.id):
-        asked, uploads = await service.pool.run(read, owner=caller.id)
+        is_large = len(body) > inference.SMALL_FORM_BYTES
+        asked, uploads = await service.pool.run(read, owner=caller.id, large=is_large)
         decoded = await service.pool.run_all(
             [(partial(inference.decode, service, i, u), u.is_large) for i, u in enumerate(uploads)],
             owner=caller.id,

@@ -1,8 +1,8 @@
 """The threads that work for requests, shared fairly among those who ask.
 
 One file is one piece of work. Owners take turns; an owner who sends a thousand files waits behind
-one who sends a single file, and cannot take all the places in the queue. Large images are decoded
-one at a time, so that another thread is always there for small ones and memory is bounded.
+one who sends a single file, and cannot take all the places in the queue. Large work (images, forms)
+is done one at a time, so that another thread is always there for small work and memory is bounded.
 """
 
 import asyncio
