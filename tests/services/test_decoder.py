@@ -114,6 +114,17 @@ def test_closing_ends_a_decoder_in_the_middle_of_a_file():
     assert time.monotonic() - begun < 5
 
 
+def test_a_decoder_does_not_know_where_the_store_is(
+    monkeypatch: pytest.MonkeyPatch, shared: Decoders
+):
+    monkeypatch.setenv("TUMORLENS_STORE", "postgresql://user:secret@host/name")
+    shared._all[0]._child.kill()
+    prepare(shared, SCAN)  # notices, and starts another one
+    assert isinstance(prepare(shared, SCAN), PreparedScan)
+    with open(f"/proc/{shared._all[0]._child.pid}/environ", "rb") as file:
+        assert b"secret" not in file.read()
+
+
 def test_a_missing_extra_is_raised_as_such():
     head = {"error": "MissingExtraError", "subject": "a", "fact": "b", "fix": "c"}
     with pytest.raises(MissingExtraError):

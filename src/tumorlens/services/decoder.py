@@ -29,6 +29,7 @@ from tumorlens.errors import ImageError, ImageTooLargeError, TumorlensError, Unr
 from tumorlens.images.raster import SAVE_AS_PNG
 from tumorlens.inputs.prepare import InputSpec, prepare_bytes
 from tumorlens.records import PreparedScan, Unusable
+from tumorlens.settings import ENVIRONMENT_PREFIX as PREFIX
 from tumorlens.settings import ReadLimits
 
 BASE_BYTES = 96 * 2**20  # of a process that has nothing to do, with some air
@@ -114,7 +115,7 @@ class _Process:
             self._child = subprocess.Popen(
                 [sys.executable, "-P", "-m", "tumorlens.services.decoder", str(self._memory)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                env=os.environ | ONE_THREAD, start_new_session=True,
+                env=_environment(), start_new_session=True,
             )  # fmt: skip
 
     def ask(self, head: dict[str, Any], data: bytes) -> _Message:
@@ -135,6 +136,12 @@ class _Process:
             self._is_open = False
             self._child.kill()
             self._child.wait()
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment without settings: the URL of a store may hold a password."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    return kept | ONE_THREAD
 
 
 def _read_answer(head: dict[str, Any], blob: bytes) -> PreparedScan | Unusable:
