@@ -120,6 +120,8 @@ def _part_of(
 
 
 def _print_result(evaluation: "Evaluation") -> None:
+    from tumorlens.models.usefulness import describe_usefulness
+
     errors = [prediction.error for prediction in evaluation.predictions]
     print_losses(errors, [case.label for case in evaluation.cases], where="predictions.csv")
     found = evaluation.result
@@ -129,6 +131,8 @@ def _print_result(evaluation: "Evaluation") -> None:
         )
     for name, row in (found.same_level or {}).items():
         console.print(f"{name}: AUC at the same level {row.auc} (pairs), at all {row.unmatched}")
+    for sentence in describe_usefulness(found.detection):
+        console.print(sentence)
     if found.type:
         console.print(f"type accuracy {found.type.accuracy}")
     if found.localization:

@@ -214,11 +214,16 @@ def _train_one(folders: list[Path], asked: _Request, *, name: str) -> None:
     ):
         bundle = run_training(
             parted, job, callback=bars, progress=report, extracting=extracting,
-            on_prepared=lambda run: _print_unreadable(parted, run), resume=asked.resume,
+            on_prepared=lambda run: _print_prepared(parted, run), resume=asked.resume,
         )  # fmt: skip
-    _print_not_plain(out)
     _print_threshold(bundle)
     typer.echo(bundle.folder)
+
+
+def _print_prepared(cases: list[Any], run: Path) -> None:
+    """Say what is known of the scans before the first epoch."""
+    _print_unreadable(cases, run)
+    _print_not_plain(run)
 
 
 def _print_unreadable(cases: list[Any], run: Path) -> None:
@@ -235,7 +240,7 @@ def _print_unreadable(cases: list[Any], run: Path) -> None:
 
 
 def _print_not_plain(out: Path) -> None:
-    """Say what was learned from though it is not one plain slice."""
+    """Say what is learned from though it is not one plain slice."""
     from collections import Counter
 
     from tumorlens.files import read_table
@@ -247,17 +252,21 @@ def _print_not_plain(out: Path) -> None:
     reasons = Counter(row["reason"].split(";")[0] for row in rows).most_common(3)
     listed = "; ".join(f"{count} x {reason}" for reason, count in reasons)
     console.print(
-        f"{len(rows)} of these scans are not one plain slice, and the network has learned what is "
-        f"drawn on them too ({listed}): take those in {table} out and train again"
+        f"{len(rows)} of these scans are not one plain slice, and a network learns what is drawn "
+        f"on them too ({listed}): better take those in {table} out"
     )
 
 
 def _print_threshold(bundle: Any) -> None:
+    from tumorlens.models.usefulness import describe_usefulness
+
     chosen = bundle.operating_point
     console.print(
         f"threshold {bundle.threshold:.4f} ({chosen.aim}): on validation sensitivity "
         f"{chosen.sensitivity}, specificity {chosen.specificity}; see threshold.svg"
     )
+    for sentence in describe_usefulness(bundle.performance):
+        console.print(sentence)
 
 
 def _cross_validate(folders: list[Path], asked: _Request, *, folds: int, repeats: int) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tumorlens.errors import TumorlensError
 from tumorlens.files import read_file
 from tumorlens.json_records import counted_on, from_json, stored_as
+from tumorlens.models.usefulness import describe_usefulness
 from tumorlens.records import Case, Estimate, Prediction
 
 SCHEMA = 2
@@ -493,6 +494,11 @@ class EvaluationResult:
     test_accesses: TestAccesses | None = field(default=None, metadata=stored_as("looks"))
     checklists: Mapping[str, tuple[ChecklistRow, ...]] = field(default_factory=dict)
     schema: int = SCHEMA
+
+    @property
+    def usefulness(self) -> tuple[str, ...]:
+        """What the network is good for, in plain sentences."""
+        return tuple(describe_usefulness(self.detection))
 
 
 @dataclass(frozen=True)
