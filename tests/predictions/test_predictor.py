@@ -6,11 +6,13 @@ from itertools import islice
 
 import numpy as np
 import pytest
+from support.not_plain import as_png, phantom, sheet, with_box
 
 from tumorlens.errors import BundleError
 from tumorlens.images.readers import read_scan
 from tumorlens.labels import ATOMS, TYPES
 from tumorlens.models.bundle import UncertaintyBand
+from tumorlens.predictions.document import table_row, to_json
 from tumorlens.predictions.predictor import Predictor, load_predictor, summarize
 from tumorlens.records import Prediction, Scan
 from tumorlens.settings import Settings
@@ -176,6 +178,21 @@ def test_a_scan_unlike_the_training_scans_is_out_of_scope_and_untyped(tiny_bundl
     found = answer(tiny_bundle, distance=tiny_bundle.ood_reference.limit + 0.01, mri_glioma=0.99)
     assert (found.decision, found.type) == ("out of scope", "")
     assert found.tumor_probability == pytest.approx(0.99)
+
+
+def test_what_is_not_one_plain_slice_is_out_of_scope_and_says_why(tiny_bundle, tmp_path):
+    anything = replace(tiny_bundle, ood_reference=replace(tiny_bundle.ood_reference, limit=9.0))
+    images = {"plain": phantom(2), "box": with_box(phantom(2)), "sheet": sheet(2, 2, first=2)}
+    paths = []
+    for name, image in images.items():
+        paths.append(tmp_path / f"{name}.png")
+        paths[-1].write_bytes(as_png(image))
+    plain, box, four = Predictor(anything).predict(paths)
+    assert plain.decision != "out of scope"
+    assert plain.notes == ()
+    assert (box.decision, four.decision) == ("out of scope", "out of scope")
+    assert "colored marks" in to_json(box)
+    assert "several heads, 4 or more" in table_row(four)["notes"]
 
 
 def test_the_scope_and_band_of_the_bundle_decide(tiny_bundle, scans):

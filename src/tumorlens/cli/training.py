@@ -249,7 +249,7 @@ def _print_not_plain(out: Path) -> None:
     if not (table := out / NOT_PLAIN_FILE).exists():
         return
     rows = list(read_table(table))
-    reasons = Counter(row["reason"].split(";")[0] for row in rows).most_common(3)
+    reasons = Counter(row["reason"].split(",")[0] for row in rows).most_common(3)
     listed = "; ".join(f"{count} x {reason}" for reason, count in reasons)
     console.print(
         f"{len(rows)} of these scans are not one plain slice, and a network learns what is drawn "

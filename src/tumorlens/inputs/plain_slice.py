@@ -45,15 +45,15 @@ def why_not_plain(
     """
     side = head_side(head)
     if side < MIN_HEAD:
-        return f"its head is {side} pixels long, below {MIN_HEAD}; give the slice it was made from"
+        return f"a small head, {side} pixels, below {MIN_HEAD} (give the slice it was made from)"
     if has_few_grays(pixels, head, gray_range):
-        return "has few gray values, as a mask has; give the slice that it was drawn on"
+        return "few gray values, as in a mask (give the slice that it was drawn on)"
     columns, rows = sheet_layout(foreground)
     if columns * rows > 1:
-        return f"holds {columns * rows} heads or more; give each slice a file of its own"
+        return f"several heads, {columns * rows} or more (give each slice a file of its own)"
     share = colored_share(colors, head)
     if share >= _MARK_SHARE:
-        return f"colored marks cover {share:.0%} of the head; give the slice without them"
+        return f"colored marks over the head, {share:.0%} of it (give the slice without them)"
     return ""
 
 
