@@ -139,7 +139,10 @@ def found_groups(
     if audit:
         return read_groups(audit, cases)
     with counting("looking for copies") as report:
-        return group_cases(cases, cache=cache, spec=spec, progress=report)
+        groups = group_cases(cases, cache=cache, spec=spec, progress=report)
+    for note in groups.notes:
+        console.print(note, markup=False)
+    return groups
 
 
 def parted_cases(

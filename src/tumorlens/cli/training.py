@@ -109,7 +109,7 @@ def split(
     _print_parts(cases, parts)
     print_left_out(cases, made)
     labels = [case.label for case in cases]
-    _print_leaks(splits.find_leaks(labels, parts, groups.groups))
+    _print_leaks(splits.find_leaks(labels, parts, groups.groups), cases)
     console.print(f"fingerprint {made.fingerprint}")
     typer.echo(out)
 
@@ -129,9 +129,16 @@ def _print_parts(cases: list[Any], parts: list[str]) -> None:
         console.print(f"{label:15} {row}")
 
 
-def _print_leaks(leaks: list[Any]) -> None:
+def _print_leaks(leaks: list[Any], cases: list[Any]) -> None:
+    from tumorlens.study.data.groups import LOOKED_FOR, NOT_KNOWABLE
+
     if not leaks or not leaks[0].in_train_or_val:
-        console.print("no test scan has a copy, a neighbor or its patient in train or val")
+        known = sum(bool(case.patient) for case in cases)
+        console.print(
+            "no test scan has a copy, a look-alike neighbor or a recorded patient in train or val\n"
+            f"looked for: {LOOKED_FOR}; a patient is recorded for {known} of {len(cases)} scans\n"
+            f"cannot be known: {NOT_KNOWABLE}"
+        )
         return
     console.print("test scans with a copy, a neighbor or their patient in train (in train or val):")
     for leak in leaks:

@@ -3,7 +3,7 @@
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,14 @@ class Groups:
     image_ids: NDArray[np.int64]  # [n] the same number for copies of one image
     audit: str = ""  # fingerprint of the search that found them, 16 hex digits
     usable: NDArray[np.bool_] | None = None  # [n] which could be read; None: nobody looked
+    notes: tuple[str, ...] = ()  # what was taken from names of files and folders, for people
 
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> "Groups":
         """Keep some cases, by position."""
         chosen = np.array(rows, np.int64)
         usable = None if self.usable is None else self.usable[chosen]
-        return Groups(self.groups[chosen], self.image_ids[chosen], self.audit, usable)
+        groups, image_ids = self.groups[chosen], self.image_ids[chosen]
+        return replace(self, groups=groups, image_ids=image_ids, usable=usable)
 
 
 def grouped_folds(
@@ -35,6 +37,17 @@ def grouped_folds(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a stratum with fewer cases than folds
         return list(folds.split(strata, strata, groups))
+
+
+LOOKED_FOR = (
+    "copies (also mirrored, rotated, shifted, scaled, cropped to 15 % a side, brighter or "
+    "inverted), neighboring slices that look alike, recorded patients and groups, and names "
+    "of files and folders"
+)
+NOT_KNOWABLE = (
+    "patients that nobody recorded whose slices do not look alike, and copies that were warped, "
+    "painted over or cropped further"
+)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 Candidates come from perceptual hashes over eight orientations, on the full frame, on the
 content, and on the frame without its edge; each is verified on thumbnails. The hash alone is
-no proof: at useful distances it joins strangers.
+no proof: at useful distances it joins strangers. What was rotated, scaled, shifted or inverted
+is proposed by spectra instead (`signatures`) and verified in its pose (`poses`).
 """
 
 import hashlib
@@ -29,6 +30,7 @@ from tumorlens.study.audit.duplicates.fingerprints import (
     Fingerprints,
     fingerprint,
 )
+from tumorlens.study.audit.duplicates.poses import PosedCopy, find_posed_copies
 from tumorlens.study.audit.duplicates.verification import (
     NEIGHBOR_SLICE,
     WORTH_ALIGNING,
@@ -37,6 +39,7 @@ from tumorlens.study.audit.duplicates.verification import (
     is_copy_aligned,
 )
 from tumorlens.study.data.groups import Groups
+from tumorlens.study.data.named_groups import NamedGroups, read_names
 
 HASH_DISTANCE = 44  # bits of 256; wide, because every candidate is verified
 MIN_DISTANCE = 24
@@ -62,6 +65,7 @@ class Link:
     kind: str  # one of KINDS
     orientation: str  # what turns a into b, a row of ORIENTATIONS
     score: float  # correlation of the thumbnails, -1 to 1
+    change: str = ""  # in words, where it is more: "rotated 9 degrees, scaled 1.10, inverted"
 
 
 def find_copies(
@@ -126,7 +130,7 @@ def _between(links: Sequence[Link], twins: dict[int, list[int]]) -> Iterator[Lin
         for a, b in _listed(twins[link.a], twins[link.b]):
             turn = ORIENTATIONS.index(link.orientation)
             name = ORIENTATIONS[turn if (a in twins[link.a]) else INVERSE[turn]]
-            yield Link(a, b, link.kind, name, link.score)
+            yield Link(a, b, link.kind, name, link.score, link.change)
 
 
 def _listed(some: Sequence[int], others: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -147,8 +151,20 @@ def _near(prints: Fingerprints, kept: NDArray[np.int64]) -> list[Link]:
     for a, b in pairs[found.is_copy][:, :2].tolist():
         groups.merge(a, b)
     aligned = _aligned(prints, pairs, found, groups)
-    links = _as_links(pairs, found, aligned=aligned, groups=groups)
+    posed = find_posed_copies(prints, np.sort([min(group) for group in groups.subsets()]))
+    for copy in posed:
+        groups.merge(copy.a, copy.b)
+    links = _with_posed(_as_links(pairs, found, aligned=aligned, groups=groups), posed)
     return [*links, *_completed(prints, groups, links)]
+
+
+def _with_posed(links: Sequence[Link], posed: Sequence[PosedCopy]) -> list[Link]:
+    """Add the copies in other poses, instead of what was found of the same files before."""
+    by_ends = {(link.a, link.b): link for link in links}
+    for copy in posed:
+        found = Link(copy.a, copy.b, "copy", copy.orientation, copy.score, copy.change)
+        by_ends[copy.a, copy.b] = found
+    return list(by_ends.values())
 
 
 def _candidates(prints: Fingerprints, kept: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -278,10 +294,10 @@ def group_cases(
 
 
 def group_links(cases: Sequence[Case], links: Sequence[Link]) -> Groups:
-    """Group cases by what links them, and by the patient and group of their own data set."""
-    n = len(cases)
-    groups, image_ids = _joined(connected(n, links), cases), connected(n, links, SAME)
-    return Groups(groups, image_ids, _fingerprint(cases, groups, image_ids))
+    """Group cases by links, and by patient, given group and telling name in their own data set."""
+    n, named = len(cases), read_names(cases)
+    groups, image_ids = _joined(connected(n, links), cases, named), connected(n, links, SAME)
+    return Groups(groups, image_ids, _fingerprint(cases, groups, image_ids), named.notes)
 
 
 def _fingerprint(
@@ -300,12 +316,14 @@ def _fingerprint(
     return hashlib.sha256("\n".join(text).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
-def _joined(groups: NDArray[np.int64], cases: Sequence[Case]) -> NDArray[np.int64]:
-    """Merge groups that share a patient or a given group of one data set."""
+def _joined(
+    groups: NDArray[np.int64], cases: Sequence[Case], named: NamedGroups
+) -> NDArray[np.int64]:
+    """Merge groups that share a patient, a given group or a telling name of one data set."""
     together = DisjointSet(set(groups.tolist()))
     first: dict[tuple[str, str, str], int] = {}
-    for group, case in zip(groups.tolist(), cases, strict=True):
-        for kind, name in (("patient", case.patient), ("group", case.group)):
+    for group, case, told in zip(groups.tolist(), cases, named.names, strict=True):
+        for kind, name in (("patient", case.patient), ("group", case.group), ("name", told)):
             if name:
                 together.merge(group, first.setdefault((case.dataset, kind, name), group))
     merged = np.array([together[group] for group in groups.tolist()], np.int64)

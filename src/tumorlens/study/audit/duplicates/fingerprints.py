@@ -30,13 +30,17 @@ ORIENTATIONS = ("as is", "flip left-right", "flip up-down", "rotate 180",
                 "transpose", "rotate 90", "rotate 270", "anti-transpose")  # fmt: skip
 VIEWS = ("frame", "content", "inner")  # the last without what a crop of 5 % takes away
 CROP = 0.05  # of each side
-_METHOD = 4  # raised whenever what is stored changes
+CORE = 0.12  # of each side, what a larger crop takes away
+GRAY_SIDE = 128
+_METHOD = 5  # raised whenever what is stored changes
 
 PRINT = np.dtype([
     ("pixels", np.uint8, 32),  # sha256 of shape and decoded gray pixels
     ("is_blank", np.bool_),  # nothing is seen in the frame
     ("hashes", np.uint64, (len(VIEWS), len(ORIENTATIONS), 4)),  # 256 bits each
     ("thumbs", np.int8, (2, THUMB_SIDE, THUMB_SIDE)),  # of the first two views
+    ("gray", np.uint16, (GRAY_SIDE, GRAY_SIDE)),  # the frame, from darkest to brightest
+    ("box", np.float32, 4),  # of the content in the frame: left, top, right, bottom, 0 to 1
 ])  # fmt: skip
 
 
@@ -63,6 +67,16 @@ class Fingerprints:
         for row in np.flatnonzero(views == inner).tolist():
             chosen[row] = _without_edge(chosen[row])
         return chosen
+
+    def grays(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return small frames: [len(positions), 128, 128], 0 to 65535."""
+        grays = np.zeros((len(positions), GRAY_SIDE, GRAY_SIDE), np.uint16)
+        return self.rows.take(positions, grays, field="gray").astype(np.float32)
+
+    def boxes(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return where the content is in the frame: left, top, right, bottom, 0 to 1."""
+        boxes = np.tile(np.array([0, 0, 1, 1], np.float32), (len(positions), 1))
+        return self.rows.take(positions, boxes, field="box")
 
 
 def orient(image: NDArray, orientation: int) -> NDArray:
@@ -141,7 +155,10 @@ def _fill(row: np.void, scan: Scan, head: NDArray[np.bool_] | None) -> None:
     gray = np.ascontiguousarray(scan.pixels)
     digest = hashlib.sha256(repr(gray.shape).encode() + gray.tobytes()).digest()
     row["pixels"] = np.frombuffer(digest, np.uint8)
-    crop = gray if head is None else _content_crop(gray, head)
+    box = (0, 0, *gray.shape[::-1]) if head is None else _content_box(head)
+    crop = np.ascontiguousarray(gray[box[1] : box[3], box[0] : box[2]])
+    row["box"] = np.array(box) / (*gray.shape[::-1], *gray.shape[::-1])
+    row["gray"] = _small_gray(gray)
     images = (gray, crop, _without_edge(gray))
     for view, image in enumerate(images):
         row["hashes"][view] = perceptual_hashes(image)
@@ -174,10 +191,15 @@ def _without_edge(image: NDArray) -> NDArray:
     return np.rint(resized).astype(image.dtype) if image.dtype == np.int8 else resized
 
 
-def _content_crop(gray: NDArray[np.float32], head: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _content_box(head: NDArray[np.bool_]) -> tuple[int, int, int, int]:
     rows, columns = np.flatnonzero(head.any(1)), np.flatnonzero(head.any(0))
-    crop = gray[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return np.ascontiguousarray(crop)
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _small_gray(gray: NDArray[np.float32]) -> NDArray[np.uint16]:
+    small = cv2.resize(gray, (GRAY_SIDE, GRAY_SIDE), interpolation=cv2.INTER_AREA)
+    span = float(small.max() - small.min())
+    return np.rint((small - small.min()) * (65535 / max(span, 1e-9))).astype(np.uint16)
 
 
 def perceptual_hashes(image: NDArray[np.float32]) -> NDArray[np.uint64]:
