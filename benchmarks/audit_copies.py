@@ -1,12 +1,19 @@
 """How well and how fast copies are found, on phantoms whose copies are known.
 
     python benchmarks/audit_copies.py planted [--n 20000] [--phantoms DIR]
+    python benchmarks/audit_copies.py posed [--n 2000] [--phantoms DIR]
+    python benchmarks/audit_copies.py posed --n 300 --scans DIR... [--rounds 12]
     python benchmarks/audit_copies.py growth [--largest 100000] [--phantoms DIR]
     python benchmarks/audit_copies.py hashes [--largest 1000000] [--phantoms DIR]
 
 - planted: distinct phantoms, half of the set copies of them, equally many of each change.
   Prints for each change how many pairs are linked as copies, and with the right orientation;
   then the precision over all reported copy pairs, time and peak memory.
+- posed: each image with one copy in another pose, as augmentation makes them: rotated to 15
+  degrees, shifted and scaled to 15 %, mirrored, darker or brighter, all of it at once, cropped by
+  12 and 15 % of each side, inverted. A round is one search; in the next, each image gets the next
+  change. `--scans` takes images of labeled folders, one of each group of copies and neighbors,
+  for phantoms. Prints recall by change, and the precision over all reported copy pairs.
 - growth: the whole search, each phantom with four changed copies, each size with an empty
   cache. Prints seconds and exponents: 1 is linear, 2 all with all.
 - hashes: the candidate search alone, on hashes of coefficients drawn from the mean and
@@ -34,7 +41,14 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from tumorlens.study.audit.duplicates.candidates import candidate_pairs
-from tumorlens.study.audit.duplicates.copies import SAME, Link, hash_distance, link_copies
+from tumorlens.study.audit.duplicates.copies import (
+    SAME,
+    Link,
+    connected,
+    group_cases,
+    hash_distance,
+    link_copies,
+)
 from tumorlens.study.audit.duplicates.fingerprints import (
     HASH_SIDE,
     ORIENTATIONS,
@@ -42,6 +56,7 @@ from tumorlens.study.audit.duplicates.fingerprints import (
     orient,
     perceptual_hashes,
 )
+from tumorlens.study.data.index import read_cases
 from tumorlens.study.phantom import PLANES, draw_phantom
 
 Picture = NDArray[np.uint8]
@@ -87,6 +102,7 @@ def main() -> None:
     parts = arguments.add_subparsers(required=True)
     for run, size, default in (
         (planted, "--n", 20_000),
+        (posed, "--n", 2000),
         (growth, "--largest", 100_000),
         (hashes, "--largest", 1_000_000),
     ):
@@ -94,9 +110,13 @@ def main() -> None:
         part.add_argument(size, dest="size", type=int, default=default)
         part.add_argument("--phantoms", type=Path, help="a folder of distinct phantoms")
         part.set_defaults(run=run)
-    chosen = arguments.parse_args()
+    poses = parts.choices["posed"]
+    poses.add_argument("--scans", type=Path, nargs="+", help="labeled folders, for phantoms")
+    poses.add_argument("--rounds", type=int, default=1)
+    chosen = vars(arguments.parse_args())
+    run = chosen.pop("run")
     with tempfile.TemporaryDirectory() as folder:
-        chosen.run(chosen.size, chosen.phantoms, Path(folder))
+        run(chosen.pop("size"), chosen.pop("phantoms"), Path(folder), **chosen)
 
 
 def tell(text: str) -> None:
@@ -189,6 +209,97 @@ def planted(size: int, ready: Path | None, folder: Path) -> None:
     for link in sorted(false, key=lambda link: -link.score)[:20]:
         a, b = paths[link.a].name, paths[link.b].name
         tell(f"false: {a} and {b}, {link.orientation}, score {link.score}")
+
+
+def warped(a: Picture, rng: np.random.Generator, *, degrees: float = 0, scale: float = 0,
+           shift: float = 0) -> Picture:  # fmt: skip
+    """Rotate, scale and shift by up to so much; what comes in is black, or the edge repeated."""
+    height, width = a.shape
+    turned, scaled = rng.uniform(-degrees, degrees), 1 + rng.uniform(-scale, scale)
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), turned, scaled)
+    matrix[:, 2] += rng.uniform(-shift, shift, 2) * (width, height)
+    edge = (cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE)[rng.integers(2)]
+    return cv2.warpAffine(a, matrix, (width, height), borderMode=edge)
+
+
+def augmented(a: Picture, rng: np.random.Generator) -> Picture:
+    """Do everything at once."""
+    moved = warped(a, rng, degrees=15, scale=0.15, shift=0.1)
+    return lit(cv2.flip(moved, int(rng.integers(-1, 2))), rng)
+
+
+def lit(a: Picture, rng: np.random.Generator) -> Picture:
+    return np.clip(a * rng.uniform(0.5, 1.4), 0, 255).astype(np.uint8)
+
+
+def without_edge(a: Picture, share_of_side: float) -> Picture:
+    rows, columns = (round(share_of_side * side) for side in a.shape)
+    return a[rows:-rows, columns:-columns]
+
+
+def part_of(a: Picture, rng: np.random.Generator) -> Picture:
+    """Cut 24 % off each dimension, anywhere."""
+    top, left = (int(rng.uniform(0, 0.24) * side) for side in a.shape)
+    return a[top : top + round(0.76 * a.shape[0]), left : left + round(0.76 * a.shape[1])]
+
+
+POSES: dict[str, Callable[[Picture, np.random.Generator], Picture]] = {
+    "rotated to 15 degrees": lambda a, rng: warped(a, rng, degrees=15),
+    "shifted to 15 %": lambda a, rng: warped(a, rng, shift=0.15),
+    "scaled to 15 %": lambda a, rng: warped(a, rng, scale=0.15),
+    "mirrored": lambda a, rng: cv2.flip(a, int(rng.integers(-1, 2))),
+    "brightness 0.5 to 1.4": lit,
+    "all of these (shift to 10 %)": augmented,
+    "cropped by 12 % a side": lambda a, _: without_edge(a, 0.12),
+    "cropped by 15 % a side": lambda a, _: without_edge(a, 0.15),
+    "cropped by 24 % off the middle": part_of,
+    "inverted": lambda a, _: 255 - a,
+    "inverted, and all of these": lambda a, rng: 255 - augmented(a, rng),
+}  # fmt: skip
+
+
+def posed(
+    size: int, ready: Path | None, folder: Path, *, scans: list[Path] | None, rounds: int
+) -> None:
+    """Print recall by change of pose, and precision."""
+    sources = distinct_scans(scans, size) if scans else phantom_files(size, ready, folder)
+    rng, names = np.random.default_rng(0), list(POSES)
+    found: dict[str, list[bool]] = {name: [] for name in names}
+    right = wrong = 0
+    for round_ in range(rounds):
+        paths = list(sources)
+        for i, source in enumerate(sources):
+            change = POSES[names[(i + round_) % len(names)]]
+            image = change(cv2.imread(str(source), cv2.IMREAD_GRAYSCALE), rng)
+            paths.append(folder / f"{round_}_{i}.jpg")
+            cv2.imwrite(str(paths[-1]), np.ascontiguousarray(image), [cv2.IMWRITE_JPEG_QUALITY, 92])
+        links = link_copies(fingerprint(paths, cache=folder))
+        together = connected(len(paths), links, SAME)
+        for i in range(len(sources)):
+            found[names[(i + round_) % len(names)]].append(
+                together[i] == together[len(sources) + i]
+            )
+        pairs = [link.a % len(sources) == link.b % len(sources) for link in links
+                 if link.kind in SAME]  # fmt: skip
+        right, wrong = right + sum(pairs), wrong + len(pairs) - sum(pairs)
+        tell(f"round {round_ + 1} of {rounds}: {right} right, {wrong} wrong")
+    print("| change | planted | found |")
+    print("|---|---:|---|")
+    for name, row in found.items():
+        print(f"| {name} | {len(row)} | {share(sum(row), len(row))} |")
+    print(f"\n{len(sources)} images; copies reported: {right + wrong} pairs, "
+          f"precision {share(right, right + wrong)}")  # fmt: skip
+
+
+def distinct_scans(folders: Sequence[Path], size: int) -> list[Path]:
+    """Draw images of labeled folders, one of each group of copies, neighbors and patients."""
+    cases = read_cases(list(folders))
+    rng = np.random.default_rng(1)
+    drawn = [cases[i] for i in rng.permutation(len(cases))[: 3 * size]]
+    first = np.unique(group_cases(drawn).groups, return_index=True)[1]
+    if len(first) < size:
+        sys.exit(f"only {len(first)} groups among {len(drawn)} images, {size} are needed")
+    return [drawn[i].path for i in rng.permutation(first)[:size].tolist()]
 
 
 def share(count: int | np.integer, n: int | np.integer) -> str:

@@ -75,12 +75,19 @@ def _print(result: "AuditResult") -> None:
             f"  {name:15} {row.n:6} files {row.images:6} images {row.groups:6} groups",
             markup=False,
         )
+    for note in result.notes:
+        console.print(note, markup=False)
     images = result.conflicts.images
     console.print(
         f"images under contradictory labels {images['contradictory']}, "
         f"refining {images['refining']}; "
         f"files with burned-in text {result.privacy.with_text}"
     )
+    if result.n_label_doubts:
+        console.print(
+            f"labels that the other scans do not support {result.n_label_doubts}, "
+            "a list to look at: label_check.csv"
+        )
     traced = result.split.leaks.test_tumors if result.split.leaks else {}
     if traced.get("traceable"):
         console.print(

@@ -18,6 +18,7 @@ from tumorlens.study.audit.result import (
     FarFile,
     JudgedSplit,
     LabelConflicts,
+    LabelDoubt,
     LabelPair,
     Leaks,
     Listed,
@@ -29,8 +30,9 @@ from tumorlens.study.audit.run import CONFLICT_KINDS, Audit
 from tumorlens.study.data.groups import find_leaks
 
 MAX_NAMED = 200  # files in a list of audit.json; files.csv holds them all
-PAIRS = ("a", "b", "kind", "orientation", "score")
+PAIRS = ("a", "b", "kind", "orientation", "score", "change")
 CONFLICTS = ("a", "b", "label_a", "label_b", "kind", "orientation", "score")
+LABEL_CHECK = ("path", "label", "suggested", "probability", "recorded_probability")
 TEXT = ("path", "x", "y", "width", "height", "over_head")
 FACTS = ("width", "height", "mode", "format", "bytes")
 FILES = ("path", "case", "label", "split", "group", "image_id", "patient", "patient_inherited",
@@ -70,7 +72,14 @@ def audit_result(audit: Audit, *, folders: Sequence[str], now: datetime) -> Audi
         quality=_quality(audit),
         balance=balance(labels, audit.parts, sets),
         bundle=audit.bundle.version,
-    )
+        notes=groups.notes,
+        label_doubts=tuple(
+            LabelDoubt(str(audit.cases[d.position].path), labels[d.position], d.suggested,
+                       round(d.probability, 4))
+            for d in audit.doubtful_labels[:MAX_NAMED]
+        ),
+        n_label_doubts=len(audit.doubtful_labels),
+    )  # fmt: skip
 
 
 def _counts(audit: Audit, names: Sequence[str]) -> dict[str, Counts]:
@@ -190,7 +199,7 @@ def _quality(audit: Audit) -> Quality:
 
 
 def write_tables(audit: Audit, out: Path) -> None:
-    """Write groups.csv, pairs.csv, conflicts.csv, text.csv and files.csv into a folder."""
+    """Write groups, pairs, conflicts, label_check, text and files, each .csv, into a folder."""
     paths, labels = [str(c.path) for c in audit.cases], [c.label for c in audit.cases]
     groups = [f"g{number:05d}" for number in audit.groups.groups]
     patients, links = audit.patients.names, [conflict.link for conflict in audit.conflicts]
@@ -199,11 +208,17 @@ def write_tables(audit: Audit, out: Path) -> None:
         out / "groups.csv", ("path", "group", "patient"), zip(paths, groups, patients, strict=True)
     )
     write_table(out / "pairs.csv", PAIRS, (
-        (paths[k.a], paths[k.b], k.kind, k.orientation, f"{k.score:.4f}") for k in audit.links
+        (paths[k.a], paths[k.b], k.kind, k.orientation, f"{k.score:.4f}", k.change)
+        for k in audit.links
     ))  # fmt: skip
     write_table(out / "conflicts.csv", CONFLICTS, (
         (paths[k.a], paths[k.b], labels[k.a], labels[k.b], kind, k.orientation, f"{k.score:.4f}")
         for kind, k in zip(kinds, links, strict=True)
+    ))  # fmt: skip
+    write_table(out / "label_check.csv", LABEL_CHECK, (
+        (paths[d.position], labels[d.position], d.suggested, f"{d.probability:.4f}",
+         f"{d.recorded_probability:.4f}")
+        for d in audit.doubtful_labels
     ))  # fmt: skip
     write_table(out / "text.csv", TEXT, (
         (path, box.x, box.y, box.width, box.height, int(box.over_head))

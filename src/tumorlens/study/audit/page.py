@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tumorlens.files import write_file
 from tumorlens.images.raster import encode_png
 from tumorlens.inputs.prepare import InputSpec, prepare_file
+from tumorlens.labels import UNLABELED
 from tumorlens.records import Unusable
 from tumorlens.reports.page import render_page
 from tumorlens.study.audit.figures import audit_result, write_tables
@@ -28,6 +29,7 @@ from tumorlens.study.audit.result import (
 from tumorlens.study.audit.run import Audit, Conflict
 from tumorlens.study.audit.shortcuts import STAGES, Shortcut
 from tumorlens.study.audit.text import THUMBNAIL_SIDE, blurred_thumbnail, why_hidden
+from tumorlens.study.data.groups import LOOKED_FOR, NOT_KNOWABLE
 from tumorlens.study.plotting.render import svg
 
 PAGE = "audit.html"
@@ -75,8 +77,9 @@ def verdict(result: AuditResult) -> str:
         return "The split has no test part among these files: there is nothing to judge."
     if not split.leaking:
         return (
-            f"The split does not leak: none of its {total.n:,} test files has a copy, a "
-            "neighboring slice or its patient in train or validation."
+            f"The split does not leak: none of its {total.n:,} test files has a copy, a look-alike "
+            "neighboring slice or a recorded patient in train or validation. Looked for: "
+            f"{LOOKED_FOR}. Cannot be known: {NOT_KNOWABLE}."
         )
     return (
         f"The split leaks: {total.share:.1%} of its {total.n:,} test files have a copy, a "
@@ -152,16 +155,16 @@ def make_gallery(audit: Audit) -> tuple[Gallery, Images]:
 
 
 def _chosen_groups(audit: Audit) -> list[NDArray[np.int64]]:
-    """Choose images that stand on both sides of a split or a label, then the largest."""
+    """Choose images with several labels, then those on both sides of a split, then the largest."""
     ids = audit.groups.image_ids
     order = np.argsort(ids, kind="stable")
     starts = np.flatnonzero(np.diff(ids[order], prepend=-1))
     shared = [files for files in np.split(order, starts[1:]) if len(files) > 1]
 
-    def weight(files: NDArray[np.int64]) -> tuple[bool, int, int]:
+    def weight(files: NDArray[np.int64]) -> tuple[int, bool, int]:
         parts = {audit.parts[i] for i in files}
         leaks = "test" in parts and len(parts - {""}) > 1
-        return leaks, len({audit.cases[i].label for i in files}), len(files)
+        return len({audit.cases[i].label for i in files} - {UNLABELED}), leaks, len(files)
 
     return sorted(shared, key=weight, reverse=True)[:MAX_GROUPS]
 

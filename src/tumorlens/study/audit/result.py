@@ -150,6 +150,16 @@ class ConflictPair:
 
 
 @dataclass(frozen=True)
+class LabelDoubt:
+    """A file whose label the other scans do not support."""
+
+    path: str
+    label: str
+    suggested: str
+    probability: float  # of the suggested label, held out
+
+
+@dataclass(frozen=True)
 class Gallery:
     """The groups and conflicts worth a look."""
 
@@ -182,6 +192,9 @@ class AuditResult:
     balance: Mapping[str, Matrix]  # data set -> part -> label -> files
     bundle: str
     gallery: Gallery = Gallery()
+    notes: tuple[str, ...] = ()  # what was taken from names of files and folders
+    label_doubts: tuple[LabelDoubt, ...] = ()  # the first of label_check.csv
+    n_label_doubts: int = 0
 
     def serious_shortcuts(self) -> list[Shortcut]:
         """List the single families that give a label away, as the files are stored."""

@@ -14,6 +14,7 @@ from tumorlens.progress import Steps, silent_steps
 from tumorlens.records import Case
 from tumorlens.study.audit.duplicates.copies import SAME, Link, group_links, link_copies
 from tumorlens.study.audit.duplicates.fingerprints import fingerprint
+from tumorlens.study.audit.label_check import DoubtfulLabel, doubtful_labels
 from tumorlens.study.audit.shortcuts import Shortcut, measure_shortcuts
 from tumorlens.study.audit.survey import (
     HeaderOutlier,
@@ -60,6 +61,7 @@ class Audit:
     shortcuts: tuple[Shortcut, ...]
     header_outliers: tuple[HeaderOutlier, ...]
     ood: tuple[OodFile, ...]
+    doubtful_labels: tuple[DoubtfulLabel, ...]
     bundle: Bundle
 
     @property
@@ -101,12 +103,15 @@ def audit_cases(
         shortcuts = measure_shortcuts(
             labels, groups.groups, raw=survey.stored_columns(), prepared=survey.prepared
         )
+    with steps("checking labels"):
+        doubtful = doubtful_labels(labels, survey.embedding, groups.groups, groups.image_ids)
     return Audit(
         tuple(cases), tuple(parts), split, tuple(links), groups,
         trace_patients(cases, groups.image_ids), tuple(find_conflicts(labels, links)),
         survey, tuple(shortcuts),
         header_outliers=tuple(header_outliers(survey.facts, [case.dataset for case in cases])),
         ood=tuple(ood_files(survey.distance, limit=bundle.ood_reference.limit)),
+        doubtful_labels=tuple(doubtful),
         bundle=bundle,
     )  # fmt: skip
 

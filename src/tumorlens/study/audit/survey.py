@@ -38,6 +38,7 @@ class Survey:
     prepared: NDArray[np.void]  # [n] the same of the prepared image, `bytes` as PNG
     text: tuple[tuple[Box, ...], ...]  # rows of likely text
     distance: NDArray[np.float32]  # [n] to the training scans of a network, cosine
+    embedding: NDArray[np.float32]  # [n, D] of that network, NaN where it saw nothing
     errors: tuple[str, ...]  # why a file could not be used, "" where it could
     notes: tuple[tuple[str, ...], ...]  # what was tolerated
 
@@ -59,6 +60,7 @@ class _File:
     prepared: tuple[float, ...] = _NOTHING
     text: tuple[Box, ...] = ()
     distance: float = np.nan
+    embedding: NDArray[np.float32] | None = None
     error: str = ""
 
 
@@ -85,8 +87,8 @@ def survey_files(
         if network and engine:
             seen = {k: pixels for k, i in enumerate(batch)
                     if i in representatives and (pixels := made[k][1]) is not None}  # fmt: skip
-            for k, distance in _distances(seen, network, engine):
-                made[k] = (replace(made[k][0], distance=distance), None)
+            for k, distance, embedding in _distances(seen, network, engine):
+                made[k] = (replace(made[k][0], distance=distance, embedding=embedding), None)
         return [file for file, _ in made]
 
     files: list[_File] = []
@@ -99,6 +101,7 @@ def survey_files(
         prepared=np.array([file.prepared for file in files], COLUMNS),
         text=tuple(file.text for file in files),
         distance=np.array([file.distance for file in files], np.float32)[first][numbers],
+        embedding=_stacked([file.embedding for file in files])[first][numbers],
         errors=tuple(file.error for file in files),
         notes=tuple(file.notes for file in files),
     )
@@ -147,12 +150,21 @@ def _numbers(pixels: NDArray, length: int) -> tuple[float, ...]:
 
 def _distances(
     images: Mapping[int, NDArray[np.uint8]], network: Bundle, engine: Engine
-) -> list[tuple[int, float]]:
+) -> list[tuple[int, float, NDArray[np.float32]]]:
     if not images:
         return []
     raw = engine.run(np.stack(list(images.values())))
     found = neighbor_distance(raw.embedding, network.ood_reference)
-    return list(zip(images, found.tolist(), strict=True))
+    return list(zip(images, found.tolist(), raw.embedding, strict=True))
+
+
+def _stacked(rows: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32]:
+    """Return rows as one array, [n, D], NaN where there is none; D is 0 without any."""
+    width = next((len(row) for row in rows if row is not None), 0)
+    missing = np.full(width, np.nan, np.float32)
+    return np.array([missing if row is None else row for row in rows], np.float32).reshape(
+        -1, width
+    )
 
 
 @dataclass(frozen=True)

@@ -297,7 +297,8 @@ def group_links(cases: Sequence[Case], links: Sequence[Link]) -> Groups:
     """Group cases by links, and by patient, given group and telling name in their own data set."""
     n, named = len(cases), read_names(cases)
     groups, image_ids = _joined(connected(n, links), cases, named), connected(n, links, SAME)
-    return Groups(groups, image_ids, _fingerprint(cases, groups, image_ids), named.notes)
+    audit = _fingerprint(cases, groups, image_ids)
+    return Groups(groups, image_ids, audit, notes=named.notes)
 
 
 def _fingerprint(
