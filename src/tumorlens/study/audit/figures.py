@@ -73,13 +73,21 @@ def audit_result(audit: Audit, *, folders: Sequence[str], now: datetime) -> Audi
         balance=balance(labels, audit.parts, sets),
         bundle=audit.bundle.version,
         notes=groups.notes,
-        label_doubts=tuple(
-            LabelDoubt(str(audit.cases[d.position].path), labels[d.position], d.suggested,
-                       round(d.probability, 4))
-            for d in audit.doubtful_labels[:MAX_NAMED]
-        ),
+        label_doubts=_label_doubts(audit),
         n_label_doubts=len(audit.doubtful_labels),
     )  # fmt: skip
+
+
+def _label_doubts(audit: Audit) -> tuple[LabelDoubt, ...]:
+    return tuple(
+        LabelDoubt(
+            path=str(audit.cases[doubt.position].path),
+            label=audit.cases[doubt.position].label,
+            suggested=doubt.suggested,
+            probability=round(doubt.probability, 4),
+        )
+        for doubt in audit.doubtful_labels[:MAX_NAMED]
+    )
 
 
 def _counts(audit: Audit, names: Sequence[str]) -> dict[str, Counts]:

@@ -90,10 +90,7 @@ def audit_cases(
     if parts is None:
         parts = [case.split or "" for case in cases]
         split = "published" if any(parts) else ""
-    with steps("fingerprints") as report:
-        prints = fingerprint(paths, cache=cache, progress=report)
-    with steps("comparing images"):
-        links = link_copies(prints)
+    links = _links(paths, cache, steps)
     groups = group_links(cases, links)
     with steps("measuring files") as report:
         survey = survey_files(
@@ -114,6 +111,13 @@ def audit_cases(
         doubtful_labels=tuple(doubtful),
         bundle=bundle,
     )  # fmt: skip
+
+
+def _links(paths: Sequence[Path], cache: Path, steps: Steps) -> list[Link]:
+    with steps("fingerprints") as report:
+        prints = fingerprint(paths, cache=cache, progress=report)
+    with steps("comparing images"):
+        return link_copies(prints)
 
 
 def trace_patients(cases: Sequence[Case], image_ids: NDArray[np.int64]) -> Patients:

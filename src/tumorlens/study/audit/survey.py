@@ -75,8 +75,7 @@ def survey_files(
 ) -> Survey:
     """Measure every file, prepared by `spec`; text is looked for `with_text` only.
 
-    A `network` says how far each file is from its training scans; it sees one file of each of
-    the `image_ids`, [n].
+    A `network` embeds one file of each of the `image_ids`, [n]; its copies are taken as alike.
     """
     ids = np.arange(len(paths)) if image_ids is None else image_ids
     _, first, numbers = np.unique(ids, return_index=True, return_inverse=True)
@@ -93,7 +92,7 @@ def survey_files(
 
     files: list[_File] = []
     for batch in _in_order(work, len(paths)):
-        files.extend(batch)
+        files += batch
         progress(len(files), len(paths))
     return Survey(
         facts=tuple(file.facts for file in files),
