@@ -19,8 +19,9 @@ from tumorlens.study.audit.run import Audit
 STORED = Path(__file__).parents[2] / "support/study/audit"  # by version 0.1
 COLUMNS = {
     "groups": ["path", "group", "patient"],
-    "pairs": ["a", "b", "kind", "orientation", "score"],
+    "pairs": ["a", "b", "kind", "orientation", "score", "change"],
     "conflicts": ["a", "b", "label_a", "label_b", "kind", "orientation", "score"],
+    "label_check": ["path", "label", "suggested", "probability", "recorded_probability"],
     "text": ["path", "x", "y", "width", "height", "over_head"],
     "files": ["path", "case", "label", "split", "group", "image_id", "patient",
               "patient_inherited", "width", "height", "mode", "format", "bytes", "text_rows",
