@@ -161,9 +161,8 @@ def _stacked(rows: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32]:
     """Return rows as one array, [n, D], NaN where there is none; D is 0 without any."""
     width = next((len(row) for row in rows if row is not None), 0)
     missing = np.full(width, np.nan, np.float32)
-    return np.array([missing if row is None else row for row in rows], np.float32).reshape(
-        -1, width
-    )
+    filled = [missing if row is None else row for row in rows]
+    return np.array(filled, np.float32).reshape(len(rows), width)
 
 
 @dataclass(frozen=True)
