@@ -16,10 +16,11 @@ from tumorlens.errors import OutputError
 from tumorlens.files import read_columns, read_file, write_file
 
 MARK = ".tumorlens"
+DEMO_MARK = ".tumorlens-demo"  # of folders in which a demo may also remove what an earlier one left
 _MARK_TEXT = "Made by tumorlens, which may write over its own files in this folder.\n"
 # What folders of versions before the mark hold; one row of them is enough.
 _OLD_MARKS = (
-    (".tumorlens-demo",),
+    (DEMO_MARK,),
     ("audit.json", "files.csv"),
     ("explore.json", "explore.html"),
     ("tabular.json", "tabular.html"),
@@ -59,25 +60,29 @@ class Outputs:
         """Claim an HTML, PDF or JSON file. Raises OutputError."""
         self._claim_file(out, lambda: _is_report(out))
 
-    def claim_folder(self, *outs: Path) -> None:
-        """Claim folders and mark them, but not those that are somebody's. Raises OutputError."""
-        for out in outs:
-            if self._check_folder(out):
-                mark_folder(out)
+    def claim_folder(self, *outs: Path, mark: str = MARK) -> None:
+        """Claim folders and mark them, but not those that are somebody's. Raises OutputError.
 
-    def _check_folder(self, out: Path) -> bool:
+        With another `mark` only folders that have it are ours.
+        """
+        for out in outs:
+            if self._check_folder(out, mark):
+                mark_folder(out, mark)
+
+    def _check_folder(self, out: Path, mark: str) -> bool:
         """Refuse a folder, or tell whether it is ours."""
         self._check_place(out)
         if os.path.lexists(out) and not out.is_dir():
             raise OutputError(out, "is no folder", "Name a new or empty folder.")
-        is_ours = not out.exists() or not any(out.iterdir()) or is_marked(out)
+        is_ours = not out.exists() or not any(out.iterdir()) or is_marked(out, mark)
         for given in self._inputs:
             inside = _is_within(given, out) and (given.parent.samefile(out) or not is_ours)
             if out.exists() and (given.samefile(out) or inside):
                 what = "is" if given.samefile(out) else f"holds {given.name},"
                 raise OutputError(out, f"{what} what is read", "Name a new or empty folder.")
         if not is_ours and not self._overwrite:
-            raise OutputError(out, "holds files that tumorlens did not make", _ALLOW)
+            maker, fix = ("tumorlens", _ALLOW) if mark == MARK else ("tumorlens demo", _RENAME)
+            raise OutputError(out, f"holds files that {maker} did not make", fix)
         return is_ours
 
     def _claim_file(self, out: Path, is_ours: Callable[[], bool]) -> None:
@@ -111,17 +116,17 @@ class Outputs:
             raise OutputError(out, f"cannot be made: {nearest} may not be written to", _RENAME)
 
 
-def is_marked(folder: Path) -> bool:
+def is_marked(folder: Path, mark: str = MARK) -> bool:
     """Tell whether tumorlens made a folder, in this version or an older one."""
     names = set(os.listdir(folder))
-    return MARK in names or any(names.issuperset(row) for row in _OLD_MARKS)
+    return mark in names or (mark == MARK and any(names.issuperset(row) for row in _OLD_MARKS))
 
 
-def mark_folder(folder: Path) -> None:
+def mark_folder(folder: Path, mark: str = MARK) -> None:
     """Mark a folder as made by tumorlens; it is made where it is not there."""
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / MARK).exists():
-        write_file(folder / MARK, _MARK_TEXT)
+    if not (folder / mark).exists():
+        write_file(folder / mark, _MARK_TEXT)
 
 
 def _is_within(path: Path, folder: Path) -> bool:

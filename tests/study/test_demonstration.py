@@ -116,7 +116,7 @@ def test_a_folder_with_files_of_another_is_refused_and_left_as_it_is(tmp_path):
 
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("mine")
-    with pytest.raises(TumorlensError, match="holds files that no demo made"):
+    with pytest.raises(TumorlensError, match="holds files that tumorlens demo did not make"):
         demonstrate(None, out=tmp_path, cache=tmp_path, per_class=20, epochs=1, callback=Silent(),
                     progress=lambda done, total: None, on_stage=lambda text: None)  # fmt: skip
     assert (tmp_path / "run" / "thesis.txt").read_text() == "mine"

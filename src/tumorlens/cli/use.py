@@ -21,7 +21,7 @@ from tumorlens.cli.options import (
 )
 from tumorlens.cli.progress import TrainingBars, console, counting
 from tumorlens.files import short_name
-from tumorlens.outputs import Outputs
+from tumorlens.outputs import DEMO_MARK, Outputs
 from tumorlens.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -301,6 +301,7 @@ def demo(
     """
     from tumorlens.study.training.backend import load_backend
 
+    Outputs(data).claim_folder(out, mark=DEMO_MARK)
     load_backend()
     from tumorlens.study.demonstration import demonstrate
 

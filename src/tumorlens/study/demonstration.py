@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tumorlens.errors import OutputError
 from tumorlens.files import write_file
 from tumorlens.models.bundle import Bundle, load_bundle
+from tumorlens.outputs import DEMO_MARK, Outputs
 from tumorlens.predictions.heatmaps import overlay
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.progress import Progress, TrainingCallback
@@ -170,19 +171,13 @@ def _first_of_each_label(cases: Sequence[Case]) -> list[int]:
 
 
 def _claim(out: Path, data: Path | None) -> None:
-    """Remove what an earlier demo left in `out`; refuse a folder that is not a demo's own.
+    """Remove what an earlier demo left in `out`.
 
-    Raises TumorlensError for a folder with other content, or with the `data` in it.
+    Raises OutputError for a folder with other content, or with the `data` in it.
     """
+    Outputs(data).claim_folder(out, mark=DEMO_MARK)
     if data is not None and data.resolve().is_relative_to(out.resolve()):
-        fix = "Name a new or empty folder with --out."
-        raise OutputError(out, f"holds {data}, which is read", fix)
-    mark = out / ".tumorlens-demo"
-    if out.exists() and any(out.iterdir()) and not mark.exists():
-        fix = "Name a new or empty folder with --out."
-        raise OutputError(out, "holds files that no demo made", fix)
-    out.mkdir(parents=True, exist_ok=True)
-    mark.touch()
+        raise OutputError(out, f"holds {data}, which is read", "Name a new or empty folder.")
     for name in ("phantoms", "run"):
         shutil.rmtree(out / name, ignore_errors=True)
 

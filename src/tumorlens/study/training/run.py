@@ -77,12 +77,11 @@ def train(
 ) -> Bundle:
     """Train on the cases whose `split` is train or val, and write `job.out/bundle`.
 
-    Beside it stand the learning curves and what each threshold would do on validation.
-
-    Cases of the test part are counted, never read. `progress` hears of prepared scans,
-    `extracting` of features of a frozen network, `on_prepared` of the run's folder, when the
-    tables of what cannot be read stand in it. Raises TrainingError where a precondition does not
-    hold, or where the folder holds a run and `resume` is False or the run is another.
+    Beside it stand the learning curves and what each threshold would do on validation. Cases of
+    the test part are counted, never read. `progress` hears of prepared scans, `extracting` of
+    features of a frozen network, `on_prepared` of the run's folder, when the tables of what
+    cannot be read stand in it. Raises TrainingError where a precondition does not hold, or where
+    the folder holds a run and `resume` is False or the run is another.
     """
     learned = [case for case in cases if case.split in LEARNED_PARTS]
     check_network(job.recipe)
