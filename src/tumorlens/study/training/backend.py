@@ -1,17 +1,25 @@
 """How Keras runs: loaded without a noise, in the numbers that the processor is fast in."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+LOGGERS = ("absl", "tensorflow", "tf2onnx")
 AUTO, FULL, HALF = "auto", "float32", "bfloat16"
 _CPU_FACTS = Path("/proc/cpuinfo")
 
 
 def load_backend() -> None:
-    """Import Keras and its backend; they take many seconds, and stay loaded."""
+    """Import Keras and its backend; they take many seconds, and stay loaded.
+
+    What they log that is no error never reaches the user, here or in a process started later.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
     with _native_stderr_silenced():
         import keras
 
