@@ -101,14 +101,16 @@ def draw(world: Path, bundle: Path, rng: random.Random) -> Draw:
 def may_change(chosen: Draw, world: Path) -> Callable[[str], bool]:
     """Return whether a command may change a path of the world: its target alone, never a scan."""
     target = os.path.relpath(chosen.target, world)
-    inside = os.path.normpath(os.path.realpath(chosen.target)) + os.sep
+    inside = os.path.realpath(chosen.target) + os.sep
 
     def is_open(name: str) -> bool:
-        if name.startswith(("scans", "tabled/yes", "tabled/no", "features.csv")):
+        if name.startswith(("scans", "tabled/yes", "tabled/no")):
             return False
-        if name == "earlier.csv" or name.startswith("ours"):  # made by tumorlens
-            return name.startswith(target)
-        is_target = name == target or f"{world / name}".startswith(inside)
+        is_target = name == target or (
+            chosen.command in FOLDERS and f"{world / name}".startswith(inside)
+        )
+        if name in ("earlier.csv", "features.csv") or name.startswith("ours"):  # by tumorlens
+            return is_target and chosen.command != "tabular"
         twin = chosen.command == "report" and Path(name) == Path(target).with_suffix(".json")
         return chosen.overwrite and (is_target or twin)
 
