@@ -7,6 +7,7 @@ Run `python docs/make_tables.py`. Each table stands between `<!-- table: NAME --
 import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def _sections(command: Any, name: str) -> Iterator[str]:
 
 def _row(parameter: Any) -> tuple[str, str, str, str]:
     is_option = parameter.param_type_name == "option"
-    kind = _KINDS[str(parameter.type_descriptor.annotation).replace("pathlib.", "")]
+    kind = _kind(parameter.type_descriptor.annotation)
     if parameter.min is not None:
         kind += f", at least {parameter.min}"
     name = (parameter.metavar or parameter.name.upper()).strip("[]")
@@ -79,6 +80,12 @@ def _row(parameter: Any) -> tuple[str, str, str, str]:
     named = [*parameter.opts, *parameter.secondary_opts]
     listed = " / ".join(f"`{opt}`" for opt in named) if is_option else f"`{name}`"
     return listed, kind, default, parameter.help or ""
+
+
+def _kind(annotation: Any) -> str:
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return ", ".join(str(one.value) for one in annotation)
+    return _KINDS[str(annotation).replace("pathlib.", "")]
 
 
 _KINDS = {

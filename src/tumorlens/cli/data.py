@@ -1,6 +1,7 @@
 """`tumorlens data`: public sets, labeled folders, phantoms."""
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
     from tumorlens.records import Case
     from tumorlens.study.data.datasets.fetch import Fetched
     from tumorlens.study.data.registry import DatasetRow
+
+
+class Form(StrEnum):
+    """What phantoms are written as."""
+
+    png = "png"
+    dicom = "dicom"
+    nifti = "nifti"
+
 
 data_app = typer.Typer(no_args_is_help=True, help="Public sets, labeled folders, phantoms.")
 
@@ -156,9 +166,12 @@ def phantoms(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
     per_class: Annotated[int, typer.Option(min=1, help="Phantoms of each of six classes.")] = 40,
     seed: Annotated[int, typer.Option(help="Other seeds share no image.")] = 0,
+    form: Annotated[
+        Form, typer.Option("--as", help="Single slices, or whole heads as series or volumes.")
+    ] = Form.png,
     overwrite: Overwrite = False,
 ) -> None:
-    """Draw synthetic head slices with masks, as a labeled folder.
+    """Draw synthetic heads with masks, in folders of their classes.
 
     Example: `tumorlens data phantoms phantoms/ --per-class 40 --seed 7`
     """
@@ -167,6 +180,13 @@ def phantoms(
 
     outputs = Outputs(overwrite=overwrite)
     outputs.claim_folder(out)
+    if form != Form.png:
+        from tumorlens.study.phantom.volumes import write_volumes
+
+        with counting("drawing heads") as report:
+            write_volumes(out, form=form.value, per_class=per_class, seed=seed, progress=report)
+        typer.echo(out)
+        return
     outputs.claim_table(out / "cases.csv", HEADER, HEADER)
     with counting("drawing phantoms") as report:
         write_phantoms(out, per_class=per_class, seed=seed, progress=report)

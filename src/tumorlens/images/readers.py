@@ -338,7 +338,7 @@ def _walk(folder: Path, above: frozenset[str]) -> Iterator[tuple[Path, str]]:
     except OSError:
         yield folder, ""
         return
-    stems = {Path(entry.name).stem for entry in entries}
+    stems = {_stem(Path(entry.name)) for entry in entries}
     names = {entry.name.lower() for entry in entries}
     for entry in entries:
         path, is_hidden = Path(entry.path), entry.name.startswith(".")
@@ -350,7 +350,7 @@ def _walk(folder: Path, above: frozenset[str]) -> Iterator[tuple[Path, str]]:
                 yield from _walk(path, above | {real})
         elif is_system or is_hidden:
             yield path, SYSTEM if is_system else HIDDEN
-        elif _scan_of_mask(path.stem) in stems:
+        elif _scan_of_mask(_stem(path)) in stems:
             yield path, MASK
         elif reader_of_name(entry.name) is None and path.suffix.lower() in BESIDE:
             yield path, f"{path.suffix.lower()} file"
@@ -361,6 +361,11 @@ def _walk(folder: Path, above: frozenset[str]) -> Iterator[tuple[Path, str]]:
 def is_system_file(name: str) -> bool:
     """Tell whether a name is that of a file or folder which an operating system put there."""
     return name.lower() in SYSTEM_FILES or name.startswith(SYSTEM_PREFIX)
+
+
+def _stem(path: Path) -> str:
+    """Return a name without its ending, of which .nii.gz is one."""
+    return path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
 
 
 def _scan_of_mask(stem: str) -> str | None:
@@ -375,7 +380,7 @@ def _scan_of_mask(stem: str) -> str | None:
 
 def _masked_by(mask: Path) -> list[Path]:
     """Return the scans beside a mask that it belongs to."""
-    stem = _scan_of_mask(mask.stem)
+    stem = _scan_of_mask(_stem(mask))
     names = (mask.with_name(f"{stem}{suffix}") for suffix in _either_case(readable_suffixes()))
     return [path for path in names if path.exists()]
 

@@ -119,14 +119,28 @@ def draw_phantom(
 ) -> Phantom:
     """Draw one slice; all but the tumor depends on the seed alone, never on the finding.
 
-    The one exception is anatomy: an axial slice that shows the sella has to pass through it.
+    The one exception is anatomy: an axial slice that shows the sella has to pass through it. Marks
+    are burned into some.
     """
+    phantom = draw_clean(modality, finding, seed=seed, plane=plane, side=side)
+    burn_marks(phantom.pixels, _streams(seed)[4])
+    return phantom
+
+
+def _streams(seed: int) -> list[np.random.Generator]:
+    return [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(5)]
+
+
+def draw_clean(
+    modality: str, finding: str, *, seed: int, plane: str | None = None, side: int = 192
+) -> Phantom:
+    """Draw one slice as `draw_phantom` does, without marks."""
     _require("modality", modality, MODALITIES)
     _require("finding", finding, FINDINGS)
     _require("plane", "axial" if plane is None else plane, PLANES)
     if side < SMALLEST:
         raise ValueError(f"side must be at least {SMALLEST}; got {side}")
-    streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(5)]
+    streams = _streams(seed)
     scene = _draw_scene(modality, plane, streams[0])
     plan = _choose_plan(scene, finding)
     mass = draw_mass(finding, plan, streams[1])
@@ -135,7 +149,6 @@ def draw_phantom(
     scan = scanned_ct if modality == "ct" else scanned_mri
     seen = scan(resized(image, side), streams[3]).clip(0, 1)
     pixels = np.rint(seen * 255).astype(np.uint8)
-    burn_marks(pixels, streams[4])
     mask = resized(coverage(labels, *(t for t in Tissue if t >= Tissue.RIM)), side) > 0.5
     return Phantom(pixels, mask, modality, finding, scene.plane, scene.sequence)
 
@@ -187,7 +200,7 @@ def _paint_head(
 
 HEADER = ("path", "label", "modality", "patient", "mask")
 
-_README = """Synthetic phantoms, not scans of anybody.
+README = """Synthetic phantoms, not scans of anybody.
 
 Every image here was drawn by tumorlens from random numbers. They look like head slices so that
 software can be tried and tested; they say nothing about how well anything works on patients.
@@ -221,19 +234,25 @@ def write_phantoms(
         phantom = _draw_numbered(label, number, seed=seed, side=side)
         rows.append(_write_case(out, phantom, number=number))
         progress(len(rows), per_class * len(CLASSES))
-    write_file(out / "README.txt", _README)
+    write_file(out / "README.txt", README)
     _write_cases(out / "cases.csv", rows)
     return out
 
 
 def _draw_numbered(label: str, number: int, *, seed: int, side: int) -> Phantom:
     """Draw the n-th image of a class, whose seed belongs to it alone."""
+    number_seed, modality, finding = numbered_seed(label, number, seed=seed)
+    return draw_phantom(modality, finding, seed=number_seed, side=side)
+
+
+def numbered_seed(label: str, number: int, *, seed: int) -> tuple[int, str, str]:
+    """Return the seed of the n-th image of a class, its modality and its finding."""
     source = np.random.SeedSequence([seed, CLASSES.index(label), number])
     number_seed = int(source.generate_state(1, np.uint64)[0])
     modality, finding = label.split("_")
     if finding == "tumor":
         finding = str(np.random.default_rng(source.spawn(1)[0]).choice(FINDINGS[1:]))
-    return draw_phantom(modality, finding, seed=number_seed, side=side)
+    return number_seed, modality, finding
 
 
 def _write_case(out: Path, phantom: Phantom, *, number: int) -> tuple[str, ...]:
