@@ -394,7 +394,8 @@ def test_a_side_below_what_the_network_can_see_is_refused(trained_run, tmp_path)
 def few_phantoms(tmp_path_factory) -> Path:
     """A folder of phantoms with a recipe of four epochs beside it."""
     folder = tmp_path_factory.mktemp("few")
-    write_recipe(replace(RECIPE, epochs=4, batch=16), folder / "small.json")
+    options = {"stem": 8, "widths": [8, 8], "depths": [1, 1]}
+    write_recipe(replace(RECIPE, epochs=4, batch=16, options=options), folder / "small.json")
     return write_phantoms(folder / "few", per_class=12, seed=8, side=64)
 
 
