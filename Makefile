@@ -46,7 +46,7 @@ shipped: $(READY) ## the shipped bundles again, from the public sets in SETS=DIR
 BASE_SETS = $(SHIPPED_SETS) $(addprefix $(SETS)/,lgg heads)
 base: $(READY) ## tumorlens-base again, as shipped; PATIENTS=TABLE names the patients of the CT slices
 	$(BIN)/tumorlens data phantoms runs/phantoms --per-class 100 --seed 0
-	$(if $(PATIENTS),$(BIN)/tumorlens data index $(SETS)/multimodal --patients $(PATIENTS))
+	$(if $(PATIENTS),$(BIN)/tumorlens data index $(SETS)/multimodal --patients $(PATIENTS) --overwrite)
 	$(BIN)/tumorlens audit $(BASE_SETS) --out runs/base-audit --allow
 	$(BIN)/tumorlens split $(BASE_SETS) --audit runs/base-audit --leave-out 'lgg/*TCGA_HT_*' \
 		--out runs/base-split.csv
