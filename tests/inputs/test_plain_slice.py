@@ -43,6 +43,11 @@ def test_a_colored_box_with_text_over_the_head_is_found(number, color, thickness
     assert "colored marks over the head" in why(as_jpeg(image, 75))
 
 
+def test_a_box_of_the_thinnest_line_without_text_is_found():
+    for number in range(6):
+        assert "colored marks" in why(as_png(with_box(phantom(number), thickness=1, text="")))
+
+
 @pytest.mark.parametrize("colormap", [cv2.COLORMAP_JET, cv2.COLORMAP_HOT, cv2.COLORMAP_INFERNO,
                                       cv2.COLORMAP_VIRIDIS])  # fmt: skip
 @pytest.mark.parametrize("number", range(3))

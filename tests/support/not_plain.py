@@ -26,12 +26,14 @@ def colored(pixels: Gray) -> Color:
     return np.repeat(pixels[..., None], 3, axis=2)
 
 
-def with_box(pixels: Gray, *, color: Sequence[int] = GREEN, thickness: int = 2) -> Color:
+def with_box(
+    pixels: Gray, *, color: Sequence[int] = GREEN, thickness: int = 2, text: str = "tumor 0.98"
+) -> Color:
     """Draw a box with text on the middle of the head."""
     image, side = colored(pixels), pixels.shape[0]
     corner, end = (side * 4 // 10, side * 4 // 10), (side * 6 // 10, side * 6 // 10)
     cv2.rectangle(image, corner, end, color, thickness)
-    cv2.putText(image, "tumor 0.98", (corner[0], corner[1] - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.4,
+    cv2.putText(image, text, (corner[0], corner[1] - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.4,
                 color, 1)  # fmt: skip
     return image
 

@@ -3,6 +3,7 @@
 Means of cells, because noise of a camera and of JPEG cancels in them and a drawn line does not.
 """
 
+import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
@@ -36,5 +37,6 @@ def image_colors(image: Image.Image) -> Colors | None:
 
 
 def _unless_gray(colors: Colors) -> Colors | None:
-    is_gray = int(np.ptp(colors.astype(np.int16), axis=2).max()) <= _GRAY_TOLERANCE
-    return None if is_gray else colors
+    red, green, blue = cv2.split(colors)
+    farthest = max(cv2.norm(red, green, cv2.NORM_INF), cv2.norm(green, blue, cv2.NORM_INF))
+    return None if farthest <= _GRAY_TOLERANCE else colors

@@ -5,6 +5,7 @@ the head. The limits were chosen on one half of the images of each public set, o
 them and of marks drawn on them; the figures of `docs/reference/field-cases.md` are of the other.
 """
 
+from functools import lru_cache
 from itertools import pairwise
 
 import cv2
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 
 MIN_HEAD = 64  # pixels, the longer side of a head
 _HEAD_IN_IMAGE = 0.7  # of the longer side: a small section near the crown lies in a large image
-_MARK_COLOR = 24.0  # of 255, by which a colored cell leaves the tint of the whole
+_MARK_COLOR = 16.0  # of 255, by which a colored cell leaves the tint of the whole
 _MARK_SHARE = 0.01  # of the head
 _MIN_BRIGHTNESS = 60.0  # sum of the channels above which a cell has a tint
 _BINS = 32  # of gray values
 _MIN_FILLED_BINS = 8
+_SAMPLED_SIDE = 64  # pixels of a head whose gray values are counted
 _MAX_AT_ENDS = 0.8  # of the pixels in the two lowest and the two highest bins
 _MAX_CELLS = 6  # of a sheet, along each side
 _SEAM = 0.57  # of the profile of the smallest cell: at most so much is left between two heads
@@ -34,19 +36,20 @@ def why_not_plain(
     head: NDArray[np.bool_],
     foreground: NDArray[np.uint8],
     *,
+    box: tuple[float, float, float, float],
     gray_range: tuple[float, float],
     colors: NDArray[np.uint8] | None,
 ) -> str:
     """Return why an image is not one plain slice, and what to do; "" where it is.
 
-    `head` is [h, w] as `pixels`; `foreground` is what stands out from the background, at any
-    size; `gray_range` holds the head's own lowest and highest values, `colors` what
-    `images.color` measured.
+    `head` is [h, w] as `pixels` and `box` its bounds, x0, y0, x1, y1; `foreground` is what stands
+    out from the background, at any size; `gray_range` holds the head's own lowest and highest
+    values, `colors` what `images.color` measured.
     """
-    side = head_side(head)
+    side = head_side(box, head.shape)
     if side < MIN_HEAD:
         return f"a small head, {side} pixels, below {MIN_HEAD} (give the slice it was made from)"
-    if has_few_grays(pixels, head, gray_range):
+    if has_few_grays(pixels, box, gray_range):
         return "few gray values, as in a mask (give the slice that it was drawn on)"
     columns, rows = sheet_layout(foreground)
     if columns * rows > 1:
@@ -57,11 +60,10 @@ def why_not_plain(
     return ""
 
 
-def head_side(head: NDArray[np.bool_]) -> int:
+def head_side(box: tuple[float, float, float, float], shape: tuple[int, ...]) -> int:
     """Return the longer side of a head in pixels, or of one that would fill such an image."""
-    rows, columns = np.flatnonzero(head.any(1)), np.flatnonzero(head.any(0))
-    found = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
-    return max(int(found), round(_HEAD_IN_IMAGE * max(head.shape)))
+    found = max(box[2] - box[0], box[3] - box[1])
+    return max(round(found), round(_HEAD_IN_IMAGE * max(shape)))
 
 
 def colored_share(colors: NDArray[np.uint8] | None, head: NDArray[np.bool_]) -> float:
@@ -81,16 +83,18 @@ def colored_share(colors: NDArray[np.uint8] | None, head: NDArray[np.bool_]) -> 
 
 
 def has_few_grays(
-    pixels: NDArray[np.float32], head: NDArray[np.bool_], gray_range: tuple[float, float]
+    pixels: NDArray[np.float32],
+    box: tuple[float, float, float, float],
+    gray_range: tuple[float, float],
 ) -> bool:
     """Tell a drawn mask, also one that JPEG has blurred, from a slice."""
     low, high = gray_range
     if high <= low:
         return True
-    rows, columns = np.flatnonzero(head.any(1)), np.flatnonzero(head.any(0))
-    step = 1 + max(rows[-1] - rows[0], columns[-1] - columns[0]) // 128
-    box = pixels[rows[0] : rows[-1] + 1 : step, columns[0] : columns[-1] + 1 : step]
-    bins = np.clip((box - low) * (_BINS / (high - low)), 0, _BINS - 1).astype(np.uint8)
+    x0, y0, x1, y1 = map(int, box)
+    step = 1 + max(x1 - x0, y1 - y0) // _SAMPLED_SIDE
+    values = (pixels[y0:y1:step, x0:x1:step] - low) * (_BINS / (high - low))
+    bins = np.clip(values, 0, _BINS - 1).astype(np.uint8)
     counts = np.bincount(bins.ravel(), minlength=_BINS)
     ends = counts[:2].sum() + counts[-2:].sum()
     return int((counts > 0).sum()) < _MIN_FILLED_BINS or ends > _MAX_AT_ENDS * counts.sum()
@@ -103,6 +107,8 @@ def sheet_layout(foreground: NDArray[np.uint8]) -> tuple[int, int]:
     as the others, in its middle. One head has most in the middle of the image. What looks like
     a gap and is a dark brain, open to one side, is closed before it is believed.
     """
+    if not any(_gaps(_profile(foreground, axis)) for axis in (0, 1)):
+        return 1, 1
     lines = tuple(_grid_lines(foreground, axis) for axis in (0, 1))
     region = foreground.copy()
     region[:, lines[0]] = 0
@@ -110,6 +116,29 @@ def sheet_layout(foreground: NDArray[np.uint8]) -> tuple[int, int]:
     filled = _filled(region)
     columns, rows = (_count_cells(region, filled, axis, lines[axis]) for axis in (0, 1))
     return columns, rows
+
+
+def _profile(region: NDArray[np.uint8], axis: int) -> NDArray[np.float32]:
+    """Count what is marked across an axis, [n]."""
+    return cv2.reduce(region, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32F).ravel()
+
+
+def _gaps(profile: NDArray[np.float32]) -> list[int]:
+    """Return into how many cells a profile may fall, most first: quickly, none for most heads."""
+    is_low = profile <= _SEAM * profile.max()
+    return [
+        cells for cells in range(_MAX_CELLS, 1, -1)
+        if all(is_low[a:b].any() for a, b in _seams(len(profile), cells))
+    ]  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def _seams(length: int, cells: int) -> list[tuple[int, int]]:
+    """Return where the gaps between cells may lie; the one between the middle ones comes first."""
+    width = max(1, round(_SEAM_WIDTH * length / cells))
+    order = sorted(range(1, cells), key=lambda k: abs(2 * k - cells))
+    middles = (round(length * k / cells) for k in order)
+    return [(max(0, middle - width), middle + width + 1) for middle in middles]
 
 
 def _filled(region: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -143,17 +172,17 @@ def _count_cells(
     region: NDArray[np.uint8], filled: NDArray[np.uint8], axis: int, lines: NDArray[np.bool_]
 ) -> int:
     """Return how many equal cells an image falls into along an axis."""
-    profile = filled.sum(axis, dtype=np.float64)
-    for n in range(_MAX_CELLS, 1, -1):
+    profile = _profile(filled, axis)
+    for n in _gaps(profile):
         if _falls_into(profile, lines, n, seam=_SEAM):
-            closed = _filled(_closed(region, _CLOSING // n | 1)).sum(axis, dtype=np.float64)
+            closed = _profile(_filled(_closed(region, _CLOSING // n | 1)), axis)
             if lines.any() or _falls_into(closed, lines, n, seam=_CLOSED_SEAM):
                 return n
     return 1
 
 
 def _falls_into(
-    profile: NDArray[np.float64], lines: NDArray[np.bool_], cells: int, *, seam: float
+    profile: NDArray[np.float32], lines: NDArray[np.bool_], cells: int, *, seam: float
 ) -> bool:
     bounds = np.round(np.linspace(0, len(profile), cells + 1)).astype(int).tolist()
     parts = [profile[a:b] for a, b in pairwise(bounds)]
@@ -163,7 +192,6 @@ def _falls_into(
     middles = [(part @ np.arange(len(part)) / part.sum() + 0.5) / len(part) for part in parts]
     if max(abs(middle - 0.5) for middle in middles) > _CENTERED:
         return False
-    width = max(1, round(_SEAM_WIDTH * len(profile) / cells))
     between = np.where(lines, np.inf, profile)
-    left = max(between[max(0, at - width) : at + width + 1].min() for at in bounds[1:-1])
+    left = max(between[a:b].min() for a, b in _seams(len(profile), cells))
     return bool(left <= seam * min(part.max() for part in parts))

@@ -84,7 +84,9 @@ def prepare(
     if not mask.any():
         raise _blank(scan.source)
     low, high = np.percentile(pixels[mask], [spec.low, spec.high])
-    why = why_not_plain(scan.pixels, head, foreground, gray_range=(low, high), colors=scan.colors)
+    why = why_not_plain(
+        scan.pixels, head, foreground, box=box, gray_range=(low, high), colors=scan.colors
+    )
     notes = (*scan.notes, f"{NOT_PLAIN}{why}") if why else scan.notes
     scaled = np.clip((pixels - low) * (255.0 / max(high - low, _TINY)), 0, 255)
     image = (scaled * mask + 0.5).astype(np.uint8)
