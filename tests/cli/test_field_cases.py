@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.command import Ended, Run, command_runner
+from support.not_plain import as_png, phantom, sheet, with_box, with_heatmap
 
 from tumorlens.images.raster import encode_png
 from tumorlens.inputs.prepare import InputSpec
@@ -295,3 +296,37 @@ def test_python_takes_one_path_for_a_list_of_one(run, tiny_bundle, kind):
 def test_python_names_what_takes_pixels(tiny_bundle):
     with pytest.raises(TypeError, match=r"predict_scans\(\[Scan\(pixels, name\)\]\)"):
         Predictor(tiny_bundle).predict(np.zeros((64, 64)))
+
+
+# --- what is not one plain slice, and what a run needs --------------------------------------
+
+
+def test_marks_and_sheets_are_out_of_scope_with_the_reason(predict, tiny_bundle):
+    images = {"box.png": with_box(phantom(0)), "cam.png": with_heatmap(phantom(2)),
+              "four.png": sheet(2, 2), "two.png": sheet(2, 1, first=4)}  # fmt: skip
+    Path("scans").mkdir()
+    for name, image in images.items():
+        Path("scans", name).write_bytes(as_png(image))
+    assert predict("scans", "--out", "p.csv").status == 0
+    rows = {Path(row["path"]).name: row for row in rows_of("p.csv")}
+    assert {row["decision"] for row in rows.values()} == {"out of scope"}
+    assert "colored marks over the head" in rows["box.png"]["notes"]
+    assert "colored marks over the head" in rows["cam.png"]["notes"]
+    assert "several heads, 4 or more" in rows["four.png"]["notes"]
+    assert "several heads, 2 or more" in rows["two.png"]["notes"]
+
+
+@pytest.mark.parametrize("words", [("train",), ("train", "--folds", "3"), ("tune",),
+                                   ("size-curve",)])  # fmt: skip
+def test_a_set_of_tumors_alone_is_refused_before_anything_is_read(run, monkeypatch, words):
+    def prepare(*_, **__):
+        raise AssertionError("copies were looked for first")
+
+    monkeypatch.setattr("tumorlens.study.audit.duplicates.copies.group_cases", prepare)
+    for number in range(3):
+        draw(f"set/glioma/t{number}.png", seed=number)
+    command, *flags = words
+    ended = run(command, "set", "--recipe", "quick", "--out", "run", *flags)
+    assert ended.status == 2
+    assert "holds no scan without a tumor (n=3)" in ended.err
+    assert "tumorlens train DIR OTHER" in ended.err
