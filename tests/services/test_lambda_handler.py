@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import hostile_files
 import pytest
 from support.broken_files import BROKEN
 from support.serving import SCAN
@@ -44,6 +45,11 @@ def test_a_broken_file_is_a_problem(name: str):
     assert reply["statusCode"] == (413 if issubclass(error, ImageTooLargeError) else 422)
     assert reply["headers"]["Content-Type"] == "application/problem+json"
     assert json.loads(reply["body"])["status"] == reply["statusCode"]
+
+
+def test_a_file_that_would_take_minutes_is_a_problem_at_once():
+    assert call(hostile_files.jpeg_of_scans(40_000))["statusCode"] == 413
+    assert call(hostile_files.tiff_of_pages(60_000))["statusCode"] == 413
 
 
 @pytest.mark.parametrize(
