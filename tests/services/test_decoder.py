@@ -84,10 +84,28 @@ def test_a_file_that_needs_too_much_memory_is_refused_and_the_next_one_is_read(
         decoders.close()
 
 
-def test_a_decoder_that_dies_is_replaced(shared: Decoders):
+def end_decoder(decoders: Decoders) -> None:
+    child = decoders._all[0]._child
+    child.kill()
+    child.wait()
+
+
+def test_a_decoder_that_was_killed_while_idle_is_replaced_before_the_next_file(shared: Decoders):
     prepare(shared, SCAN)
-    shared._all[0]._child.kill()
-    found = prepare(shared, SCAN)
+    end_decoder(shared)
+    assert isinstance(prepare(shared, SCAN), PreparedScan)
+
+
+def test_a_file_that_brings_its_decoder_down_is_unreadable_and_the_next_one_is_read(
+    shared: Decoders, monkeypatch: pytest.MonkeyPatch
+):
+    def crash(stream: object) -> None:
+        end_decoder(shared)
+        raise EOFError
+
+    with monkeypatch.context() as changed:
+        changed.setattr(decoder, "_receive", crash)
+        found = prepare(shared, SCAN)
     assert isinstance(found, Unusable)
     assert isinstance(found.error, UnreadableImageError)
     assert isinstance(prepare(shared, SCAN), PreparedScan)
@@ -118,8 +136,7 @@ def test_a_decoder_does_not_know_where_the_store_is(
     monkeypatch: pytest.MonkeyPatch, shared: Decoders
 ):
     monkeypatch.setenv("TUMORLENS_STORE", "postgresql://user:secret@host/name")
-    shared._all[0]._child.kill()
-    prepare(shared, SCAN)  # notices, and starts another one
+    end_decoder(shared)
     assert isinstance(prepare(shared, SCAN), PreparedScan)
     with open(f"/proc/{shared._all[0]._child.pid}/environ", "rb") as file:
         assert b"secret" not in file.read()

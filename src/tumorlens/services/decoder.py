@@ -36,6 +36,7 @@ BASE_BYTES = 96 * 2**20  # of a process that has nothing to do, with some air
 BYTES_PER_PIXEL = 28  # that the hungriest format (WebP) takes while it is decoded, with some air
 MIN_PIXELS = 1_000_000  # that a file may turn out to have, whatever it announces
 SMALL_SHARE = 0.2  # of the time of a file of the largest size that any file has
+TIME_SIGNALS = {getattr(signal, name, None) for name in ("SIGPROF", "SIGALRM")}  # not on Windows
 WALL_FACTOR = 10  # by which the clock may run ahead of processor time on a busy machine
 # Numbers of mallopt(3): its options have no names here.
 GLIBC = {
@@ -120,6 +121,8 @@ class _Process:
 
     def ask(self, head: dict[str, Any], data: bytes) -> _Message:
         """Send a file and wait for the answer; raises _EndedError, and starts again."""
+        if self._child.poll() is not None:  # killed while it had nothing to do
+            self.start()
         try:
             _send(self._child.stdin, head, data)
             return _receive(self._child.stdout)
@@ -161,7 +164,7 @@ def _read_answer(head: dict[str, Any], blob: bytes) -> PreparedScan | Unusable:
 
 
 def _error_of_end(source: str, status: int, seconds: float) -> ImageError:
-    if -status in (signal.SIGPROF, signal.SIGALRM):
+    if -status in TIME_SIGNALS:
         fact = f"takes more than {seconds:.1f} s of processor time to decode"
         return ImageTooLargeError(source, fact, SAVE_AS_PNG)
     fact = f"cannot be decoded: its decoder was ended (status {status})"
