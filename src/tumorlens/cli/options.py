@@ -185,6 +185,13 @@ def check_before_grouping(cases: list[Any], recipe: Any, out: Path, cache: Path 
     check_preconditions(cases, recipe, out=out, cache=folder)
 
 
+def load_keras() -> None:
+    """Load what trains, which takes many seconds, without what it prints."""
+    from tumorlens.study.training.backend import load_backend
+
+    load_backend()
+
+
 def check_init(run: Path, groups: Mapping[str, str], parts: Mapping[str, str]) -> None:
     """Refuse a run to start from that learned from what is held out here."""
     from tumorlens.study.training.backend import load_backend

@@ -17,6 +17,7 @@ from tumorlens.cli.options import (
     SplitFile,
     WeightsOption,
     chosen_recipe,
+    load_keras,
     parted_cases,
     print_recipe,
     recipe_file,
@@ -70,9 +71,7 @@ def tune(
         cache=folder,
     )  # fmt: skip
     _print_search(chosen, searched)
-    from tumorlens.study.training.backend import load_backend
-
-    load_backend()
+    load_keras()
     from tumorlens.study.experiments.runner import Listeners
     from tumorlens.study.experiments.tuning import tune as search
     from tumorlens.study.training.run import Job
@@ -135,15 +134,9 @@ def size_curve(
     outputs = Outputs(*folders, recipe_file(recipe), file, init, overwrite=overwrite)
     folder = load_settings(cache=cache).cache_folder
     parted, made = parted_cases(
-        folders,
-        split_file,
-        out,
-        outputs=outputs,
-        allow_leaks=allow_leaks,
-        init=init,
-        recipe=chosen,
-        cache=folder,
-    )
+        folders, split_file, out, outputs=outputs, allow_leaks=allow_leaks, init=init,
+        recipe=chosen, cache=folder,
+    )  # fmt: skip
     plan = LearningCurve(
         recipe=chosen, split=made, out=out, cache=folder,
         shares=percents, seeds=seeds, same_updates=same_updates, weights=file, start=init,

@@ -95,15 +95,9 @@ def train(
     trained = fit_subsets(job, training, validation, callback=callback, extracting=extracting)
     draw_curves(trained.history, trained.best_epoch, job.out / "learning_curves.png")
     bundle = make_bundle(
-        trained,
-        job.recipe,
-        out=job.out / "bundle",
-        name=job.name,
-        spec=job.spec,
-        training=training.without_copies(),
-        validation=validation,
-        provenance=_provenance(config),
-    )
+        trained, job.recipe, out=job.out / "bundle", name=job.name, spec=job.spec,
+        training=training.without_copies(), validation=validation, provenance=_provenance(config),
+    )  # fmt: skip
     scores, groups = tumor_scores(bundle, validation.images), validation.groups
     sweep = sweep_thresholds(scores, validation.truth, groups=groups, chosen=bundle.threshold)
     write_sweep(sweep, job.out)
