@@ -200,6 +200,23 @@ def announced_pixels(data: bytes, *, source: str, limits: ReadLimits = ReadLimit
     return slices * found.pixels or limits.max_pixels
 
 
+def holds_several(path: Path, *, limits: ReadLimits = ReadLimits()) -> bool:
+    """Tell whether a file holds several slices, of which `read_scan` takes the first.
+
+    False for a file that cannot be read: reading it tells why.
+    """
+    reader = reader_of_name(path)
+    if reader is None or reader.announce is None or reader.headers is None:
+        return False
+    data = attempt(read_bytes, path, limits=limits)
+    if isinstance(data, Unusable):
+        return False
+    try:
+        return reader.announce(data).frames > 1
+    except (struct.error, IndexError, zlib.error):
+        return False
+
+
 def read_scan(
     path: str | Path, *, frame: int | None = None, limits: ReadLimits = ReadLimits()
 ) -> Scan:
