@@ -11,6 +11,7 @@ from support.command import Ended, Run, command_runner
 from support.planted import ARTIST, BURNED, head_of, plant, write
 
 from tumorlens.models.bundle import Bundle
+from tumorlens.outputs import MARK
 from tumorlens.study.data.splits import read_split
 
 TABLES = ("groups.csv", "pairs.csv", "conflicts.csv", "text.csv", "files.csv")
@@ -72,8 +73,9 @@ def test_a_leaking_split_ends_with_status_1_and_everything_written(run, sets):
     assert ended.status == 1
     assert ended.out == "deep/out/audit.html\n"
     assert {p.name for p in Path("deep/out").iterdir()} == {
-        *TABLES, "audit.json", "audit.html", "images",
+        *TABLES, "audit.json", "audit.html", "images", MARK,
     }  # fmt: skip
+    assert "1 of 29 scans could not be read" in ended.err
     assert "29 files, 24 distinct images, 23 independent groups; 1 unreadable" in ended.err
     assert "contradictory labels 1, refining 1; files with burned-in text 1" in ended.err
     assert "test tumors with a known patient 1, of them with that patient in train 1" in ended.err

@@ -71,10 +71,11 @@ def test_a_broken_file_is_a_row_and_status_three(run, scans):
     (scans / "yes/broken.jpg").write_bytes(b"\xff\xd8 cut")
     ended = run(scans)
     assert ended.exit_code == 3
-    assert "1 could not be read" in ended.stderr
+    assert "1 of 3 scans could not be read (1 of 2 tumor)" in ended.stderr
     table = read_features(Path("features.csv"))
     assert table.usable.tolist() == [True, True, False]
-    assert "broken.jpg" in table.errors[2]
+    assert "broken.jpg" in table.paths[2]
+    assert table.errors[2].startswith("damaged or incomplete")
 
 
 @pytest.mark.parametrize("folder", ["nowhere", "empty"])

@@ -114,12 +114,13 @@ def explore(
     if split_file:
         parts = splits.parts_in(split_file, cases)
         cases = [replace(case, split=p or None) for case, p in zip(cases, parts, strict=True)]
-    outputs = Outputs(*folders, split_file, audit, experiments, bundle, overwrite=overwrite)
-    outputs.claim_folder(out)
     kept = load_settings(cache=cache).cache_folder
     spec = InputSpec() if side is None else replace(InputSpec(), side=side)
+    groups = found_groups(cases, audit) if audit else None
+    outputs = Outputs(*folders, split_file, audit, experiments, bundle, overwrite=overwrite)
+    outputs.claim_folder(out)
     result = study_set(
-        cases, spec, out=out, cache=kept, groups=found_groups(cases, audit, cache=kept, spec=spec),
+        cases, spec, out=out, cache=kept, groups=groups or found_groups(cases, cache=kept, spec=spec),
         held_out=_held_out(cases, split_file, bundle), experiments=results,
         folders=[str(f) for f in folders], steps=counting,
     )  # fmt: skip

@@ -242,7 +242,7 @@ def read_groups(folder: Path, cases: Sequence[Case]) -> Groups:
         # Up to version 0.1 the column was named picture.
         image_id = "picture" if files and "picture" in files[0] else "image_id"
         rows = {row["case"]: (row["group"], row[image_id]) for row in files}
-        unread = {row["case"] for row in files if row["error"]}
+        unread = {row["case"] for row in files if row.get("error")}
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as e:
         raise _no_audit(folder, e) from e
     lost = [case for case in cases if case.key not in rows]
