@@ -75,7 +75,7 @@ def test_a_broken_file_is_a_row_and_status_three(run, scans):
     table = read_features(Path("features.csv"))
     assert table.usable.tolist() == [True, True, False]
     assert "broken.jpg" in table.paths[2]
-    assert table.errors[2].startswith("damaged or incomplete")
+    assert table.errors[2].startswith("is not a PNG")
 
 
 @pytest.mark.parametrize("folder", ["nowhere", "empty"])

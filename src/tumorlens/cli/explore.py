@@ -119,8 +119,9 @@ def explore(
     groups = found_groups(cases, audit) if audit else None
     outputs = Outputs(*folders, split_file, audit, experiments, bundle, overwrite=overwrite)
     outputs.claim_folder(out)
+    groups = groups or found_groups(cases, cache=kept, spec=spec)
     result = study_set(
-        cases, spec, out=out, cache=kept, groups=groups or found_groups(cases, cache=kept, spec=spec),
+        cases, spec, out=out, cache=kept, groups=groups,
         held_out=_held_out(cases, split_file, bundle), experiments=results,
         folders=[str(f) for f in folders], steps=counting,
     )  # fmt: skip

@@ -80,8 +80,7 @@ def tune(
     with counting("preparing scans") as report, TrainingBars(chosen.epochs) as bars:
         told = Listeners(bars, preparing=report)
         tuned = search(parted, job, searched, trials=trials, listeners=told, on_start=_print_trial)
-    _print_best(tuned)
-    typer.echo(out / "recipe.json")
+    _print_best(tuned, out)
 
 
 def _print_search(recipe: Any, space: Any) -> None:
@@ -90,10 +89,11 @@ def _print_search(recipe: Any, space: Any) -> None:
         console.print(f"  {field:20} {row.to_json()}")
 
 
-def _print_best(tuned: Any) -> None:
+def _print_best(tuned: Any, out: Path) -> None:
     best, trials = tuned.best, len(tuned.trials)
     loss = f"validation loss {best.val_loss:.4f}"
     console.print(f"best: trial {best.number} of {trials}, {loss}; {_listed(best.values)}")
+    typer.echo(out / "recipe.json")
 
 
 def _print_trial(number: int, values: Any) -> None:

@@ -239,7 +239,7 @@ def test_a_file_that_cannot_be_read_is_a_row_with_its_error(table):
     assert table.usable.tolist() == [True, False, True, False]
     assert np.isfinite(table.values[[0, 2]]).all()
     assert np.isnan(table.values[[1, 3]]).all()
-    assert table.errors[1].startswith("damaged or incomplete")
+    assert table.errors[1].startswith("is not a PNG")
     assert table.errors[3].startswith("cannot be opened")
 
 
