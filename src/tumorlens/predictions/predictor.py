@@ -161,15 +161,7 @@ def summarize(
     tumor = float(labels.tumor_probability(probabilities, atoms))
     mri = float(labels.modality_probability(probabilities, "mri", atoms))
     modality: Modality = "mri" if mri >= 0.5 else "ct"
-    decision: Decision = "out of scope"
-    if is_plain:
-        decision = decide(
-            tumor,
-            distance,
-            threshold=bundle.threshold,
-            band=bundle.uncertainty_band,
-            reference=bundle.ood_reference,
-        )
+    decision = _decision(tumor, distance, bundle) if is_plain else "out of scope"
     given = labels.type_probabilities(probabilities, atoms) if modality == "mri" else []
     types: dict[TumorType, float] = {
         name: float(p) for name, p in zip(labels.TYPES, given, strict=False)
@@ -188,6 +180,16 @@ def summarize(
         heatmap=heatmap,
         frame=frame,
         atoms={atom: float(p) for atom, p in zip(atoms, probabilities, strict=True)},
+    )
+
+
+def _decision(tumor: float, distance: float, bundle: Bundle) -> Decision:
+    return decide(
+        tumor,
+        distance,
+        threshold=bundle.threshold,
+        band=bundle.uncertainty_band,
+        reference=bundle.ood_reference,
     )
 
 
