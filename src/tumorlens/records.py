@@ -135,7 +135,7 @@ class Prediction:
     type: TypeAnswer = ""
     type_probabilities: Mapping[TumorType, float] = field(default_factory=dict)  # given a tumor
     threshold: float | None = None
-    bundle: str = ""  # name@first 12 hex digits of the graph's sha256
+    bundle: str = ""  # name@first 12 hex digits of its sha256
     notes: tuple[str, ...] = ()
     error: str = ""
     heatmap: Heatmap | None = None

@@ -72,4 +72,4 @@ def test_a_graph_without_one_of_the_outputs_is_refused_when_it_is_loaded(tiny_bu
     write_graph(graph, outputs=("atoms", "embedding"))
     sha256 = hashlib.sha256(graph.read_bytes()).hexdigest()
     with pytest.raises(BundleError, match="maps"):
-        Engine(replace(tiny_bundle, folder=tmp_path, sha256=sha256))
+        Engine(replace(tiny_bundle, folder=tmp_path, graph_sha256=sha256))

@@ -10,6 +10,7 @@ import typer
 from tumorlens import __version__
 from tumorlens.cli import (
     audit,
+    bundle,
     dashboard,
     data,
     dicom,
@@ -39,6 +40,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "predict": use.predict,
         "dashboard": dashboard.dashboard,
         "doctor": use.doctor,
+        "bundle": bundle.bundle_app,
     },
     "Data": {
         "data": data.data_app,

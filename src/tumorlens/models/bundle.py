@@ -2,6 +2,7 @@
 
 `model.onnx` (uint8 [N, side, side, 1] -> atoms [N, A], maps [N, h, w, A], embedding [N, D]),
 `bundle.json` (everything the predictor needs to turn outputs into a Prediction) and `card.md`.
+One hash over all three is its version, in every answer.
 """
 
 import hashlib
@@ -18,6 +19,14 @@ from numpy.typing import NDArray
 from tumorlens.errors import BundleError
 from tumorlens.files import read_file, write_file
 from tumorlens.inputs.prepare import InputSpec, load_spec
+from tumorlens.models.bundle_schema import (
+    DECISION,
+    DISTANCE,
+    check_record,
+    check_references,
+    check_settings,
+    parse_settings,
+)
 from tumorlens.models.performance import (
     OperatingPoint,
     Provenance,
@@ -36,6 +45,7 @@ _REFIT = "Fetch or train the bundle again."
 _OLD_SELF_TEST = "golden"  # its key in bundles of before
 _OWN_KEYS = {"schema", "name", "sha256", "atoms", "input", "temperature", "threshold", "scope",
              "threshold_choice", "abstention", "measured", "self_test", _OLD_SELF_TEST}  # fmt: skip
+_LISTED = re.compile(r"^([0-9a-f]{64}) [ *](.+)$", re.M)
 _ROW_OF_NUMBERS = re.compile(r"\[\s+(?:-?\d+,\s+)*-?\d+\s+\]")
 
 
@@ -60,12 +70,26 @@ class OodReference:
 
 
 @dataclass(frozen=True)
+class SelfTest:
+    """A bundle's own answer to the scan that it is tested with; empty where it keeps none."""
+
+    atoms: Mapping[str, float] = field(default_factory=dict)  # probabilities
+    decision: str = ""  # older bundles keep neither this
+    distance: float | None = None  # nor this: to the training scans
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as bundle.json holds it."""
+        more = {DECISION: self.decision or None, DISTANCE: self.distance}
+        return dict(self.atoms) | {name: value for name, value in more.items() if value is not None}
+
+
+@dataclass(frozen=True)
 class Bundle:
     """A bundle whose files were found whole."""
 
     folder: Path
     name: str
-    sha256: str  # of model.onnx
+    sha256: str  # of all its files: see `hash_files`
     atoms: tuple[str, ...]
     spec: InputSpec
     temperature: float
@@ -75,8 +99,8 @@ class Bundle:
     provenance: Provenance = field(default_factory=Provenance)
     performance: Mapping[str, ValidationPerformance] = field(default_factory=dict)
     # on validation, by "all", "ct", "mri"; empty in bundles made before it was recorded
-    self_test: Mapping[str, float] = field(default_factory=dict)
-    # its own answer to the self-test scan, by atom; empty where it keeps none
+    self_test: SelfTest = SelfTest()
+    graph_sha256: str = ""  # of model.onnx alone
 
     @property
     def threshold(self) -> float:
@@ -85,7 +109,7 @@ class Bundle:
 
     @property
     def version(self) -> str:
-        """Name and first 12 hex digits of the graph's hash, as in `Prediction.bundle`."""
+        """Name and first 12 hex digits of its hash, as in `Prediction.bundle`."""
         return f"{self.name}@{self.sha256[:12]}"
 
     @property
@@ -97,22 +121,51 @@ class Bundle:
 def load_bundle(folder: str | Path = "") -> Bundle:
     """Load and verify a bundle: a folder, or the name of a shipped one; "" is the default.
 
-    Raises BundleError for a missing or altered file, another schema, or missing fields.
+    Raises BundleError for a missing or altered file, another schema, and fields that are missing,
+    out of range or of another type.
     """
     folder = _shipped(str(folder or SHIPPED_DEFAULT)) or Path(folder)
     # A run folder is accepted where its bundle is meant.
     if not (folder / SETTINGS).is_file() and (folder / "bundle" / SETTINGS).is_file():
         folder = folder / "bundle"
-    stored = _read_settings(folder)
-    digest = _hash_graph(folder)
+    files = _read_files(folder)
+    stored = _read_settings(folder, files[SETTINGS])
     try:
-        if digest != stored["sha256"]:
+        if _digest(files[GRAPH]) != stored["sha256"]:
             fact = "does not match the hash in bundle.json: it was altered or cut short"
             raise BundleError(folder / GRAPH, fact, _REFIT)
-        return _from_json(folder, stored)
-    except (KeyError, TypeError, ValueError) as e:
-        fact = f"has missing or wrong fields ({type(e).__name__}: {e})"
+        return _from_json(folder, stored, sha256=hash_files(files))
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as e:
+        fact = f"has missing or wrong fields ({type(e).__name__}: {str(e)[:200]})"
         raise BundleError(folder / SETTINGS, fact, _REFIT) from e
+
+
+def hash_files(files: Mapping[str, bytes]) -> str:
+    """Return one hash over files, given by name: of the lines that `sha256sum` writes of them.
+
+    In a bundle's folder: `sha256sum bundle.json card.md model.onnx | sha256sum`.
+    """
+    lines = [f"{_digest(data)}  {name}\n" for name, data in sorted(files.items())]
+    return _digest("".join(lines).encode())
+
+
+def find_in_list(bundle: Bundle, file: Path) -> str:
+    """Compare a bundle with a list of `HASH  NAME` lines; returns what is wrong, "" is nothing.
+
+    Raises BundleError for a file that holds no such line.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as e:
+        raise BundleError(file, "cannot be read", "Give a text of hashes and names.") from e
+    listed = [(hash, name.strip()) for hash, name in _LISTED.findall(text)]
+    if not listed:
+        raise BundleError(file, "lists no bundle", "`tumorlens bundle show` prints such a line.")
+    if (bundle.sha256, bundle.name) in listed:
+        return ""
+    is_known = bundle.name in [name for _, name in listed]
+    fact = "has another hash than the list" if is_known else "is not in the list"
+    return f"{bundle.version} {fact} {file}"
 
 
 def _shipped(name: str) -> Path | None:
@@ -121,39 +174,45 @@ def _shipped(name: str) -> Path | None:
     return SHIPPED / name if is_name and (SHIPPED / name / SETTINGS).is_file() else None
 
 
-def _read_settings(folder: Path) -> dict[str, Any]:
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _read_files(folder: Path) -> dict[str, bytes]:
+    """Read the files of a bundle; older ones may have no card."""
+    files = {}
+    for name in (SETTINGS, GRAPH, CARD):
+        try:
+            files[name] = read_file(folder / name)
+        except (OSError, ValueError) as e:
+            if name == CARD and isinstance(e, FileNotFoundError):
+                continue
+            fix = "Name a bundle folder, or a run folder that training finished."
+            raise BundleError(folder, f"holds no {name} that can be read", fix) from e
+    return files
+
+
+def _read_settings(folder: Path, data: bytes) -> dict[str, Any]:
     try:
-        stored = json.loads(read_file(folder / SETTINGS))
-    except OSError as e:
-        fix = "Name a bundle folder, or a run folder that training finished."
-        raise BundleError(folder, f"holds no {SETTINGS}", fix) from e
+        stored = parse_settings(data)
     except ValueError as e:
-        raise BundleError(folder / SETTINGS, f"is not JSON ({e})", _REFIT) from e
-    if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
-        found = stored.get("schema") if isinstance(stored, dict) else None
-        fact = f"has schema {found}, this tumorlens reads {SCHEMA}"
+        raise BundleError(folder / SETTINGS, f"is not JSON ({str(e)[:200]})", _REFIT) from e
+    if stored.get("schema") != SCHEMA:
+        fact = f"has schema {str(stored.get('schema'))[:20]}, this tumorlens reads {SCHEMA}"
         raise BundleError(folder / SETTINGS, fact, "Use a matching tumorlens version.")
     return stored
 
 
-def _hash_graph(folder: Path) -> str:
-    try:
-        return hashlib.sha256(read_file(folder / GRAPH)).hexdigest()
-    except OSError as e:
-        raise BundleError(folder, f"holds no {GRAPH}", _REFIT) from e
-
-
-def _from_json(folder: Path, stored: Mapping[str, Any]) -> Bundle:
-    temperature = float(stored["temperature"])
-    if not temperature > 0:
-        raise ValueError("the temperature is out of range")
-    return Bundle(
+def _from_json(folder: Path, stored: Mapping[str, Any], *, sha256: str) -> Bundle:
+    check_settings(stored)
+    bundle = Bundle(
         folder=folder,
-        name=str(stored["name"]),
-        sha256=stored["sha256"],
+        name=stored["name"],
+        sha256=sha256,
+        graph_sha256=stored["sha256"],
         atoms=tuple(stored["atoms"]),
         spec=load_spec(stored["input"]),
-        temperature=temperature,
+        temperature=float(stored["temperature"]),
         operating_point=load_operating_point(
             stored["threshold_choice"], threshold=float(stored["threshold"])
         ),
@@ -163,17 +222,24 @@ def _from_json(folder: Path, stored: Mapping[str, Any]) -> Bundle:
         performance={
             name: load_performance(row) for name, row in dict(stored.get("measured", {})).items()
         },
-        self_test=stored.get("self_test") or stored.get(_OLD_SELF_TEST) or {},
+        self_test=_load_self_test(stored.get("self_test") or stored.get(_OLD_SELF_TEST) or {}),
     )
+    for record in (bundle.provenance, bundle.operating_point, *bundle.performance.values()):
+        check_record(record)
+    return bundle
+
+
+def _load_self_test(stored: Mapping[str, Any]) -> SelfTest:
+    atoms = {name: float(p) for name, p in stored.items() if name not in (DECISION, DISTANCE)}
+    return SelfTest(atoms, stored.get(DECISION, ""), stored.get(DISTANCE))
 
 
 def _load_reference(stored: Mapping[str, Any]) -> OodReference:
-    references = np.array(stored["references"], np.float32)
-    references /= np.linalg.norm(references, axis=1, keepdims=True)
-    if not np.isfinite(references).all():
-        raise ValueError("a scope reference is out of range")
-    neighbors, limit = int(stored["neighbors"]), float(stored["limit"])
-    return OodReference(references, neighbors, limit, stored["kept"], stored.get("refused"))
+    references = check_references(stored["references"])
+    limit = float(stored["limit"])
+    return OodReference(
+        references, stored["neighbors"], limit, stored["kept"], stored.get("refused")
+    )
 
 
 def write_bundle(bundle: Bundle, card: str) -> None:
@@ -182,7 +248,7 @@ def write_bundle(bundle: Bundle, card: str) -> None:
     stored = {
         "schema": SCHEMA,
         "name": bundle.name,
-        "sha256": _hash_graph(bundle.folder),
+        "sha256": _digest(bundle.graph.read_bytes()),
         "atoms": list(bundle.atoms),
         "input": bundle.spec.to_json(),
         "temperature": bundle.temperature,
@@ -190,7 +256,7 @@ def write_bundle(bundle: Bundle, card: str) -> None:
         "threshold_choice": bundle.operating_point.to_json(),
         "abstention": vars(bundle.uncertainty_band),
         **bundle.provenance.to_json(),
-        "self_test": dict(bundle.self_test),
+        "self_test": bundle.self_test.to_json(),
         "measured": {name: row.to_json() for name, row in bundle.performance.items()},
         "scope": {
             "method": "cosine distance to the k-th nearest training embedding",

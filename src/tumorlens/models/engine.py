@@ -1,5 +1,7 @@
 """ONNX Runtime behind one call: prepared pixels in, raw outputs out."""
 
+import hashlib
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 from tumorlens.errors import BundleError
 from tumorlens.models.bundle import Bundle
 
+_WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 OUTPUTS = ("atoms", "maps", "embedding")
 
 
@@ -30,19 +33,46 @@ class Engine:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # Weights stand in the graph, whose hash is known: none are taken from files beside it.
+        options.add_session_config_entry(_WEIGHTS_FOLDER, os.devnull)
         try:
-            self._session = ort.InferenceSession(
-                str(bundle.graph), options, providers=["CPUExecutionProvider"]
-            )
-            self._input = self._session.get_inputs()[0].name
+            graph = bundle.graph.read_bytes()
+            if bundle.graph_sha256 and hashlib.sha256(graph).hexdigest() != bundle.graph_sha256:
+                raise ValueError("it was altered since its hash was checked")
+            self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
             missing = set(OUTPUTS) - {output.name for output in self._session.get_outputs()}
             if missing:
                 raise ValueError(f"it has no output {', '.join(sorted(missing))}")
+            (only,) = self._session.get_inputs()
+            self._input, side = only.name, bundle.spec.side
+            tried = self.run(np.zeros((1, side, side), np.uint8))
+            _check_shapes(tried, atoms=len(bundle.atoms))
         except Exception as e:
-            fact = f"cannot be loaded ({str(e).splitlines()[0][:160]})"
+            fact = f"cannot be loaded ({(str(e).splitlines() or [type(e).__name__])[0][:160]})"
             raise BundleError(bundle.graph, fact, "Fetch or train the bundle again.") from e
+        self.width = tried.embedding.shape[1]  # of an embedding
 
     def run(self, pixels: NDArray[np.uint8]) -> RawOutputs:
-        """Run a batch of prepared images, uint8 [n, side, side]."""
+        """Run a batch of prepared images, uint8 [n, side, side].
+
+        Raises ValueError where the graph gives what is no number.
+        """
         logits, maps, embedding = self._session.run(OUTPUTS, {self._input: pixels[..., None]})
-        return RawOutputs(np.asarray(logits), np.asarray(maps), np.asarray(embedding))
+        raw = RawOutputs(np.asarray(logits), np.asarray(maps), np.asarray(embedding))
+        if not (np.isfinite(raw.logits).all() and np.isfinite(raw.embedding).all()):
+            raise ValueError("the graph gives what is no number")
+        return raw
+
+
+def _check_shapes(raw: RawOutputs, *, atoms: int) -> None:
+    """Raise ValueError where the outputs for one image are not those of a bundle."""
+    shapes = {name: getattr(raw, name).shape for name in ("logits", "maps", "embedding")}
+    is_right = (
+        shapes["logits"] == (1, atoms)
+        and len(shapes["maps"]) == 4
+        and (shapes["maps"][0], shapes["maps"][-1]) == (1, atoms)
+        and len(shapes["embedding"]) == 2
+        and shapes["embedding"][0] == 1
+    )
+    if not is_right:
+        raise ValueError(f"for one image and {atoms} atoms it gives {shapes}")

@@ -1,7 +1,8 @@
 """A loaded bundle that answers, scans in, Predictions out; and whether it still does.
 
 `self_test.png` is a phantom. A bundle keeps its own answer to it (`self_test` in bundle.json), so
-a service can tell at its start that decoding, preparing and network still do what they did.
+that it can be told before the first scan that decoding, preparing, network and decision still do
+what they did.
 """
 
 from collections import deque
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 from tumorlens import labels
 from tumorlens.errors import BundleError
 from tumorlens.inputs.prepare import prepare_bytes, prepare_frames, prepare_scan
-from tumorlens.models.bundle import Bundle, load_bundle
-from tumorlens.models.engine import Engine
+from tumorlens.models.bundle import Bundle, SelfTest, load_bundle
+from tumorlens.models.engine import Engine, RawOutputs
 from tumorlens.predictions.decision import decide, neighbor_distance, softmax
 from tumorlens.predictions.heatmaps import tumor_evidence
 from tumorlens.progress import Progress, silent
@@ -36,6 +37,7 @@ from tumorlens.settings import Settings
 
 SELF_TEST = Path(__file__).with_name("self_test.png")
 SELF_TEST_TOLERANCE = 1e-3  # of a probability: processors round differently, mistakes are larger
+_REFIT = "Fetch or train the bundle again."
 MIN_TYPE_PROBABILITY = 0.5  # given a tumor; below it the type is undetermined
 
 
@@ -46,6 +48,10 @@ class Predictor:
         self.bundle = bundle
         self._settings = settings
         self._engine = Engine(bundle)
+        width = bundle.ood_reference.references.shape[1]
+        if self._engine.width != width:
+            fact = f"gives embeddings of {self._engine.width} numbers, its references have {width}"
+            raise BundleError(bundle.graph, fact, _REFIT)
 
     def predict(
         self,
@@ -109,9 +115,7 @@ class Predictor:
 
     def _run(self, usable: Sequence[PreparedScan], *, heatmaps: bool) -> list[Prediction]:
         bundle = self.bundle
-        raw = self._engine.run(np.stack([item.pixels for item in usable]))
-        probabilities = softmax(raw.logits, bundle.temperature)
-        distances = neighbor_distance(raw.embedding, bundle.ood_reference)
+        raw, probabilities, distances = self._measure(usable)
         evidence = tumor_evidence(raw.maps, probabilities, bundle.atoms) if heatmaps else None
         return [
             summarize(
@@ -126,6 +130,24 @@ class Predictor:
             )
             for row, item in enumerate(usable)
         ]
+
+    def _measure(
+        self, usable: Sequence[PreparedScan]
+    ) -> tuple[RawOutputs, NDArray[np.float64], NDArray[np.float64]]:
+        """Return outputs, probabilities [n, atoms] and distances [n] of a batch."""
+        raw = self._engine.run(np.stack([item.pixels for item in usable]))
+        probabilities = softmax(raw.logits, self.bundle.temperature)
+        return raw, probabilities, neighbor_distance(raw.embedding, self.bundle.ood_reference)
+
+    def answer_self_test(self) -> SelfTest:
+        """Return the answer to the self-test scan, read from its file."""
+        prepared = self.prepare_bytes(SELF_TEST.read_bytes(), source=SELF_TEST.name)
+        if isinstance(prepared, Unusable):
+            fact = f"cannot prepare the self-test scan ({prepared.reason})"
+            raise BundleError(self.bundle.folder, fact, _REFIT)
+        _, probabilities, distances = self._measure([prepared])
+        answer = summarize("", probabilities[0], float(distances[0]), bundle=self.bundle)
+        return SelfTest(answer.atoms, answer.decision, float(distances[0]))
 
     def _predict_files(self, paths: Sequence[str | Path], heatmaps: bool) -> list[Prediction]:
         spec, limits = self.bundle.spec, self._settings.read_limits
@@ -202,28 +224,64 @@ def _type(types: Mapping[TumorType, float], decision: Decision) -> TypeAnswer:
 
 
 def load_predictor(bundle: str | Path = "", settings: Settings = Settings()) -> Predictor:
-    """Load a bundle (the shipped one without a name) and make it ready to predict."""
-    return Predictor(load_bundle(bundle or settings.bundle), settings)
+    """Load a bundle (the shipped one without a name), test it, and make it ready to predict.
 
-
-def self_test_answer(predictor: Predictor) -> Mapping[str, float]:
-    """Return the probability of each atom for the self-test scan, read from its file."""
-    prepared = predictor.prepare_bytes(SELF_TEST.read_bytes(), source=SELF_TEST.name)
-    return predictor.predict_prepared([prepared])[0].atoms
+    Raises BundleError as `load_bundle` and `check_self_test` do.
+    """
+    predictor = Predictor(load_bundle(bundle or settings.bundle), settings)
+    check_self_test(predictor)
+    return predictor
 
 
 def check_self_test(predictor: Predictor) -> str:
     """Answer the self-test scan and tell how that compares; raises BundleError where it differs."""
-    found = self_test_answer(predictor)
-    bundle = predictor.bundle
-    if not abs(sum(found.values()) - 1) < SELF_TEST_TOLERANCE:  # also NaN
+    bundle, found = predictor.bundle, predictor.answer_self_test()
+    _check_decisions(bundle)
+    if not abs(sum(found.atoms.values()) - 1) < SELF_TEST_TOLERANCE:  # also NaN
         fact = "gives probabilities that do not sum to 1 for the self-test scan"
-        raise BundleError(bundle.graph, fact, "Fetch or train the bundle again.")
+        raise BundleError(bundle.graph, fact, _REFIT)
     known = bundle.self_test
-    if not known:
+    if not known.atoms:
         return "self-test scan answered; this bundle keeps no answer to compare with"
-    worst = max(abs(found[atom] - known[atom]) for atom in bundle.atoms)
+    differences = [abs(found.atoms[atom] - known.atoms[atom]) for atom in bundle.atoms]
+    if known.distance is not None and found.distance is not None:
+        differences.append(abs(found.distance - known.distance))
+    worst = max(differences)
     if worst > SELF_TEST_TOLERANCE:
         fact = f"answers the self-test scan differently than when it was made (by {worst:.4f})"
         raise BundleError(bundle.graph, fact, "Reinstall the versions in requirements.lock.")
+    if known.decision and found.decision != known.decision and not _is_close_call(bundle):
+        fact = f"calls the self-test scan {found.decision}; it was {known.decision} when made"
+        raise BundleError(bundle.folder, fact, _REFIT)
     return f"self-test scan answered as when the bundle was made (largest difference {worst:.1e})"
+
+
+def _check_decisions(bundle: Bundle) -> None:
+    """Raise BundleError where a certain tumor, no tumor at all or a foreign image is not called so.
+
+    Only the scan at hand would else show that a threshold or limit compares with nothing.
+    """
+    expected = {(1.0, 0.0): "tumor", (1.0, np.inf): "out of scope"}
+    if bundle.threshold != 0:
+        expected[0.0, 0.0] = "no tumor"
+    for (p, distance), decision in expected.items():
+        found = decide(
+            p,
+            distance,
+            threshold=bundle.threshold,
+            band=bundle.uncertainty_band,
+            reference=bundle.ood_reference,
+        )
+        if found != decision:
+            fact = f"calls a tumor probability of {p} at distance {distance} {found}"
+            raise BundleError(bundle.folder, fact, _REFIT)
+
+
+def _is_close_call(bundle: Bundle) -> bool:
+    """Return whether rounding may turn the decision on the self-test scan."""
+    known, band = bundle.self_test, bundle.uncertainty_band
+    p = sum(value for atom, value in known.atoms.items() if not atom.endswith("_healthy"))
+    pairs = [(p, edge) for edge in (bundle.threshold, band.low, band.high)]
+    if known.distance is not None:
+        pairs.append((known.distance, bundle.ood_reference.limit))
+    return any(abs(value - edge) <= SELF_TEST_TOLERANCE for value, edge in pairs)

@@ -9,12 +9,11 @@ from starlette.testclient import TestClient
 from support.serving import SCAN, files, serving
 
 from tumorlens.errors import BundleError
-from tumorlens.models.bundle import Bundle, write_bundle
+from tumorlens.models.bundle import Bundle, SelfTest, write_bundle
 from tumorlens.predictions.predictor import (
     Predictor,
     check_self_test,
     load_predictor,
-    self_test_answer,
 )
 from tumorlens.services.http.problems import KINDS
 from tumorlens.services.http.schemas import ModelDocument
@@ -26,6 +25,7 @@ def test_the_model_says_what_it_is(client: TestClient, tiny_bundle: Bundle):
     found = client.get("/v1/model").json()
     ModelDocument.model_validate(found, strict=True)
     assert (found["sha256"], found["threshold"]) == (tiny_bundle.sha256, tiny_bundle.threshold)
+    assert found["graph_sha256"] == tiny_bundle.graph_sha256
 
 
 def test_metrics_count_answers_and_requests_by_route(client: TestClient):
@@ -80,14 +80,14 @@ def test_every_route_says_what_it_gives_and_that_it_may_refuse(client: TestClien
 
 def test_a_bundle_knows_its_answer_to_the_self_test_scan(tiny_bundle: Bundle, tmp_path: Path):
     bundle = copied(tiny_bundle, tmp_path)
-    known = dict(self_test_answer(Predictor(bundle)))
+    known = Predictor(bundle).answer_self_test()
     write_bundle(replace(bundle, self_test=known), "# tiny\n")
     assert "as when the bundle was made" in check_self_test(load_predictor(tmp_path))
 
 
 def test_another_answer_to_the_self_test_scan_stops_the_start(tiny_bundle: Bundle, tmp_path: Path):
     bundle = copied(tiny_bundle, tmp_path)
-    known = dict.fromkeys(bundle.atoms, 1 / 6)
+    known = SelfTest(dict.fromkeys(bundle.atoms, 1 / 6))
     write_bundle(replace(bundle, self_test=known), "# tiny\n")
     with pytest.raises(BundleError, match="differently"), serving(tmp_path, bundle):
         pass

@@ -201,5 +201,5 @@ def _write_limits(pdf: Document, bundle: Bundle) -> None:
     pdf.text_block(f"Do not use it to: {NOT_FOR[0].lower()}{NOT_FOR[1:]}", size=8)
     pdf.text_block(
         "Evidence says which places moved this answer, not where a tumor ends. Bundle "
-        f"{bundle.name}, SHA-256 of its graph {bundle.sha256}.", size=8, quiet=True,
+        f"{bundle.name}, SHA-256 of its files {bundle.sha256}.", size=8, quiet=True,
     )  # fmt: skip

@@ -122,7 +122,8 @@ def stored_report(stored: StoredPrediction, bundle: Bundle, *, format: str) -> b
 
     Its words quote what the bundle's validation showed, which another bundle cannot know.
     """
-    if stored.bundle_sha256 != bundle.sha256:
+    # Answers of versions before name the graph alone.
+    if stored.bundle_sha256 not in (bundle.sha256, bundle.graph_sha256):
         fact = f"It was answered by {stored.prediction.bundle}, which is not served now."
         raise Refusal("not-found", fact)
     prediction = replace(stored.prediction, heatmap=heatmap_of(stored))

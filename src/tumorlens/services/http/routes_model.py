@@ -28,6 +28,7 @@ def model(request: Request) -> Response:
         "name": bundle.name,
         "version": bundle.version,
         "sha256": bundle.sha256,
+        "graph_sha256": bundle.graph_sha256,
         "atoms": list(bundle.atoms),
         "input": bundle.spec.to_json(),
         "threshold": bundle.threshold,

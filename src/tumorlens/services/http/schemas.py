@@ -239,6 +239,7 @@ class ModelDocument(BaseModel):
     name: str
     version: str
     sha256: Sha256
+    graph_sha256: Sha256
     atoms: list[str]
     input: JsonObject
     threshold: Probability

@@ -15,7 +15,7 @@ from tumorlens.models.bundle import Bundle, OodReference, UncertaintyBand, load_
 from tumorlens.models.engine import Engine
 from tumorlens.models.performance import OperatingPoint, Provenance
 from tumorlens.predictions.decision import softmax
-from tumorlens.predictions.predictor import Predictor, self_test_answer
+from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Estimate
 from tumorlens.reports.card import write_card
 from tumorlens.study.recipes import Recipe
@@ -75,7 +75,7 @@ def make_bundle(
             eight_bit=eight_bit,
         ),
     )
-    bundle = replace(bundle, self_test=self_test_answer(Predictor(bundle)))
+    bundle = replace(bundle, self_test=Predictor(bundle).answer_self_test())
     write_bundle(bundle, write_card(bundle))
     return load_bundle(out)
 
