@@ -155,7 +155,7 @@ def find_in_list(bundle: Bundle, file: Path) -> str:
     Raises BundleError for a file that holds no such line.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_file(file).decode()
     except (OSError, ValueError) as e:
         raise BundleError(file, "cannot be read", "Give a text of hashes and names.") from e
     listed = [(hash, name.strip()) for hash, name in _LISTED.findall(text)]

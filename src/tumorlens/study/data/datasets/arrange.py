@@ -139,8 +139,10 @@ def _by_slices(
     row: DatasetRow, archives: Sequence[Path], into: Path, progress: Progress
 ) -> tuple[list[Case], Counter[str]]:
     from tumorlens.study.data.datasets.figshare import write_slices
+    from tumorlens.study.data.datasets.slice_process import SliceReader
 
-    return write_slices(archives, into, dataset=row.name, progress=progress)
+    with SliceReader() as reader:
+        return write_slices(archives, into, dataset=row.name, read=reader.read, progress=progress)
 
 
 ARRANGERS = {"rules": _by_rules, "table": _by_table, "slices": _by_slices}

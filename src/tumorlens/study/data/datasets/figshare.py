@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -29,7 +29,7 @@ LABELS = {1: "mri_meningioma", 2: "mri_glioma", 3: "mri_pituitary"}
 NOT_A_SLICE = "files that are not slices"
 TWICE = "slices whose number stands twice"
 UNREADABLE = "slices that could not be read"
-_FIX = "Fetch the archive again."
+FIX = "Fetch the archive again."
 
 
 @dataclass(frozen=True)
@@ -53,21 +53,35 @@ def read_slice(data: bytes, *, source: str) -> Slice:
     except (OSError, KeyError, ValueError, TypeError, IndexError, OverflowError,
             RuntimeError, AttributeError) as error:  # fmt: skip
         fact = f"is not a whole slice ({error or type(error).__name__})"
-        raise UnreadableImageError(source, fact, _FIX) from error
+        raise UnreadableImageError(source, fact, FIX) from error
     if image.ndim != 2 or min(image.shape) < MIN_SIDE or mask.shape != image.shape or not patient:
         fact = f"holds an image of {image.shape}, a mask of {mask.shape} and PID {patient!r}"
-        raise UnreadableImageError(source, fact, _FIX)
+        raise UnreadableImageError(source, fact, FIX)
     return Slice(_unsigned(image, source), mask > 0, label, patient)
 
 
+class ReadSlice(Protocol):
+    """What reads a `.mat` file from memory."""
+
+    def __call__(self, data: bytes, *, source: str) -> Slice:
+        """Read it; raises an ImageError that names `source`."""
+        ...
+
+
 def write_slices(
-    archives: Sequence[Path], into: Path, *, dataset: str, progress: Progress = silent
+    archives: Sequence[Path],
+    into: Path,
+    *,
+    dataset: str,
+    read: ReadSlice = read_slice,
+    progress: Progress = silent,
 ) -> tuple[list[Case], Counter[str]]:
     """Write `<type>/<number>.png` (16 bits, lossless) and `masks/<number>.png`.
 
     `patient` is the recorded PID; `group` is the PID without the letters at its end, because
     MR017260B and MR017260F are taken for two series of one head. Slices that cannot be read are
-    counted. Raises ArchiveError if an archive is damaged, or if none of them holds a slice.
+    counted. `read` may be that of a `SliceReader`, which keeps foreign files out of this process.
+    Raises ArchiveError if an archive is damaged, or if none of them holds a slice.
     """
     cases: dict[str, Case] = {}
     left_out: Counter[str] = Counter()
@@ -80,7 +94,7 @@ def write_slices(
                 left_out[TWICE if number in cases else NOT_A_SLICE] += 1
                 continue
             try:
-                found = read_slice(read_member(archive, member), source=member.name)
+                found = read(read_member(archive, member), source=member.name)
                 cases[number] = _write(found, into, number=number, dataset=dataset)
             except (UnreadableImageError, InvalidPixelsError):
                 left_out[UNREADABLE] += 1
@@ -115,11 +129,11 @@ def _array(record: Any, name: str) -> NDArray[Any]:
 
 def _unsigned(image: NDArray[Any], source: str) -> NDArray[np.uint16]:
     if image.dtype.kind not in "iuf" or not np.isfinite(image).all():
-        raise InvalidPixelsError(source, "holds pixels that are not numbers", _FIX)
+        raise InvalidPixelsError(source, "holds pixels that are not numbers", FIX)
     least = min(0.0, float(image.min()))
     has_fractions = image.dtype.kind == "f" and bool((image % 1).any())
     if has_fractions or float(image.max()) - least > np.iinfo(np.uint16).max:
-        raise InvalidPixelsError(source, "holds values that 16 bits cannot keep", _FIX)
+        raise InvalidPixelsError(source, "holds values that 16 bits cannot keep", FIX)
     return (image.astype(np.int64) - int(least)).astype(np.uint16)
 
 

@@ -1,0 +1,146 @@
+"""Slices of an archive are read in a process with limits: HDF5 has had many faults.
+
+The h5py that TensorFlow allows brings an HDF5 with known ones, and an archive may come from
+anywhere. The process reads one file at a time; one that takes too long, too much memory or the
+process itself is refused, and another process takes its place. What comes back is JSON and
+bytes, no pickle.
+"""
+
+import json
+import os
+import struct
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from typing import IO, Any
+
+import numpy as np
+
+from tumorlens import errors
+from tumorlens.errors import ImageError, UnreadableImageError
+from tumorlens.study.data.datasets.figshare import FIX, Slice, read_slice
+
+SECONDS = 60.0  # for one file; a slice takes some milliseconds
+MEMORY_BYTES = 3 * 2**30  # of addresses: what libraries map is in it
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+_LENGTHS = struct.Struct(">LL")
+
+
+class SliceReader:
+    """Reads slices in another process while the block lasts."""
+
+    def __init__(self, *, seconds: float = SECONDS) -> None:
+        self._seconds = seconds
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "SliceReader":
+        """Return itself; the process starts with the first file."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the process."""
+        self._end()
+
+    def read(self, data: bytes, *, source: str) -> Slice:
+        """Read a `.mat` file as `read_slice` does; raises an ImageError that names `source`."""
+        if self._child is None:
+            self._child = _start()
+        watch = threading.Timer(self._seconds, self._child.kill)
+        watch.start()
+        try:
+            _send(self._child.stdin, {"source": source}, data)
+            head, pixels = _receive(self._child.stdout)
+        except (OSError, EOFError, ValueError) as e:
+            self._end()
+            fact = "ended the process that read it, or took too long or too much memory"
+            raise UnreadableImageError(source, fact, FIX) from e
+        finally:
+            watch.cancel()
+        return _slice_of(head, pixels, source)
+
+    def _end(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+            for stream in (self._child.stdin, self._child.stdout):
+                with suppress(OSError):
+                    assert stream is not None
+                    stream.close()
+            self._child = None
+
+
+def _start() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", __name__],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env=os.environ | _ONE_THREAD,
+    )  # fmt: skip
+
+
+def _slice_of(head: dict[str, Any], data: bytes, source: str) -> Slice:
+    """Return the slice that an answer holds; raises the ImageError that it holds instead."""
+    kind = getattr(errors, str(head.get("error")), None)
+    if isinstance(kind, type) and issubclass(kind, ImageError):
+        raise kind(source, str(head["fact"]), FIX)
+    try:
+        height, width = map(int, head["shape"])
+        pixels = np.frombuffer(data, np.uint16, height * width).reshape(height, width)
+        mask = np.frombuffer(data, np.bool_, -1, pixels.nbytes).reshape(height, width)
+        return Slice(pixels, mask, str(head["label"]), str(head["patient"]))
+    except (LookupError, ValueError, TypeError) as e:
+        raise UnreadableImageError(source, "was answered with nonsense", FIX) from e
+
+
+def _send(stream: IO[bytes] | None, head: dict[str, Any], data: bytes) -> None:
+    assert stream is not None
+    text = json.dumps(head).encode()
+    stream.write(_LENGTHS.pack(len(text), len(data)) + text)
+    stream.write(data)
+    stream.flush()
+
+
+def _receive(stream: IO[bytes] | None) -> tuple[dict[str, Any], bytes]:
+    assert stream is not None
+    lengths = _LENGTHS.unpack(_exactly(stream, _LENGTHS.size))
+    text, data = (_exactly(stream, length) for length in lengths)
+    return json.loads(text), data
+
+
+def _exactly(stream: IO[bytes], length: int) -> bytes:
+    data = stream.read(length)
+    if len(data) < length:
+        raise EOFError("the process ended")
+    return data
+
+
+def main() -> None:
+    """Answer files until there are no more; the process itself."""
+    _limit()
+    while True:
+        try:
+            head, data = _receive(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            found = read_slice(data, source=head["source"])
+        except ImageError as e:
+            _send(sys.stdout.buffer, {"error": type(e).__name__, "fact": e.fact}, b"")
+        else:
+            told = {"label": found.label, "patient": found.patient, "shape": found.pixels.shape}
+            _send(sys.stdout.buffer, told, found.pixels.tobytes() + found.mask.tobytes())
+
+
+def _limit() -> None:
+    """Take from this process memory and files that no slice needs, where the system can."""
+    try:
+        import resource
+    except ImportError:  # Windows: only the clock limits it there
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+if __name__ == "__main__":
+    main()
