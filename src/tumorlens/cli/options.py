@@ -115,6 +115,9 @@ def read_labeled(folders: list[Path], *, unlabeled: bool = False) -> list[Any]:
             f"of {files} with several slices the first alone is used: {several[0]}, ...",
             markup=False,
         )
+    if found.outside:
+        text = f"named outside of the table's folder: {len(found.outside)}, first"
+        console.print(f"{text} {found.outside[0]}", markup=False)
     return list(found.cases)
 
 

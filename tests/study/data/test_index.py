@@ -8,7 +8,7 @@ import pytest
 
 from tumorlens.errors import CasesError, UnknownLabelError
 from tumorlens.study.data.case_table import write_cases
-from tumorlens.study.data.index import read_cases
+from tumorlens.study.data.index import read_cases, read_set
 
 MRI_SET = "navoneel"  # a registry row that is all MRI
 
@@ -318,3 +318,14 @@ def test_hidden_folders_and_unknown_classes_are_what_they_were(tmp_path):
     make_files(tmp_path / "set", "zebra/c.png")
     with pytest.raises(UnknownLabelError, match="zebra"):
         read_cases(tmp_path / "set", unlabeled=True)
+
+
+def test_files_that_a_table_names_outside_of_its_folder_are_told(tmp_path, write_image, head):
+    for name in ("set/in.png", "out.png", "set/sub/../in2.png"):
+        (tmp_path / "set/sub").mkdir(parents=True, exist_ok=True)
+        write_image(head, name)
+    rows = ["in.png,yes", "../out.png,yes", f"{tmp_path / 'out.png'},no", "sub/../in2.png,no"]
+    (tmp_path / "set/cases.csv").write_text("\n".join(["path,label", *rows]))
+    found = read_set(tmp_path / "set")
+    assert len(found.cases) == 4
+    assert [path.name for path in found.outside] == ["out.png", "out.png"]

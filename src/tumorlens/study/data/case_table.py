@@ -55,6 +55,17 @@ def rows_of_table(table: Path) -> list[CaseRow]:
     ]
 
 
+def files_outside(table: Path, cases: Iterable[Case]) -> list[Path]:
+    """Return the scans and masks that a table reaches by an absolute path or by "..".
+
+    They are read: a table may stand beside its scans. But whoever made it has chosen them.
+    """
+    base, start = os.path.normpath(table.parent), str(table.parent)
+    named = [path for case in cases for path in (case.path, case.mask) if path is not None]
+    odd = [path for path in named if ".." in path.parts or not str(path).startswith(start)]
+    return [path for path in odd if Path(base) not in Path(os.path.normpath(path)).parents]
+
+
 def read_levels(table: Path) -> dict[str, float]:
     """Read where slices lie in their stacks, 0 lowest to 1 highest, by path; {} without a table.
 

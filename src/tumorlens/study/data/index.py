@@ -10,7 +10,7 @@ from tumorlens.errors import CasesError, UnknownLabelError
 from tumorlens.images.readers import find_files, is_system_file, reader_of_name
 from tumorlens.losses import counted
 from tumorlens.records import Case
-from tumorlens.study.data.case_table import SPLIT_NAMES, CaseRow, rows_of_table
+from tumorlens.study.data.case_table import SPLIT_NAMES, CaseRow, files_outside, rows_of_table
 from tumorlens.study.data.registry import DATASETS, DatasetRow
 
 UNLABELED_NAMES = frozenset({"pred", "unlabeled", "unlabelled"})
@@ -23,6 +23,7 @@ class LabeledSet:
 
     cases: tuple[Case, ...]
     passed_over: Mapping[str, int]  # how many files of each kind are no cases
+    outside: tuple[Path, ...] = ()  # scans and masks that a table names outside of its own folder
 
     def describe(self) -> str:
         """Return in words what was passed over, "" for nothing."""
@@ -46,20 +47,29 @@ def read_set(folders: str | Path | Sequence[str | Path], *, unlabeled: bool = Fa
     """
     folders = [folders] if isinstance(folders, str | Path) else list(folders)
     passed: Counter[str] = Counter()
-    cases = [case for folder in folders for case in _read_folder(Path(folder), unlabeled, passed)]
+    held = [list(_read_folder(Path(folder), unlabeled, passed)) for folder in folders]
+    cases = [case for found in held for case in found]
     doubled = [key for key, count in Counter(case.key for case in cases).items() if count > 1]
     if doubled:
         named = ", ".join(map(str, folders))
         same = "are" if len(doubled) > 1 else "is"
         fact = f"{counted(len(doubled), 'case')} {same} named twice, first {doubled[0]}"
         raise CasesError(named, fact, "Give each folder once, and give folders different names.")
-    return LabeledSet(tuple(cases), dict(sorted(passed.items())))
+    outside: list[Path] = []
+    for folder, found in zip(map(Path, folders), held, strict=True):
+        if (table := _table_of(folder)).is_file():
+            outside += files_outside(table, found)
+    return LabeledSet(tuple(cases), dict(sorted(passed.items())), tuple(outside))
+
+
+def _table_of(folder: Path) -> Path:
+    return folder if folder.is_file() else folder / "cases.csv"
 
 
 def _read_folder(folder: Path, unlabeled: bool, passed: Counter[str]) -> Iterator[Case]:
     if not folder.exists():
         raise CasesError(folder, "does not exist", "Check the path.")
-    table = folder if folder.is_file() else folder / "cases.csv"
+    table = _table_of(folder)
     if not folder.is_dir() and not folder.is_file():
         raise CasesError(folder, "is neither a folder nor a file", "Name a folder of scans.")
     dataset = table.resolve().parent.name
