@@ -186,8 +186,12 @@ def test_a_setting_that_turns_the_answer_stops_prediction(tested: Path):
 
 
 def test_a_setting_that_turns_the_decision_stops_prediction(tested: Path):
-    is_inside = load_bundle(tested).self_test.decision != "out of scope"
-    changed(tested, "scope.limit", 0 if is_inside else 2)
+    known = load_bundle(tested).self_test
+    p = sum(value for atom, value in known.atoms.items() if not atom.endswith("_healthy"))
+    turned = p / 2 if known.decision == "no tumor" else (1 + p) / 2
+    for path in ("threshold", "threshold_choice.threshold", "abstention.low", "abstention.high"):
+        changed(tested, path, turned)
+    changed(tested, "scope.limit", 2)
     with pytest.raises(BundleError, match="calls the self-test scan"):
         load_predictor(tested)
 
