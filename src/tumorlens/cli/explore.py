@@ -117,13 +117,12 @@ def explore(
     kept = load_settings(cache=cache).cache_folder
     spec = InputSpec() if side is None else replace(InputSpec(), side=side)
     groups = found_groups(cases, audit) if audit else None
-    outputs = Outputs(*folders, split_file, audit, experiments, bundle, overwrite=overwrite)
-    outputs.claim_folder(out)
+    read = (*folders, split_file, audit, experiments, bundle)
+    Outputs(*read, overwrite=overwrite).claim_folder(out)
     groups = groups or found_groups(cases, cache=kept, spec=spec)
     result = study_set(
-        cases, spec, out=out, cache=kept, groups=groups,
-        held_out=_held_out(cases, split_file, bundle), experiments=results,
-        folders=[str(f) for f in folders], steps=counting,
+        cases, spec, out=out, cache=kept, groups=groups, experiments=results, steps=counting,
+        held_out=_held_out(cases, split_file, bundle), folders=[str(f) for f in folders],
     )  # fmt: skip
     _print_study(result, out / FEATURES_TABLE)
     typer.echo(out / PAGE)
