@@ -60,7 +60,7 @@ class TrainedRun:
 
 def phantom_split(folder: Path, *, per_class: int) -> tuple[list[Case], splits.Split]:
     """Draw phantoms of 64 px, and split them with each in a group of its own."""
-    cases = read_cases(write_phantoms(folder / "phantoms", per_class=per_class, seed=4, side=64))
+    cases = read_cases(write_phantoms(folder / "phantoms", per_class=per_class, seed=4, side=96))
     alone = splits.Groups(np.arange(len(cases)), np.arange(len(cases)))
     parts = splits.split_cases(cases, alone, seed=1)
     split = splits.write_split(folder / "split.csv", cases, parts, groups=alone)
