@@ -46,15 +46,12 @@ def audit(
 
     cases = read_labeled(folders, unlabeled=True)
     settings = load_settings(cache=cache)
+    parts = splits.parts_in(split_file, cases) if split_file else None
     Outputs(*folders, split_file, bundle, overwrite=overwrite).claim_folder(out)
     found = audit_cases(
-        cases,
-        load_bundle(bundle or settings.bundle),
-        cache=settings.cache_folder,
-        parts=splits.parts_in(split_file, cases) if split_file else None,
-        split=str(split_file or ""),
-        steps=counting,
-    )
+        cases, load_bundle(bundle or settings.bundle), cache=settings.cache_folder, parts=parts,
+        split=str(split_file or ""), steps=counting,
+    )  # fmt: skip
     with counting("drawing the page"):
         result = write_audit(found, out, folders=[str(f) for f in folders], now=datetime.now(UTC))
     _print(result)
