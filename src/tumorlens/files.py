@@ -10,8 +10,8 @@ import stat
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 Row = Mapping[str, object] | Sequence[object]
 MAX_HEAD = 2**16  # bytes of the line that names the columns
@@ -129,7 +129,7 @@ def read_file(path: Path) -> bytes:
         return file.read()
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BufferedReader:
     """Open a regular file to read its bytes; a pipe or a device, which might never end, is not."""
     _check_regular(path, os.stat(path).st_mode)
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)

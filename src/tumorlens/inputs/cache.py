@@ -71,28 +71,24 @@ def prepare_files(
     done = len(paths) - len(new)
     for positions in in_chunks(new):
         made = _prepare_chunk([(paths[p], wanted[p]) for p in positions], spec)
-        usable: dict[str, PreparedScan] = {}
-        for position, item in zip(positions, made, strict=True):
-            if isinstance(item, Unusable):
-                errors[position] = item.error
-            elif not keys[position]:
-                errors[position] = _unhashed(paths[position])
-            else:
-                usable[keys[position]] = item
-        if usable:
-            _write(folder, list(usable), list(usable.values()))
+        refused = {
+            p: item.error if isinstance(item, Unusable) else _unhashed(paths[p])
+            for p, item in zip(positions, made, strict=True)
+            if isinstance(item, Unusable) or not keys[p]
+        }
+        kept = [
+            (keys[p], item) for p, item in zip(positions, made, strict=True) if p not in refused
+        ]
+        _write(folder, [key for key, _ in kept], [item for _, item in kept])
+        errors |= refused
         done += len(positions)
         progress(done, len(paths))
-    index = load_index(folder)
+    index, reasons = load_index(folder), _reasons(folder)
     pixels = np.zeros((len(paths), spec.side, spec.side), np.uint8)
     Rows([index.get(key) for key in keys]).take(np.arange(len(paths)), pixels)
-    reasons = _reasons(folder)
-    return PreparedSet(
-        pixels,
-        errors | _errors_of_twins(paths, keys, index, errors),
-        hashes,
-        {p: reasons[key] for p, key in enumerate(keys) if key in reasons},
-    )
+    errors |= _errors_of_twins(paths, keys, index, errors)
+    odd = {p: reasons[key] for p, key in enumerate(keys) if key in reasons}
+    return PreparedSet(pixels, errors, hashes, odd)
 
 
 def keep_prepared(

@@ -94,6 +94,13 @@ def train(
     on_prepared(job.out)
     trained = fit_subsets(job, training, validation, callback=callback, extracting=extracting)
     draw_curves(trained.history, trained.best_epoch, job.out / "learning_curves.png")
+    return _packed(trained, job, config, training=training, validation=validation)
+
+
+def _packed(
+    trained: Trained, job: Job, config: RunConfig, *, training: Subset, validation: Subset
+) -> Bundle:
+    """Make the bundle, and write what each threshold would do on validation."""
     bundle = make_bundle(
         trained, job.recipe, out=job.out / "bundle", name=job.name, spec=job.spec,
         training=training.without_copies(), validation=validation, provenance=_provenance(config),

@@ -144,10 +144,7 @@ def pretrain(
     another run, or where there are fewer images than one batch.
     """
     recipe, out = job.pretraining.recipe, job.out
-    learned = [case for case in cases if case.split == "train"]
-    check_network(recipe)
-    check_batch(len({job.split.image_ids.get(c.key, c.key) for c in learned}), recipe)
-    check_folders(recipe, len(learned), out=out, cache=job.cache)
+    _check(cases, job)
     config = RunConfig(recipe, split=job.split.fingerprint, pretraining=job.pretraining)
     has_begun = (out / STATE_FILE).exists()
     open_or_resume(out / CONFIG_FILE, config.to_json(), resume=resume, has_begun=has_begun)
@@ -171,6 +168,14 @@ def pretrain(
         callback.on_epoch_end(row, False)
     draw_pretraining(history, out / "learning_curves.png")
     return out
+
+
+def _check(cases: Sequence[Case], job: PretrainJob) -> None:
+    recipe = job.pretraining.recipe
+    learned = [case for case in cases if case.split == "train"]
+    check_network(recipe)
+    check_batch(len({job.split.image_ids.get(c.key, c.key) for c in learned}), recipe)
+    check_folders(recipe, len(learned), out=job.out, cache=job.cache)
 
 
 def _prepare(cases: Sequence[Case], job: PretrainJob, *, progress: Progress) -> Subset:
