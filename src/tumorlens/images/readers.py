@@ -240,7 +240,7 @@ def attempt(step: Callable[P, T], *args: P.args, **options: P.kwargs) -> T | Unu
         return Unusable(error)
 
 
-def _one_of(scans: tuple[Scan, ...], frame: int | None) -> Scan:
+def _one_of(scans: Sequence[Scan], frame: int | None) -> Scan:
     if frame is None and len(scans) > 1:
         note = f"first of {len(scans)} frames read"
         return replace(scans[0], notes=(*scans[0].notes, note))

@@ -76,10 +76,10 @@ def prepare_files(
             for p, item in zip(positions, made, strict=True)
             if isinstance(item, Unusable) or not keys[p]
         }
-        kept = [
-            (keys[p], item) for p, item in zip(positions, made, strict=True) if p not in refused
-        ]
-        _write(folder, [key for key, _ in kept], [item for _, item in kept])
+        kept = dict(zip(positions, made, strict=True))
+        usable = {keys[p]: s for p, s in kept.items() if keys[p] and isinstance(s, PreparedScan)}
+        if usable:
+            _write(folder, list(usable), list(usable.values()))
         errors |= refused
         done += len(positions)
         progress(done, len(paths))

@@ -120,7 +120,8 @@ def sheet_layout(foreground: NDArray[np.uint8]) -> tuple[int, int]:
 
 def _profile(region: NDArray[np.uint8], axis: int) -> NDArray[np.float32]:
     """Count what is marked across an axis, [n]."""
-    return cv2.reduce(region, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32F).ravel()
+    sums = cv2.reduce(region, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32F)
+    return np.asarray(sums.ravel(), np.float32)
 
 
 def _gaps(profile: NDArray[np.float32]) -> list[int]:

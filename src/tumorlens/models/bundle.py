@@ -79,8 +79,8 @@ class SelfTest:
 
     def to_json(self) -> dict[str, object]:
         """Return it as bundle.json holds it."""
-        more = {DECISION: self.decision or None, DISTANCE: self.distance}
-        return dict(self.atoms) | {name: value for name, value in more.items() if value is not None}
+        more: dict[str, object] = {DECISION: self.decision or None, DISTANCE: self.distance}
+        return {**self.atoms, **{name: value for name, value in more.items() if value is not None}}
 
 
 @dataclass(frozen=True)

@@ -207,7 +207,7 @@ def _verified(prints: Fingerprints, a: int, b: int, pose: _Pose) -> PosedCopy | 
     """Refine a pose and measure what both show, in the frame of the coarser image."""
     matrix, first, second = pose.matrix, a, b
     if abs(np.linalg.det(matrix[:2, :2])) > 1:
-        matrix, first, second = np.linalg.inv(matrix), b, a
+        matrix, first, second = np.asarray(np.linalg.inv(matrix), float), b, a
     gray, other = prints.grays(np.array([first, second]))
     of_b = thumbnail(other).astype(np.float32)
     matrix = _refined(pose.sign * thumbnail(gray).astype(np.float32), of_b, matrix)
@@ -217,7 +217,7 @@ def _verified(prints: Fingerprints, a: int, b: int, pose: _Pose) -> PosedCopy | 
     if score is None:
         return None
     if first != a:
-        matrix = np.linalg.inv(matrix)
+        matrix = np.asarray(np.linalg.inv(matrix), float)
     name, change = _described(matrix, pose.sign)
     return PosedCopy(a, b, name, round(score, 4), change)
 
@@ -230,7 +230,7 @@ def _refined(a: NDArray[np.float32], b: NDArray[np.float32], matrix: Matrix) -> 
         _, inverse = cv2.findTransformECC(b, a, inverse, cv2.MOTION_AFFINE, _STOP, everywhere, 3)
     except cv2.error:
         return matrix
-    return np.linalg.inv(np.vstack([inverse, [0, 0, 1]]).astype(np.float64))
+    return np.asarray(np.linalg.inv(np.vstack([inverse, [0, 0, 1]])), np.float64)
 
 
 def _is_pose(matrix: Matrix) -> bool:
@@ -248,8 +248,11 @@ def _overlaid(
     size = (THUMB_SIDE, THUMB_SIDE)
     shrunk = float(np.sqrt(abs(np.linalg.det(warp[:, :2]))))
     if shrunk < 0.7:  # or the warp would skip pixels
-        gray = cv2.GaussianBlur(gray, (0, 0), 0.4 * np.sqrt(1 / shrunk**2 - 1))
-    warped = cv2.warpAffine(gray, warp, size, borderMode=cv2.BORDER_REPLICATE)
+        blur = 0.4 * float(np.sqrt(1 / shrunk**2 - 1))
+        gray = np.asarray(cv2.GaussianBlur(gray, (0, 0), blur), np.float32)
+    warped = np.asarray(
+        cv2.warpAffine(gray, warp, size, borderMode=cv2.BORDER_REPLICATE), np.float32
+    )
     inside = cv2.warpAffine(np.ones_like(gray), warp, size) > 0.99
     inside = cv2.erode(inside.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     return sign * thumbnail(warped).astype(np.float32), of_b, inside
