@@ -48,17 +48,18 @@ def doubtful_labels(
     doubted only where no label that it includes is probable.
     """
     rows = _one_of_each(labels, embedding, image_ids)
-    exact = _exact_labels([labels[i] for i in rows.tolist()], groups[rows])
-    learned = np.isin([labels[i] for i in rows.tolist()], exact)
+    recorded_names = [labels[int(row)] for row in rows]
+    exact = _exact_labels(recorded_names, groups[rows])
+    names = np.array(recorded_names)
+    learned = np.isin(names, exact)
     if len(exact) < 2:
         return []
-    names = np.array([labels[i] for i in rows.tolist()])
     probabilities = _held_out(embedding[rows], names, groups[rows], learned=learned, seed=seed)
     usual = np.array([
         probabilities[names == label, k].mean() for k, label in enumerate(exact)
     ])  # fmt: skip
     found = []
-    for row, chances in zip(rows.tolist(), probabilities, strict=True):
+    for row, chances in zip(map(int, rows), probabilities, strict=True):
         recorded = np.array([LABELS[label] <= LABELS[labels[row]] for label in exact])
         wider = np.array([LABELS[label] >= LABELS[labels[row]] for label in exact])
         own = float(chances[recorded].sum())
