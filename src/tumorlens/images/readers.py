@@ -117,7 +117,7 @@ def slice_headers(
     Raises as `open_images`, where the file is of a format with such headers.
     """
     try:
-        with open(path, "rb") as file:
+        with open_file(Path(path)) as file:
             reader = _reader_of_bytes(file.read(512)) or reader_of_name(path)
     except (OSError, ValueError):
         return ()  # reading it will tell
