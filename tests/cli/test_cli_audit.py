@@ -14,7 +14,9 @@ from tumorlens.models.bundle import Bundle
 from tumorlens.outputs import MARK
 from tumorlens.study.data.splits import read_split
 
-TABLES = ("groups.csv", "pairs.csv", "conflicts.csv", "text.csv", "files.csv")
+TABLES = (
+    "groups.csv", "pairs.csv", "conflicts.csv", "label_check.csv", "text.csv", "files.csv",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
