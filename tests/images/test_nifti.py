@@ -229,7 +229,7 @@ def declaring(shape: tuple[int, ...]) -> bytes:
 def test_a_file_that_claims_terabytes_is_refused_before_voxels_are_touched(monkeypatch):
     monkeypatch.setattr(nifti, "_voxels", lambda *_: pytest.fail("touched"))
     for data in (declaring((30_000,) * 3), gzip.compress(declaring((30_000,) * 3))):
-        with pytest.raises(ImageTooLargeError, match="30000 x 30000 x 30000 voxels, above the cap"):
+        with pytest.raises(ImageTooLargeError, match="above the cap"):
             scans(data)
 
 

@@ -64,8 +64,8 @@ def test_it_is_written_again_with_every_field(old):
     assert {name: again[name] for name in kept} == kept | {"sha256": old.graph_sha256}
     assert set(again) == {*kept, "scope"}
     first, second = (
-        replace(old, ood_reference=None),
-        replace(load_bundle(old.folder), ood_reference=None),
+        replace(found, ood_reference=None, sha256="")  # the hash covers the text of the card
+        for found in (old, load_bundle(old.folder))
     )
     assert first == second
 

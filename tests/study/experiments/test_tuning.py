@@ -194,16 +194,16 @@ def test_a_search_in_which_nothing_can_be_trained_ends_with_the_reason(searched,
     recipe = replace(RECIPE, network="baseline-cnn-small", side=48, train_side=32, options={})
     job = replace(searched.job, recipe=recipe, out=tmp_path / "run")
     space = {"learning_rate": Range(1e-4, 1e-2, log=True)}
-    with pytest.raises(TrainingError, match=r"none of 3 trials.*cannot be trained at 32 px"):
+    with pytest.raises(TrainingError, match="cannot be trained at 32 px"):
         tune(searched.cases, job, space, trials=20)
-    assert [row["state"] for row in read_table(job.out / "trials.csv")] == ["failed"] * 3
+    assert not list(job.out.glob("*"))
 
 
 def test_an_option_that_the_network_has_not_is_refused_at_once(searched, tmp_path):
     job = replace(searched.job, out=tmp_path / "run")
     with pytest.raises(TrainingError, match="has no option depth"):
         tune(searched.cases, job, {"options.depth": Choices((1, 2))}, trials=1)
-    assert not job.out.exists()
+    assert not list(job.out.glob("*"))
 
 
 # --- spaces and recipes as data -------------------------------------------------------------

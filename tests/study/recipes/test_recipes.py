@@ -131,7 +131,9 @@ def test_a_recipe_file_of_the_last_version_loads_under_the_new_names():
         stored["changed"], stored["evidence"], stored["outsiders"],
     )  # fmt: skip
     assert found.synthetic_lesion_share == stored["painted"]
-    assert current_fields(stored) == json.loads(json.dumps(found.to_json()))
+    today = json.loads(json.dumps(found.to_json()))
+    old = current_fields(stored)
+    assert old == {name: today[name] for name in old}
 
 
 def test_the_config_of_a_run_of_the_last_version_is_that_of_the_same_run_today():
