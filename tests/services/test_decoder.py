@@ -104,7 +104,7 @@ def test_a_file_that_brings_its_decoder_down_is_unreadable_and_the_next_one_is_r
         raise EOFError
 
     with monkeypatch.context() as changed:
-        changed.setattr(decoder, "_receive", crash)
+        changed.setattr(decoder, "receive", crash)
         found = prepare(shared, SCAN)
     assert isinstance(found, Unusable)
     assert isinstance(found.error, UnreadableImageError)

@@ -8,17 +8,15 @@ a decoder that a file has taken over can answer nonsense and nothing else.
 
 import ctypes
 import dataclasses
-import json
 import os
 import queue
 import signal
-import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,6 +29,7 @@ from tumorlens.inputs.prepare import InputSpec, prepare_bytes
 from tumorlens.records import PreparedScan, Unusable
 from tumorlens.settings import ENVIRONMENT_PREFIX as PREFIX
 from tumorlens.settings import ReadLimits
+from tumorlens.worker_process import ONE_THREAD, Message, limit_process, receive, send
 
 BASE_BYTES = 96 * 2**20  # of a process that has nothing to do, with some air
 BYTES_PER_PIXEL = 28  # that the hungriest format (WebP) takes while it is decoded, with some air
@@ -44,9 +43,6 @@ GLIBC = {
     "M_MMAP_THRESHOLD": (-3, 2**20),
     "M_ARENA_MAX": (-8, 2),
 }
-ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-_LENGTHS = struct.Struct(">LL")
-_Message = tuple[dict[str, Any], bytes]
 
 
 class Decoders:
@@ -119,13 +115,13 @@ class _Process:
                 env=_environment(), start_new_session=True,
             )  # fmt: skip
 
-    def ask(self, head: dict[str, Any], data: bytes) -> _Message:
+    def ask(self, head: dict[str, Any], data: bytes) -> Message:
         """Send a file and wait for the answer; raises _EndedError, and starts again."""
         if self._child.poll() is not None:  # killed while it had nothing to do
             self.start()
         try:
-            _send(self._child.stdin, head, data)
-            return _receive(self._child.stdout)
+            send(self._child.stdin, head, data)
+            return receive(self._child.stdout)
         except (OSError, EOFError, ValueError):
             self._child.kill()
             status = self._child.wait()
@@ -171,45 +167,23 @@ def _error_of_end(source: str, status: int, seconds: float) -> ImageError:
     return UnreadableImageError(source, fact, SAVE_AS_PNG)
 
 
-def _send(stream: IO[bytes] | None, head: dict[str, Any], blob: bytes) -> None:
-    assert stream is not None
-    text = json.dumps(head).encode()
-    stream.write(_LENGTHS.pack(len(text), len(blob)) + text)
-    stream.write(blob)
-    stream.flush()
-
-
-def _receive(stream: IO[bytes] | None) -> _Message:
-    """Read one message; raises EOFError where the other side has ended."""
-    assert stream is not None
-    text, blob = map(int, _LENGTHS.unpack(_exactly(stream, _LENGTHS.size)))
-    return json.loads(_exactly(stream, text)), _exactly(stream, blob)
-
-
-def _exactly(stream: IO[bytes], count: int) -> bytes:
-    data = stream.read(count)
-    if len(data) < count:
-        raise EOFError
-    return data
-
-
 def main() -> None:
     """Be such a process: answer file by file until the other side closes."""
     return_memory()
     cv2.setNumThreads(1)
     Image.init()  # now, so that the first file does not pay for it
-    _limit_process(int(sys.argv[1]))
+    limit_process(int(sys.argv[1]), limit="RLIMIT_DATA")
     while True:
         try:
-            head, data = _receive(sys.stdin.buffer)
+            head, data = receive(sys.stdin.buffer)
         except EOFError:
             return
         with _time_limit(head["seconds"]):
             answer = _answer(head, data)
-        _send(sys.stdout.buffer, *answer)
+        send(sys.stdout.buffer, *answer)
 
 
-def _answer(head: dict[str, Any], data: bytes) -> _Message:
+def _answer(head: dict[str, Any], data: bytes) -> Message:
     source = head["source"]
     try:
         spec, limits = InputSpec(**head["spec"]), ReadLimits(**head["limits"])
@@ -262,17 +236,6 @@ def return_memory() -> None:
     if mallopt is not None:
         for option, value in GLIBC.values():
             mallopt(option, value)
-
-
-def _limit_process(memory: int) -> None:
-    """Bound the memory, and let nothing be written but the pipe."""
-    try:
-        import resource
-    except ModuleNotFoundError:  # Windows
-        return
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 if __name__ == "__main__":

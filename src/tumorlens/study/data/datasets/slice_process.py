@@ -6,25 +6,22 @@ process itself is refused, and another process takes its place. What comes back 
 bytes, no pickle.
 """
 
-import json
 import os
-import struct
 import subprocess
 import sys
 import threading
 from contextlib import suppress
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from tumorlens import errors
 from tumorlens.errors import ImageError, UnreadableImageError
 from tumorlens.study.data.datasets.figshare import FIX, Slice, read_slice
+from tumorlens.worker_process import ONE_THREAD, limit_process, receive, send
 
 SECONDS = 60.0  # for one file; a slice takes some milliseconds
 MEMORY_BYTES = 3 * 2**30  # of addresses: what libraries map is in it
-_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-_LENGTHS = struct.Struct(">LL")
 
 
 class SliceReader:
@@ -49,8 +46,8 @@ class SliceReader:
         watch = threading.Timer(self._seconds, self._child.kill)
         watch.start()
         try:
-            _send(self._child.stdin, {"source": source}, data)
-            head, pixels = _receive(self._child.stdout)
+            send(self._child.stdin, {"source": source}, data)
+            head, pixels = receive(self._child.stdout)
         except (OSError, EOFError, ValueError) as e:
             self._end()
             fact = "ended the process that read it, or took too long or too much memory"
@@ -74,7 +71,7 @@ def _start() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-P", "-m", __name__],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        env=os.environ | _ONE_THREAD,
+        env=os.environ | ONE_THREAD,
     )  # fmt: skip
 
 
@@ -92,54 +89,21 @@ def _slice_of(head: dict[str, Any], data: bytes, source: str) -> Slice:
         raise UnreadableImageError(source, "was answered with nonsense", FIX) from e
 
 
-def _send(stream: IO[bytes] | None, head: dict[str, Any], data: bytes) -> None:
-    assert stream is not None
-    text = json.dumps(head).encode()
-    stream.write(_LENGTHS.pack(len(text), len(data)) + text)
-    stream.write(data)
-    stream.flush()
-
-
-def _receive(stream: IO[bytes] | None) -> tuple[dict[str, Any], bytes]:
-    assert stream is not None
-    lengths = _LENGTHS.unpack(_exactly(stream, _LENGTHS.size))
-    text, data = (_exactly(stream, length) for length in lengths)
-    return json.loads(text), data
-
-
-def _exactly(stream: IO[bytes], length: int) -> bytes:
-    data = stream.read(length)
-    if len(data) < length:
-        raise EOFError("the process ended")
-    return data
-
-
 def main() -> None:
     """Answer files until there are no more; the process itself."""
-    _limit()
+    limit_process(MEMORY_BYTES, limit="RLIMIT_AS")
     while True:
         try:
-            head, data = _receive(sys.stdin.buffer)
+            head, data = receive(sys.stdin.buffer)
         except EOFError:
             return
         try:
             found = read_slice(data, source=head["source"])
         except ImageError as e:
-            _send(sys.stdout.buffer, {"error": type(e).__name__, "fact": e.fact}, b"")
+            send(sys.stdout.buffer, {"error": type(e).__name__, "fact": e.fact}, b"")
         else:
             told = {"label": found.label, "patient": found.patient, "shape": found.pixels.shape}
-            _send(sys.stdout.buffer, told, found.pixels.tobytes() + found.mask.tobytes())
-
-
-def _limit() -> None:
-    """Take from this process memory and files that no slice needs, where the system can."""
-    try:
-        import resource
-    except ImportError:  # Windows: only the clock limits it there
-        return
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            send(sys.stdout.buffer, told, found.pixels.tobytes() + found.mask.tobytes())
 
 
 if __name__ == "__main__":
