@@ -121,6 +121,7 @@ class Heatmap:
 
     evidence: NDArray[np.float32]  # [h, w], logit units; positive speaks for a tumor
     prepared: NDArray[np.uint8]  # [side, side], what the network saw
+    matrix: NDArray[np.float64] | None = None  # [2, 3], scan pixels (x, y) to prepared pixels
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,34 @@ def enlarged(heatmap: Heatmap) -> NDArray[np.float32]:
     )
 
 
+def evidence_on_scan(heatmap: Heatmap, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Bring the evidence to the pixels of the scan itself, [h, w]; 0 outside of what was seen."""
+    assert heatmap.matrix is not None
+    return np.asarray(
+        cv2.warpAffine(
+            enlarged(heatmap),
+            heatmap.matrix,
+            shape[::-1],
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=0,
+        ),
+        np.float32,
+    )
+
+
+def strongest_region(evidence: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return the connected places of at least half the strongest evidence, around it: [h, w].
+
+    Empty where nothing speaks for a tumor.
+    """
+    top = float(evidence.max())
+    if top <= 0:
+        return np.zeros(evidence.shape, bool)
+    _, labels = cv2.connectedComponents((evidence >= 0.5 * top).astype(np.uint8), connectivity=8)
+    return labels == labels[np.unravel_index(evidence.argmax(), evidence.shape)]
+
+
 def overlay(heatmap: Heatmap, *, side: int = 384, opacity: float = 0.55) -> NDArray[np.uint8]:
     """Draw the prepared image alone and under its heatmap, side by side: [side, 2 side, 3] BGR.
 
@@ -44,13 +72,23 @@ def overlay(heatmap: Heatmap, *, side: int = 384, opacity: float = 0.55) -> NDAr
     evidence speaks against a tumor the scan shows through.
     """
     gray = cv2.resize(heatmap.prepared, (side, side), interpolation=cv2.INTER_CUBIC)
-    scan = cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)
     evidence = cv2.resize(heatmap.evidence, (side, side), interpolation=cv2.INTER_CUBIC)
+    scan = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), np.uint8)
+    mixed = colored_evidence(
+        np.asarray(gray, np.uint8), np.asarray(evidence, np.float32), opacity=opacity
+    )
+    return np.hstack([scan, mixed])
+
+
+def colored_evidence(
+    gray: NDArray[np.uint8], evidence: NDArray[np.float32], *, opacity: float = 0.55
+) -> NDArray[np.uint8]:
+    """Draw evidence in color over gray levels, both [h, w]: [h, w, 3] BGR."""
     relative = np.clip(evidence / max(float(evidence.max()), 1e-6), 0, 1)
     colored = cv2.applyColorMap((relative * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
     weight = (opacity * relative)[..., None]
-    mixed = (scan * (1 - weight) + colored * weight).astype(np.uint8)
-    return np.hstack([np.asarray(scan, np.uint8), mixed])
+    scan = cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)
+    return (scan * (1 - weight) + colored * weight).astype(np.uint8)
 
 
 def write_overlay(heatmap: Heatmap, out: Path) -> None:

@@ -126,7 +126,9 @@ class Predictor:
                 notes=item.notes,
                 is_plain=item.is_plain,
                 frame=item.frame,
-                heatmap=None if evidence is None else Heatmap(evidence[row], item.pixels),
+                heatmap=None
+                if evidence is None
+                else Heatmap(evidence[row], item.pixels, item.matrix),
             )
             for row, item in enumerate(usable)
         ]

@@ -176,13 +176,15 @@ def _modality(prediction: Prediction) -> str:
     return f"{MODALITIES.get(prediction.modality, 'not known')}{taken}"
 
 
-def stored_image(scan: Scan) -> NDArray[np.uint8]:
-    """Show a scan as it was stored, its longer side at most LONGEST: [h, w].
+def gray_levels(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Fill the gray scale with what lies between the 0.5th and the 99.5th percentile: [h, w]."""
+    low, high = np.percentile(pixels, [0.5, 99.5])
+    return np.clip((pixels - low) * (255 / max(high - low, 1e-12)), 0, 255).astype(np.uint8)
 
-    Intensities between the 0.5th and the 99.5th percentile fill the gray scale.
-    """
-    low, high = np.percentile(scan.pixels, [0.5, 99.5])
-    gray = np.clip((scan.pixels - low) * (255 / max(high - low, 1e-12)), 0, 255).astype(np.uint8)
+
+def stored_image(scan: Scan) -> NDArray[np.uint8]:
+    """Show a scan as it was stored, in `gray_levels`, its longer side at most LONGEST: [h, w]."""
+    gray = gray_levels(scan.pixels)
     scale = LONGEST / max(gray.shape)
     if scale >= 1:
         return gray
