@@ -83,6 +83,7 @@ class Unusable:
     """A scan that cannot be used, and why."""
 
     error: ImageError
+    frame: int | None = None  # of a file that holds several, from 0
 
     @property
     def path(self) -> str:
@@ -144,3 +145,5 @@ class Prediction:
     frame: int | None = None  # of a file that holds several, from 0
     series: str = ""  # its name in series.csv; none of an image that stands alone
     slice: int | None = None  # its number along the normal of the series, from 1
+    embedding: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+    # [D], where it was asked for

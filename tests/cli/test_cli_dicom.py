@@ -2,6 +2,8 @@
 
 import zipfile
 
+import json
+
 import numpy as np
 import pytest
 from support.broken_files import HEAD
@@ -47,6 +49,22 @@ def test_predict_writes_a_row_a_slice_and_a_row_a_series(run, tmp_path, tiny_bun
     assert [row["slice"] for row in read_table(table)] == list("123456")
     (series,) = read_table(table.with_name("series.csv"))
     assert (series["slices"], series["plane"], series["used"]) == ("6", "axial", "yes")
+    assert series["decision"]
+    assert series["calibrated"] == "no"
+    assert "series 1.2.3.4: " in ended.err
+    assert "uncalibrated" in ended.err or "out of scope" in ended.err
+
+
+def test_the_report_of_a_series_holds_its_answer_for_people_and_for_machines(
+    run, tmp_path, tiny_bundle
+):
+    write_series(tmp_path / "brain", VOLUME)
+    report = tmp_path / "report.html"
+    ended = run("predict", tmp_path / "brain", "--bundle", tiny_bundle.folder, "--report", report)
+    assert ended.status == 0, ended.err
+    (answer,) = json.loads(report.with_suffix(".json").read_text())["series"]
+    assert (answer["series"], answer["slices"], len(answer["curve"])) == ("1.2.3.4", 6, 6)
+    assert "Answers for series" in report.read_text()
 
 
 def test_series_that_are_not_used_are_no_failure(run, tmp_path, tiny_bundle):

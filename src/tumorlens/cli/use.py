@@ -27,8 +27,10 @@ from tumorlens.settings import Settings, load_settings
 if TYPE_CHECKING:
     from tumorlens.images.listing import Listing
     from tumorlens.images.readers import FoundFiles
+    from tumorlens.predictions.series_answer import SeriesPrediction
 
 SERIES_TABLE = "series.csv"  # beside the table
+MAX_SERIES = 20  # of the answers printed
 Paths = Annotated[
     list[Path],
     typer.Argument(metavar="PATH", help="Images, DICOM or NIfTI files, folders or zips of them."),
@@ -115,6 +117,7 @@ def _predict(
     from tumorlens.images.listing import list_series
     from tumorlens.predictions.document import write_predictions
     from tumorlens.predictions.predictor import load_predictor
+    from tumorlens.predictions.series_answer import SeriesAnswers
     from tumorlens.predictions.series_rows import iter_predict_series
 
     predictor = load_predictor(bundle, settings)
@@ -123,20 +126,23 @@ def _predict(
     total = len(found.images) + sum(len(series.slices) for series in found.series)
     _claim_outputs(outputs, wanted, scans=total, has_series=bool(found.series))
     answers = _Answers(keeps_all=bool(wanted.report))
+    series = SeriesAnswers(found.series, predictor.bundle, all_series=all_series)
     with counting("predicting") as progress:
         rows = iter_predict_series(predictor, given.scans, found, all_series=all_series,
                                    heatmaps=bool(wanted.heatmaps or wanted.report))  # fmt: skip
-        rows = answers.listen(_drawn(rows, wanted.heatmaps), progress, total=total)
+        rows = series.listen(_drawn(rows, wanted.heatmaps))
+        rows = answers.listen(rows, progress, total=total)
         if wanted.table:
             write_predictions((_named(row, lies) for row in rows), wanted.table)
         deque(rows, maxlen=0)
-    answers.print(passed_over=given.describe())
+    answered = {_given(name, lies): answer for name, answer in series.found.items()}
+    answers.print(passed_over=given.describe(), series=answered)
     if wanted.table:
         typer.echo(wanted.table)
     if wanted.table and found.series:
-        typer.echo(_write_series(found, lies, wanted.table))
+        typer.echo(_write_series(found, lies, wanted.table, answered))
     if wanted.report:
-        _write_report(answers.kept, predictor.bundle, settings,
+        _write_report(answers.kept, list(answered.values()), predictor.bundle, settings,
                       report=wanted.report, show_scan=show_scan)  # fmt: skip
     return answers
 
@@ -153,21 +159,30 @@ def _given(path: str, lies: Mapping[Path, Path]) -> str:
     return path
 
 
-def _write_series(found: "Listing", lies: Mapping[Path, Path], table: Path) -> Path:
+def _write_series(
+    found: "Listing",
+    lies: Mapping[Path, Path],
+    table: Path,
+    answered: Mapping[str, "SeriesPrediction"],
+) -> Path:
     from tumorlens.files import write_table
     from tumorlens.images.listing import series_rows
     from tumorlens.images.series import COLUMNS
+    from tumorlens.predictions import series_answer
 
     out = table.with_name(SERIES_TABLE)
     rows = series_rows(found)
     for row in rows:
         row |= {name: _given(str(row.get(name, "")), lies) for name in ("path", "series")}
-    write_table(out, COLUMNS, rows)
+    told = {name: series_answer.series_columns(answer) for name, answer in answered.items()}
+    rows = [row | told.get(str(row["series"]), {}) for row in rows]
+    write_table(out, (*COLUMNS, *series_answer.COLUMNS), rows)
     return out
 
 
 def _claim_outputs(outputs: Outputs, wanted: _Wanted, *, scans: int, has_series: bool) -> None:
     from tumorlens.images import series
+    from tumorlens.predictions import series_answer
     from tumorlens.predictions.document import COLUMNS, FIRST_COLUMNS
     from tumorlens.reports.scan.report import check_report
 
@@ -177,7 +192,8 @@ def _claim_outputs(outputs: Outputs, wanted: _Wanted, *, scans: int, has_series:
         outputs.claim_table(wanted.table, COLUMNS, FIRST_COLUMNS)
     if wanted.table and has_series:
         listed = wanted.table.with_name(SERIES_TABLE)
-        outputs.claim_table(listed, series.COLUMNS, ("series", "path", "used", "reason"))
+        columns = (*series.COLUMNS, *series_answer.COLUMNS)
+        outputs.claim_table(listed, columns, ("series", "path", "used", "reason"))
     if wanted.report:
         outputs.claim_report(wanted.report)
         outputs.claim_report(wanted.report.with_suffix(".json"))
@@ -205,8 +221,8 @@ class _Answers:
             progress(len(self._errors), max(total, len(self._errors)))
             yield prediction
 
-    def print(self, *, passed_over: str) -> None:
-        """Print the counts; of one scan the answer itself."""
+    def print(self, *, passed_over: str, series: Mapping[str, "SeriesPrediction"]) -> None:
+        """Print the counts, the answers for series, and of one scan the answer itself."""
         from tumorlens.losses import MAX_REASONS, counted
 
         n, seconds = len(self._errors), time.perf_counter() - self._started
@@ -219,7 +235,17 @@ class _Answers:
         if self._notes:
             noted = (f"{name} ({count})" for name, count in self._notes.most_common(MAX_REASONS))
             console.print(f"notes: {'; '.join(noted)}", markup=False)
+        _print_series(series)
         console.print("Research use only. Not a medical device.", style="dim")
+
+
+def _print_series(answered: Mapping[str, "SeriesPrediction"]) -> None:
+    from tumorlens.predictions.series_answer import describe_series
+
+    for name, answer in list(answered.items())[:MAX_SERIES]:
+        console.print(f"series {name}: {describe_series(answer)}", markup=False)
+    if len(answered) > MAX_SERIES:
+        console.print(f"{len(answered) - MAX_SERIES} series more: see {SERIES_TABLE}")
 
 
 def _why_none(answer: Any) -> str:
@@ -264,7 +290,13 @@ def _find_files(paths: list[Path], lies: Mapping[Path, Path]) -> "FoundFiles":
 
 
 def _write_report(
-    predictions: list[Any], bundle: Any, settings: Any, *, report: Path, show_scan: bool
+    predictions: list[Any],
+    series: list["SeriesPrediction"],
+    bundle: Any,
+    settings: Any,
+    *,
+    report: Path,
+    show_scan: bool,
 ) -> None:
     from datetime import UTC, datetime
 
@@ -283,7 +315,8 @@ def _write_report(
         )
         for found in predictions
     ]
-    for path in write_scan_report(examined, bundle, out=report, made=datetime.now(UTC)):
+    made = datetime.now(UTC)
+    for path in write_scan_report(examined, bundle, out=report, made=made, series=series):
         typer.echo(path)
 
 

@@ -97,7 +97,8 @@ def prepare_scan(
     scan: Scan, spec: InputSpec = InputSpec(), *, head: NDArray[np.bool_] | None = None
 ) -> PreparedScan | Unusable:
     """Prepare a scan as `prepare` does, or return why it cannot be used."""
-    return attempt(prepare, scan, spec, head=head)
+    found = attempt(prepare, scan, spec, head=head)
+    return replace(found, frame=scan.frame) if isinstance(found, Unusable) else found
 
 
 def prepare_bytes(

@@ -35,6 +35,7 @@ from tumorlens.models.performance import (
     load_performance,
     load_provenance,
 )
+from tumorlens.models.series_rule import SeriesRule, load_series_rule
 
 SCHEMA = 1
 GRAPH, SETTINGS, CARD = "model.onnx", "bundle.json", "card.md"
@@ -44,7 +45,8 @@ SHIPPED_DEFAULT = "tumorlens-small"
 _REFIT = "Fetch or train the bundle again."
 _OLD_SELF_TEST = "golden"  # its key in bundles of before
 _OWN_KEYS = {"schema", "name", "sha256", "atoms", "input", "temperature", "threshold", "scope",
-             "threshold_choice", "abstention", "measured", "self_test", _OLD_SELF_TEST}  # fmt: skip
+             "threshold_choice", "abstention", "measured", "self_test", "series_rule",
+             _OLD_SELF_TEST}  # fmt: skip
 _LISTED = re.compile(r"^([0-9a-f]{64}) [ *](.+)$", re.M)
 _ROW_OF_NUMBERS = re.compile(r"\[\s+(?:-?\d+,\s+)*-?\d+\s+\]")
 
@@ -101,6 +103,7 @@ class Bundle:
     # on validation, by "all", "ct", "mri"; empty in bundles made before it was recorded
     self_test: SelfTest = SelfTest()
     graph_sha256: str = ""  # of model.onnx alone
+    series_rule: SeriesRule | None = None  # None: answers for series are not calibrated
 
     @property
     def threshold(self) -> float:
@@ -223,8 +226,11 @@ def _from_json(folder: Path, stored: Mapping[str, Any], *, sha256: str) -> Bundl
             name: load_performance(row) for name, row in dict(stored.get("measured", {})).items()
         },
         self_test=_load_self_test(stored.get("self_test") or stored.get(_OLD_SELF_TEST) or {}),
+        series_rule=load_series_rule(stored["series_rule"]) if "series_rule" in stored else None,
     )
-    for record in (bundle.provenance, bundle.operating_point, *bundle.performance.values()):
+    rules = [bundle.series_rule] if bundle.series_rule else []
+    records = (bundle.provenance, bundle.operating_point, *bundle.performance.values(), *rules)
+    for record in records:
         check_record(record)
     return bundle
 
@@ -264,6 +270,8 @@ def write_bundle(bundle: Bundle, card: str) -> None:
             "references": np.rint(ood.references * REFERENCE_SCALE).astype(int).tolist(),
         },
     }
+    if bundle.series_rule:
+        stored["series_rule"] = bundle.series_rule.to_json()
     text = _ROW_OF_NUMBERS.sub(_on_one_line, json.dumps(stored, indent=1, allow_nan=False))
     write_file(bundle.folder / CARD, card)
     write_file(bundle.folder / SETTINGS, text + "\n")

@@ -1,9 +1,9 @@
 """A Prediction as plain data: its one JSON document, and its row of predictions.csv.
 
 The document is the same everywhere, with a version in it. It holds everything but pixel arrays.
-`to_document` and `from_document` are each other's inverse but for the heatmap. A reader of
-documents should ignore keys it does not know: new keys may come under the same `schema_version`;
-a changed or removed one raises it.
+`to_document` and `from_document` are each other's inverse but for those. A reader should ignore
+keys it does not know: new keys may come under the same `schema_version`; a changed or
+removed one raises it.
 """
 
 import json
@@ -20,7 +20,8 @@ from tumorlens.records import Prediction
 
 SCHEMA_VERSION = 1
 NOTICE = "Research use only. Not a medical device."
-_FIELDS = tuple(field.name for field in fields(Prediction) if field.name != "heatmap")
+_ARRAYS = ("heatmap", "embedding")
+_FIELDS = tuple(field.name for field in fields(Prediction) if field.name not in _ARRAYS)
 _NUMBERS = ("modality_probability", "tumor_probability", "threshold")  # or None
 _COUNTS = ("frame", "slice")  # or None
 _LATER = frozenset({"frame", "series", "slice"})  # not in documents of the first version

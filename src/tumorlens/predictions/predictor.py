@@ -44,8 +44,13 @@ MIN_TYPE_PROBABILITY = 0.5  # given a tumor; below it the type is undetermined
 class Predictor:
     """Predicts with one bundle; safe to use from several threads."""
 
-    def __init__(self, bundle: Bundle, settings: Settings = Settings()) -> None:
+    def __init__(
+        self, bundle: Bundle, settings: Settings = Settings(), *, embeddings: bool = False
+    ) -> None:
+        """Load the graph; with `embeddings` each Prediction keeps its own."""
         self.bundle = bundle
+        rule = bundle.series_rule
+        self._keeps_embedding = embeddings or (rule is not None and rule.uses_embedding)
         self._settings = settings
         self._engine = Engine(bundle)
         width = bundle.ood_reference.references.shape[1]
@@ -107,7 +112,7 @@ class Predictor:
         answers = iter(self._run(usable, heatmaps=heatmaps) if usable else ())
         version = self.bundle.version
         return [
-            Prediction(item.path, bundle=version, error=item.reason)
+            Prediction(item.path, bundle=version, error=item.reason, frame=item.frame)
             if isinstance(item, Unusable)
             else next(answers)
             for item in prepared
@@ -129,6 +134,7 @@ class Predictor:
                 heatmap=None
                 if evidence is None
                 else Heatmap(evidence[row], item.pixels, item.matrix),
+                embedding=raw.embedding[row] if self._keeps_embedding else None,
             )
             for row, item in enumerate(usable)
         ]
@@ -176,6 +182,7 @@ def summarize(
     is_plain: bool = True,
     frame: int | None = None,
     heatmap: Heatmap | None = None,
+    embedding: NDArray[np.float32] | None = None,
 ) -> Prediction:
     """Turn one row of calibrated probabilities, [atoms], into a Prediction.
 
@@ -203,6 +210,7 @@ def summarize(
         notes=notes,
         heatmap=heatmap,
         frame=frame,
+        embedding=embedding,
         atoms={atom: float(p) for atom, p in zip(atoms, probabilities, strict=True)},
     )
 

@@ -16,6 +16,7 @@ from tumorlens.errors import ReportError
 from tumorlens.files import write_file
 from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.document import to_document
+from tumorlens.predictions.series_answer import SeriesPrediction, describe_series
 from tumorlens.records import Prediction
 from tumorlens.reports.card import KNOWN_LIMITS, NOT_FOR
 from tumorlens.reports.page import render_page
@@ -27,7 +28,13 @@ _VIEW, _GAP = 58.0, 3.0  # mm
 _BAR = 180.0  # mm
 
 
-def scan_html(examined: Sequence[Examined], bundle: Bundle, *, made: datetime) -> str:
+def scan_html(
+    examined: Sequence[Examined],
+    bundle: Bundle,
+    *,
+    made: datetime,
+    series: Sequence[SeriesPrediction] = (),
+) -> str:
     """Return the text of one HTML page about scans that `bundle` has answered."""
     return render_page(
         "scan.html",
@@ -37,15 +44,28 @@ def scan_html(examined: Sequence[Examined], bundle: Bundle, *, made: datetime) -
         not_for=NOT_FOR,
         scale=color_scale(),
         scans=sections(examined, bundle),
-        twin=twin_text(examined, bundle, made=made),
+        series=[(answer, describe_series(answer)) for answer in series],
+        twin=twin_text(examined, bundle, made=made, series=series),
     )
 
 
-def scan_pdf(examined: Sequence[Examined], bundle: Bundle, *, made: datetime) -> bytes:
+def scan_pdf(
+    examined: Sequence[Examined],
+    bundle: Bundle,
+    *,
+    made: datetime,
+    series: Sequence[SeriesPrediction] = (),
+) -> bytes:
     """Return the bytes of a PDF about scans that `bundle` has answered, their JSON attached."""
     scans = sections(examined, bundle)
     title = scans[0].name if len(scans) == 1 else f"{len(scans)} scans"
     pdf = Document(f"Tumorlens: {title}", made=made)
+    if series:
+        pdf.add_page()
+        pdf.heading("Answers for series", size=15)
+    for answer in series:
+        _fact(pdf, "Series", answer.series)
+        pdf.text_block(describe_series(answer))
     for scan in scans:
         pdf.add_page()
         pdf.heading(scan.name, size=15)
@@ -53,7 +73,7 @@ def scan_pdf(examined: Sequence[Examined], bundle: Bundle, *, made: datetime) ->
         _draw_scan(pdf, scan, bundle)
     _write_limits(pdf, bundle)
     pdf.embed_file(
-        bytes=twin_text(examined, bundle, made=made).encode(),
+        bytes=twin_text(examined, bundle, made=made, series=series).encode(),
         basename="predictions.json", mime_type="application/json",
         modification_date=made, desc="The same for machines", associated_file_relationship="DATA",
     )  # fmt: skip
@@ -74,21 +94,32 @@ def check_report(out: Path, count: int) -> None:
 
 
 def write_scan_report(
-    examined: Sequence[Examined], bundle: Bundle, *, out: Path, made: datetime
+    examined: Sequence[Examined],
+    bundle: Bundle,
+    *,
+    out: Path,
+    made: datetime,
+    series: Sequence[SeriesPrediction] = (),
 ) -> list[Path]:
     """Write a report, HTML or PDF by its name, and its machine-readable twin beside it.
 
     Returns what was written. Raises ReportError for another name or too many scans.
     """
     check_report(out, len(examined))
-    content = FORMATS[out.suffix.lower()](examined, bundle, made=made)
+    content = FORMATS[out.suffix.lower()](examined, bundle, made=made, series=series)
     twin = out.with_suffix(".json")
-    for path, data in ((out, content), (twin, twin_text(examined, bundle, made=made))):
-        write_file(path, data)
+    write_file(out, content)
+    write_file(twin, twin_text(examined, bundle, made=made, series=series))
     return [out, twin]
 
 
-def twin_text(examined: Sequence[Examined], bundle: Bundle, *, made: datetime) -> str:
+def twin_text(
+    examined: Sequence[Examined],
+    bundle: Bundle,
+    *,
+    made: datetime,
+    series: Sequence[SeriesPrediction] = (),
+) -> str:
     """Return the JSON that says what the report says."""
     twin = {
         "schema": 1,
@@ -101,6 +132,7 @@ def twin_text(examined: Sequence[Examined], bundle: Bundle, *, made: datetime) -
             "threshold_choice": bundle.operating_point.to_json(),
             "measured": {name: row.to_json() for name, row in bundle.performance.items()},
         },
+        "series": [answer.to_document() for answer in series],
         "predictions": [to_document(item.prediction) for item in examined],
     }
     return json.dumps(twin, indent=1, allow_nan=False) + "\n"
