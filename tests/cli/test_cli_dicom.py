@@ -1,8 +1,7 @@
 """Facts about `tumorlens dicom`."""
 
-import zipfile
-
 import json
+import zipfile
 
 import numpy as np
 import pytest

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -85,11 +85,11 @@ def predict(
 
     settings = load_settings(workers=workers, volume=volume)
     outputs = Outputs(*paths, bundle, overwrite=overwrite)
-    wanted = _Wanted(out or (None if report else Path("predictions.csv")), heatmaps, report)
+    table = out or (None if report else Path("predictions.csv"))
+    wanted = _Wanted(table, heatmaps, report, show_scan)
     with unpacked(paths) as lies:
         given = _find_files(paths, lies)
-        answers = _predict(given, lies, settings, bundle, wanted, outputs,
-                           all_series=all_series, show_scan=show_scan)  # fmt: skip
+        answers = _predict(given, lies, settings, bundle, wanted, outputs, all_series=all_series)
     if answers.tally["unreadable"]:
         raise typer.Exit(FAILED_STATUS)
 
@@ -101,6 +101,7 @@ class _Wanted:
     table: Path | None
     heatmaps: Path | None
     report: Path | None
+    show_scan: bool  # in the report, as stored
 
 
 def _predict(
@@ -112,7 +113,6 @@ def _predict(
     outputs: Outputs,
     *,
     all_series: bool,
-    show_scan: bool,
 ) -> "_Answers":
     from tumorlens.images.listing import list_series
     from tumorlens.predictions.document import write_predictions
@@ -135,21 +135,21 @@ def _predict(
         if wanted.table:
             write_predictions((_named(row, lies) for row in rows), wanted.table)
         deque(rows, maxlen=0)
-    answered = {_given(name, lies): answer for name, answer in series.found.items()}
-    answers.print(passed_over=given.describe(), series=answered)
+    answered = [_named(answer, lies) for answer in series.found.values()]
+    answers.print(answered, passed_over=given.describe())
     if wanted.table:
         typer.echo(wanted.table)
-    if wanted.table and found.series:
-        typer.echo(_write_series(found, lies, wanted.table, answered))
+        _write_series(found, lies, wanted.table, answered)
     if wanted.report:
-        _write_report(answers.kept, list(answered.values()), predictor.bundle, settings,
-                      report=wanted.report, show_scan=show_scan)  # fmt: skip
+        _write_report(answers.kept, answered, predictor.bundle, settings,
+                      report=wanted.report, show_scan=wanted.show_scan)  # fmt: skip
     return answers
 
 
 def _named(row: Any, lies: Mapping[Path, Path]) -> Any:
     """Name a file in an archive by the archive, not by where it was unpacked for a while."""
-    return replace(row, path=_given(row.path, lies), series=_given(row.series, lies))
+    names = [name for name in ("path", "series") if hasattr(row, name)]
+    return replace(row, **{name: _given(getattr(row, name), lies) for name in names})
 
 
 def _given(path: str, lies: Mapping[Path, Path]) -> str:
@@ -163,21 +163,24 @@ def _write_series(
     found: "Listing",
     lies: Mapping[Path, Path],
     table: Path,
-    answered: Mapping[str, "SeriesPrediction"],
-) -> Path:
+    answered: Sequence["SeriesPrediction"],
+) -> None:
+    """Write series.csv beside a table, where there are series, and print its name."""
     from tumorlens.files import write_table
     from tumorlens.images.listing import series_rows
     from tumorlens.images.series import COLUMNS
     from tumorlens.predictions import series_answer
 
+    if not found.series:
+        return
     out = table.with_name(SERIES_TABLE)
     rows = series_rows(found)
     for row in rows:
         row |= {name: _given(str(row.get(name, "")), lies) for name in ("path", "series")}
-    told = {name: series_answer.series_columns(answer) for name, answer in answered.items()}
+    told = {answer.series: series_answer.series_columns(answer) for answer in answered}
     rows = [row | told.get(str(row["series"]), {}) for row in rows]
     write_table(out, (*COLUMNS, *series_answer.COLUMNS), rows)
-    return out
+    typer.echo(out)
 
 
 def _claim_outputs(outputs: Outputs, wanted: _Wanted, *, scans: int, has_series: bool) -> None:
@@ -221,7 +224,7 @@ class _Answers:
             progress(len(self._errors), max(total, len(self._errors)))
             yield prediction
 
-    def print(self, *, passed_over: str, series: Mapping[str, "SeriesPrediction"]) -> None:
+    def print(self, series: Sequence["SeriesPrediction"], *, passed_over: str) -> None:
         """Print the counts, the answers for series, and of one scan the answer itself."""
         from tumorlens.losses import MAX_REASONS, counted
 
@@ -239,11 +242,11 @@ class _Answers:
         console.print("Research use only. Not a medical device.", style="dim")
 
 
-def _print_series(answered: Mapping[str, "SeriesPrediction"]) -> None:
+def _print_series(answered: Sequence["SeriesPrediction"]) -> None:
     from tumorlens.predictions.series_answer import describe_series
 
-    for name, answer in list(answered.items())[:MAX_SERIES]:
-        console.print(f"series {name}: {describe_series(answer)}", markup=False)
+    for answer in answered[:MAX_SERIES]:
+        console.print(f"series {answer.series}: {describe_series(answer)}", markup=False)
     if len(answered) > MAX_SERIES:
         console.print(f"{len(answered) - MAX_SERIES} series more: see {SERIES_TABLE}")
 
@@ -291,7 +294,7 @@ def _find_files(paths: list[Path], lies: Mapping[Path, Path]) -> "FoundFiles":
 
 def _write_report(
     predictions: list[Any],
-    series: list["SeriesPrediction"],
+    series: Sequence["SeriesPrediction"],
     bundle: Any,
     settings: Any,
     *,

@@ -8,6 +8,7 @@ what they did.
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -122,7 +123,7 @@ class Predictor:
         bundle = self.bundle
         raw, probabilities, distances = self._measure(usable)
         evidence = tumor_evidence(raw.maps, probabilities, bundle.atoms) if heatmaps else None
-        return [
+        found = [
             summarize(
                 item.path,
                 probabilities[row],
@@ -134,10 +135,12 @@ class Predictor:
                 heatmap=None
                 if evidence is None
                 else Heatmap(evidence[row], item.pixels, item.matrix),
-                embedding=raw.embedding[row] if self._keeps_embedding else None,
             )
             for row, item in enumerate(usable)
         ]
+        if not self._keeps_embedding:
+            return found
+        return [replace(p, embedding=row) for p, row in zip(found, raw.embedding, strict=True)]
 
     def _measure(
         self, usable: Sequence[PreparedScan]
@@ -182,7 +185,6 @@ def summarize(
     is_plain: bool = True,
     frame: int | None = None,
     heatmap: Heatmap | None = None,
-    embedding: NDArray[np.float32] | None = None,
 ) -> Prediction:
     """Turn one row of calibrated probabilities, [atoms], into a Prediction.
 
@@ -210,7 +212,6 @@ def summarize(
         notes=notes,
         heatmap=heatmap,
         frame=frame,
-        embedding=embedding,
         atoms={atom: float(p) for atom, p in zip(atoms, probabilities, strict=True)},
     )
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,17 +41,17 @@ class SeriesPrediction:
     judged: int  # slices with a probability: readable and in scope
     out_of_scope: float  # share of the readable slices
     curve: tuple[float | None, ...]  # smoothed tumor probability by slice; None: none of its own
-    score: float | None  # mean of the strongest slices of the curve
-    maximum: float | None
-    peak_slice: int | None  # from 1
     longest_run_slices: int  # neighbors at or above the threshold of slices
     longest_run_mm: float | None  # None: positions are not known
-    type: TypeAnswer
-    probability: float | None  # calibrated; None where the bundle has no rule for series
     threshold: float  # of the probability, or else of the score
-    decision: Decision
-    reasons: tuple[str, ...]  # what speaks against an answer
     bundle: str
+    score: float | None = None  # mean of the strongest slices of the curve
+    maximum: float | None = None
+    peak_slice: int | None = None  # from 1
+    type: TypeAnswer = ""
+    probability: float | None = None  # calibrated; None where the bundle has no rule for series
+    decision: Decision = "uncertain"
+    reasons: tuple[str, ...] = ()  # what speaks against an answer
 
     @property
     def is_calibrated(self) -> bool:
@@ -75,11 +76,11 @@ def answer_series(
 
     `plane` and `modality` are those of the headers, where these say so.
     """
-    readable = [p for p in predictions if p.tumor_probability is not None]
     own = np.array([_own_probability(p) for p in predictions], float)
     places = None if any(at is None for at in positions) else np.array(positions, float)
     curve = smooth(own, places)
-    judged = [p for p, value in zip(predictions, own, strict=True) if np.isfinite(value)]
+    judged = [p for p in predictions if np.isfinite(_own_probability(p))]
+    readable = sum(p.tumor_probability is not None for p in predictions)
     run, run_mm = longest_run(curve >= bundle.threshold, places)
     answer = SeriesPrediction(
         series=name,
@@ -87,22 +88,27 @@ def answer_series(
         plane=plane,
         slices=len(predictions),
         judged=len(judged),
-        out_of_scope=1 - len(judged) / len(readable) if readable else 0.0,
+        out_of_scope=1 - len(judged) / readable if readable else 0.0,
         curve=tuple(None if np.isnan(value) else float(value) for value in curve),
-        score=float(np.sort(curve[np.isfinite(curve)])[-top_count(len(judged)) :].mean())
-        if judged else None,
-        maximum=float(np.nanmax(curve)) if judged else None,
-        peak_slice=int(np.nanargmax(curve)) + 1 if judged else None,
         longest_run_slices=run,
         longest_run_mm=run_mm,
-        type="",
-        probability=None,
         threshold=bundle.threshold,
-        decision="uncertain",
-        reasons=(),
         bundle=bundle.version,
-    )  # fmt: skip
+        **_strongest(curve),
+    )
     return _decided(answer, predictions, curve, bundle, modality)
+
+
+def _strongest(curve: NDArray[np.float64]) -> dict[str, Any]:
+    """Return score, maximum and peak of a curve; nothing where it has no value."""
+    known = np.sort(curve[np.isfinite(curve)])
+    if not len(known):
+        return {}
+    return {
+        "score": float(known[-top_count(len(known)) :].mean()),
+        "maximum": float(known[-1]),
+        "peak_slice": int(np.nanargmax(curve)) + 1,
+    }
 
 
 def _decided(
