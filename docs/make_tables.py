@@ -15,8 +15,8 @@ import typer
 
 from tumorlens import labels
 from tumorlens.cli import app
-from tumorlens.services.http.app import create_app
 from tumorlens.services.http.problems import KINDS
+from tumorlens.services.http.server import create_app
 from tumorlens.settings import Settings
 from tumorlens.study.data.registry import DATASETS
 from tumorlens.study.recipes import PRETRAININGS, RECIPES, Recipe

@@ -53,7 +53,7 @@ class Scan:
     position: float | None = None  # mm along the normal of the series
     frame: int | None = None  # of a file that holds several, from 0
     series: str = ""  # which slices belong together
-    colors: NDArray[np.uint8] | None = None  # of `images.color`; None: gray in the file too
+    colors: NDArray[np.uint8] | None = None  # of `images.raster`; None: gray in the file too
 
 
 @dataclass(frozen=True)

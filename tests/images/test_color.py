@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from support.not_plain import as_jpeg, as_png, colored, phantom, with_box
 
-from tumorlens.images.color import CELL
+from tumorlens.images.raster import CELL
 from tumorlens.images.readers import read_scan_bytes
 
 GRAY = phantom(2, side=100)

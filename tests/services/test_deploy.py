@@ -102,7 +102,7 @@ def test_every_image_beneath_can_be_named_by_its_digest():
 
 
 def test_what_the_manifests_probe_and_set_exists():
-    from tumorlens.services.http.app import create_app
+    from tumorlens.services.http.server import create_app
     from tumorlens.settings import Settings
 
     paths = create_app(Settings(), needs_keys=True).openapi()["paths"]

@@ -12,7 +12,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from tumorlens.models.bundle import Bundle
-from tumorlens.services.http.app import create_app
+from tumorlens.services.http.server import create_app
 from tumorlens.services.store import Store
 from tumorlens.settings import Settings
 from tumorlens.study.phantom import draw_phantom

@@ -152,7 +152,7 @@ def index(
 def _with_patients(cases: list["Case"], table: Path) -> list["Case"]:
     from collections import Counter
 
-    from tumorlens.study.data.patients import add_patients
+    from tumorlens.study.data.index import add_patients
 
     known = add_patients(cases, table)
     console.print(f"{sum(case.patient is not None for case in known.cases)} scans have a patient")

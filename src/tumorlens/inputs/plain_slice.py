@@ -44,7 +44,7 @@ def why_not_plain(
 
     `head` is [h, w] as `pixels` and `box` its bounds, x0, y0, x1, y1; `foreground` is what stands
     out from the background, at any size; `gray_range` holds the head's own lowest and highest
-    values, `colors` what `images.color` measured.
+    values, `colors` what `images.raster` measured.
     """
     side = head_side(box, head.shape)
     if side < MIN_HEAD:

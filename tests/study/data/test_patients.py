@@ -6,7 +6,7 @@ import pytest
 
 from tumorlens.errors import CasesError
 from tumorlens.records import Case
-from tumorlens.study.data.patients import add_patients
+from tumorlens.study.data.index import add_patients
 
 
 def case(name: str, label: str) -> Case:

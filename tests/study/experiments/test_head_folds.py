@@ -10,7 +10,7 @@ from tumorlens.errors import TrainingError
 from tumorlens.files import read_table
 from tumorlens.study.data import splits
 from tumorlens.study.data.index import read_cases
-from tumorlens.study.experiments import head_folds
+from tumorlens.study.experiments import cross_validation
 from tumorlens.study.experiments.cross_validation import CrossValidation, cross_validate
 from tumorlens.study.experiments.runner import SILENT, Listeners
 from tumorlens.study.phantom import write_phantoms
@@ -71,7 +71,7 @@ def test_a_fold_leaves_no_bundle(done):
 
 def test_what_is_done_is_not_done_again(ground, done, monkeypatch: pytest.MonkeyPatch):
     cases, groups, _ = ground
-    monkeypatch.setattr(head_folds, "train_head", None)
+    monkeypatch.setattr(cross_validation, "train_head", None)
     again = cross_validate(cases, groups, done[2], listeners=Listeners(Nobody()), resume=True)
     assert again == done[0]
 
@@ -80,15 +80,17 @@ def test_what_is_held_out_teaches_the_head_nothing(ground, tmp_path: Path):
     cases = ground[0]
     parts = {case.key: ("test" if i % 4 == 0 else "val" if i % 4 == 1 else "train")
              for i, case in enumerate(cases)}  # fmt: skip
-    network = head_folds.FrozenNetwork(RECIPE, tmp_path, tmp_path)
+    network = cross_validation.FrozenNetwork(RECIPE, tmp_path, tmp_path)
     seen = network.extract(cases, {}, SILENT)
-    first = head_folds.predict_held_out(seen, parts, RECIPE)
+    first = cross_validation.predict_held_out(seen, parts, RECIPE)
     held = np.flatnonzero([parts[case.key] == "test" for case in seen.part.cases])
     other = seen.plain.copy()
     other[held] = 0
     views = seen.views.copy()
     views[held] = 7
-    second = head_folds.predict_held_out(replace(seen, plain=other, views=views), parts, RECIPE)
+    second = cross_validation.predict_held_out(
+        replace(seen, plain=other, views=views), parts, RECIPE
+    )
     assert [p.threshold for _, p in first] == [p.threshold for _, p in second]
     assert len({p.tumor_probability for _, p in second}) == 1  # all of them are zeros now
 

@@ -15,8 +15,7 @@ from tumorlens.records import Scan
 from tumorlens.study.networks import efficientnet_lite
 from tumorlens.study.networks.efficientnet_lite import build_efficientnet_lite0, read_checkpoint
 from tumorlens.study.networks.registry import NETWORKS
-from tumorlens.study.networks.scope import DIMENSIONS, untouched_embedding
-from tumorlens.study.networks.serving import serving_graph
+from tumorlens.study.networks.serving import DIMENSIONS, serving_graph, untouched_embedding
 from tumorlens.study.phantom.drawing import draw_phantom
 from tumorlens.study.phantom.out_of_distribution import draw_ood_image
 

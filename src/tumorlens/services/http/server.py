@@ -1,24 +1,40 @@
-"""Runs the application under uvicorn, with limits that stand before any request is whole."""
+"""The application, and uvicorn around it with limits that stand before any request is whole.
+
+Routes stand behind the middleware, errors are problems, one service answers.
+"""
 
 import asyncio
 import gc
 import json
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
 import cv2
 import h11
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from tumorlens import __version__
 from tumorlens.errors import SettingsError
+from tumorlens.predictions.document import NOTICE
 from tumorlens.services.decoder import return_memory
-from tumorlens.services.http.app import create_app
+from tumorlens.services.http import (
+    problems,
+    routes_history,
+    routes_model,
+    routes_predict,
+    routes_v2,
+)
 from tumorlens.services.http.authenticator import is_loopback
-from tumorlens.services.http.middleware import MAX_ADDRESS_BYTES, MAX_HEADER_BYTES
+from tumorlens.services.http.middleware import MAX_ADDRESS_BYTES, MAX_HEADER_BYTES, Middleware
 from tumorlens.services.http.problems import MEDIA_TYPE, problem
-from tumorlens.services.http.telemetry import log_library
+from tumorlens.services.http.schemas import KEYS, PROBLEMS, TAGS
+from tumorlens.services.http.service import start_service, stop_service
+from tumorlens.services.http.telemetry import Metrics, log_library
 from tumorlens.services.store.database import open_store
 from tumorlens.services.store.keys import has_valid_key
 from tumorlens.settings import Settings
@@ -27,6 +43,7 @@ IDLE_SECONDS = 15
 MAX_CONNECTIONS = 512
 DRAIN_SECONDS = 20  # for requests; what is called off then, and the store, have some more
 SWITCH_SECONDS = 0.002  # threads take turns: half the latency of Python's own 0.005
+WITH_KEYS = (routes_predict, routes_history)
 
 
 class GuardedProtocol(H11Protocol):
@@ -146,3 +163,40 @@ def serve(settings: Settings, *, host: str, port: int, needs_keys: bool) -> None
         proxy_headers=False,
     )
     SettledServer(config).run()
+
+
+def create_app(settings: Settings, *, needs_keys: bool) -> FastAPI:
+    """Make the application; nothing is loaded before it starts."""
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.service = start_service(settings, metrics, needs_keys=needs_keys)
+        yield
+        stop_service(app.state.service)
+
+    app = FastAPI(
+        title="Tumorlens",
+        summary="Brain tumors on CT and MRI slices: probability, type, heatmap.",
+        description=NOTICE,
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,  # its page would load a script from elsewhere
+        redoc_url=None,
+        openapi_tags=TAGS,
+        responses=PROBLEMS,
+        redirect_slashes=False,
+    )
+    problems.install(app)
+    for module in WITH_KEYS:
+        app.include_router(module.router, dependencies=KEYS)
+    for module in (routes_model, routes_v2):
+        app.include_router(module.router)
+    app.add_middleware(
+        Middleware,
+        authenticator=lambda: app.state.service.authenticator,
+        metrics=metrics,
+        max_bytes=settings.max_request_bytes,
+        receive_seconds=settings.receive_seconds,
+    )
+    return app

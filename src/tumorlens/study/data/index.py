@@ -1,12 +1,19 @@
-"""A folder of labeled scans, in any of three layouts, becomes a list of Cases."""
+"""A folder of labeled scans, in any of three layouts, becomes a list of Cases.
+
+A set of slices from the net often comes from another one that knows its patients. Who finds the
+slices there again knows whose they are, and whether "healthy" is a patient with a stroke: a table
+of `PATIENT_COLUMNS` adds that.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from tumorlens import labels
 from tumorlens.errors import CasesError, UnknownLabelError
+from tumorlens.files import numbered_rows
 from tumorlens.images.readers import find_files, is_system_file, reader_of_name
 from tumorlens.losses import counted
 from tumorlens.records import Case
@@ -15,6 +22,8 @@ from tumorlens.study.data.registry import DATASETS, DatasetRow
 
 UNLABELED_NAMES = frozenset({"pred", "unlabeled", "unlabelled"})
 MAX_DEPTH = 3  # at which class folders are looked for where a folder has none itself
+PATIENT_COLUMNS = ("path", "patient", "patient_finding")
+NORMAL, TUMOR = "normal", "tumor"  # findings that agree with one label each; all else with none
 
 
 @dataclass(frozen=True)
@@ -203,3 +212,47 @@ def _nested(folder: Path, depth: int) -> Path | None:
         return folder
     inner = sorted(child for child in folder.iterdir() if child.is_dir()) if depth else []
     return next(filter(None, (_nested(child, depth - 1) for child in inner)), None)
+
+
+class Known(NamedTuple):
+    """Cases with the patients of a table."""
+
+    cases: list[Case]
+    contradicted: list[Case]  # whose patient has something else; left out of `cases`
+
+
+def add_patients(cases: Sequence[Case], table: Path) -> Known:
+    """Return the cases with their patients, and apart those whose label a finding contradicts.
+
+    The table has the columns path (inside the set) and patient, and may have patient_finding:
+    "normal" contradicts a tumor, "tumor" a healthy scan, any other disease both, since nobody
+    says on which slices it shows. Cases that are not named stay as they are. Raises CasesError
+    where a column is missing or no case is named.
+    """
+    rows = {}
+    for number, row in numbered_rows(table):
+        if not {"path", "patient"} <= set(row):
+            raise CasesError(
+                table, "has no column path or patient", f"Columns: {','.join(PATIENT_COLUMNS)}"
+            )
+        if not row["path"] or not row["patient"]:
+            raise CasesError(table, f"names no path or patient in row {number}", "Fill it in.")
+        rows[row["path"]] = row
+    kept, contradicted = [], []
+    for case in cases:
+        row = rows.get(_inside(case))
+        if row is None:
+            kept.append(case)
+            continue
+        finding = row.get("patient_finding", "").strip().lower()
+        agrees = not finding or finding == (TUMOR if labels.is_tumor(case.label) else NORMAL)
+        (kept if agrees else contradicted).append(replace(case, patient=row["patient"]))
+    if not any(_inside(case) in rows for case in cases):
+        fact = f"names none of the {len(cases)} scans"
+        raise CasesError(table, fact, "Paths are those inside the set, as in its cases.csv.")
+    return Known(kept, contradicted)
+
+
+def _inside(case: Case) -> str:
+    """Return the path of a case inside its set."""
+    return case.key.split("/", 1)[1]

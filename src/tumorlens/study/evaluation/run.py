@@ -59,8 +59,7 @@ from tumorlens.study.evaluation.localization import localize, mask_gallery
 from tumorlens.study.evaluation.plot_data import write_plot_data
 from tumorlens.study.evaluation.plots import draw_plots
 from tumorlens.study.evaluation.robustness import robustness_figures
-from tumorlens.study.evaluation.same_level import same_level_figures
-from tumorlens.study.evaluation.subgroups import Context, subgroup_figures
+from tumorlens.study.evaluation.subgroups import Context, same_level_figures, subgroup_figures
 
 NO_CONTEXT = Context()
 NO_SPLIT = SplitFacts()

@@ -1,4 +1,8 @@
-"""Cases by what is known of them: the split's context, subgroups, a sample even over strata."""
+"""Cases by what is known of them: the split's context, subgroups, a sample even over strata.
+
+Over all slices of patients the level gives the answer away: tumors lie in the middle of a stack.
+So a slice with a tumor is only compared with slices without one that lie as high.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,13 +14,14 @@ import numpy as np
 from tumorlens import labels
 from tumorlens.files import read_file
 from tumorlens.records import Case
-from tumorlens.reports.evaluation.result import Subgroup
+from tumorlens.reports.evaluation.result import SameLevel, Subgroup
 from tumorlens.study.audit.facts import read_file_facts
-from tumorlens.study.data.acquisition import sequence_of
+from tumorlens.study.data.acquisition import WITHIN, sequence_of, source_of
 from tumorlens.study.data.splits import Split
 from tumorlens.study.evaluation.classification import type_figures
 from tumorlens.study.evaluation.detection import detection_figures
 from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions, Rows
+from tumorlens.study.stats.discrimination import matched_area
 
 SIZE_BANDS = ((200, "up to 200 px"), (256, "201 to 256 px"), (512, "257 to 512 px"))
 LARGEST_BAND, NO_SIZE = "above 512 px", "size not known"
@@ -158,3 +163,30 @@ def draw_sample(cases: Sequence[Case], count: int, *, seed: int = 0) -> list[int
         turns.append((of_stratum[strata[i]], times, place, i))
         of_stratum[strata[i]] += 1
     return sorted(turn[-1] for turn in sorted(turns)[:count])
+
+
+def same_level_figures(
+    cases: Sequence[Case], labeled: LabeledPredictions
+) -> dict[str, SameLevel] | None:
+    """Return the AUC of matched pairs by source and sequence; None where no level is known."""
+    levels = np.array([np.nan if case.level is None else case.level for case in cases], float)
+    if not np.isfinite(levels).any():
+        return None
+    names = np.array([f"{source_of(case)} {sequence_of(case.path)}".strip() for case in cases])
+    found = {}
+    for name in np.unique(names[np.isfinite(levels)]).tolist():
+        rows = np.flatnonzero((names == name) & np.isfinite(levels))
+        truth, at, groups = labeled.truth[rows], levels[rows], labeled.groups[rows]
+        if truth.all() or not truth.any():
+            continue
+        middle = -np.abs(at - np.median(at[truth]))
+        matched, all_pairs = {"at": at, "within": WITHIN}, {"at": at, "within": 1.0}
+        scores = labeled.scores[rows]
+        found[name] = SameLevel(
+            auc=matched_area(truth, scores, groups=groups, **matched),
+            unmatched=matched_area(truth, scores, groups=groups, **all_pairs),
+            level_alone=matched_area(truth, middle, groups=groups, **all_pairs),
+            tumors=int(truth.sum()),
+            healthy=int((~truth).sum()),
+        )
+    return found or None
