@@ -152,11 +152,12 @@ class WarmStart:
 class Quantization:
     """What 8 bits cost, measured on validation before they were kept or not."""
 
-    kept: bool  # whether the 8-bit graph stands
+    kept: bool  # whether an 8-bit graph stands
     most_lost: float  # of an AUC that it may cost
     bytes: int
     val_auc_ct: Mapping[str, float | None]  # of the "full" and the "narrow" graph
     val_auc_mri: Mapping[str, float | None]
+    of: str = "weights and activations"  # what has 8 bits in the "narrow" graph; else "weights"
 
 
 @dataclass(frozen=True)

@@ -132,10 +132,26 @@ def test_a_narrow_graph_is_a_third_of_the_size_and_answers_nearly_the_same(folde
     assert np.corrcoef(wide.ravel(), narrow.ravel())[0, 1] > 0.98
 
 
+WORSE = {**SAME, AUCS[0]: 0.9 - 2 * MAX_LOST}
+
+
+def test_where_narrow_activations_rank_worse_the_weights_alone_are_narrowed(folder, images):
+    wide = logits_of(folder, images)
+    before = (folder / GRAPH).stat().st_size
+    answers = iter([SAME, WORSE, SAME])
+    found = quantize_graph(folder, images, lambda: next(answers))
+    assert (found.kept, found.of) == (True, "weights")
+    assert found.bytes == (folder / GRAPH).stat().st_size < 0.4 * before
+    assert "QuantizeLinear" not in operators(folder)
+    assert np.corrcoef(wide.ravel(), logits_of(folder, images).ravel())[0, 1] > 0.999
+    onnx.checker.check_model(onnx.load(folder / GRAPH))
+
+
 @pytest.mark.parametrize("name", AUCS)
 def test_a_narrow_graph_that_ranks_worse_is_undone(folder, images, name):
     before = (folder / GRAPH).read_bytes()
-    answers = iter([SAME, {**SAME, name: 0.9 - 2 * MAX_LOST}])
+    worse = {**SAME, name: 0.9 - 2 * MAX_LOST}
+    answers = iter([SAME, worse, worse])
     found = quantize_graph(folder, images, lambda: next(answers))
     assert not found.kept
     assert (folder / GRAPH).read_bytes() == before

@@ -32,7 +32,10 @@ OPSET = 17
 CALIBRATED = 1024  # training images, from all over, that show how large activations get
 MAX_LOST = 0.002  # of an AUC on validation
 AUCS = ("val_auc_ct", "val_auc_mri")
+ACTIVATIONS, WEIGHTS = "weights and activations", "weights"  # what has 8 bits
 _BATCH = 32
+_LARGE = 1024  # numbers of a tensor, from which 8 bits are worth it
+_CHANNEL_AXES = {"Conv": 0, "MatMul": -1}  # of the weights, along which each channel has its scale
 
 
 def export_graph(model: keras.Model, folder: Path, *, is_scope_untouched: bool = False) -> Path:
@@ -101,19 +104,26 @@ def quantize_graph(
 ) -> Quantization:
     """Make the convolutions of a bundle's graph 8 bits wide, unless that costs too much.
 
-    `measure` returns the metrics on validation of the graph that now stands in `folder`; where one
-    of AUCS falls by more than MAX_LOST, the graph in full precision comes back. Returns what
-    was measured, and `kept`: whether the narrow graph stands.
+    Weights and activations are tried first, which is small and fast; then the weights alone,
+    which is small. `measure` returns the metrics on validation of the graph that now stands in
+    `folder`; where one of AUCS falls by more than MAX_LOST, that graph is undone. Returns what
+    was measured last, and `kept`: whether a narrow graph stands.
     """
     graph = folder / GRAPH
     full, before = graph.read_bytes(), measure()
-    _quantize(graph, images[:: math.ceil(len(images) / CALIBRATED)])
-    after = measure()
-    kept = all(before[name] - after[name] <= MAX_LOST for name in AUCS if name in before)
-    if not kept:
-        graph.write_bytes(full)
-    figures = {name: {"full": before[name], "narrow": after[name]} for name in AUCS}
-    return Quantization(kept, MAX_LOST, graph.stat().st_size, **figures)
+    sample = images[:: math.ceil(len(images) / CALIBRATED)]
+
+    def attempt(part: str) -> Quantization:
+        _QUANTIZERS[part](graph, sample)
+        after = measure()
+        kept = all(before[name] - after[name] <= MAX_LOST for name in AUCS if name in before)
+        if not kept:
+            graph.write_bytes(full)
+        figures = {name: {"full": before[name], "narrow": after[name]} for name in AUCS}
+        return Quantization(kept, MAX_LOST, graph.stat().st_size, **figures, of=part)
+
+    found = attempt(ACTIVATIONS)
+    return found if found.kept else attempt(WEIGHTS)
 
 
 def _quantize(graph: Path, images: NDArray[np.uint8]) -> None:
@@ -139,3 +149,47 @@ def _quantize(graph: Path, images: NDArray[np.uint8]) -> None:
             op_types_to_quantize=["Conv"],
         )
     shaped.unlink()
+
+
+def _quantize_weights(graph: Path, images: NDArray[np.uint8]) -> None:
+    """Store large weights as 8-bit whole numbers and a factor a channel; nothing is calibrated.
+
+    The graph multiplies them out when it is loaded, so it is a quarter of the size and as fast
+    as before.
+    """
+    model = onnx.load(graph)
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    axes = {node.input[1]: _CHANNEL_AXES[node.op_type] for node in model.graph.node
+            if node.op_type in _CHANNEL_AXES}  # fmt: skip
+    for name, axis in axes.items():
+        if name in stored and math.prod(stored[name].dims) >= _LARGE:
+            weights = onnx.numpy_helper.to_array(stored[name])
+            others = tuple(k for k in range(weights.ndim) if k != axis % weights.ndim)
+            scale = np.abs(weights).max(axis=others, keepdims=True) / 127
+            scale = np.maximum(scale, np.finfo(np.float32).tiny)
+            whole = np.rint(weights / scale).astype(np.int8)
+            _replace_tensor(model.graph, stored[name], whole, scale)
+    with replacing(graph) as partial:
+        onnx.save(model, partial)
+
+
+def _replace_tensor(
+    graph: onnx.GraphProto,
+    tensor: onnx.TensorProto,
+    whole: NDArray[np.int8],
+    scale: NDArray[np.float32],
+) -> None:
+    """Let a tensor be the product of two smaller ones."""
+    name, as_float = tensor.name, f"{tensor.name}/float"
+    graph.initializer.remove(tensor)
+    graph.initializer.append(onnx.numpy_helper.from_array(whole, f"{name}/whole"))
+    graph.initializer.append(onnx.numpy_helper.from_array(scale, f"{name}/scale"))
+    cast = onnx.helper.make_node("Cast", [f"{name}/whole"], [as_float], to=onnx.TensorProto.FLOAT)
+    graph.node.insert(0, onnx.helper.make_node("Mul", [as_float, f"{name}/scale"], [name]))
+    graph.node.insert(0, cast)
+
+
+_QUANTIZERS: Mapping[str, Callable[[Path, NDArray[np.uint8]], None]] = {
+    ACTIVATIONS: _quantize,
+    WEIGHTS: _quantize_weights,
+}
