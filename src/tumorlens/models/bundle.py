@@ -51,13 +51,17 @@ _LISTED = re.compile(r"^([0-9a-f]{64}) [ *](.+)$", re.M)
 _ROW_OF_NUMBERS = re.compile(r"\[\s+(?:-?\d+,\s+)*-?\d+\s+\]")
 
 
+EACH_CLASS, ANSWERED = "each class", "answered"  # what the error of a band is a share of
+
+
 @dataclass(frozen=True)
 class UncertaintyBand:
     """Between `low` and `high` the tumor probability does not decide; equal: never."""
 
     low: float
     high: float
-    error: float  # share of each class let outside its side, on validation
+    error: float  # on validation: share of `error_of` that is decided wrongly
+    error_of: str = EACH_CLASS  # or ANSWERED, all that gets an answer
 
 
 @dataclass(frozen=True)

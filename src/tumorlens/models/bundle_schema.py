@@ -99,6 +99,8 @@ def check_settings(stored: Mapping[str, Any]) -> None:
         "threshold_choice has another threshold": choice.get("threshold", stored["threshold"])
         not in (None, stored["threshold"]),
         "threshold_choice.n_tumor is above n": choice["n_tumor"] > choice["n"],
+        "abstention.error_of is unknown": band.get("error_of", "answered")
+        not in ("each class", "answered"),
         "abstention.low is above high": band["low"] > band["high"],
         "input.low is not below high": stored["input"]["low"] >= stored["input"]["high"],
         "scope.neighbors is above its references": scope["neighbors"] > len(scope["references"]),

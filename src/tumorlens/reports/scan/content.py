@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.models.bundle import Bundle
+from tumorlens.models.bundle import EACH_CLASS, Bundle
 from tumorlens.predictions.decision import similar_scans, type_status
 from tumorlens.predictions.heatmaps import overlay
 from tumorlens.records import Heatmap, Prediction, Scan
@@ -118,10 +118,14 @@ def _warning(prediction: Prediction, bundle: Bundle) -> str:
         )
     if prediction.decision == "uncertain":
         band = bundle.uncertainty_band
+        beyond = (
+            f"of each, {_percent(band.error)} lie beyond"
+            if band.error_of == EACH_CLASS
+            else f"beyond, at most {_percent(band.error)} of the answers were wrong"
+        )
         return (
             f"Between {band.low:.3f} and {band.high:.3f} validation scans with and without a "
-            f"tumor lie mixed (of each, {_percent(band.error)} lie beyond). A probability there "
-            "does not decide."
+            f"tumor lie mixed ({beyond}). A probability there does not decide."
         )
     return ""
 

@@ -55,6 +55,7 @@ _BASE = Recipe(
     ood_images=300,
     is_scope_untouched=True,
     eight_bit=True,
+    max_risk=0.02,
     patience=9,
     weights=IMAGENET,
     tuned_blocks=5,

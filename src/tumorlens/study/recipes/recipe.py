@@ -71,6 +71,9 @@ class Recipe:
     eight_bit: bool = False  # quantize the exported convolutions where that costs no accuracy
     patience: int = 15  # epochs without a better validation loss before stopping
     sensitivity_aim: float = 0.98  # of the threshold, met on validation
+    # Above 0: the threshold is where both kinds of error of every source weigh alike, and what is
+    # "uncertain" leaves at most this share of the answers wrong; not `sensitivity_aim` decides.
+    max_risk: float = 0.0
     seed: int = 0  # of initialization, order, augmentation and reference embeddings
     # Of the network: hidden `dense` layers, `dropout`, `widths`; `seen_as` shows a pretrained
     # network what its family was not trained on, to repeat an earlier fault.

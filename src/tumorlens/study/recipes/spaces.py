@@ -12,7 +12,8 @@ from tumorlens.files import read_file
 from tumorlens.study.recipes.recipe import NO_WEIGHTS, RENAMED_FIELDS, Recipe, check_kind
 
 # Neither what all trials share, nor what validation loss cannot tell.
-FIXED = {"name", "summary", "options", "side", "epochs", "weights", "sensitivity_aim"}
+FIXED = {"name", "summary", "options", "side", "epochs", "weights", "sensitivity_aim",
+         "max_risk"}  # fmt: skip
 OPTIONS = "options."  # "options.dropout" is an option of the network
 
 

@@ -12,6 +12,7 @@ from tumorlens.study.training.packaging.operating_point import (
     choose_scope,
     choose_scope_for_strangers,
     even_sample,
+    source_weights,
 )
 
 scored = st.lists(
@@ -111,6 +112,59 @@ def test_where_the_classes_do_not_overlap_nothing_is_uncertain():
     scores, truth = np.array([0.1, 0.2, 0.8, 0.9]), np.array([0, 0, 1, 1], bool)
     band = calibrate.choose_band(scores, truth, threshold=0.5, error=0.01)
     assert (band.low, band.high) == (0.5, 0.5)
+
+
+@settings(max_examples=50, deadline=None)
+@given(rows=scored)
+def test_no_threshold_is_more_often_right_than_the_balanced_one(rows):
+    scores, truth = np.array([s for s, _ in rows]), np.array([t for _, t in rows])
+    weights = source_weights(truth, ["a"] * len(rows))
+
+    def right(threshold: float) -> float:
+        return float(weights[(scores >= threshold) == truth].sum())
+
+    found = calibrate.choose_balanced_threshold(scores, truth, weights=weights).threshold
+    between = (np.unique(scores)[1:] + np.unique(scores)[:-1]) / 2
+    assert right(found) >= max([right(t) for t in between], default=0.0) - 1e-9
+
+
+def test_a_large_source_weighs_no_more_than_another():
+    truth = np.array([True] * 400 + [True] * 100 + [False] * 500)
+    weights = source_weights(truth, ["large"] * 400 + ["other"] * 100 + ["large"] * 500)
+    assert weights[:400].sum() == pytest.approx(weights[400:500].sum()) == pytest.approx(0.25)
+    assert weights.sum() == pytest.approx(1.0)
+
+
+def test_a_source_with_few_scans_of_a_class_weighs_by_their_number():
+    truth = np.array([True] * 100 + [True] * 5 + [False] * 100)
+    weights = source_weights(truth, ["large"] * 100 + ["few"] * 5 + ["large"] * 100)
+    assert weights[100:105].sum() / weights[:100].sum() == pytest.approx(5 / 50)
+
+
+@pytest.mark.parametrize("risk", [0.005, 0.02, 0.05])
+def test_of_what_a_band_by_risk_lets_through_at_most_that_share_is_wrong(risk):
+    scores, truth = overlapping()
+    weights = source_weights(truth, ["a"] * len(truth))
+    band = calibrate.choose_band_by_risk(scores, truth, weights=weights, threshold=0.5, risk=risk)
+    answered = (scores <= band.low) | (scores >= band.high)
+    wrong = (scores[answered] >= band.high) != truth[answered]
+    assert band.low <= 0.5 <= band.high
+    assert 0.8 * risk < wrong.mean() <= risk
+    assert (band.error, band.error_of) == (risk, "answered")
+
+
+def test_where_few_enough_answers_are_wrong_anyway_a_band_by_risk_holds_nothing():
+    scores, truth = np.array([0.1, 0.2, 0.8, 0.9]), np.array([0, 0, 1, 1], bool)
+    weights = source_weights(truth, ["a"] * 4)
+    band = calibrate.choose_band_by_risk(scores, truth, weights=weights, threshold=0.5, risk=0.02)
+    assert (band.low, band.high) == (0.5, 0.5)
+
+
+def test_where_no_answer_is_right_often_enough_all_is_uncertain():
+    scores, truth = np.array([0.1, 0.2, 0.8, 0.9]), np.array([1, 1, 0, 0], bool)
+    weights = source_weights(truth, ["a"] * 4)
+    band = calibrate.choose_band_by_risk(scores, truth, weights=weights, threshold=0.5, risk=0.02)
+    assert (band.low, band.high) == (0.0, 1.0)
 
 
 def embeddings(n: int, seed: int, *, at: int = 0) -> np.ndarray:

@@ -26,6 +26,7 @@ def decision_text(prediction: Prediction, bundle: Bundle, t: Translate) -> str:
         low=f"{band.low:.3f}",
         high=f"{band.high:.3f}",
         error=f"{100 * band.error:.0f} %",
+        error_of=t(f"words.{band.error_of}"),
         kept=f"{100 * bundle.ood_reference.kept:.1f} %",
     )
 

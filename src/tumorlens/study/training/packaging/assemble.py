@@ -25,11 +25,14 @@ from tumorlens.study.training.packaging.bundle_performance import measure_valida
 from tumorlens.study.training.packaging.export import check_round_trip, export_graph, quantize_graph
 from tumorlens.study.training.packaging.operating_point import (
     MAX_REFERENCES,
+    choose_balanced_threshold,
     choose_band,
+    choose_band_by_risk,
     choose_scope,
     choose_scope_for_strangers,
     choose_threshold,
     even_sample,
+    source_weights,
 )
 from tumorlens.study.training.validation_metrics import best_temperature, validation_metrics
 
@@ -106,18 +109,33 @@ def with_choices(
     """
     temperature = best_temperature(logits, labels.label_mask(validation.names))
     probabilities = softmax(logits, temperature)
-    scores, truth = np.asarray(labels.tumor_probability(probabilities)), validation.truth
-    choice = choose_threshold(scores, truth, sensitivity=recipe.sensitivity_aim)
-    threshold, error = choice.threshold, 1 - recipe.sensitivity_aim
+    scores = np.asarray(labels.tumor_probability(probabilities))
+    choice, band = _choose_decisions(scores, validation, recipe)
     return replace(
         draft,
         temperature=temperature,
         operating_point=choice,
-        uncertainty_band=choose_band(scores, truth, threshold=threshold, error=error),
+        uncertainty_band=band,
         performance=measure_validation(
-            validation.names, probabilities, groups=validation.groups, threshold=threshold
+            validation.names, probabilities, groups=validation.groups, threshold=choice.threshold
         ),
     )
+
+
+def _choose_decisions(
+    scores: NDArray[np.floating], validation: Subset, recipe: Recipe
+) -> tuple[OperatingPoint, UncertaintyBand]:
+    truth = validation.truth
+    if recipe.max_risk > 0:
+        weights = source_weights(truth, validation.sources)
+        choice = choose_balanced_threshold(scores, truth, weights=weights)
+        band = choose_band_by_risk(
+            scores, truth, weights=weights, threshold=choice.threshold, risk=recipe.max_risk
+        )
+        return choice, band
+    choice = choose_threshold(scores, truth, sensitivity=recipe.sensitivity_aim)
+    error = 1 - recipe.sensitivity_aim
+    return choice, choose_band(scores, truth, threshold=choice.threshold, error=error)
 
 
 def _round_trip(trained: Trained, draft: Bundle, images: NDArray[np.uint8]) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import TrainingError
-from tumorlens.models.bundle import REFERENCE_SCALE, OodReference, UncertaintyBand
+from tumorlens.models.bundle import ANSWERED, REFERENCE_SCALE, OodReference, UncertaintyBand
 from tumorlens.models.performance import OperatingPoint
 from tumorlens.predictions.decision import neighbor_distance
 from tumorlens.records import Estimate
@@ -21,6 +21,8 @@ REFERENCES = 512
 MAX_REFERENCES = 2000  # where they stand for all sources alike
 IN_SCOPE = 0.99  # share of validation scans kept
 STRANGERS_IN_SCOPE = 0.97  # share of the scans of a source that is left out
+FULL_SOURCE = 50  # scans of a class, from which a source counts as much as any other
+_EDGES = 400  # ends of a band that are tried
 MIN_OF_SOURCE = 20  # scans, below which a source says nothing of how strange one can be
 
 
@@ -31,21 +33,67 @@ def choose_threshold(
 
     `scores` are tumor probabilities, [n]. Raises TrainingError with one class only.
     """
-    if truth.all() or not truth.any():
-        fix = "Put scans with and without a tumor into validation."
-        raise TrainingError("validation", "holds one class only, so no threshold", fix)
+    _check_both_classes(truth)
     positives = np.sort(scores[truth])
     missed = int(np.floor((1 - sensitivity) * len(positives) + 1e-9))
     above = positives[missed]
     below = scores[scores < above].max(initial=0.0)
-    # Between two observed scores, so that rounding on another machine moves no scan across.
-    threshold = float((above + below) / 2)
-    if threshold <= below:  # neighboring floats have nothing between them
-        threshold = float(above)
+    aim = f"sensitivity >= {sensitivity:g} at the best specificity"
+    return _operating_point(scores, truth, threshold=_midway(float(below), float(above)), aim=aim)
+
+
+def choose_balanced_threshold(
+    scores: NDArray[np.floating], truth: NDArray[np.bool_], *, weights: NDArray[np.floating]
+) -> OperatingPoint:
+    """Take the threshold at which the weighted share of right decisions is largest.
+
+    `weights` are of `source_weights`. Raises TrainingError with one class only.
+    """
+    _check_both_classes(truth)
+    order = np.argsort(scores, kind="stable")
+    ranked = scores[order]
+    # What moving the threshold above each scan wins (a healthy one) or loses.
+    gain = np.cumsum(np.where(truth[order], -weights[order], weights[order]))
+    gain[:-1][ranked[1:] == ranked[:-1]] = -np.inf  # equal scores are decided alike
+    last = int(gain[:-1].argmax()) if len(gain) > 1 else 0
+    threshold = _midway(float(ranked[last]), float(ranked[min(last + 1, len(ranked) - 1)]))
+    aim = "largest mean of sensitivity and specificity, sources alike"
+    return _operating_point(scores, truth, threshold=threshold, aim=aim)
+
+
+def source_weights(truth: NDArray[np.bool_], sources: Sequence[str]) -> NDArray[np.float64]:
+    """Return weights, [n], by which both classes count alike, and in each the sources alike.
+
+    A source with fewer than FULL_SOURCE scans of a class counts by their number.
+    """
+    cells, rows = np.unique([f"{t}/{s}" for t, s in zip(truth, sources, strict=True)],
+                            return_inverse=True)  # fmt: skip
+    counts = np.bincount(rows, minlength=len(cells))
+    weights = (np.minimum(counts, FULL_SOURCE) / counts)[rows]
+    for is_tumor in (True, False):
+        weights[truth == is_tumor] /= max(weights[truth == is_tumor].sum(), 1e-12)
+    return weights / 2
+
+
+def _check_both_classes(truth: NDArray[np.bool_]) -> None:
+    if truth.all() or not truth.any():
+        fix = "Put scans with and without a tumor into validation."
+        raise TrainingError("validation", "holds one class only, so no threshold", fix)
+
+
+def _midway(below: float, above: float) -> float:
+    """Return a threshold between two scores, so that rounding elsewhere moves no scan across."""
+    threshold = (above + below) / 2
+    return above if threshold <= below else threshold  # neighboring floats have nothing between
+
+
+def _operating_point(
+    scores: NDArray[np.floating], truth: NDArray[np.bool_], *, threshold: float, aim: str
+) -> OperatingPoint:
     flagged = scores >= threshold
     return OperatingPoint(
         threshold,
-        aim=f"sensitivity >= {sensitivity:g} at the best specificity",
+        aim=aim,
         part="validation",
         sensitivity=Estimate(float(flagged[truth].mean()), None, None, int(truth.sum())),
         specificity=Estimate(float((~flagged[~truth]).mean()), None, None, int((~truth).sum())),
@@ -66,6 +114,34 @@ def choose_band(
     if low >= high:
         low = high = threshold
     return UncertaintyBand(low=low, high=high, error=error)
+
+
+def choose_band_by_risk(
+    scores: NDArray[np.floating],
+    truth: NDArray[np.bool_],
+    *,
+    weights: NDArray[np.floating],
+    threshold: float,
+    risk: float,
+) -> UncertaintyBand:
+    """Take the band around `threshold` that answers most with at most `risk` of answers wrong.
+
+    Shares are weighted, by `source_weights`. Selective classification (Geifman and El-Yaniv,
+    2017), with an end for each class.
+    """
+    edges = np.unique(np.append(np.quantile(scores, np.linspace(0, 1, _EDGES)), threshold))
+    lows, highs = edges[edges <= threshold][::-1], edges[edges >= threshold]  # narrow ones first
+    below = scores <= lows[:, None]  # [lows, n]
+    above = scores >= highs[:, None]
+    answered = (below @ weights)[:, None] + above @ weights
+    wrong = (below @ (weights * truth))[:, None] + above @ (weights * ~truth)
+    covered = np.where(wrong <= risk * answered, answered, -1.0)
+    if covered.max() < 0:
+        return UncertaintyBand(
+            0.0, 1.0, risk, ANSWERED
+        )  # not even the surest are right often enough
+    low, high = np.unravel_index(covered.argmax(), covered.shape)
+    return UncertaintyBand(float(lows[low]), float(highs[high]), risk, ANSWERED)
 
 
 def choose_scope(
