@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 from support.broken_files import HEAD
 from support.command import Run, command_runner
 from support.dicom_files import write_series
@@ -98,3 +99,30 @@ def test_a_zip_that_would_write_elsewhere_is_refused(run, tmp_path, tiny_bundle)
     ended = run("predict", tmp_path / "evil.zip", "--bundle", tiny_bundle.folder)
     assert ended.status == 2
     assert "outside of its folder" in ended.err
+
+
+def test_predict_writes_dicom_objects_once_and_says_what_got_none(run, tmp_path, tiny_bundle):
+    write_series(tmp_path / "in" / "brain", VOLUME)
+    write_series(tmp_path / "in" / "two", VOLUME[:2], SeriesInstanceUID="1.2.9")
+    Image.fromarray(HEAD).save(tmp_path / "in" / "a.png")
+    words = ("predict", tmp_path / "in", "--bundle", tiny_bundle.folder, "--dicom-out",
+             tmp_path / "out", "--dicom-objects", "sr,pm")  # fmt: skip
+    first = run(*words)
+    assert first.status == 0, first.err
+    assert f"2 DICOM objects in {tmp_path / 'out'}\n" in first.err
+    assert "no DICOM objects for 1 image: of no series\n" in first.err
+    assert "no DICOM objects for 1.2.9: it has 2 slices, fewer than 5\n" in first.err
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*.dcm")}
+    assert sorted(path.name.partition("-")[0] for path in written) == ["map", "report"]
+    again = run(*words)
+    assert f"0 DICOM objects in {tmp_path / 'out'}, 2 were there\n" in again.err
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+
+
+def test_an_unknown_kind_of_dicom_object_is_an_error_before_the_work(run, tmp_path, tiny_bundle):
+    write_series(tmp_path / "brain", VOLUME)
+    ended = run("predict", tmp_path / "brain", "--bundle", tiny_bundle.folder,
+                "--dicom-out", tmp_path / "out", "--dicom-objects", "sr,pdf")  # fmt: skip
+    assert ended.status == 2
+    assert "names no DICOM object (pdf). Name some of sr,pm,sc,ko,seg." in ended.err
+    assert not (tmp_path / "out").exists()

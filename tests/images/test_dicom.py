@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from pydicom import Dataset, Sequence, uid
+from pydicom import Dataset, uid
 from support.broken_files import HEAD
 from support.dicom_files import (
     CORONAL,
     SAGITTAL,
     dicom_bytes,
+    enhanced_dataset,
     slice_dataset,
     with_codestream,
     without_preamble,
@@ -219,26 +220,8 @@ def test_odd_character_sets_and_malformed_values_are_tolerated(recwarn):
     assert not recwarn.list
 
 
-def enhanced(frames: int = 3, **tags) -> Dataset:
-    """A file of several frames that lie in no order, each with a slope of its own."""
-    volume = np.stack([STORED + np.int16(k) for k in range(frames)])
-    dataset = slice_dataset(volume, NumberOfFrames=frames, **tags)
-    dataset.SOPClassUID = uid.EnhancedMRImageStorage
-    shared, orientation = Dataset(), Dataset()
-    orientation.ImageOrientationPatient = dataset.ImageOrientationPatient
-    shared.PlaneOrientationSequence = Sequence([orientation])
-    dataset.SharedFunctionalGroupsSequence = Sequence([shared])
-    groups = []
-    for frame in range(frames):
-        group, position, values = Dataset(), Dataset(), Dataset()
-        position.ImagePositionPatient = [0, 0, -4.0 * ((frame + 1) % frames)]
-        values.RescaleSlope, values.RescaleIntercept = 1 + frame, 0
-        group.PlanePositionSequence = Sequence([position])
-        group.PixelValueTransformationSequence = Sequence([values])
-        groups.append(group)
-    dataset.PerFrameFunctionalGroupsSequence = Sequence(groups)
-    del dataset.ImageOrientationPatient, dataset.ImagePositionPatient
-    return dataset
+def enhanced() -> Dataset:
+    return enhanced_dataset(np.stack([STORED + np.int16(k) for k in range(3)]))
 
 
 def test_frames_of_an_enhanced_file_come_in_order_along_the_normal():

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset
+from pydicom import Dataset, Sequence
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     UID,
     CTImageStorage,
+    EnhancedMRImageStorage,
     ExplicitVRLittleEndian,
     MRImageStorage,
     generate_uid,
@@ -48,6 +49,30 @@ def slice_dataset(pixels: NDArray[Any], *, modality: str = "MR", **tags: Any) ->
             del dataset[name]
         else:
             setattr(dataset, name, value)
+    return dataset
+
+
+def enhanced_dataset(volume: NDArray[Any], **tags: Any) -> Dataset:
+    """Return a file of several frames that lie in no order, each with a slope of its own."""
+    frames = len(volume)
+    dataset = slice_dataset(volume, NumberOfFrames=frames, **tags)
+    dataset.SOPClassUID = EnhancedMRImageStorage
+    shared, orientation, measures = Dataset(), Dataset(), Dataset()
+    orientation.ImageOrientationPatient = dataset.ImageOrientationPatient
+    measures.PixelSpacing, measures.SliceThickness = dataset.PixelSpacing, 4
+    shared.PlaneOrientationSequence = Sequence([orientation])
+    shared.PixelMeasuresSequence = Sequence([measures])
+    dataset.SharedFunctionalGroupsSequence = Sequence([shared])
+    groups = []
+    for frame in range(frames):
+        group, position, values = Dataset(), Dataset(), Dataset()
+        position.ImagePositionPatient = [0, 0, -4.0 * ((frame + 1) % frames)]
+        values.RescaleSlope, values.RescaleIntercept = 1 + frame, 0
+        group.PlanePositionSequence = Sequence([position])
+        group.PixelValueTransformationSequence = Sequence([values])
+        groups.append(group)
+    dataset.PerFrameFunctionalGroupsSequence = Sequence(groups)
+    del dataset.ImageOrientationPatient, dataset.ImagePositionPatient, dataset.PixelSpacing
     return dataset
 
 

@@ -29,7 +29,7 @@ EXTRAS = {
         "optuna"
     ),
     "service": "fastapi uvicorn sqlalchemy alembic prometheus_client python_multipart limits",
-    "dicom": "pydicom",
+    "dicom": "pydicom highdicom pynetdicom dicomweb_client",
     "nifti": "nibabel",
 }  # what to install -> the libraries that it brings
 

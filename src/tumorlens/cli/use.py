@@ -20,6 +20,14 @@ from tumorlens.cli.options import (
     print_passed_over,
 )
 from tumorlens.cli.progress import TrainingBars, console, counting
+from tumorlens.cli.series_files import (
+    KINDS,
+    DicomObjects,
+    DicomOut,
+    SeriesFiles,
+    SeriesOutputs,
+    SnomedTypes,
+)
 from tumorlens.files import short_name
 from tumorlens.outputs import DEMO_MARK, Outputs
 from tumorlens.settings import Settings, load_settings
@@ -74,6 +82,9 @@ def predict(
     overwrite: Overwrite = False,
     volume: Volume = None,
     all_series: AllSeries = False,
+    dicom_out: DicomOut = None,
+    dicom_objects: DicomObjects = KINDS,
+    snomed_types: SnomedTypes = False,
 ) -> None:
     """Predict scans; every slice gets a row, also a file that cannot be read.
 
@@ -85,12 +96,13 @@ def predict(
 
     settings = load_settings(workers=workers, volume=volume)
     outputs = Outputs(*paths, bundle, overwrite=overwrite)
-    table = out or (None if report else Path("predictions.csv"))
-    wanted = _Wanted(table, heatmaps, report, show_scan)
+    files = SeriesOutputs(dicom_out, dicom_objects, snomed_types, all_series)
+    table = out or (None if report or files else Path("predictions.csv"))
+    wanted = _Wanted(table, heatmaps, report, show_scan, files)
     with unpacked(paths) as lies:
         given = _find_files(paths, lies)
         answers = _predict(given, lies, settings, bundle, wanted, outputs, all_series=all_series)
-    if answers.tally["unreadable"]:
+    if answers.has_losses:
         raise typer.Exit(FAILED_STATUS)
 
 
@@ -102,6 +114,12 @@ class _Wanted:
     heatmaps: Path | None
     report: Path | None
     show_scan: bool  # in the report, as stored
+    files: SeriesOutputs  # of each series
+
+    @property
+    def needs_heatmaps(self) -> bool:
+        """Whether evidence is to be kept for what is written."""
+        return bool(self.heatmaps or self.report or self.files)
 
 
 def _predict(
@@ -127,22 +145,25 @@ def _predict(
     _claim_outputs(outputs, wanted, scans=total, has_series=bool(found.series))
     answers = _Answers(keeps_all=bool(wanted.report))
     series = SeriesAnswers(found.series, predictor.bundle, all_series=all_series)
+    files = SeriesFiles(wanted.files, predictor.bundle, settings.read_limits)
     with counting("predicting") as progress:
         rows = iter_predict_series(predictor, given.scans, found, all_series=all_series,
-                                   heatmaps=bool(wanted.heatmaps or wanted.report))  # fmt: skip
-        rows = series.listen(_drawn(rows, wanted.heatmaps))
+                                   heatmaps=wanted.needs_heatmaps)  # fmt: skip
+        rows = files.listen(series.listen(_drawn(rows, wanted.heatmaps)), found.series)
         rows = answers.listen(rows, progress, total=total)
         if wanted.table:
             write_predictions((_named(row, lies) for row in rows), wanted.table)
         deque(rows, maxlen=0)
     answered = [_named(answer, lies) for answer in series.found.values()]
     answers.print(answered, passed_over=given.describe())
+    files.print(images=len(found.images))
     if wanted.table:
         typer.echo(wanted.table)
         _write_series(found, lies, wanted.table, answered)
     if wanted.report:
         _write_report(answers.kept, answered, predictor.bundle, settings,
                       report=wanted.report, show_scan=wanted.show_scan)  # fmt: skip
+    answers.has_losses = bool(answers.tally["unreadable"] or files.failed)
     return answers
 
 
@@ -202,6 +223,8 @@ def _claim_outputs(outputs: Outputs, wanted: _Wanted, *, scans: int, has_series:
         outputs.claim_report(wanted.report.with_suffix(".json"))
     if wanted.heatmaps:
         outputs.claim_folder(wanted.heatmaps)
+    if wanted.files:
+        wanted.files.claim(outputs)
 
 
 class _Answers:
@@ -210,6 +233,7 @@ class _Answers:
     def __init__(self, *, keeps_all: bool) -> None:
         self.tally: Counter[str] = Counter()
         self.kept: list[Any] = []
+        self.has_losses = False  # something that was given got no answer
         self._errors: list[str] = []
         self._notes: Counter[str] = Counter()
         self._keeps_all, self._started = keeps_all, time.perf_counter()

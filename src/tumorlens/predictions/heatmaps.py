@@ -38,19 +38,23 @@ def enlarged(heatmap: Heatmap) -> NDArray[np.float32]:
 
 
 def evidence_on_scan(heatmap: Heatmap, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Bring the evidence to the pixels of the scan itself, [h, w]; 0 outside of what was seen."""
+    """Bring the evidence to the pixels of the scan itself, [h, w]; 0 outside of the head."""
     assert heatmap.matrix is not None
-    return np.asarray(
-        cv2.warpAffine(
-            enlarged(heatmap),
-            heatmap.matrix,
-            shape[::-1],
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=0,
-        ),
-        np.float32,
+    contours, _ = cv2.findContours(
+        (heatmap.prepared > 0).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
     )
+    head = np.zeros(heatmap.prepared.shape, np.uint8)
+    cv2.drawContours(head, contours, -1, 1, thickness=cv2.FILLED)
+    return _on_scan(enlarged(heatmap), heatmap.matrix, shape) * (
+        _on_scan(head.astype(np.float32), heatmap.matrix, shape) > 0.5
+    )
+
+
+def _on_scan(
+    values: NDArray[np.float32], matrix: NDArray[np.float64], shape: tuple[int, int]
+) -> NDArray[np.float32]:
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(values, matrix, shape[::-1], flags=flags), np.float32)
 
 
 def strongest_region(evidence: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -4,7 +4,7 @@ Slices of a series come together, in order along their normal. What is not predi
 series is a localizer, a map or no slice of a head at all, has its row with the reason at the end.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,6 +49,34 @@ def iter_predict_series(
     for (path, frame), (series, number) in slices.items():
         if path in left:
             yield replace(_refusal(path, frame, series), series=series.name, slice=number)
+
+
+class SeriesCollector:
+    """Keeps the slices of each series while they pass, and hands it on when it is whole.
+
+    What is not whole when no more comes, as where a file could not be read, is handed on then.
+    """
+
+    def __init__(
+        self, series: Sequence[Series], receive: Callable[[Series, list[Prediction]], None]
+    ) -> None:
+        self._series = {s.name: s for s in series}
+        self._held: dict[str, list[Prediction]] = {}
+        self._receive = receive
+
+    def listen(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
+        """Pass predictions on and keep them, with their heatmaps, until their series is whole."""
+        for prediction in predictions:
+            series = self._series.get(prediction.series)
+            if series is not None:
+                held = self._held.setdefault(series.name, [])
+                held.append(prediction)
+                if len(held) == len(series.slices):
+                    self._receive(series, self._held.pop(series.name))
+            yield prediction
+        while self._held:
+            name, held = self._held.popitem()
+            self._receive(self._series[name], held)
 
 
 def _in_order(

@@ -1,0 +1,135 @@
+"""What `predict` writes for each series: DICOM objects, NIfTI volumes."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tumorlens.cli.progress import console
+
+if TYPE_CHECKING:
+    from tumorlens.images.series import Series
+    from tumorlens.models.bundle import Bundle
+    from tumorlens.outputs import Outputs
+    from tumorlens.records import Prediction
+    from tumorlens.settings import ReadLimits
+
+KINDS = "sr,pm,sc,ko"
+DicomOut = Annotated[
+    Path | None,
+    typer.Option(help="Folder for DICOM objects of each DICOM series: report, map, captures, key."),
+]
+DicomObjects = Annotated[
+    str,
+    typer.Option(metavar="KINDS", help="Which: sr, pm, sc, ko, and seg for regions as a segment."),
+]
+SnomedTypes = Annotated[
+    bool,
+    typer.Option(
+        "--snomed-types",
+        help="Name tumor types in DICOM reports by SNOMED CT codes, for which you need a licence "
+        "(snomed.org/get-snomed).",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class SeriesOutputs:
+    """What is to be written for each series."""
+
+    dicom: Path | None = None
+    kinds: str = KINDS
+    types: bool = False
+    all_series: bool = False
+
+    def __bool__(self) -> bool:
+        """Return whether anything is."""
+        return self.dicom is not None
+
+    def claim(self, outputs: "Outputs") -> None:
+        """Claim every folder, and check what is asked for."""
+        from tumorlens.errors import SettingsError
+
+        known = {*KINDS.split(","), "seg"}
+        if unknown := [kind for kind in self._kinds if kind not in known]:
+            fact = f"names no DICOM object ({', '.join(unknown) or 'it is empty'})"
+            raise SettingsError("--dicom-objects", fact, f"Name some of {KINDS},seg.")
+        outputs.claim_folder(*(folder for folder in (self.dicom,) if folder))
+
+    @property
+    def _kinds(self) -> list[str]:
+        return [kind.strip().lower() for kind in self.kinds.split(",")]
+
+
+class SeriesFiles:
+    """Writes the files of each series that it is given, and tells of them at the end."""
+
+    def __init__(self, wanted: SeriesOutputs, bundle: "Bundle", limits: "ReadLimits") -> None:
+        self._wanted, self._bundle, self._limits = wanted, bundle, limits
+        self._made: Counter[str] = Counter()
+        self.refused: list[tuple[str, str]] = []  # of a series its name and why
+        self.failed: list[str] = []
+
+    def listen(
+        self, rows: "Iterable[Prediction]", series: "Sequence[Series]"
+    ) -> "Iterable[Prediction]":
+        """Pass predictions on, and write what is wanted of each series that is whole."""
+        from tumorlens.predictions.series_rows import SeriesCollector
+
+        return SeriesCollector(series, self._write).listen(rows) if self._wanted else rows
+
+    def _write(self, series: "Series", predictions: "Sequence[Prediction]") -> None:
+        """Write what is wanted of one whole series; an error is kept for the end."""
+        from tumorlens.errors import ImageError
+
+        try:
+            if self._wanted.dicom:
+                self._write_dicom(series, predictions, self._wanted.dicom)
+        except ImageError as error:
+            self.failed.append(str(error))
+
+    def _write_dicom(
+        self, series: "Series", predictions: "Sequence[Prediction]", folder: Path
+    ) -> None:
+        from tumorlens.reports.dicom.objects import (
+            ObjectOptions,
+            result_objects,
+            why_no_objects,
+            write_objects,
+        )
+
+        options = ObjectOptions(
+            kinds=tuple(self._wanted._kinds),
+            all_series=self._wanted.all_series,
+            types=self._wanted.types,
+            limits=self._limits,
+        )
+        if why := why_no_objects(series, options):
+            self.refused.append((series.name, why))
+            return
+        made = result_objects(series, predictions, bundle=self._bundle, options=options)
+        written = write_objects(made, folder)
+        self._made.update("new" if is_new else "there" for _, is_new in written)
+
+    def lines(self, *, images: int) -> Iterator[str]:
+        """Tell what was written and what not; `images` belong to no series."""
+        from tumorlens.losses import MAX_REASONS, counted
+
+        if self._wanted.dicom:
+            there = f", {self._made['there']} were there" if self._made["there"] else ""
+            yield f"{counted(self._made['new'], 'DICOM object')} in {self._wanted.dicom}{there}"
+            if images:
+                yield f"no DICOM objects for {counted(images, 'image')}: of no series"
+        for name, why in self.refused[:MAX_REASONS]:
+            yield f"no DICOM objects for {name}: it {why}"
+        if len(self.refused) > MAX_REASONS:
+            yield f"nor for {len(self.refused) - MAX_REASONS} others"
+        yield from (f"no DICOM objects: {error}" for error in self.failed)
+
+    def print(self, *, images: int) -> None:
+        """Print `lines`."""
+        for line in self.lines(images=images):
+            console.print(line, markup=False)

