@@ -100,7 +100,7 @@ class Unusable:
 class Case:
     """One labeled scan of a data set."""
 
-    path: Path  # openable from the working directory
+    path: Path  # openable from the working directory; FILE#FRAME of a file with several slices
     key: str  # "<dataset>/<path inside it>": stays the same wherever the set is mounted
     label: str  # canonical name, a row of labels.LABELS
     dataset: str
@@ -108,6 +108,7 @@ class Case:
     patient: str | None = None
     group: str | None = None  # cases of one group must not part
     mask: Path | None = None  # tumor mask in the scan's own pixel grid, > 0 is tumor
+    volume: str = ""  # file or folder that it is a slice of, inside the set
     level: float | None = None  # of the slice in its patient's stack, 0 lowest to 1 highest
 
     @property

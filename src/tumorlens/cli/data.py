@@ -132,6 +132,7 @@ def index(
     """
     from collections import Counter
 
+    from tumorlens.images.frames import file_of
     from tumorlens.study.data.case_table import COLUMNS, kept_columns, write_cases
 
     cases = read_labeled([folder])
@@ -140,7 +141,7 @@ def index(
     source = folder if folder.is_file() else folder / "cases.csv"
     is_table, target = source.is_file(), out or folder / "cases.csv"
     read = source if is_table and not overwrite else None
-    Outputs(read, *(case.path for case in cases), overwrite=overwrite).claim_table(
+    Outputs(read, *{file_of(case.path) for case in cases}, overwrite=overwrite).claim_table(
         target, COLUMNS, COLUMNS
     )
     write_cases(cases, target, kept=kept_columns(source) if is_table else ((), {}))

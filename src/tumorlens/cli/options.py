@@ -102,19 +102,12 @@ def chosen_recipe(
 
 def read_labeled(folders: list[Path], *, unlabeled: bool = False) -> list[Any]:
     """Return the cases of folders, after a line on what in them is no case."""
-    from tumorlens.images.readers import holds_several
-    from tumorlens.losses import counted
-    from tumorlens.study.data.index import read_set
+    from tumorlens.study.data.index import describe_left_out, read_set
 
     found = read_set(folders, unlabeled=unlabeled)
     print_passed_over(found.describe())
-    several = [case.path for case in found.cases if holds_several(case.path)]
-    if several:
-        files = counted(len(several), "file")
-        console.print(
-            f"of {files} with several slices the first alone is used: {several[0]}, ...",
-            markup=False,
-        )
+    if left := describe_left_out(found.left_out):
+        console.print(f"of volumes {left}", markup=False)
     if found.outside:
         text = f"named outside of the table's folder: {len(found.outside)}, first"
         console.print(f"{text} {found.outside[0]}", markup=False)

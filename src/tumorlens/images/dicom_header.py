@@ -4,8 +4,10 @@ Classic files hold one frame; enhanced ones hold many, each with attributes of i
 functional groups (PS3.3 C.7.6.16).
 """
 
+import hashlib
 import io
 import math
+import re
 import struct
 import warnings
 import zlib
@@ -47,12 +49,17 @@ _GROUP_OF: dict[Any, str] = {
     "DiffusionBValue": "MRDiffusionSequence",
     "TemporalPositionIndex": "FrameContentSequence",
 }
+# Ids of patients that anonymizers leave, without all but letters and digits.
+_NOBODY = frozenset({"", "0", "00", "000", "0000", "none", "null", "na", "unknown", "anon",
+                     "anonym", "anonymous", "anonymized", "anonymised", "noid", "patient",
+                     "removed", "deidentified", "xxx", "xxxx"})  # fmt: skip
 _ECHOES = ("EchoNumbers", "EffectiveEchoTime")
 _B_VALUES = ("DiffusionBValue", 0x0019100C, 0x00431039, 0x20011003)  # the others are vendors' own
 _TIMES = ("TemporalPositionIdentifier", "TemporalPositionIndex")
 _READ = [
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality",
-    "SeriesDescription", "ProtocolName", "ImageType", "ComplexImageComponent", "Rows", "Columns",
+    "PatientID", "SeriesDescription", "ProtocolName", "ImageType", "ComplexImageComponent",
+    "Rows", "Columns",
     "NumberOfFrames", "InstanceNumber", "AcquisitionNumber", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence", *_GROUP_OF, *_ECHOES, *_B_VALUES, *_TIMES,
 ]  # fmt: skip
@@ -189,6 +196,7 @@ def _header(dataset: "Dataset", source: str, frame: int | None) -> SliceHeader:
         study=text("StudyInstanceUID"),
         series=text("SeriesInstanceUID"),
         instance=text("SOPInstanceUID"),
+        patient=pseudonym(text("PatientID")) or pseudonym(text("StudyInstanceUID")),
         modality=modality(dataset),
         storage=storage_name(dataset),
         image_type=image_type(dataset),
@@ -201,6 +209,18 @@ def _header(dataset: "Dataset", source: str, frame: int | None) -> SliceHeader:
         acquisition=text("AcquisitionNumber"),
         kind=(text(*_ECHOES), text(*_B_VALUES), text(*_TIMES)),
     )
+
+
+def pseudonym(patient: str) -> str:
+    """Return a hash that stands for a patient; "" for an id that names nobody.
+
+    >>> pseudonym("4711"), pseudonym("Anonymous")
+    ('id-de650d61f5bd', '')
+    """
+    name = patient.strip()
+    if re.sub("[^a-z0-9]", "", name.lower()) in _NOBODY:
+        return ""
+    return f"id-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:12]}"
 
 
 def _words(value: Any) -> tuple[str, ...]:

@@ -96,6 +96,7 @@ def read_headers(path: str, limits: ReadLimits) -> tuple[SliceHeader, ...]:
             file.seek(0)
             start = gzip.GzipFile(fileobj=file).read(2048) if is_packed else file.read(2048)
         header = _header(io.BytesIO(start), path, limits)
+        _volume_number(header.get_data_shape(), path, limits)
         return _slices(_grid(header), path)
 
 

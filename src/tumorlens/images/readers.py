@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import ParamSpec, TypeVar
 
 from tumorlens.errors import (
@@ -23,6 +25,7 @@ from tumorlens.files import open_file
 from tumorlens.images import nifti, structure
 from tumorlens.images.dicom import decode_dicom
 from tumorlens.images.dicom_header import read_headers
+from tumorlens.images.frames import frame_path, split_frame_path
 from tumorlens.images.raster import (
     SAVE_AS_PNG,
     check_pixels,
@@ -145,13 +148,38 @@ def _reader_of_bytes(data: bytes) -> Reader | None:
 
 
 def open_images(path: str | Path, *, limits: ReadLimits = ReadLimits()) -> tuple[Scan, ...]:
-    """Read every slice of a file.
+    """Read every slice of a file, or the one that FILE#FRAME names.
 
     Raises an ImageError that names the file, the fact and the fix: UnreadableImageError (no
     file, a folder, another format, damaged), ImageTooLargeError, ImageTooSmallError,
     InvalidPixelsError (NaN or infinite), MissingReaderError (its libraries are not installed).
     """
+    file, frame = split_frame_path(path)
+    if frame is not None:
+        return (replace(_frame_of(file, frame, limits), source=str(path)),)
     return open_images_bytes(read_bytes(path, limits=limits), source=str(path), limits=limits)
+
+
+def _frame_of(file: Path, frame: int, limits: ReadLimits) -> Scan:
+    """Return one slice; the slices of a volume are asked for together, and decoded once."""
+    try:
+        changed_ns = file.stat().st_mtime_ns
+    except (OSError, ValueError):
+        changed_ns = 0  # reading tells
+    with _DECODING:
+        found = _decoded(file, changed_ns, limits)
+    if isinstance(found, Unusable):
+        error = found.error
+        raise type(error)(frame_path(file, frame), error.fact, error.fix)
+    return _one_of(found, frame)
+
+
+_DECODING = Lock()
+
+
+@lru_cache(maxsize=2)
+def _decoded(file: Path, _changed_ns: int, limits: ReadLimits) -> tuple[Scan, ...] | Unusable:
+    return attempt(open_images, file, limits=limits)
 
 
 def open_images_bytes(
@@ -198,23 +226,6 @@ def announced_pixels(data: bytes, *, source: str, limits: ReadLimits = ReadLimit
     check_pixels((found.width, found.height), source, limits.max_pixels)
     slices = found.frames if reader.is_volume else 1  # of other files the first image is read
     return slices * found.pixels or limits.max_pixels
-
-
-def holds_several(path: Path, *, limits: ReadLimits = ReadLimits()) -> bool:
-    """Tell whether a file holds several slices, of which `read_scan` takes the first.
-
-    False for a file that cannot be read: reading it tells why.
-    """
-    reader = reader_of_name(path)
-    if reader is None or reader.announce is None or reader.headers is None:
-        return False
-    data = attempt(read_bytes, path, limits=limits)
-    if isinstance(data, Unusable):
-        return False
-    try:
-        return reader.announce(data).frames > 1
-    except (struct.error, IndexError, zlib.error):
-        return False
 
 
 def read_scan(

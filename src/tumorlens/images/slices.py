@@ -24,6 +24,7 @@ class SliceHeader:
     study: str = ""  # unique identifiers
     series: str = ""
     instance: str = ""
+    patient: str = ""  # a hash of the id, never the id itself
     modality: Modality | None = None
     storage: str = ""  # name of the storage class
     image_type: tuple[str, ...] = ()

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.files import open_file, replacing, write_file
+from tumorlens.images.frames import split_frame_path
 
 CHUNK = 2048  # rows
 MAX_OPEN = 256  # chunks
@@ -24,9 +25,15 @@ Place = tuple[Path, int]  # a chunk and a row in it
 
 
 def hash_files(paths: Sequence[Path]) -> tuple[str, ...]:
-    """Return the sha256 of each file's bytes, "" for a file that cannot be read."""
+    """Return the sha256 of each file's bytes, "" for a file that cannot be read.
+
+    Of a path that names a slice, FILE#FRAME, it is the `row_key` of that slice.
+    """
+    named = [split_frame_path(path) for path in paths]
+    files = list(dict.fromkeys(file for file, _ in named))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return tuple(pool.map(_hash_file, paths, chunksize=64))
+        found = dict(zip(files, pool.map(_hash_file, files, chunksize=64), strict=True))
+    return tuple(row_key(found[file], frame) for file, frame in named)
 
 
 def _hash_file(path: Path) -> str:

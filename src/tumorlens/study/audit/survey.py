@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tumorlens.images.readers import attempt, read_bytes, read_scan_bytes
+from tumorlens.images.frames import split_frame_path
+from tumorlens.images.readers import attempt, read_bytes, read_scan, read_scan_bytes
 from tumorlens.inputs.prepare import InputSpec, find_head, prepare_scan
 from tumorlens.models.bundle import Bundle
 from tumorlens.models.engine import Engine
@@ -123,11 +124,14 @@ def _measure(
     path: Path, spec: InputSpec, with_text: bool
 ) -> tuple[_File, NDArray[np.uint8] | None]:
     """Measure a file as far as it can be read; the prepared image is for the network."""
-    data = attempt(read_bytes, path)
+    is_slice = split_frame_path(path)[1] is not None  # the header of its file tells nothing of it
+    data = b"" if is_slice else attempt(read_bytes, path)
     if isinstance(data, Unusable):
         return _File(error=data.error.fact), None
     file = _File(read_file_facts(data))
-    scan = attempt(read_scan_bytes, data, source=str(path))
+    scan = (
+        attempt(read_scan, path) if is_slice else attempt(read_scan_bytes, data, source=str(path))
+    )
     if isinstance(scan, Unusable):
         return replace(file, error=scan.error.fact), None
     stored = _numbers(scan.pixels, len(data)) if file.facts else _NOTHING

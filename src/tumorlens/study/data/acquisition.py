@@ -7,7 +7,7 @@ compared at the same level.
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,8 @@ def source_of(case: Case) -> str:
 
     A set that was put together from others keeps each in a folder of its own.
     """
-    folder = case.path.parent.name
+    inside = case.volume or case.key.split("/", 1)[-1]
+    folder = PurePosixPath(inside).parent.name
     is_class = folder.lower() in SPLIT_NAMES or labels.canonical_label(folder, modality="mri")
     parts = [case.dataset, "" if is_class else folder, labels.modality_of(case.label) or ""]
     return "/".join(dict.fromkeys(part for part in parts if part))

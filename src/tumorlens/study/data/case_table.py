@@ -9,13 +9,16 @@ from pathlib import Path
 from tumorlens import labels
 from tumorlens.errors import CasesError
 from tumorlens.files import numbered_rows, write_table
+from tumorlens.images.frames import file_of
 from tumorlens.losses import counted
 from tumorlens.records import Case
 
 SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val",
                "validation": "val", "test": "test", "testing": "test"}  # fmt: skip
+UNLABELED_NAMES = frozenset({"pred", "unlabeled", "unlabelled"})
 LEVELS = "levels.csv"  # beside it: path,level
-COLUMNS = ("path", "label", "modality", "split", "patient", "group", "mask")
+COLUMNS = ("path", "label", "modality", "split", "patient", "group", "mask", "level")
+_READ = (*COLUMNS, "slices")  # the last of volumes alone, which are written as slices
 Record = Mapping[str, str]  # a row by the names of its columns, those of COLUMNS in lower case
 
 
@@ -32,6 +35,8 @@ class CaseRow:
     group: str | None = None
     mask: Path | None = None
     level: float | None = None  # in the stack of its patient
+    slices: str | None = None  # of a volume, those that show its tumor: "12-40" or "all"
+    volume: str = ""  # file or folder that it is a slice of, inside the set
     class_folder: Path | None = None  # whose name is the label, where there is one
 
 
@@ -49,7 +54,8 @@ def rows_of_table(table: Path) -> list[CaseRow]:
             patient=record.get("patient") or None,
             group=record.get("group") or None,
             mask=base / record["mask"] if record.get("mask") else None,
-            level=levels.get(record["path"]),
+            level=_level(record["level"]) if record.get("level") else levels.get(record["path"]),
+            slices=record.get("slices", "").lower() or None,
         )
         for _, record in records
     ]
@@ -62,6 +68,7 @@ def files_outside(table: Path, cases: Iterable[Case]) -> list[Path]:
     """
     base, start = os.path.normpath(table.parent), str(table.parent)
     named = [path for case in cases for path in (case.path, case.mask) if path is not None]
+    named = list(dict.fromkeys(map(file_of, named)))
     odd = [path for path in named if ".." in path.parts or not str(path).startswith(start)]
     return [path for path in odd if Path(base) not in Path(os.path.normpath(path)).parents]
 
@@ -76,20 +83,24 @@ def read_levels(table: Path) -> dict[str, float]:
     levels = {}
     for number, row in numbered_rows(table):
         try:
-            level = float(row["level"])
-            if not 0 <= level <= 1:
-                raise ValueError(f"{level} is not from 0 to 1")
-            levels[row["path"]] = level
+            levels[row["path"]] = _level(row["level"])
         except (KeyError, ValueError) as e:
             fix = "Columns: path,level; a level is 0 at the lowest slice and 1 at the highest."
             raise CasesError(table, f"row {number} states no level ({e})", fix) from e
     return levels
 
 
+def _level(text: str) -> float:
+    level = float(text)
+    if not 0 <= level <= 1:
+        raise ValueError(f"{level} is not from 0 to 1")
+    return level
+
+
 def kept_columns(table: Path) -> tuple[tuple[str, ...], dict[Path, Record]]:
     """Return the names of a table's other columns, and its rows by the file that each names."""
     records = _read_records(table)
-    names = tuple(name for name in (records[0][1] if records else {}) if name not in COLUMNS)
+    names = tuple(name for name in (records[0][1] if records else {}) if name not in _READ)
     return names, {(table.parent / record["path"]).resolve(): record for _, record in records}
 
 
@@ -110,6 +121,7 @@ def write_cases(
         [_relative(case.path, base), case.label, labels.modality_of(case.label) or "",
          case.split or "", case.patient or "", case.group or "",
          _relative(case.mask, base) if case.mask else "",
+         "" if case.level is None else f"{case.level:g}",
          *(records.get(case.path.resolve(), {}).get(name, "") for name in names)]
         for case in cases
     ))  # fmt: skip
@@ -137,11 +149,11 @@ def _read_records(table: Path) -> list[tuple[int, Record]]:
 
 def _tidied(record: Record, base: Path) -> Record:
     """Return a row without blanks around its cells, its columns and paths as they are here."""
-    known = {name: name.lower() if name.lower() in COLUMNS else name for name in record}
+    known = {name: name.lower() if name.lower() in _READ else name for name in record}
     tidy = {known[name]: value.strip() for name, value in record.items()}
     for column in ("path", "mask"):
         name = tidy.get(column, "")
-        if "\\" in name and not os.path.lexists(base / name):  # written on Windows
+        if "\\" in name and not os.path.lexists(file_of(base / name)):  # written on Windows
             tidy[column] = name.replace("\\", "/")
     return tidy
 
@@ -155,6 +167,14 @@ def _check_records(table: Path, records: Sequence[tuple[int, Record]]) -> None:
             named = ", ".join(f"{value} (row {odd[value]})" for value in sorted(odd))
             fact = f"has unknown values of {column}: {named}"
             raise CasesError(table, fact, f"Known are {', '.join(known)}, or nothing.")
+    for row, record in records:
+        try:
+            _level(record.get("level") or "0")
+        except ValueError as e:
+            fix = (
+                "A level is 0 at the lowest slice and 1 at the highest; name other columns so not."
+            )
+            raise CasesError(table, f"states no level in row {row} ({e})", fix) from e
     for column, fix in (("path", "Name a file in every row."), ("label", "Write one in each row.")):
         empty = [row for row, record in records if not record[column]]
         if empty:
@@ -171,7 +191,9 @@ def _check_records(table: Path, records: Sequence[tuple[int, Record]]) -> None:
 
 def _check_files(table: Path, records: Sequence[tuple[int, Record]]) -> None:
     named = [(record.get(column), row) for row, record in records for column in ("path", "mask")]
-    lost = [(name, row) for name, row in named if name and not (table.parent / name).exists()]
+    lost = [
+        (name, row) for name, row in named if name and not file_of(table.parent / name).exists()
+    ]
     if lost:
         name, row = lost[0]
         exist = "that does not exist" if len(lost) == 1 else "that do not exist"

@@ -6,8 +6,9 @@ of `PATIENT_COLUMNS` adds that.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -15,12 +16,22 @@ from tumorlens import labels
 from tumorlens.errors import CasesError, UnknownLabelError
 from tumorlens.files import numbered_rows
 from tumorlens.images.readers import find_files, is_system_file, reader_of_name
-from tumorlens.losses import counted
+from tumorlens.losses import counted, listed
 from tumorlens.records import Case
-from tumorlens.study.data.case_table import SPLIT_NAMES, CaseRow, files_outside, rows_of_table
+from tumorlens.study.data.case_table import (
+    SPLIT_NAMES,
+    UNLABELED_NAMES,
+    CaseRow,
+    files_outside,
+    rows_of_table,
+)
 from tumorlens.study.data.registry import DATASETS, DatasetRow
+from tumorlens.study.data.volumes import slices_of_rows
 
-UNLABELED_NAMES = frozenset({"pred", "unlabeled", "unlabelled"})
+LABEL = (
+    "Put NAME_mask.nii.gz beside NAME.nii.gz, or name the mask or the slices that show the tumor "
+    "in cases.csv (path,label,mask,slices)."
+)
 MAX_DEPTH = 3  # at which class folders are looked for where a folder has none itself
 PATIENT_COLUMNS = ("path", "patient", "patient_finding")
 NORMAL, TUMOR = "normal", "tumor"  # findings that agree with one label each; all else with none
@@ -33,6 +44,7 @@ class LabeledSet:
     cases: tuple[Case, ...]
     passed_over: Mapping[str, int]  # how many files of each kind are no cases
     outside: tuple[Path, ...] = ()  # scans and masks that a table names outside of its own folder
+    left_out: Mapping[str, int] = field(default_factory=dict)  # slices of volumes, by reason
 
     def describe(self) -> str:
         """Return in words what was passed over, "" for nothing."""
@@ -56,7 +68,8 @@ def read_set(folders: str | Path | Sequence[str | Path], *, unlabeled: bool = Fa
     """
     folders = [folders] if isinstance(folders, str | Path) else list(folders)
     passed: Counter[str] = Counter()
-    held = [list(_read_folder(Path(folder), unlabeled, passed)) for folder in folders]
+    left: Counter[str] = Counter()
+    held = [list(_read_folder(Path(folder), unlabeled, passed, left)) for folder in folders]
     cases = [case for found in held for case in found]
     doubled = [key for key, count in Counter(case.key for case in cases).items() if count > 1]
     if doubled:
@@ -68,21 +81,30 @@ def read_set(folders: str | Path | Sequence[str | Path], *, unlabeled: bool = Fa
     for folder, found in zip(map(Path, folders), held, strict=True):
         if (table := _table_of(folder)).is_file():
             outside += files_outside(table, found)
-    return LabeledSet(tuple(cases), dict(sorted(passed.items())), tuple(outside))
+    return LabeledSet(tuple(cases), dict(sorted(passed.items())), tuple(outside), dict(left))
+
+
+def describe_left_out(left_out: Mapping[str, int]) -> str:
+    """Return in words which slices of volumes are left out, "" for none."""
+    n = sum(left_out.values())
+    return f"{counted(n, 'slice')} left out: {listed(left_out, most=20)}" if n else ""
 
 
 def _table_of(folder: Path) -> Path:
     return folder if folder.is_file() else folder / "cases.csv"
 
 
-def _read_folder(folder: Path, unlabeled: bool, passed: Counter[str]) -> Iterator[Case]:
+def _read_folder(
+    folder: Path, unlabeled: bool, passed: Counter[str], left_out: Counter[str]
+) -> list[Case]:
     if not folder.exists():
         raise CasesError(folder, "does not exist", "Check the path.")
     table = _table_of(folder)
     if not folder.is_dir() and not folder.is_file():
         raise CasesError(folder, "is neither a folder nor a file", "Name a folder of scans.")
     dataset = table.resolve().parent.name
-    found = rows_of_table(table) if table.is_file() else list(_rows_of_folders(folder, passed))
+    is_table = table.is_file()
+    found = rows_of_table(table) if is_table else list(_rows_of_folders(folder, passed))
     rows = [row for row in found if unlabeled or row.name.lower() not in UNLABELED_NAMES]
     if len(rows) < len(found):
         passed["unlabeled scan"] += len(found) - len(rows)
@@ -93,7 +115,13 @@ def _read_folder(folder: Path, unlabeled: bool, passed: Counter[str]) -> Iterato
             "Give a folder of class folders (yes/no, glioma/...), of train/test folders with "
             "class folders in them, or one with a cases.csv (path,label).",
         )
-    return _understood(rows, folder, dataset)
+    label_of = _labels_of(rows, folder, dataset)
+    left: Counter[str] = Counter()
+    slices = slices_of_rows(rows, label_of=label_of, left_out=left, is_table=is_table)
+    if not slices:
+        raise CasesError(folder, f"holds no slice with a label: {describe_left_out(left)}", LABEL)
+    left_out.update(left)
+    return [_case(row, label_of(row), dataset) for row in slices]
 
 
 def _rows_of_folders(folder: Path, passed: Counter[str]) -> Iterator[CaseRow]:
@@ -145,30 +173,38 @@ def _holds_classes(folder: Path) -> bool:
     )
 
 
-def _understood(rows: Sequence[CaseRow], folder: Path, dataset: str) -> Iterator[Case]:
+def _labels_of(
+    rows: Sequence[CaseRow], folder: Path, dataset: str
+) -> Callable[[CaseRow], str | None]:
+    """Return what gives a row its label; raises UnknownLabelError where one of these has none."""
     known = DATASETS.get(dataset.lower())
-    named = {
-        (row.name, modality): _label(row.name, known, modality)
-        for row in rows
-        for modality in (_modality(row, known, dataset),)
-    }
-    unknown = Counter(
-        row.name for row in rows if named[row.name, _modality(row, known, dataset)] is None
-    )
+
+    @cache
+    def named(name: str, modality: str | None) -> str | None:
+        return _label(name, known, modality)
+
+    def label_of(row: CaseRow) -> str | None:
+        return named(row.name, _modality(row, known, dataset))
+
+    unknown = Counter(row.name for row in rows if label_of(row) is None)
     if unknown:
         raise _unknown_labels(folder, unknown, rows)
-    for row in rows:
-        yield Case(
-            path=row.path,
-            key=f"{dataset}/{row.inside}",
-            label=named[row.name, _modality(row, known, dataset)] or labels.UNLABELED,
-            dataset=dataset,
-            split=row.split,
-            patient=row.patient,
-            group=row.group,
-            mask=row.mask,
-            level=row.level,
-        )
+    return label_of
+
+
+def _case(row: CaseRow, label: str | None, dataset: str) -> Case:
+    return Case(
+        path=row.path,
+        key=f"{dataset}/{row.inside}",
+        label=label or labels.UNLABELED,
+        dataset=dataset,
+        split=row.split,
+        patient=row.patient,
+        group=row.group,
+        mask=row.mask,
+        volume=row.volume,
+        level=row.level,
+    )
 
 
 def _label(name: str, known: DatasetRow | None, modality: str | None) -> str | None:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import ImageError
 from tumorlens.images.readers import read_scan
+from tumorlens.images.segmentation import read_mask
 from tumorlens.inputs.prepare import InputSpec, carry_mask, prepare
 from tumorlens.records import Case
 
@@ -20,10 +21,10 @@ def prepared_mask(case: Case, spec: InputSpec) -> NDArray[np.bool_] | None:
     if case.mask is None:
         return None
     try:
-        scan, mask = read_scan(case.path), read_scan(case.mask)
-        if scan.pixels.shape != mask.pixels.shape:
+        scan, marked = read_scan(case.path), read_mask(case.mask, case.path)
+        if scan.pixels.shape != marked.shape:
             return None
-        carried = carry_mask(mask.pixels > 0, prepare(scan, spec))
+        carried = carry_mask(marked, prepare(scan, spec))
     except ImageError:
         return None
     return carried if carried.any() else None

@@ -9,11 +9,11 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from tumorlens.labels import canonical_label
 from tumorlens.records import Case
-from tumorlens.study.data.index import SPLIT_NAMES, UNLABELED_NAMES
+from tumorlens.study.data.case_table import SPLIT_NAMES, UNLABELED_NAMES
 from tumorlens.study.data.registry import DATASETS
 
 MIN_GROUPS = 3  # fewer folders or stems are no patients: no set of two could be split
@@ -184,6 +184,24 @@ def _patient(tokens: Sequence[str]) -> Sequence[str]:
         if token in _PATIENT_WORD and any(map(str.isdigit, tokens[at + 1])) and tokens[at + 2 :]:
             return tokens[: at + 2]
     return ()
+
+
+def patient_of_volume(path: Path, class_folder: Path | None = None) -> str:
+    """Return whose volume a file is, by its name or that of its folder, without words such as T1.
+
+    A name that no word calls a patient's counts inside its class folder alone.
+
+    >>> patient_of_volume(Path("BraTS_007_flair.nii.gz")), patient_of_volume(Path("sub-01_T1w.nii"))
+    ('brats_007', 'sub_01')
+    """
+    names = (re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE), path.parent.name)
+    for tokens in map(_tokens, names):
+        if named := _patient([*tokens, ""]):
+            return _joined(named)
+    own = _joined(_without_words(_without_words(_tokens(names[0]))[::-1])[::-1])
+    if not re.search(r"\d", own):
+        own = path.parent.name  # each folder holds the same names
+    return f"{class_folder.name}/{own}" if class_folder else own
 
 
 def _before_slice(tokens: Sequence[str]) -> Sequence[str]:

@@ -1,0 +1,268 @@
+"""Volumes of labeled sets become slices: a row each, with the label that holds for that slice.
+
+The label of a volume is true of the patient, not of every slice. All slices of a volume without a
+tumor are healthy. Of a volume with one, a mask or the column `slices` says which slices show it:
+these have the label, the others are healthy, and the first beside each end of the tumor is left
+out. Without either the volume is left out: nobody says which of its slices show the tumor.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+from tumorlens import labels
+from tumorlens.errors import CasesError
+from tumorlens.images.frames import frame_path, split_frame_path
+from tumorlens.images.readers import attempt, find_files, reader_of_name, slice_headers
+from tumorlens.images.segmentation import match_mask
+from tumorlens.images.series import MIN_SLICES, Series, group_slices
+from tumorlens.images.slices import SliceHeader, normal_of
+from tumorlens.records import Unusable
+from tumorlens.study.data.case_table import CaseRow
+from tumorlens.study.data.named_groups import patient_of_volume
+
+# Why slices are left out, as the end of "12 slices ...".
+NO_MASK = "of tumor volumes without a mask"
+EMPTY_MASK = "of tumor volumes whose mask marks nothing"
+OFF_GRID = "of volumes whose mask does not lie on their grid"
+BAD_MASK = "of volumes whose mask cannot be read"
+BESIDE_TUMOR = "beside the end of a tumor"
+DOUBLED = "that are there twice"
+ALL_SLICES = "all"
+_SEGMENTATION = "Segmentation Storage"
+_NUMBERS = re.compile(r"(\d+)(?:\s*-\s*(\d+))?")
+Mark = tuple[Path | None, bool]  # the mask of one slice, and whether the slice shows the tumor
+
+
+@dataclass
+class _Headers:
+    """What the files of rows hold, as it is found."""
+
+    all: list[SliceHeader] = field(default_factory=list)
+    row_of: dict[str, int] = field(default_factory=dict)  # file -> number of its row
+    inside: dict[str, str] = field(default_factory=dict)  # file -> its path inside the set
+    counts: Counter[str] = field(default_factory=Counter)  # slices of each file
+    patients: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # of
+    # each folder inside the set, with all below it
+
+
+def slices_of_rows(
+    rows: Sequence[CaseRow],
+    *,
+    label_of: Callable[[CaseRow], str | None],
+    left_out: Counter[str],
+    is_table: bool = False,
+) -> list[CaseRow]:
+    """Return rows of slices for those that name volumes, and the others as they are, in order.
+
+    Slices that are left out are counted by reason. In a table each row of one slice has a label
+    of its own; in class folders DICOM slices of one series are a volume, unless they were sorted
+    into several classes.
+    """
+    found: defaultdict[int, list[CaseRow]] = defaultdict(list)
+    headers = _read_headers(rows, found)
+    series = group_slices(headers.all)
+    left_out[DOUBLED] += len(headers.all) - sum(len(one.slices) for one in series)
+    segmentations = [
+        Path(one.slices[0].path) for one in series if one.slices[0].storage == _SEGMENTATION
+    ]
+    for one in series:
+        number = min(headers.row_of[header.path] for header in one.slices)
+        is_volume = _is_volume(one, rows, headers, is_table=is_table)
+        if not one.has_usable_slices and (is_volume or not is_table):
+            left_out[f"of series of which each {one.reason}"] += len(one.slices)
+        elif is_volume:
+            label = label_of(rows[number])
+            marks = _marks(rows[number], label, one.slices, segmentations=segmentations)
+            if isinstance(marks, str):
+                left_out[marks] += len(one.slices)
+            else:
+                found[number] += _rows_of_volume(
+                    one, rows[number], headers=headers, label=label, marks=marks, left_out=left_out
+                )
+        else:
+            for header, level in zip(one.slices, _levels(one), strict=True):
+                own = headers.row_of[header.path]
+                found[own].append(_placed(rows[own], header, headers, level))
+    left_out -= Counter()  # without what was not met
+    return [row for number in sorted(found) for row in found[number]]
+
+
+def _read_headers(rows: Sequence[CaseRow], found: defaultdict[int, list[CaseRow]]) -> _Headers:
+    """Read the headers of all files; those that hold no slices go to `found` as they are."""
+    headers = _Headers()
+    for number, row in enumerate(rows):
+        for path, inside in _files_of(row):
+            read = attempt(slice_headers, path) if _may_hold_slices(path) else ()
+            if isinstance(read, Unusable) or not read:  # reading it tells
+                found[number].append(_named_slice(replace(row, path=path, inside=inside)))
+                continue
+            name = str(path)
+            if name in headers.row_of:
+                fact = f"names {inside} twice, by itself and with its folder"
+                raise CasesError(row.path, fact, "Leave one of the rows.")
+            headers.all += read
+            headers.row_of[name], headers.inside[name] = number, inside
+            headers.counts[name] = len(read)
+            for folder in PurePosixPath(inside).parents:
+                headers.patients[str(folder)].add(read[0].patient)
+    return headers
+
+
+def _named_slice(row: CaseRow) -> CaseRow:
+    """Return a row, with the patient of its volume where its path names a slice of one."""
+    file, frame = split_frame_path(row.path)
+    if frame is None:
+        return row
+    volume = str(split_frame_path(row.inside)[0])
+    return replace(row, patient=row.patient or patient_of_volume(file), volume=volume)
+
+
+def _files_of(row: CaseRow) -> Iterator[tuple[Path, str]]:
+    if not row.path.is_dir():
+        yield row.path, row.inside
+        return
+    for path in find_files([row.path]).scans:
+        yield path, f"{row.inside.rstrip('/')}/{path.relative_to(row.path).as_posix()}"
+
+
+def _may_hold_slices(path: Path) -> bool:
+    reader = reader_of_name(path)
+    is_slice = split_frame_path(path)[1] is not None
+    return not is_slice and (reader is None or reader.headers is not None)
+
+
+def _is_volume(
+    series: Series, rows: Sequence[CaseRow], headers: _Headers, *, is_table: bool
+) -> bool:
+    """Tell whether its label was given to the stack as a whole, not to each of its slices."""
+    owners = [rows[headers.row_of[header.path]] for header in series.slices]
+    if any(headers.counts[header.path] > 1 for header in series.slices):
+        return True
+    if all(owner is owners[0] for owner in owners) and owners[0].path.is_dir():
+        return True
+    is_stack = len(series.slices) >= MIN_SLICES and len({owner.name for owner in owners}) == 1
+    return is_stack and not is_table
+
+
+def _levels(series: Series) -> list[float | None]:
+    """Return where axial slices lie from the lowest, 0, to the highest, 1; None of others."""
+    first, places = series.slices[0], [header.position for header in series.slices]
+    if series.plane == "axial" and first.orientation is not None and len(places) >= MIN_SLICES:
+        up = 1 if normal_of(first.orientation)[2] > 0 else -1
+        heights = [up * place for place in places if place is not None]
+        low, high = min(heights, default=0.0), max(heights, default=0.0)
+        if len(heights) == len(places) and high > low:
+            return [round((height - low) / (high - low), 4) for height in heights]
+    return [None] * len(places)
+
+
+def _placed(row: CaseRow, header: SliceHeader, headers: _Headers, level: float | None) -> CaseRow:
+    """Return the row of a slice with what its header says, where the row does not say it."""
+    return replace(
+        row,
+        modality=row.modality or header.modality,
+        patient=row.patient or header.patient or None,
+        level=level if row.level is None else row.level,
+        volume=_own_folder(row, header, headers),
+    )
+
+
+def _own_folder(row: CaseRow, header: SliceHeader, headers: _Headers) -> str:
+    """Return the highest folder below its class that holds one patient alone; "" for none."""
+    own = ""
+    for folder in PurePosixPath(headers.inside[header.path]).parents[:-1]:
+        is_class = folder.name == row.name or labels.canonical_label(folder.name) is not None
+        if not header.patient or len(headers.patients[str(folder)]) > 1 or is_class:
+            break
+        own = str(folder)
+    return own
+
+
+def _marks(
+    row: CaseRow,
+    label: str | None,
+    slices: tuple[SliceHeader, ...],
+    *,
+    segmentations: Sequence[Path],
+) -> list[Mark] | str | None:
+    """Say which slices of a volume show its tumor; None where the label holds for each slice.
+
+    A text says why the volume is to be left out.
+    """
+    is_open = label in (None, labels.UNLABELED)
+    if is_open or not labels.is_tumor(str(label)) or row.slices == ALL_SLICES:
+        return None
+    if row.slices:
+        chosen = _numbers(row)
+        return [(None, number in chosen) for number in range(1, len(slices) + 1)]
+    why = NO_MASK
+    for mask in (row.mask,) if row.mask else segmentations:
+        found = attempt(match_mask, mask, slices)
+        if isinstance(found, Unusable):
+            why = BAD_MASK if row.mask else why
+        elif found is None:
+            why = OFF_GRID if row.mask else why
+        elif not any(is_marked for _, is_marked in found):
+            why = EMPTY_MASK
+        else:
+            return [(frame_path(mask, frame), is_marked) for frame, is_marked in found]
+    return why
+
+
+def _numbers(row: CaseRow) -> set[int]:
+    """Read the numbers of slices, from 1, as in "12-40" or "3, 5-7"."""
+    chosen: set[int] = set()
+    for part in (row.slices or "").split(","):
+        found = _NUMBERS.fullmatch(part.strip())
+        if found is None:
+            fix = "Write numbers from 1 along the stack, such as 12-40, or all."
+            raise CasesError(row.path, f"names as slices {row.slices}", fix)
+        chosen |= set(range(int(found[1]), int(found[2] or found[1]) + 1))
+    return chosen
+
+
+def _rows_of_volume(
+    series: Series,
+    row: CaseRow,
+    *,
+    headers: _Headers,
+    label: str | None,
+    marks: list[Mark] | None,
+    left_out: Counter[str],
+) -> list[CaseRow]:
+    """Return a row a slice; with `marks` the slices without the tumor are healthy."""
+    shown = [marks is None or is_marked for _, is_marked in marks or [(None, True)]]
+    rows = []
+    for at, (header, level) in enumerate(zip(series.slices, _levels(series), strict=True)):
+        placed = _placed(row, header, headers, level)
+        frame = header.frame if headers.counts[header.path] > 1 else None
+        inside = headers.inside[header.path]
+        volume = row.inside if row.path.is_dir() or frame is not None else placed.volume
+        mask = None
+        if marks is not None:
+            if not shown[at] and any(shown[max(0, at - 1) : at + 2]):
+                left_out[BESIDE_TUMOR] += 1
+                continue
+            mask = marks[at][0] if shown[at] else None
+            if not shown[at]:
+                placed = replace(placed, name=_healthy(label))
+        rows.append(replace(
+            placed,
+            path=frame_path(header.path, frame),
+            inside=frame_path(inside, frame).as_posix(),
+            patient=placed.patient or patient_of_volume(row.path, row.class_folder),
+            group=row.group or volume or None,
+            mask=mask,
+            volume=volume,
+            slices=None,
+        ))  # fmt: skip
+    return rows
+
+
+def _healthy(label: str | None) -> str:
+    """Return the label of a slice that shows no tumor, in a volume that has one."""
+    modality = labels.modality_of(label) if label else None
+    return f"{modality}_healthy" if modality else "healthy"
