@@ -138,13 +138,13 @@ def test_of_several_pages_it_is_said_which_were_answered(predict):
     assert len(rows) == 3 or "3 frames" in ended.err
 
 
-def test_of_a_labeled_stack_it_is_said_that_the_first_page_is_used(run):
+def test_of_a_labeled_stack_without_a_mask_it_is_said_that_it_is_left_out(run):
     scans = draw_set("set")
     pages = [Image.open(path) for path in sorted(scans.rglob("*.png"))]
     pages[0].save(scans / "yes" / "stack.tif", save_all=True, append_images=pages[1:])
     ended = run("data", "index", scans, "--out", "i.csv")
     assert ended.status == 0
-    assert "of 1 file with several slices the first alone is used: set/yes/stack.tif" in ended.err
+    assert "of volumes 4 slices left out: 4 of tumor volumes without a mask" in ended.err
 
 
 def test_a_volume_among_the_scans_has_a_row(predict):
