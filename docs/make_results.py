@@ -56,8 +56,11 @@ class Run:
 
 MAIN, MASKS = "multimodal", "figshare"
 RUNS = (
+    Run("lgg-ht", "lgg, one hospital **left out** (the slices of site HT alone)"),
     Run(MAIN, "multimodal (CT and MRI)", ()),
     Run(MASKS, "figshare (three types, with masks)", ("--no-controls", "--no-robustness")),
+    Run("lgg", "lgg, all of its test part"),
+    Run("heads", "heads (no tumor, other diseases)"),
     Run("bohaju", "bohaju (BraTS 2015 slices)"),
     Run("br35h", "Br35H"),
     Run("navoneel", "navoneel"),
