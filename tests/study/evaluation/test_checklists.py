@@ -54,7 +54,7 @@ def test_every_answer_an_item_names_can_be_given_and_every_answer_is_asked_for()
 
 @pytest.mark.parametrize(
     ("number", "told"),
-    [("1", "residual"), ("12", "1 of 36 scans could not be read"), ("19", "0123456789abcdef"),
+    [("1", "efficientnet"), ("12", "1 of 36 scans could not be read"), ("19", "0123456789abcdef"),
      ("28", "AUC"), ("32", ": AUC 0.997 (0.979-1.000, n=36)"),
      ("38", "sensitivity 1.000 (0.862-1.000, n=24)"), ("39", "missed tumors and"),
      ("15", NOT_ESTABLISHED)],
