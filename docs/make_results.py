@@ -120,6 +120,7 @@ def _page(found: Mapping[str, Found], bundle: Bundle) -> Iterator[str]:
     titles = {run.name: run.title for run in RUNS}
     named = [(titles[name], row) for name, row in found.items()]
     yield from _detection(named)
+    yield from _same_level(named)
     yield from _rest(named)
     if MAIN in found:
         yield from _of_main(found[MAIN], titles[MAIN])
@@ -154,6 +155,21 @@ def _detection(named: Sequence[tuple[str, Found]]) -> Iterator[str]:
         if modality != "all" or len(found["detection"]) > 2
     ]  # fmt: skip
     yield from _table(("", "scans", "AUC", "sensitivity", "specificity", "F1", "groups"), rows)
+
+
+def _same_level(named: Sequence[tuple[str, Found]]) -> Iterator[str]:
+    rows = [
+        (title, name, figure(row, "auc"), figure(row, "unmatched"), figure(row, "level_alone"))
+        for title, found in named for name, row in found["same_level"].items()
+    ]  # fmt: skip
+    if rows:
+        yield "## Slices at the same level of the head\n"
+        yield (
+            "Tops and bottoms of heads hold no tumor, so the level of a slice alone tells much, "
+            "without a look at the brain. So pairs at the same level are compared (n: pairs).\n"
+        )
+        head = ("", "source and sequence", "AUC at the same level", "all pairs", "level alone")
+        yield from _table(head, rows)
 
 
 def _rest(named: Sequence[tuple[str, Found]]) -> Iterator[str]:
