@@ -11,6 +11,7 @@ from support.command import Run, command_runner
 from support.dicom_files import write_series
 
 from tumorlens.files import read_table
+from tumorlens.images.readers import open_images
 
 VOLUME = np.stack([HEAD.astype(np.int16)] * 6)
 
@@ -126,3 +127,61 @@ def test_an_unknown_kind_of_dicom_object_is_an_error_before_the_work(run, tmp_pa
     assert ended.status == 2
     assert "names no DICOM object (pdf). Name some of sr,pm,sc,ko,seg." in ended.err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_is_written_without_names_and_every_file_is_accounted_for(run, tmp_path):
+    write_series(tmp_path / "study", VOLUME, PatientName="MILLER^JANE", PatientID="4711")
+    (tmp_path / "study" / "letter.txt").write_text("Dear Jane")
+    out, key = tmp_path / "clean", tmp_path / "study.key"
+    ended = run("dicom", "deidentify", tmp_path / "study", out, "--key", key)
+    assert ended.status == 0, ended.err
+    report = tmp_path / "clean-report.csv"
+    assert ended.out.split("\n")[:2] == [str(out), str(report)]
+    assert "7 files: 6 written" in ended.err
+    assert "1 left out: 1 is not a DICOM file" in ended.err
+    rows = read_table(report)
+    assert [row["written"] for row in rows].count("yes") == 6
+    assert all((out / row["out"]).is_file() for row in rows if row["out"])
+    assert b"MILLER" not in b"".join(p.read_bytes() for p in out.rglob("*") if p.is_file())
+
+
+def test_names_are_taken_out_again_over_an_earlier_run(run, tmp_path):
+    write_series(tmp_path / "study", VOLUME)
+    words = ("dicom", "deidentify", tmp_path / "study", tmp_path / "out", "--key", tmp_path / "key")
+    assert run(*words).status == 0
+    names = sorted(path.name for path in (tmp_path / "out").rglob("*"))
+    assert run(*words).status == 0
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == names
+
+
+def test_blank_outside_the_head_keeps_the_head(run, tmp_path):
+    head = np.zeros((96, 96), np.int16)
+    head[20:76, 20:76] = 500 + np.random.default_rng(0).integers(0, 99, (56, 56))
+    head[2:8, 60:90] = 800  # a name, drawn in
+    write_series(tmp_path / "study", np.stack([head] * 5))
+    out = tmp_path / "out"
+    words = ("dicom", "deidentify", tmp_path / "study", out, "--key", tmp_path / "key")
+    assert run(*words, "--blank-outside-head").status == 0
+    for path in out.rglob("*.dcm"):
+        (scan,) = open_images(path)
+        assert not scan.pixels[:15].any()
+        assert (scan.pixels[30:60, 30:60] == head[30:60, 30:60]).all()
+
+
+@pytest.mark.parametrize("place", ["study/out", "study"])
+def test_what_is_written_never_lies_among_what_is_read(run, tmp_path, place):
+    write_series(tmp_path / "study", VOLUME)
+    ended = run(
+        "dicom", "deidentify", tmp_path / "study", tmp_path / place, "--key", tmp_path / "k"
+    )
+    assert ended.status == 2
+    assert "is read" in ended.err
+
+
+def test_a_damaged_file_gives_status_3(run, tmp_path):
+    folder = write_series(tmp_path / "study", VOLUME)
+    whole = folder / "IM0000"
+    whole.write_bytes(whole.read_bytes()[:-99])
+    ended = run("dicom", "deidentify", folder, tmp_path / "out", "--key", tmp_path / "key")
+    assert ended.status == 3
+    assert "1 left out: 1 damaged or incomplete" in ended.err

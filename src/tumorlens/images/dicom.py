@@ -57,10 +57,18 @@ def decode_dicom(data: bytes, source: str, limits: ReadLimits) -> tuple[Scan, ..
     """Read every frame of a CT or MR file, in order along the normal; raises an ImageError."""
     with parsing(source):
         dataset = parse(io.BytesIO(inflated(data, source, limits)), source)
-        _check_kind(dataset, source)
-        _check_size(dataset, source, limits)
-        scans = [_scan(dataset, header) for header in slice_headers(dataset, source)]
+        check_image(dataset, source, limits)
+        scans = [
+            to_scan(decode_frame(dataset, header), dataset, header)
+            for header in slice_headers(dataset, source)
+        ]
     return tuple(sorted(scans, key=lambda scan: (scan.position is None, scan.position or 0.0)))
+
+
+def check_image(dataset: "Dataset", source: str, limits: ReadLimits) -> None:
+    """Refuse what is no CT or MR image, or larger than the caps; raises an ImageError."""
+    _check_kind(dataset, source)
+    _check_size(dataset, source, limits)
 
 
 def _check_kind(dataset: "Dataset", source: str) -> None:
@@ -93,9 +101,9 @@ def _check_size(dataset: "Dataset", source: str, limits: ReadLimits) -> None:
         raise ImageTooSmallError(source, fact, "Use the original slice instead of a thumbnail.")
 
 
-def _scan(dataset: "Dataset", header: SliceHeader) -> Scan:
+def to_scan(stored: NDArray[np.integer[Any]], dataset: "Dataset", header: SliceHeader) -> Scan:
+    """Bring one frame, as stored, to the file's own units, with padding as air."""
     notes: list[str] = []
-    stored = _decode(dataset, header)
     pixels = _rescale(stored, dataset, header.frame)
     padding = _padding(stored, dataset)
     if padding.any() and not padding.all():
@@ -117,7 +125,7 @@ def _scan(dataset: "Dataset", header: SliceHeader) -> Scan:
     )
 
 
-def _decode(dataset: "Dataset", header: SliceHeader) -> NDArray[np.integer[Any]]:
+def decode_frame(dataset: "Dataset", header: SliceHeader) -> NDArray[np.integer[Any]]:
     """Decode one frame as stored, [rows, columns], with its sign."""
     from pydicom.pixels.decoders.base import get_decoder
 

@@ -12,7 +12,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SEND_AGAIN = "Export it again, uncompressed, or convert the series to NIfTI."
 EXPORT_SLICES = "Export the slices themselves, as CT or MR images."
 # Storage classes (PS3.4 B.5): classic, enhanced, and enhanced made from classic.
-_MODALITY_OF_STORAGE: dict[str, Modality] = {
+MODALITY_OF_STORAGE: dict[str, Modality] = {
     "1.2.840.10008.5.1.4.1.1.2": "ct",
     "1.2.840.10008.5.1.4.1.1.2.1": "ct",
     "1.2.840.10008.5.1.4.1.1.2.2": "ct",
@@ -55,6 +55,7 @@ _NOBODY = frozenset({"", "0", "00", "000", "0000", "none", "null", "na", "unknow
                      "removed", "deidentified", "xxx", "xxxx"})  # fmt: skip
 _ECHOES = ("EchoNumbers", "EffectiveEchoTime")
 _B_VALUES = ("DiffusionBValue", 0x0019100C, 0x00431039, 0x20011003)  # the others are vendors' own
+_GE_FLAG = 1e9  # is added to some b-values
 _TIMES = ("TemporalPositionIdentifier", "TemporalPositionIndex")
 _READ = [
     "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality",
@@ -155,7 +156,7 @@ def modality(dataset: "Dataset") -> Modality | None:
     """Return what the storage class says; None for other images, reports, plans."""
     storage = dataset.get("SOPClassUID")
     if storage:
-        return _MODALITY_OF_STORAGE.get(str(storage))
+        return MODALITY_OF_STORAGE.get(str(storage))
     return _MODALITY_OF_TAG.get(str(dataset.get("Modality")))
 
 
@@ -181,6 +182,16 @@ def attribute(dataset: "Dataset", name: Any, frame: int | None) -> Any:
                 return group[0].get(name)
     value = dataset.get(name)
     return value.value if isinstance(name, int) and value is not None else value
+
+
+def diffusion_b_value(dataset: "Dataset") -> float | None:
+    """Return the b-value of a classic file, also where a maker keeps it in a private attribute."""
+    for name in _B_VALUES:
+        value = attribute(dataset, name, None)
+        with suppress(TypeError, ValueError, LookupError):
+            first = float(value if isinstance(value, int | float | bytes) else value[0])
+            return first % _GE_FLAG
+    return None
 
 
 def _header(dataset: "Dataset", source: str, frame: int | None) -> SliceHeader:

@@ -121,17 +121,17 @@ def slice_headers(
     """
     try:
         with open_file(Path(path)) as file:
-            reader = _reader_of_bytes(file.read(512)) or reader_of_name(path)
+            reader = reader_of_bytes(file.read(512)) or reader_of_name(path)
     except (OSError, ValueError):
         return ()  # reading it will tell
     if reader is None or reader.headers is None:
         return ()
-    with _named_extra(reader, str(path)):
+    with named_extra(reader, str(path)):
         return reader.headers(str(path), limits)
 
 
 @contextmanager
-def _named_extra(reader: Reader, source: str) -> Iterator[None]:
+def named_extra(reader: Reader, source: str) -> Iterator[None]:
     """Say what to install where the libraries of a format lack."""
     try:
         yield
@@ -140,7 +140,8 @@ def _named_extra(reader: Reader, source: str) -> Iterator[None]:
         raise MissingReaderError(source, f"is {reader.name}, which needs {e.name}", fix) from e
 
 
-def _reader_of_bytes(data: bytes) -> Reader | None:
+def reader_of_bytes(data: bytes) -> Reader | None:
+    """Return the format that the first bytes show; None where they show none that is known."""
     for reader in READERS:
         if any(data.startswith(mark, at) for at, mark in reader.signatures):
             return reader
@@ -186,7 +187,7 @@ def open_images_bytes(
     data: bytes, *, source: str, limits: ReadLimits = ReadLimits()
 ) -> tuple[Scan, ...]:
     """Read every slice from memory; `source` names it in errors. Raises as `open_images`."""
-    named, found = reader_of_name(source), _reader_of_bytes(data)
+    named, found = reader_of_name(source), reader_of_bytes(data)
     reader = found or named
     _check_length(len(data), source, reader, limits)
     if reader is None:
@@ -195,7 +196,7 @@ def open_images_bytes(
         fact = f"is a {reader.name} file, which cannot be read yet"
         raise UnreadableImageError(source, fact, SAVE_AS_PNG)
     announced_pixels(data, source=source, limits=limits)
-    with _named_extra(reader, source):
+    with named_extra(reader, source):
         scans = reader.read(data, source, limits)
     for scan in scans:
         _check_values(scan)
@@ -212,7 +213,7 @@ def announced_pixels(data: bytes, *, source: str, limits: ReadLimits = ReadLimit
     cap, and for more scans, pages, chunks or tags than an image needs: its decoder would be busy
     for hours. What is damaged passes: reading tells how.
     """
-    reader = _reader_of_bytes(data)
+    reader = reader_of_bytes(data)
     if reader is None:
         return 0
     if reader.announce is None:
@@ -288,7 +289,7 @@ def read_bytes(path: str | Path, *, limits: ReadLimits = ReadLimits()) -> bytes:
             raise UnreadableImageError(path, "is not a regular file", "Name an image file.")
         with open_file(path) as file:
             start = file.read(512)
-            reader = _reader_of_bytes(start) or reader_of_name(path)
+            reader = reader_of_bytes(start) or reader_of_name(path)
             _check_length(status.st_size, str(path), reader, limits)
             if reader and reader.name == "NIfTI" and path.suffix.lower() in nifti.PAIR:
                 return nifti.read_pair(path, limits)
