@@ -23,6 +23,22 @@ if TYPE_CHECKING:
 dicom_app = typer.Typer(no_args_is_help=True, help="Series of DICOM and NIfTI files.")
 
 
+Key = Annotated[
+    Path,
+    typer.Option(help="Secret that ids and dates are made from; made on first use. Keep it."),
+]
+Report = Annotated[
+    Path | None, typer.Option(help="CSV: what became of each file; default OUT-report.csv.")
+]
+BlankOutsideHead = Annotated[
+    bool, typer.Option("--blank-outside-head", help="Make all pixels around the head air.")
+]
+WithSecondary = Annotated[
+    bool,
+    typer.Option("--with-secondary", help="Also images made from others; text may be in them."),
+]
+
+
 @dicom_app.command("list")
 def list_folder(
     paths: Annotated[list[Path], typer.Argument(metavar="DIR", help="Folders, or files.")],
@@ -53,20 +69,10 @@ def list_folder(
 def deidentify_folder(
     given: Annotated[Path, typer.Argument(metavar="IN", help="A folder, or one file.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
-    key: Annotated[
-        Path,
-        typer.Option(help="Secret that ids and dates are made from; made on first use. Keep it."),
-    ],
-    report: Annotated[
-        Path | None, typer.Option(help="CSV: what became of each file; default OUT-report.csv.")
-    ] = None,
-    blank_outside_head: Annotated[
-        bool, typer.Option("--blank-outside-head", help="Make all pixels around the head air.")
-    ] = False,
-    with_secondary: Annotated[
-        bool,
-        typer.Option("--with-secondary", help="Also images made from others; text may be in them."),
-    ] = False,
+    key: Key,
+    report: Report = None,
+    blank_outside_head: BlankOutsideHead = False,
+    with_secondary: WithSecondary = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Write CT and MR images without what names the patient; all else is left out and listed.
