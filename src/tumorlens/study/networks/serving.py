@@ -112,8 +112,9 @@ def untouched_embedding(scan: keras.KerasTensor) -> keras.KerasTensor:
 
     Raises TrainingError where the package of ImageNet weights is not installed.
     """
-    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scope_unit")(scan)
+    x = ops.cast(scan, "float32")
     x = layers.AveragePooling2D(max(1, scan.shape[1] // SIDE), name="scope_small")(x)
+    x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scope_unit")(x)
     x = layers.Concatenate(name="scope_channels")([x] * 3)
     network = build_efficientnet_lite0(weights="imagenet", input_shape=x.shape[1:])
     network = keras.Model(
