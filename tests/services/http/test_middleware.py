@@ -469,6 +469,12 @@ def test_a_method_that_does_not_fit_is_a_problem_that_says_what_does(client: Tes
     assert response.headers["allow"] == "POST"
 
 
+def test_every_method_of_an_address_is_allowed_where_another_is_tried(client: TestClient):
+    response = client.options(f"/v1/jobs/{32 * '0'}")
+    assert is_problem(response, 405, "wrong-method")
+    assert response.headers["allow"] == "DELETE, GET"
+
+
 def test_an_unexpected_failure_is_a_problem_without_its_text(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

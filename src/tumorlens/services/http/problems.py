@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from tumorlens import errors
 from tumorlens.services.http.telemetry import log
@@ -144,11 +145,24 @@ def log_failure(error: BaseException) -> None:
     log("failure", error=type(error).__name__, places=places)
 
 
+def _allowed(app: FastAPI, request: Request, *, otherwise: str) -> str:
+    """List the methods of an address; the framework names those of its first route alone."""
+    for address, operations in app.openapi()["paths"].items():
+        if compile_path(address)[0].match(request.scope["path"]):
+            return ", ".join(sorted(name.upper() for name in operations))
+    return otherwise
+
+
 def install(app: FastAPI) -> None:
     """Make an application answer every error with a problem."""
 
     def handle(request: Request, error: Exception) -> Response:
-        return problem_response(as_refusal(error), request.scope["state"]["request_id"])
+        refusal = as_refusal(error)
+        if refusal.status_code == 405:
+            known = dict(refusal.headers or {})
+            allowed = _allowed(app, request, otherwise=known.pop("Allow", ""))
+            refusal.headers = {**known, "allow": allowed}
+        return problem_response(refusal, request.scope["state"]["request_id"])
 
     for known in (HTTPException, RequestValidationError, errors.TumorlensError):
         app.add_exception_handler(known, handle)
