@@ -16,6 +16,7 @@ from tumorlens.cli import (
     dicom,
     evaluation,
     explore,
+    series,
     serve,
     training,
     tune,
@@ -54,6 +55,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     },
     "Bench": {
         "train": training.train,
+        "train-series": series.train_series,
         "evaluate": evaluation.evaluate,
         "tune": tune.tune,
         "size-curve": tune.size_curve,

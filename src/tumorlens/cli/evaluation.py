@@ -24,7 +24,7 @@ from tumorlens.settings import load_settings
 
 if TYPE_CHECKING:
     from tumorlens.records import Case
-    from tumorlens.reports.evaluation.result import Evaluation, SplitFacts
+    from tumorlens.reports.evaluation.result import Evaluation, EvaluationResult, SplitFacts
     from tumorlens.study.evaluation.subgroups import Context
 
 Part = Annotated[str, typer.Option(help="Of the split: train, val, test, or all.")]
@@ -137,6 +137,7 @@ def _print_result(evaluation: "Evaluation") -> None:
         console.print(f"type accuracy {found.type.accuracy}")
     if found.localization:
         console.print(f"pointing {found.localization.pointing}")
+    _print_series(found)
     for row in found.controls or ():
         if row.auc.value is not None and not row.is_detail:
             detail = f", {row.detail}" if row.is_tree else ""
@@ -155,3 +156,19 @@ def _print_result(evaluation: "Evaluation") -> None:
         )
     if found.split.share:
         console.print(f"this split leaks: {found.split.share:.1%} of its test scans")
+
+
+def _print_series(found: "EvaluationResult") -> None:
+    if found.series:
+        kind = "calibrated" if found.series.is_calibrated else "uncalibrated"
+        for name, row in (("series", found.series.series), ("patients", found.series.patients)):
+            console.print(
+                f"{name} ({kind}) AUC {row.auc}  sensitivity {row.sensitivity}  "
+                f"specificity {row.specificity}"
+            )
+        console.print(f"peak slice has the tumor {found.series.peak_hit}")
+        if found.series.is_confounded:
+            console.print("no source has series of both kinds: the source alone tells the answer")
+    if found.froc:
+        for rate, share in zip(found.froc.false_positives, found.froc.sensitivity, strict=True):
+            console.print(f"tumors found at {rate:g} wrong candidates a slice: {share}")

@@ -88,7 +88,7 @@ def predict(
 ) -> None:
     """Predict scans; every slice gets a row, also a file that cannot be read.
 
-    Series of DICOM and NIfTI files are listed in series.csv beside the table. Exit status 3 if
+    Series of DICOM and NIfTI files are answered in series.csv beside the table. Exit status 3 if
     some file could not be read. Example:
     `tumorlens predict scans/ --out predictions.csv --report scans.pdf`
     """

@@ -33,7 +33,7 @@ class SeriesRule:
     modalities: tuple[str, ...]
     sensitivity: Estimate  # on the validation patients that the threshold was chosen on
     specificity: Estimate
-    n_patients: int  # in training and validation
+    n_patients: int  # of validation
     projection: tuple[tuple[float, ...], ...] = ()  # rows of [k, D], of the unit mean embedding
 
     @property

@@ -19,7 +19,7 @@ from tumorlens.labels import TYPES
 from tumorlens.models.bundle import Bundle
 from tumorlens.models.series_rule import EMBEDDING, SeriesRule
 from tumorlens.predictions.predictor import MIN_TYPE_PROBABILITY
-from tumorlens.records import Decision, Modality, Plane, Prediction, TypeAnswer
+from tumorlens.records import Decision, Modality, Plane, Prediction, TumorType, TypeAnswer
 
 SMOOTHING_MM = 5.0  # a slice so far away weighs half; without positions, the next one does
 TOP_SHARE, MIN_TOP = 0.1, 3  # slices whose mean is the score
@@ -254,7 +254,9 @@ def _type(predictions: Sequence[Prediction], curve: NDArray[np.float64]) -> Type
     top = [types for types in top if types]
     if not top:
         return "undetermined"
-    means = {name: float(np.mean([types.get(name, 0.0) for types in top])) for name in TYPES}
+    means: dict[TumorType, float] = {
+        name: float(np.mean([types.get(name, 0.0) for types in top])) for name in TYPES
+    }
     best = max(means, key=lambda name: means[name])
     return best if means[best] >= MIN_TYPE_PROBABILITY else "undetermined"
 

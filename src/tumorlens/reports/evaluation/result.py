@@ -331,6 +331,50 @@ class Control:
 ALL_FACTS = "all facts of the file"
 
 
+@dataclass(frozen=True, kw_only=True)
+class SeriesFigures:
+    """How well series, or patients, with a tumor are told; intervals are over patients."""
+
+    n: int
+    n_tumor: int
+    n_healthy: int
+    n_groups: int  # patients
+    threshold: float
+    auc: Estimate
+    sensitivity: Estimate = field(metadata=counted_on("n_tumor"))
+    specificity: Estimate = field(metadata=counted_on("n_healthy"))
+
+
+@dataclass(frozen=True)
+class Froc:
+    """Marked tumors found, by wrong candidates allowed on a slice (Bunch et al., 1978)."""
+
+    n: int  # slices
+    n_lesions: int  # tumors as they show on slices
+    false_positives: tuple[float, ...]  # a slice
+    sensitivity: tuple[Estimate, ...] = field(metadata=counted_on("n_lesions"))
+
+
+@dataclass(frozen=True)
+class SeriesLevel:
+    """What the answers for whole series are worth."""
+
+    is_calibrated: bool  # by a rule for series; else the threshold of slices is compared with
+    series: SeriesFigures
+    patients: SeriesFigures  # by the highest of their series
+    peak_hit: Estimate  # how often the peak is a slice with a tumor, of series that have one
+    peak_chance: Estimate  # the same of any slice
+    decisions: Mapping[str, Counts]  # by truth
+    sources: Mapping[str, Counts]  # with and without a tumor
+    calibration: Reliability | None  # None: the score is no probability of a series
+
+    @property
+    def is_confounded(self) -> bool:
+        """Whether no source has series of both kinds, so that it alone tells the answer."""
+        both = [row for row in self.sources.values() if row["tumor"] and row["healthy"]]
+        return not both
+
+
 @dataclass(frozen=True)
 class DamagedRow:
     """One kind and strength of damage, in one modality."""
@@ -485,6 +529,8 @@ class EvaluationResult:
     subgroups: Mapping[str, Mapping[str, Subgroup]]
     failures: Mapping[str, Failures]
     same_level: Mapping[str, SameLevel] | None = None
+    series: SeriesLevel | None = None
+    froc: Froc | None = None
     conformal: Mapping[str, tuple[PredictionSets, ...]] | None = None
     controls: tuple[Control, ...] | None = None
     robustness: Robustness | None = None

@@ -11,6 +11,7 @@ from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.progress import Steps
 from tumorlens.records import Case, Prediction
+from tumorlens.study.evaluation.froc import Candidates, find_candidates
 from tumorlens.study.evaluation.planes import FEATURES, estimate_planes, plane_features
 
 Rows = NDArray[np.bool_]  # [n]: which cases
@@ -96,20 +97,23 @@ def label_predictions(
 
 def predict_with_planes(
     cases: Sequence[Case], predictor: Predictor, steps: Steps
-) -> tuple[list[Prediction], list[str]]:
-    """Predict cases, and estimate the plane of each one that could be read.
+) -> tuple[list[Prediction], list[str], list[Candidates]]:
+    """Predict cases, estimate the plane of each one that could be read, and name candidates.
 
-    Heatmaps are kept of cases with a mask alone: those of a large set would fill the memory.
+    Heatmaps are kept of cases with a mask alone: those of a large set would fill the memory. Of
+    all others the candidates are left, the places where evidence peaks.
     """
-    predictions, features = [], []
+    predictions, features, candidates = [], [], []
     with steps("predicting") as report:
         found = predictor.iter_predict([case.path for case in cases], heatmaps=True)
         for case, prediction in zip(cases, found, strict=True):
             if prediction.heatmap is not None:
                 features.append(plane_features(prediction.heatmap.prepared))
+            candidates.append(find_candidates(prediction.heatmap))
             predictions.append(prediction if case.mask else replace(prediction, heatmap=None))
             report(len(predictions), len(cases))
-    return predictions, estimate_planes(np.array(features).reshape(-1, len(FEATURES)))
+    planes = estimate_planes(np.array(features).reshape(-1, len(FEATURES)))
+    return predictions, planes, candidates
 
 
 def predict_cases(

@@ -48,6 +48,7 @@ from tumorlens.study.evaluation.failures import (
     failure_gallery,
     with_heatmaps,
 )
+from tumorlens.study.evaluation.froc import Candidates, froc_figures
 from tumorlens.study.evaluation.labeled_predictions import (
     LabeledPredictions,
     label_predictions,
@@ -59,6 +60,7 @@ from tumorlens.study.evaluation.localization import localize, mask_gallery
 from tumorlens.study.evaluation.plot_data import write_plot_data
 from tumorlens.study.evaluation.plots import draw_plots
 from tumorlens.study.evaluation.robustness import robustness_figures
+from tumorlens.study.evaluation.series_level import series_figures
 from tumorlens.study.evaluation.subgroups import Context, same_level_figures, subgroup_figures
 
 NO_CONTEXT = Context()
@@ -100,7 +102,7 @@ def evaluate(
     heatmaps say what moved the answer. Raises CasesError where no case can be read.
     """
     bundle = predictor.bundle
-    predictions, planes = predict_with_planes(cases, predictor, steps)
+    predictions, planes, candidates = predict_with_planes(cases, predictor, steps)
     read = readable(predictions)
     if not read:
         first = predictions[0].error if predictions else "no cases"
@@ -112,13 +114,37 @@ def evaluate(
         subgroups=subgroup_figures(seen, labeled, copies=context.copies, planes=planes),
         same_level=same_level_figures(seen, labeled),
         conformal=conformal_figures(labeled, _validation(context, predictor, steps)),
-        localization=localize(cases, predictions, bundle.spec),
+        **_places(cases, predictions, candidates, bundle),
         comparison=_compare(cases, predictions, predictor, baseline, steps),
         failures=failure_figures(cases, labeled, read, conflicts=context.conflicts),
         **_trials(seen, labeled, predictor, steps, controls=controls, robustness=robustness,
                   explanation=explanations),
     )  # fmt: skip
-    result = replace(result, checklists=fill_checklists(result, bundle))
+    return _evaluation(result, cases, predictions, predictor)
+
+
+def _places(
+    cases: Sequence[Case],
+    predictions: Sequence[Prediction],
+    candidates: Sequence[Candidates],
+    bundle: Bundle,
+) -> dict[str, Any]:
+    """Return what is said of places: in a series, and on a slice."""
+    return {
+        "series": series_figures(cases, predictions, bundle),
+        "localization": localize(cases, predictions, bundle.spec),
+        "froc": froc_figures(cases, candidates, bundle.spec),
+    }
+
+
+def _evaluation(
+    result: EvaluationResult,
+    cases: Sequence[Case],
+    predictions: Sequence[Prediction],
+    predictor: Predictor,
+) -> Evaluation:
+    """Add what follows from the figures: checklists, and the images of failures."""
+    result = replace(result, checklists=fill_checklists(result, predictor.bundle))
     return Evaluation(result, with_heatmaps(predictions, result.failures, predictor), tuple(cases))
 
 
