@@ -9,6 +9,7 @@ from support.dicom_files import write_series
 
 from tumorlens.records import Case
 from tumorlens.study.data.case_series import count_sources, find_series
+from tumorlens.study.phantom.volumes import draw_volume, write_nifti
 
 
 def case(name: str, *, patient="p", label="mri_healthy", level=None) -> Case:
@@ -57,6 +58,17 @@ def test_dicom_slices_are_ordered_by_position_in_millimeters(tmp_path):
     assert list(found.positions) == sorted(found.positions)
     assert found.plane == "axial"
     assert len(found.rows) == 5
+
+
+def test_slices_of_one_volume_are_a_series_also_where_some_are_left_out(tmp_path):
+    write_nifti(draw_volume("mri", "healthy", seed=1, side=64), tmp_path / "v.nii.gz")
+    cases = [
+        Case(tmp_path / f"v.nii.gz#{k}", f"set/v.nii.gz#{k}", "mri_healthy", "set", patient="p")
+        for k in (9, 4, 5, 6, 7, 8)
+    ]
+    (found,) = find_series(cases)
+    assert found.rows == (1, 2, 3, 4, 5, 0)
+    assert np.diff(np.array(found.positions)) == pytest.approx(6.0)
 
 
 def test_sources_are_counted_by_what_their_series_have():

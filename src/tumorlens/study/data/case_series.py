@@ -8,8 +8,10 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from tumorlens import labels
+from tumorlens.images.frames import split_frame_path
 from tumorlens.images.listing import list_series
 from tumorlens.images.series import MIN_SLICES, Series
 from tumorlens.models.bundle import Bundle
@@ -41,8 +43,9 @@ class CaseSeries:
 def find_series(cases: Sequence[Case]) -> list[CaseSeries]:
     """Return the series of at least MIN_SLICES slices that cases with a known patient make."""
     known = [row for row, case in enumerate(cases) if case.patient]
-    at = {str(cases[row].path): row for row in known}
-    listing = list_series([cases[row].path for row in known])
+    named = {row: split_frame_path(cases[row].path) for row in known}
+    at = {(str(path), frame or 0): row for row, (path, frame) in named.items()}
+    listing = list_series([Path(path) for path in dict.fromkeys(path for path, _ in at)])
     found = [made for series in listing.series if (made := _of_headers(series, cases, at))]
     taken = {row for series in found for row in series.rows}
     found += _of_names(cases, [row for row in known if row not in taken])
