@@ -101,7 +101,7 @@ def predict(
     wanted = _Wanted(table, heatmaps, report, show_scan, files)
     with unpacked(paths) as lies:
         given = _find_files(paths, lies)
-        answers = _predict(given, lies, settings, bundle, wanted, outputs, all_series=all_series)
+        answers = _predict(given, lies, settings, bundle, wanted, outputs)
     if answers.has_losses:
         raise typer.Exit(FAILED_STATUS)
 
@@ -129,8 +129,6 @@ def _predict(
     bundle: str,
     wanted: _Wanted,
     outputs: Outputs,
-    *,
-    all_series: bool,
 ) -> "_Answers":
     from tumorlens.images.listing import list_series
     from tumorlens.predictions.document import write_predictions
@@ -138,7 +136,7 @@ def _predict(
     from tumorlens.predictions.series_answer import SeriesAnswers
     from tumorlens.predictions.series_rows import iter_predict_series
 
-    predictor = load_predictor(bundle, settings)
+    predictor, all_series = load_predictor(bundle, settings), wanted.files.all_series
     with counting("reading headers") as progress:
         found = list_series(given.scans, limits=settings.read_limits, progress=progress)
     total = len(found.images) + sum(len(series.slices) for series in found.series)

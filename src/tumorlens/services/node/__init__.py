@@ -1,0 +1,1 @@
+"""DICOM over the network: what comes in, and what goes back."""
