@@ -28,6 +28,13 @@ def test_slices_of_one_patient_and_sequence_are_in_the_order_of_their_numbers():
     assert found[0].positions == (None,) * 5
 
 
+def test_a_number_in_the_name_of_a_patient_is_not_that_of_a_slice():
+    cases = [case(f"Subj10_T1_{k:03d}.png") for k in (12, 0, 6, 18, 24)]
+    (found,) = find_series(cases)
+    assert found.name == "set/Subj10_T1"
+    assert found.rows == (1, 2, 0, 3, 4)
+
+
 def test_a_known_level_goes_before_the_number():
     cases = [case(f"p_{k}.png", level=level) for k, level in enumerate([0.9, 0.1, 0.5, 0.7, 0.3])]
     (found,) = find_series(cases)

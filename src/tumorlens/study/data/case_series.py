@@ -20,7 +20,7 @@ from tumorlens.records import Case, Plane, Prediction
 from tumorlens.study.data.acquisition import source_of
 
 # The number of a slice: the last in a name, but for words after it, such as a sequence.
-_NUMBER = re.compile(r"[ _.-]?(\d+)(?=(?:[ _.-]+[A-Za-z]\w*)?$)")
+_NUMBER = re.compile(r"[ _.-]?(\d+)(?=(?:[ _.-]+[A-Za-z][A-Za-z0-9]*)?$)")
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,12 @@ def find_series(cases: Sequence[Case]) -> list[CaseSeries]:
     return [series for series in found if len(series.rows) >= MIN_SLICES]
 
 
-def _of_headers(series: Series, cases: Sequence[Case], at: Mapping[str, int]) -> CaseSeries | None:
-    """Return a listed series whose slices are files, each a case; None where they are frames."""
-    held = [(at[header.path], header) for header in series.slices if not header.frame]
+def _of_headers(
+    series: Series, cases: Sequence[Case], at: Mapping[tuple[str, int], int]
+) -> CaseSeries | None:
+    """Return a listed series with those of its slices that are cases; None where none is."""
+    places = [(at.get((header.path, header.frame or 0)), header) for header in series.slices]
+    held = [(row, header) for row, header in places if row is not None]
     if not held:
         return None
     rows = tuple(row for row, _ in held)

@@ -73,6 +73,8 @@ def train_series(
     """
     found = find_series(cases)
     _check_parts(cases, found)
+    for name, word in (("train", "training"), ("val", "validation")):
+        _check_patients(word, [one for one in found if cases[one.rows[0]].split == name])
     predictor = Predictor(source, settings, embeddings=True)
     plain = replace(source, series_rule=None)
     predictions = predictor.predict([case.path for case in cases], progress=progress)
@@ -112,7 +114,7 @@ def fit_rule(training: Part, validation: Part) -> tuple[SeriesRule, dict[str, fl
     Raises TrainingError where a part has too few patients of a class.
     """
     for name, part in (("training", training), ("validation", validation)):
-        _check_patients(name, part)
+        _check_patients(name, [one.series for one in part])
     candidates = {"plain": _fit(training, ()), "with embedding": _fit(training, _project(training))}
     losses = {name: _losses(rule, validation) for name, rule in candidates.items()}
     gain = losses["plain"] - losses["with embedding"]
@@ -121,9 +123,9 @@ def fit_rule(training: Part, validation: Part) -> tuple[SeriesRule, dict[str, fl
     return _calibrated(rule, validation), {name: float(row.mean()) for name, row in losses.items()}
 
 
-def _check_patients(name: str, part: Part) -> None:
+def _check_patients(name: str, part: Sequence[CaseSeries]) -> None:
     for has_tumor, word in ((True, "with"), (False, "without")):
-        patients = {one.series.patient for one in part if one.series.is_tumor == has_tumor}
+        patients = {one.patient for one in part if one.is_tumor == has_tumor}
         if len(patients) < MIN_PATIENTS:
             fact = f"has series of {len(patients)} patients {word} a tumor"
             raise TrainingError(name, fact, f"Give {MIN_PATIENTS} at least, of either kind.")
