@@ -33,6 +33,7 @@ from tumorlens.errors import (
 )
 from tumorlens.images import dicom
 from tumorlens.images.dicom import AIR_HU, codestream_size
+from tumorlens.images.dicom_header import parsing
 from tumorlens.images.readers import attempt, open_images, open_images_bytes, read_scan_bytes
 from tumorlens.inputs.prepare import apply_window, prepare
 from tumorlens.records import Scan, Unusable
@@ -392,3 +393,9 @@ def test_damage_anywhere_gives_scans_or_an_image_error(data):
     limits = ReadLimits(max_pixels=1_000_000, max_volume_pixels=2_000_000)
     found = attempt(dicom.decode_dicom, whole, "a.dcm", limits)
     assert found
+
+
+def test_a_panic_of_a_decoder_is_an_image_error():
+    panic = type("PanicException", (BaseException,), {"__module__": "pyo3_runtime"})
+    with pytest.raises(UnreadableImageError, match="damaged"), parsing("x"):
+        raise panic("index out of bounds")

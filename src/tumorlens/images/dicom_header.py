@@ -13,6 +13,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from tumorlens.settings import ReadLimits
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+    from pydicom.tag import BaseTag
 
 SEND_AGAIN = "Export it again, uncompressed, or convert the series to NIfTI."
 EXPORT_SLICES = "Export the slices themselves, as CT or MR images."
@@ -64,6 +66,7 @@ _READ = [
     "NumberOfFrames", "InstanceNumber", "AcquisitionNumber", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence", *_GROUP_OF, *_ECHOES, *_B_VALUES, *_TIMES,
 ]  # fmt: skip
+_RUST = "pyo3_runtime"  # whose panics, of a decoder written in Rust, are no Exceptions
 # What pydicom and its decoders raise on damaged files.
 _PARSER_ERRORS = (
     OSError,
@@ -84,13 +87,12 @@ _PARSER_ERRORS = (
 def read_headers(path: str | Path, limits: ReadLimits = ReadLimits()) -> tuple[SliceHeader, ...]:
     """Read what a file says of its slices, of any storage class; raises an ImageError."""
     source = str(path)
-    with parsing(source):
-        with open(path, "rb") as file:
-            is_deflated = _DEFLATED in file.read(1024)
-        data = (
-            io.BytesIO(inflated(Path(path).read_bytes(), source, limits)) if is_deflated else path
-        )
-        return slice_headers(parse(data, source, header_only=True), source)
+    with parsing(source), open(path, "rb") as file:
+        start = file.read(1024)
+        file.seek(0)
+        data = inflated(file.read(), source, limits) if _DEFLATED in start else None
+        opened = file if data is None else io.BytesIO(data)
+        return slice_headers(parse(opened, source, header_only=True), source)
 
 
 @contextmanager
@@ -105,17 +107,24 @@ def parsing(source: str) -> Iterator[None]:
         except ImageError:
             raise
         except (*_PARSER_ERRORS, BytesLengthException, InvalidDicomError) as e:
-            fact = f"damaged or incomplete ({first_line(e)})"
-            raise UnreadableImageError(source, fact, SEND_AGAIN) from e
+            raise _damaged(source, e) from e
+        except BaseException as e:
+            if type(e).__module__ != _RUST:
+                raise
+            raise _damaged(source, e) from e
+
+
+def _damaged(source: str, error: BaseException) -> UnreadableImageError:
+    return UnreadableImageError(source, f"damaged or incomplete ({first_line(error)})", SEND_AGAIN)
 
 
 def parse(file: Any, source: str, *, header_only: bool = False) -> "Dataset":
     """Parse a path or an open file, with or without a preamble."""
     from pydicom import dcmread
 
-    wanted = _READ if header_only else None
+    wanted = [*map(_tag_of, _READ)] if header_only else None
     dataset = dcmread(file, stop_before_pixels=header_only, force=True, specific_tags=wanted)
-    if "SOPClassUID" not in dataset and "Rows" not in dataset:
+    if not {_tag_of("SOPClassUID"), _tag_of("Rows")} & dataset.keys():
         raise UnreadableImageError(source, "is not a DICOM image", EXPORT_SLICES)
     return dataset
 
@@ -144,34 +153,37 @@ def slice_headers(dataset: "Dataset", source: str) -> tuple[SliceHeader, ...]:
 
 def frame_count(dataset: "Dataset") -> int:
     """Return how many frames a file declares, at least 1."""
-    return max(1, int(dataset.get("NumberOfFrames") or 1))
+    return max(1, int(attribute(dataset, "NumberOfFrames") or 1))
 
 
 def matrix(dataset: "Dataset") -> tuple[int, int]:
     """Return the rows and columns a file declares; 0 where it declares none."""
-    return int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
+    return int(attribute(dataset, "Rows") or 0), int(attribute(dataset, "Columns") or 0)
 
 
 def modality(dataset: "Dataset") -> Modality | None:
     """Return what the storage class says; None for other images, reports, plans."""
-    storage = dataset.get("SOPClassUID")
+    storage = attribute(dataset, "SOPClassUID")
     if storage:
         return MODALITY_OF_STORAGE.get(str(storage))
-    return _MODALITY_OF_TAG.get(str(dataset.get("Modality")))
+    return _MODALITY_OF_TAG.get(str(attribute(dataset, "Modality")))
 
 
 def storage_name(dataset: "Dataset") -> str:
     """Return the name of the storage class, as of "CT Image Storage"."""
-    storage = dataset.get("SOPClassUID")
+    storage = attribute(dataset, "SOPClassUID")
     return str(storage.name) if storage else f"of modality {dataset.get('Modality') or 'unknown'}"
 
 
 def image_type(dataset: "Dataset") -> tuple[str, ...]:
     """Return the values of ImageType, and of the part of the complex signal, in capitals."""
-    return (*_words(dataset.get("ImageType")), *_words(dataset.get("ComplexImageComponent")))
+    return (
+        *_words(attribute(dataset, "ImageType")),
+        *_words(attribute(dataset, "ComplexImageComponent")),
+    )
 
 
-def attribute(dataset: "Dataset", name: Any, frame: int | None) -> Any:
+def attribute(dataset: "Dataset", name: Any, frame: int | None = None) -> Any:
     """Look a value up in the groups of one frame, then in those all share, then at the top."""
     if frame is not None and name in _GROUP_OF:
         per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
@@ -180,14 +192,21 @@ def attribute(dataset: "Dataset", name: Any, frame: int | None) -> Any:
             group = groups.get(_GROUP_OF[name])
             if group and group[0].get(name) is not None:
                 return group[0].get(name)
-    value = dataset.get(name)
-    return value.value if isinstance(name, int) and value is not None else value
+    tag = _tag_of(name)
+    return dataset[tag].value if tag in dataset.keys() else None  # noqa: SIM118 -- much faster
+
+
+@cache
+def _tag_of(name: Any) -> "BaseTag":
+    from pydicom.tag import Tag
+
+    return Tag(name)
 
 
 def diffusion_b_value(dataset: "Dataset") -> float | None:
     """Return the b-value of a classic file, also where a maker keeps it in a private attribute."""
     for name in _B_VALUES:
-        value = attribute(dataset, name, None)
+        value = attribute(dataset, name)
         with suppress(TypeError, ValueError, LookupError):
             first = float(value if isinstance(value, int | float | bytes) else value[0])
             return first % _GE_FLAG

@@ -5,6 +5,7 @@ LPS: x to the patient's left, y to the back, z to the head, as DICOM counts.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,9 +52,16 @@ class SliceHeader:
 
 
 def normal_of(orientation: Sequence[float]) -> NDArray[np.float64]:
-    """Return the unit normal, [3], of a row's and a column's direction."""
+    """Return the unit normal, [3], of a row's and a column's direction; it is not to be changed."""
+    return _normal_of(tuple(orientation))
+
+
+@lru_cache(maxsize=4096)  # the slices of a stack share theirs
+def _normal_of(orientation: tuple[float, ...]) -> NDArray[np.float64]:
     normal = np.cross(orientation[:3], orientation[3:])
-    return normal / np.linalg.norm(normal)
+    normal /= np.linalg.norm(normal)
+    normal.flags.writeable = False
+    return normal
 
 
 def plane_of(normal: NDArray[np.float64]) -> Plane:
