@@ -9,6 +9,7 @@ from PIL import Image
 from support.broken_files import HEAD
 from support.command import Run, command_runner
 from support.dicom_files import write_series
+from support.nifti_files import nifti_bytes, ras_volume
 
 from tumorlens.files import read_table
 from tumorlens.images.readers import open_images
@@ -185,3 +186,16 @@ def test_a_damaged_file_gives_status_3(run, tmp_path):
     ended = run("dicom", "deidentify", folder, tmp_path / "out", "--key", tmp_path / "key")
     assert ended.status == 3
     assert "1 left out: 1 damaged or incomplete" in ended.err
+
+
+def test_predict_writes_nifti_volumes_under_names_that_do_not_collide(run, tmp_path, tiny_bundle):
+    for folder in ("a", "b"):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        (tmp_path / "in" / folder / "T1w.nii").write_bytes(nifti_bytes(ras_volume()))
+    out = tmp_path / "out"
+    ended = run("predict", tmp_path / "in", "--bundle", tiny_bundle.folder, "--nifti-out", out)
+    assert ended.status == 0, ended.err
+    assert f"4 NIfTI volumes in {out}\n" in ended.err
+    kinds = ("evidence", "probability")
+    names = {f"{stem}_{kind}.nii.gz" for stem in ("T1w", "T1w-2") for kind in kinds}
+    assert {path.name for path in out.glob("*.nii.gz")} == names

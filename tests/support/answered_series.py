@@ -13,9 +13,9 @@ from tumorlens.images.listing import list_series
 from tumorlens.images.series import Series
 from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.predictor import Predictor
-from tumorlens.predictions.series_answer import SeriesPrediction
+from tumorlens.predictions.series_answer import SeriesPrediction, answer_of
 from tumorlens.records import Prediction
-from tumorlens.reports.dicom.objects import KINDS, ObjectOptions, answer_of, result_objects
+from tumorlens.reports.dicom.objects import KINDS, ObjectOptions, result_objects
 from tumorlens.settings import Settings
 
 PATIENT = {

@@ -26,6 +26,10 @@ DicomObjects = Annotated[
     str,
     typer.Option(metavar="KINDS", help="Which: sr, pm, sc, ko, and seg for regions as a segment."),
 ]
+NiftiOut = Annotated[
+    Path | None,
+    typer.Option(help="Folder for NIfTI volumes of each series: evidence and probability."),
+]
 SnomedTypes = Annotated[
     bool,
     typer.Option(
@@ -44,10 +48,11 @@ class SeriesOutputs:
     kinds: str = KINDS
     types: bool = False
     all_series: bool = False
+    nifti: Path | None = None
 
     def __bool__(self) -> bool:
         """Return whether anything is."""
-        return self.dicom is not None
+        return self.dicom is not None or self.nifti is not None
 
     def claim(self, outputs: "Outputs") -> None:
         """Claim every folder, and check what is asked for."""
@@ -57,7 +62,7 @@ class SeriesOutputs:
         if unknown := [kind for kind in self._kinds if kind not in known]:
             fact = f"names no DICOM object ({', '.join(unknown) or 'it is empty'})"
             raise SettingsError("--dicom-objects", fact, f"Name some of {KINDS},seg.")
-        outputs.claim_folder(*(folder for folder in (self.dicom,) if folder))
+        outputs.claim_folder(*(folder for folder in (self.dicom, self.nifti) if folder))
 
     @property
     def _kinds(self) -> list[str]:
@@ -70,7 +75,8 @@ class SeriesFiles:
     def __init__(self, wanted: SeriesOutputs, bundle: "Bundle", limits: "ReadLimits") -> None:
         self._wanted, self._bundle, self._limits = wanted, bundle, limits
         self._made: Counter[str] = Counter()
-        self.refused: list[tuple[str, str]] = []  # of a series its name and why
+        self.refused: list[tuple[str, str]] = []  # what was not made of a series, and why
+        self._names: set[str] = set()  # taken in the folder of volumes
         self.failed: list[str] = []
 
     def listen(
@@ -85,11 +91,33 @@ class SeriesFiles:
         """Write what is wanted of one whole series; an error is kept for the end."""
         from tumorlens.errors import ImageError
 
-        try:
-            if self._wanted.dicom:
-                self._write_dicom(series, predictions, self._wanted.dicom)
-        except ImageError as error:
-            self.failed.append(str(error))
+        writers = ((self._wanted.dicom, self._write_dicom), (self._wanted.nifti, self._write_nifti))
+        for folder, write in writers:
+            try:
+                if folder:
+                    write(series, predictions, folder)
+            except ImageError as error:
+                self.failed.append(str(error))
+
+    def _write_nifti(
+        self, series: "Series", predictions: "Sequence[Prediction]", folder: Path
+    ) -> None:
+        from tumorlens.predictions.series_answer import answer_of
+        from tumorlens.reports.nifti import stem_of, why_no_volumes, write_volumes
+
+        if why := why_no_volumes(series):
+            self.refused.append((f"no NIfTI volumes for {series.name}", why))
+            return
+        stem, number = stem_of(series), 1
+        while (name := stem if number == 1 else f"{stem}-{number}") in self._names:
+            number += 1
+        self._names.add(name)
+        answer = answer_of(series, predictions, self._bundle)
+        written = write_volumes(
+            series, predictions, answer, limits=self._limits,
+            name=lambda kind: folder / f"{name}_{kind}.nii.gz",
+        )  # fmt: skip
+        self._made["volumes"] += len(written)
 
     def _write_dicom(
         self, series: "Series", predictions: "Sequence[Prediction]", folder: Path
@@ -108,7 +136,7 @@ class SeriesFiles:
             limits=self._limits,
         )
         if why := why_no_objects(series, options):
-            self.refused.append((series.name, why))
+            self.refused.append((f"no DICOM objects for {series.name}", why))
             return
         made = result_objects(series, predictions, bundle=self._bundle, options=options)
         written = write_objects(made, folder)
@@ -123,11 +151,12 @@ class SeriesFiles:
             yield f"{counted(self._made['new'], 'DICOM object')} in {self._wanted.dicom}{there}"
             if images:
                 yield f"no DICOM objects for {counted(images, 'image')}: of no series"
-        for name, why in self.refused[:MAX_REASONS]:
-            yield f"no DICOM objects for {name}: it {why}"
+        if self._wanted.nifti:
+            yield f"{counted(self._made['volumes'], 'NIfTI volume')} in {self._wanted.nifti}"
+        yield from (f"{what}: it {why}" for what, why in self.refused[:MAX_REASONS])
         if len(self.refused) > MAX_REASONS:
             yield f"nor for {len(self.refused) - MAX_REASONS} others"
-        yield from (f"no DICOM objects: {error}" for error in self.failed)
+        yield from (f"not written: {error}" for error in self.failed)
 
     def print(self, *, images: int) -> None:
         """Print `lines`."""

@@ -24,6 +24,7 @@ from tumorlens.cli.series_files import (
     KINDS,
     DicomObjects,
     DicomOut,
+    NiftiOut,
     SeriesFiles,
     SeriesOutputs,
     SnomedTypes,
@@ -85,6 +86,7 @@ def predict(
     dicom_out: DicomOut = None,
     dicom_objects: DicomObjects = KINDS,
     snomed_types: SnomedTypes = False,
+    nifti_out: NiftiOut = None,
 ) -> None:
     """Predict scans; every slice gets a row, also a file that cannot be read.
 
@@ -96,7 +98,7 @@ def predict(
 
     settings = load_settings(workers=workers, volume=volume)
     outputs = Outputs(*paths, bundle, overwrite=overwrite)
-    files = SeriesOutputs(dicom_out, dicom_objects, snomed_types, all_series)
+    files = SeriesOutputs(dicom_out, dicom_objects, snomed_types, all_series, nifti_out)
     table = out or (None if report or files else Path("predictions.csv"))
     wanted = _Wanted(table, heatmaps, report, show_scan, files)
     with unpacked(paths) as lies:
@@ -131,7 +133,6 @@ def _predict(
     outputs: Outputs,
 ) -> "_Answers":
     from tumorlens.images.listing import list_series
-    from tumorlens.predictions.document import write_predictions
     from tumorlens.predictions.predictor import load_predictor
     from tumorlens.predictions.series_answer import SeriesAnswers
     from tumorlens.predictions.series_rows import iter_predict_series
@@ -149,9 +150,7 @@ def _predict(
                                    heatmaps=wanted.needs_heatmaps)  # fmt: skip
         rows = files.listen(series.listen(_drawn(rows, wanted.heatmaps)), found.series)
         rows = answers.listen(rows, progress, total=total)
-        if wanted.table:
-            write_predictions((_named(row, lies) for row in rows), wanted.table)
-        deque(rows, maxlen=0)
+        _write_rows((_named(row, lies) for row in rows), wanted.table)
     answered = [_named(answer, lies) for answer in series.found.values()]
     answers.print(answered, passed_over=given.describe())
     files.print(images=len(found.images))
@@ -163,6 +162,15 @@ def _predict(
                       report=wanted.report, show_scan=wanted.show_scan)  # fmt: skip
     answers.has_losses = bool(answers.tally["unreadable"] or files.failed)
     return answers
+
+
+def _write_rows(rows: Iterable[Any], table: Path | None) -> None:
+    """Draw every row; write the table where one is wanted."""
+    from tumorlens.predictions.document import write_predictions
+
+    if table:
+        write_predictions(rows, table)
+    deque(rows, maxlen=0)
 
 
 def _named(row: Any, lies: Mapping[Path, Path]) -> Any:

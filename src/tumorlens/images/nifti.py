@@ -8,7 +8,7 @@ import gzip
 import io
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -91,13 +91,37 @@ def decode_nifti(data: bytes, source: str, limits: ReadLimits) -> tuple[Scan, ..
 def read_headers(path: str, limits: ReadLimits) -> tuple[SliceHeader, ...]:
     """Read where the slices of a volume lie, without its voxels; raises an ImageError."""
     with _parsing(path):
-        with open(header_file(Path(path)), "rb") as file:
-            is_packed = file.read(2) == _GZIP
-            file.seek(0)
-            start = gzip.GzipFile(fileobj=file).read(2048) if is_packed else file.read(2048)
-        header = _header(io.BytesIO(start), path, limits)
+        header = _header_of_file(path, limits)
         _volume_number(header.get_data_shape(), path, limits)
         return _slices(_grid(header), path)
+
+
+def _header_of_file(path: str, limits: ReadLimits) -> Any:
+    with open(header_file(Path(path)), "rb") as file:
+        is_packed = file.read(2) == _GZIP
+        file.seek(0)
+        start = gzip.GzipFile(fileobj=file).read(2048) if is_packed else file.read(2048)
+    return _header(io.BytesIO(start), path, limits)
+
+
+def restack(
+    path: str | Path, slices: Mapping[int, NDArray[np.float32]], *, limits: ReadLimits
+) -> tuple[NDArray[np.float32], NDArray[np.float64], bool]:
+    """Put images of slices, by their `frame`, back on the grid of the file they were cut from.
+
+    Returns the volume as the file is laid out, its affine [4, 4], and whether the file says how
+    it lies. Slices that lack are 0. Raises an ImageError.
+    """
+    from nibabel.orientations import apply_orientation, ornt_transform
+
+    with _parsing(str(path)):
+        header = _header_of_file(str(path), limits)
+        grid, (affine, is_known, _) = _grid(header), _affine(header)
+        volume = np.zeros(grid.shape, np.float32)
+        for number, image in slices.items():
+            np.moveaxis(volume, grid.across, 0)[number] = image.T[::-1, ::-1]
+        upright = np.array([[0, 1], [1, 1], [2, 1]])
+        return apply_orientation(volume, ornt_transform(upright, grid.turns)), affine, is_known
 
 
 def header_file(path: Path) -> Path:

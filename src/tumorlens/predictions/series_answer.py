@@ -6,7 +6,7 @@ mean of the strongest slices with the threshold of slices, and is said to be unc
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -266,6 +266,24 @@ def _most(names: Iterable[str]) -> str:
     return counts.most_common(1)[0][0] if counts else ""
 
 
+def answer_of(
+    series: Series, predictions: Sequence[Prediction], bundle: Bundle
+) -> SeriesPrediction:
+    """Answer for a series from the predictions of its slices, matched by file and frame."""
+    answers = {(p.path, p.frame): p for p in predictions}
+    return answer_series(
+        [
+            answers.get((h.path, h.frame), Prediction(h.path, frame=h.frame, error="not read"))
+            for h in series.slices
+        ],
+        positions=[header.position for header in series.slices],
+        bundle=bundle,
+        name=series.name,
+        plane=series.plane,
+        modality=series.modality,
+    )
+
+
 class SeriesAnswers:
     """Collects the slices of series while they pass, and answers for each that is whole."""
 
@@ -288,17 +306,9 @@ class SeriesAnswers:
         held = self._slices[series.name]
         held[prediction.slice] = replace(prediction, heatmap=None)
         if len(held) == len(series.slices):
-            self.found[series.name] = self._answer(series, self._slices.pop(series.name))
-
-    def _answer(self, series: Series, held: Mapping[int, Prediction]) -> SeriesPrediction:
-        return answer_series(
-            [held[number] for number in sorted(held)],
-            positions=[header.position for header in series.slices],
-            bundle=self._bundle,
-            name=series.name,
-            plane=series.plane,
-            modality=series.modality,
-        )
+            self.found[series.name] = answer_of(
+                series, list(self._slices.pop(series.name).values()), self._bundle
+            )
 
 
 def series_columns(answer: SeriesPrediction) -> dict[str, object]:

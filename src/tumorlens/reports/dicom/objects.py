@@ -10,7 +10,7 @@ from tumorlens.files import replacing
 from tumorlens.images.dicom_header import parsing
 from tumorlens.images.series import Series
 from tumorlens.models.bundle import Bundle
-from tumorlens.predictions.series_answer import SeriesPrediction, answer_series
+from tumorlens.predictions.series_answer import SeriesPrediction, answer_of
 from tumorlens.records import Prediction
 from tumorlens.reports.dicom.images import captures, parametric_map, segmentations
 from tumorlens.reports.dicom.source import JudgedSeries, judge_series
@@ -99,24 +99,6 @@ def _made(judged: JudgedSeries, options: ObjectOptions) -> dict[str, list[Datase
     if "seg" in kinds and shown:
         made["seg"] = segmentations(judged)
     return made
-
-
-def answer_of(
-    series: Series, predictions: Sequence[Prediction], bundle: Bundle
-) -> SeriesPrediction:
-    """Answer for a series from the predictions of its slices, matched by file and frame."""
-    answers = {(p.path, p.frame): p for p in predictions}
-    return answer_series(
-        [
-            answers.get((h.path, h.frame), Prediction(h.path, frame=h.frame, error="not read"))
-            for h in series.slices
-        ],
-        positions=[header.position for header in series.slices],
-        bundle=bundle,
-        name=series.name,
-        plane=series.plane,
-        modality=series.modality,
-    )
 
 
 def write_objects(objects: Iterable[Dataset], folder: Path) -> list[tuple[Path, bool]]:
