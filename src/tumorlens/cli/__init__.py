@@ -10,6 +10,7 @@ import typer
 from tumorlens import __version__
 from tumorlens.cli import (
     audit,
+    bids,
     bundle,
     dashboard,
     data,
@@ -39,6 +40,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Use": {
         "demo": use.demo,
         "predict": use.predict,
+        "bids": bids.bids,
         "dashboard": dashboard.dashboard,
         "doctor": use.doctor,
         "bundle": bundle.bundle_app,

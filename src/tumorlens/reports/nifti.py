@@ -3,8 +3,9 @@
 import gzip
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,8 @@ from tumorlens.records import Prediction
 from tumorlens.settings import ReadLimits
 
 _TO_RAS = np.diag([-1.0, -1.0, 1.0])
-_IN_MM, _SCANNER = 2, 1  # NIfTI's codes: of units, and of coordinates as the scanner has them
+_UNITS = (2, 8)  # NIfTI's codes of mm and s
+_SCANNER = 1  # and of coordinates as the scanner has them
 VOLUMES = {
     "evidence": "Evidence for a tumor on each voxel, in logits: a class activation map, 0 outside "
     "of the head. It is no outline of a tumor.",
@@ -44,12 +46,14 @@ def write_volumes(
     answer: SeriesPrediction,
     *,
     name: Callable[[str], Path],
+    sidecar: Mapping[str, object] = MappingProxyType({}),
     limits: ReadLimits = ReadLimits(),
 ) -> list[Path]:
     """Write evidence and probability, each with what it means as JSON; return the volumes.
 
-    `predictions` are of its slices, with heatmaps, matched by file and frame; `name` says where
-    the volume of a kind of VOLUMES goes. Raises an ImageError where the file is no longer there.
+    `predictions` are of its slices, with heatmaps, matched by file and frame. `name` says where
+    the volume of a kind of VOLUMES goes, `sidecar` what else its JSON holds. Raises an ImageError
+    where the file is no longer there.
     """
     answers = {(p.path, p.frame): p for p in predictions}
     found = [(h, answers.get((h.path, h.frame))) for h in series.slices]
@@ -58,9 +62,11 @@ def write_volumes(
         images = [_evidence(h, p) if kind == "evidence" else _probability(h, p) for h, p in found]
         path = name(kind)
         write_file(path, gzip.compress(_volume(series, images, limits), compresslevel=6, mtime=0))
-        document = {"Description": meaning, "Notice": NOTICE, "Answer": answer.to_document()}
-        sidecar = path.with_name(path.name.removesuffix(".nii.gz") + ".json")
-        write_file(sidecar, json.dumps(document, indent=2))
+        document = {
+            "Description": meaning, **sidecar, "Notice": NOTICE, "Answer": answer.to_document()
+        }  # fmt: skip
+        beside = path.with_name(path.name.removesuffix(".nii.gz") + ".json")
+        write_file(beside, json.dumps(document, indent=2))
         written.append(path)
     return written
 
@@ -99,7 +105,7 @@ def _volume(series: Series, images: Sequence[NDArray[np.float32]], limits: ReadL
     code = _SCANNER if is_known else 0
     image.set_sform(affine, code=code)
     image.set_qform(affine, code=code)
-    image.header.set_xyzt_units(_IN_MM)
+    image.header.set_xyzt_units(*_UNITS)
     return image.to_bytes()
 
 
