@@ -70,5 +70,7 @@ def _print(found: "TrainedRule") -> None:
             f"held-out patients: AUC {found.auc} (uncalibrated score {found.auc_uncalibrated}), "
             f"sensitivity {found.sensitivity}, specificity {found.specificity}"
         )
-    if found.is_confounded:
-        console.print("no source has series of both kinds: the rule may tell sources apart")
+    console.print(
+        f"the source alone tells {found.source_alone:.0%} of labels: the nearer to 100 %, the more "
+        "the rule may tell sources apart"
+    )

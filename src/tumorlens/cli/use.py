@@ -158,8 +158,7 @@ def _predict(
         typer.echo(wanted.table)
         _write_series(found, lies, wanted.table, answered)
     if wanted.report:
-        _write_report(answers.kept, answered, predictor.bundle, settings,
-                      report=wanted.report, show_scan=wanted.show_scan)  # fmt: skip
+        _write_report(answers.kept, series.found, found, predictor.bundle, settings, wanted)
     answers.has_losses = bool(answers.tally["unreadable"] or files.failed)
     return answers
 
@@ -324,33 +323,49 @@ def _find_files(paths: list[Path], lies: Mapping[Path, Path]) -> "FoundFiles":
 
 def _write_report(
     predictions: list[Any],
-    series: Sequence["SeriesPrediction"],
+    answered: Mapping[str, "SeriesPrediction"],
+    found: "Listing",
     bundle: Any,
     settings: Any,
-    *,
-    report: Path,
-    show_scan: bool,
+    wanted: _Wanted,
 ) -> None:
     from datetime import UTC, datetime
 
-    from tumorlens.images.readers import read_scan
     from tumorlens.inputs.prepare import apply_window
     from tumorlens.reports.scan.content import Examined
     from tumorlens.reports.scan.report import write_scan_report
+    from tumorlens.reports.viewer.content import viewers
 
-    limits = settings.read_limits
+    scans = (
+        list(_scans_of(predictions, settings)) if wanted.show_scan else [None] * len(predictions)
+    )
     examined = [
-        Examined(
-            found,
-            apply_window(read_scan(found.path, frame=found.frame, limits=limits), bundle.spec)
-            if show_scan and not found.error
-            else None,
-        )
-        for found in predictions
+        Examined(answer, apply_window(scan, bundle.spec) if scan else None)
+        for answer, scan in zip(predictions, scans, strict=True)
     ]
+    assert wanted.report is not None
+    is_page = wanted.report.suffix.lower() == ".html"
+    shown = viewers(predictions, scans, series=found.series, answers=answers) if is_page else ()
     made = datetime.now(UTC)
-    for path in write_scan_report(examined, bundle, out=report, made=made, series=series):
+    for path in write_scan_report(
+        examined, bundle, out=wanted.report, made=made, series=answers, viewers=shown
+    ):
         typer.echo(path)
+
+
+def _scans_of(predictions: list[Any], settings: Any) -> Iterator[Any]:
+    """Yield the scan of each prediction, None of one with an error; a file is read once."""
+    from tumorlens.images.readers import open_images
+
+    path, scans = "", {}
+    for found in predictions:
+        if found.error:
+            yield None
+            continue
+        if found.path != path:
+            opened = open_images(found.path, limits=settings.read_limits)
+            path, scans = found.path, {scan.frame or 0: scan for scan in opened}
+        yield scans[found.frame or 0]
 
 
 def demo(

@@ -134,7 +134,7 @@ def test_the_shipped_bundle_answers_for_volumes_of_phantoms(tmp_path):
                  patient=str(seed))
             for k, path in enumerate(sorted((tmp_path / str(seed)).iterdir()))
         ]  # fmt: skip
-    predictor: Predictor = load_predictor()
+    predictor: Predictor = load_predictor("tumorlens-small")
     found = series_figures(cases, predictor.predict([c.path for c in cases]), predictor.bundle)
     assert found.series.auc.value == 1
     assert found.peak_hit.value == 1

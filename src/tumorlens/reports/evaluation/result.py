@@ -20,6 +20,7 @@ from tumorlens.models.usefulness import describe_usefulness
 from tumorlens.records import Case, Estimate, Prediction
 
 SCHEMA = 2
+CONFOUNDED = 0.95  # share of labels that the source alone tells
 Counts = Mapping[str, int]
 Curve = Mapping[str, tuple[float, ...]]  # columns of one length
 T = TypeVar("T")
@@ -369,10 +370,15 @@ class SeriesLevel:
     calibration: Reliability | None  # None: the score is no probability of a series
 
     @property
+    def source_alone(self) -> float:
+        """The share of series whose label its source alone would tell."""
+        rows = self.sources.values()
+        return sum(max(row.values()) for row in rows) / max(sum(sum(r.values()) for r in rows), 1)
+
+    @property
     def is_confounded(self) -> bool:
-        """Whether no source has series of both kinds, so that it alone tells the answer."""
-        both = [row for row in self.sources.values() if row["tumor"] and row["healthy"]]
-        return not both
+        """Whether the source alone tells nearly every label, and there are several sources."""
+        return len(self.sources) > 1 and self.source_alone >= CONFOUNDED
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from tumorlens.errors import ReportError
@@ -22,6 +24,7 @@ from tumorlens.reports.card import KNOWN_LIMITS, NOT_FOR
 from tumorlens.reports.page import render_page
 from tumorlens.reports.pdf import FONT, INK, QUIET, WARN, Document, image_of, printable
 from tumorlens.reports.scan.content import Examined, Section, color_scale, made_text, sections
+from tumorlens.reports.viewer.content import script, script_json, style
 
 MAX_SCANS = 200  # in one report; beyond it a page is too heavy to open
 _VIEW, _GAP = 58.0, 3.0  # mm
@@ -34,6 +37,7 @@ def scan_html(
     *,
     made: datetime,
     series: Sequence[SeriesPrediction] = (),
+    viewers: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """Return the text of one HTML page about scans that `bundle` has answered."""
     return render_page(
@@ -45,6 +49,9 @@ def scan_html(
         scale=color_scale(),
         scans=sections(examined, bundle),
         series=[(answer, describe_series(answer)) for answer in series],
+        viewers=[script_json(content) for content in viewers],
+        viewer_script=Markup(script().replace("export function", "function")),
+        viewer_style=Markup(style()),
         twin=twin_text(examined, bundle, made=made, series=series),
     )
 
@@ -55,8 +62,12 @@ def scan_pdf(
     *,
     made: datetime,
     series: Sequence[SeriesPrediction] = (),
+    viewers: Sequence[Mapping[str, Any]] = (),
 ) -> bytes:
-    """Return the bytes of a PDF about scans that `bundle` has answered, their JSON attached."""
+    """Return the bytes of a PDF about scans that `bundle` has answered, their JSON attached.
+
+    `viewers` are for pages that a browser opens; paper has none.
+    """
     scans = sections(examined, bundle)
     title = scans[0].name if len(scans) == 1 else f"{len(scans)} scans"
     pdf = Document(f"Tumorlens: {title}", made=made)
@@ -100,13 +111,16 @@ def write_scan_report(
     out: Path,
     made: datetime,
     series: Sequence[SeriesPrediction] = (),
+    viewers: Sequence[Mapping[str, Any]] = (),
 ) -> list[Path]:
     """Write a report, HTML or PDF by its name, and its machine-readable twin beside it.
 
     Returns what was written. Raises ReportError for another name or too many scans.
     """
     check_report(out, len(examined))
-    content = FORMATS[out.suffix.lower()](examined, bundle, made=made, series=series)
+    content = FORMATS[out.suffix.lower()](
+        examined, bundle, made=made, series=series, viewers=viewers
+    )
     twin = out.with_suffix(".json")
     write_file(out, content)
     write_file(twin, twin_text(examined, bundle, made=made, series=series))

@@ -55,7 +55,7 @@ class TrainedRule:
     auc: Estimate | None  # on test; None without a test part of both classes
     sensitivity: Estimate | None
     specificity: Estimate | None
-    is_confounded: bool  # no source has series of both kinds
+    source_alone: float  # share of series whose label their source alone tells
     auc_uncalibrated: Estimate | None  # of the score without a rule, on the same series
 
 
@@ -91,7 +91,7 @@ def train_series(
     sources = count_sources(cases, found)
     return TrainedRule(
         bundle, rule, loss, counts, **_figures(ruled["test"], rule),
-        is_confounded=not any(row["tumor"] and row["healthy"] for row in sources.values()),
+        source_alone=sum(max(row.values()) for row in sources.values()) / len(found),
     )  # fmt: skip
 
 
