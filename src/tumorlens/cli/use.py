@@ -344,6 +344,7 @@ def _write_report(
         for answer, scan in zip(predictions, scans, strict=True)
     ]
     assert wanted.report is not None
+    answers = list(answered.values())
     is_page = wanted.report.suffix.lower() == ".html"
     shown = viewers(predictions, scans, series=found.series, answers=answers) if is_page else ()
     made = datetime.now(UTC)
