@@ -104,3 +104,9 @@ def test_a_folder_without_a_description_is_no_bids_data_set(run, tmp_path):
     ended = run("bids", tmp_path, tmp_path / "out", "participant")
     assert ended.status == 2
     assert "is no BIDS data set: it has no dataset_description.json" in ended.err
+
+
+def test_there_is_no_level_but_that_of_participants(run, study, tmp_path):
+    ended = run("bids", study, tmp_path / "out", "group")
+    assert ended.status == 2
+    assert "group: is no level that this app has. Name participant" in ended.err

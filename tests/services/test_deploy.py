@@ -1,5 +1,6 @@
 """What is shipped to run the service: linted, and held against what the program says of itself."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -135,3 +136,17 @@ def test_the_commands_that_the_images_run_exist():
     commands = typer.main.get_command(app).commands
     for command in re.findall(r'^CMD \["(\w+)", "--host"', DOCKERFILE, re.M):
         assert command in commands
+
+
+def test_the_pacs_of_the_trial_is_open_to_this_machine_alone_and_asks_for_a_password():
+    (compose,) = documents("compose.orthanc.yaml")
+    service = compose["services"]["orthanc"]
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    assert service["environment"]["ORTHANC_PASSWORD"].startswith("${ORTHANC_PASSWORD:?")
+    assert set(service["networks"]) <= set(documents("compose.yaml")[0]["networks"])
+    settings = json.loads((DEPLOY / "orthanc.json").read_text())
+    assert settings["AuthenticationEnabled"]
+    assert settings["RegisteredUsers"] == {"tumorlens": "${ORTHANC_PASSWORD}"}
+    assert not settings["OverwriteInstances"]
+    for port in (settings["HttpPort"], settings["DicomPort"]):
+        assert f"127.0.0.1:{port}:{port}" in service["ports"]

@@ -49,6 +49,7 @@ ONLY_PARSED: Mapping[tuple[str, ...], str] = {
     ("dashboard",): "serves until it is stopped",
     ("data", "fetch", "figshare"): "downloads",
     ("data", "fetch", "multimodal"): "downloads",
+    ("dicom", "send"): "needs a PACS; tests/services/node has one",
     ("keys", "revoke"): "names a key that only the reader has",
     ("audit", "multimodal"): "needs public sets",
     ("audit", "sets/*"): "needs public sets",

@@ -1,6 +1,8 @@
 """Debian's Orthanc with its DICOMweb plugin, on ports of its own, as the PACS of tests."""
 
+import base64
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -14,7 +16,8 @@ import pytest
 from support.live_server import free_port
 
 _PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-TITLE = "ORTHANC"
+SHIPPED = Path(__file__).parents[2] / "deploy" / "orthanc.json"
+TITLE, USER, PASSWORD = "ORTHANC", "tumorlens", "of-the-tests"
 
 
 @dataclass(frozen=True)
@@ -30,39 +33,47 @@ class Orthanc:
 
     @property
     def web(self) -> str:
-        return f"http://127.0.0.1:{self.http_port}/dicom-web"
+        return f"http://{USER}:{PASSWORD}@127.0.0.1:{self.http_port}/dicom-web"
 
-    def get(self, path: str) -> bytes:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=30) as r:
-            return r.read()
+    def request(self, path: str, method: str = "GET") -> bytes:
+        secret = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        asked = urllib.request.Request(
+            f"http://127.0.0.1:{self.http_port}{path}",
+            headers={"Authorization": f"Basic {secret}"},
+            method=method,
+        )
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            return answer.read()
 
     def instances(self) -> list[str]:
-        return json.loads(self.get("/instances"))
+        return json.loads(self.request("/instances"))
 
     def clear(self) -> None:
-        for patient in json.loads(self.get("/patients")):
-            url = f"http://127.0.0.1:{self.http_port}/patients/{patient}"
-            urllib.request.urlopen(urllib.request.Request(url, method="DELETE"), timeout=30).close()
+        for patient in json.loads(self.request("/patients")):
+            self.request(f"/patients/{patient}", "DELETE")
 
 
 @contextmanager
 def running_orthanc(folder: Path) -> Iterator[Orthanc]:
-    """Start it with an empty storage in `folder`, or skip the test where it is not installed."""
+    """Start it as deploy/orthanc.json says, with an empty storage in `folder`.
+
+    Skips the test where it is not installed.
+    """
     program = shutil.which("Orthanc")
     if program is None or not _PLUGIN.exists():
         pytest.skip("Orthanc is not installed (Debian orthanc, orthanc-dicomweb)")
     orthanc = Orthanc(free_port(), free_port())
-    settings = {
-        "Name": "tests", "StorageDirectory": str(folder / "storage"),
-        "IndexDirectory": str(folder / "storage"), "Plugins": [str(_PLUGIN)],
-        "HttpPort": orthanc.http_port, "RemoteAccessAllowed": False,
-        "AuthenticationEnabled": False, "DicomPort": orthanc.dicom_port, "DicomAet": TITLE,
-        "DicomCheckCalledAet": True, "DicomAlwaysAllowStore": True, "OverwriteInstances": False,
-        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+    here = {
+        "StorageDirectory": str(folder / "storage"), "IndexDirectory": str(folder / "storage"),
+        "Plugins": [str(_PLUGIN)], "RemoteAccessAllowed": False,
+        "HttpPort": orthanc.http_port, "DicomPort": orthanc.dicom_port,
     }  # fmt: skip
-    (folder / "orthanc.json").write_text(json.dumps(settings))
+    (folder / "orthanc.json").write_text(json.dumps({**json.loads(SHIPPED.read_text()), **here}))
     with (folder / "orthanc.log").open("wb") as log:
-        process = subprocess.Popen([program, str(folder / "orthanc.json")], stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [program, str(folder / "orthanc.json")], stdout=log, stderr=log,
+            env={**os.environ, "ORTHANC_PASSWORD": PASSWORD},
+        )  # fmt: skip
     try:
         _wait(orthanc, process, folder / "orthanc.log")
         yield orthanc
@@ -75,7 +86,7 @@ def _wait(orthanc: Orthanc, process: subprocess.Popen, log: Path) -> None:
     end = time.monotonic() + 60
     while time.monotonic() < end and process.poll() is None:
         try:
-            orthanc.get("/system")
+            orthanc.request("/system")
         except OSError:
             time.sleep(0.05)
         else:

@@ -1,7 +1,7 @@
 """`tumorlens bids`: a BIDS App."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -14,7 +14,7 @@ from tumorlens.settings import load_settings
 def bids(
     bids_dir: Annotated[Path, typer.Argument(help="A BIDS data set.")],
     out: Annotated[Path, typer.Argument(help="Folder for the derivative data set.")],
-    level: Annotated[Literal["participant"], typer.Argument(help="Level of the analysis.")],
+    level: Annotated[str, typer.Argument(help="Level of the analysis: participant.")],
     participant_label: Annotated[
         list[str] | None, typer.Option(help="Only these: 01, or several: 01,02; repeatable.")
     ] = None,
@@ -27,11 +27,15 @@ def bids(
     Exit status 3 if some image could not be read. Example:
     `tumorlens bids study/ study/derivatives/tumorlens participant --participant-label 01`
     """
+    from tumorlens.errors import SettingsError
     from tumorlens.losses import MAX_REASONS, counted
     from tumorlens.predictions.predictor import load_predictor
     from tumorlens.predictions.series_answer import describe_series
     from tumorlens.reports.bids import answer_dataset, find_images
 
+    if level != "participant":
+        fact = "is no level that this app has"
+        raise SettingsError(level, fact, "Name participant: nothing is joined over a group.")
     labels = [name for given in participant_label or [] for name in given.replace(",", " ").split()]
     settings = load_settings(workers=workers)
     images = find_images(bids_dir, labels)

@@ -3,9 +3,11 @@
 import io
 import socket
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dicomweb_client.session_utils import create_session_from_user_pass
 from dicomweb_client.web import DICOMwebClient
 from pydicom import dcmread
 from support.command import command_runner
@@ -37,7 +39,8 @@ def test_a_series_goes_in_and_its_objects_come_back_bit_for_bit(orthanc, answere
     assert len(orthanc.instances()) == len(sources)
     sent = send_objects(files, parse_destination(getattr(orthanc, way)))
     assert [item.reason for item in sent] == [""] * len(files)
-    client = DICOMwebClient(orthanc.web)
+    to = parse_destination(orthanc.web)
+    client = DICOMwebClient(to.url, session=create_session_from_user_pass(*to.login))
     found = client.search_for_instances(answered.series.slices[0].study, fields=["SOPClassUID"])
     known = {item["00080018"]["Value"][0] for item in found}
     assert known == {h.instance for h in answered.series.slices} | {s.instance for s in sent}
@@ -71,6 +74,13 @@ def test_a_wrong_title_is_refused_and_said(orthanc, files):
     to = Destination("127.0.0.1", orthanc.dicom_port, "SOMEBODY")
     with pytest.raises(ServiceError, match="refuses the association"):
         send_objects(files, to, timeout_s=5)
+    assert orthanc.instances() == []
+
+
+def test_a_wrong_password_is_a_reason_for_each_object(orthanc, files):
+    to = replace(parse_destination(orthanc.web), login=("tumorlens", "guessed"))
+    sent = send_objects(files[:2], to)
+    assert [item.reason for item in sent] == ["refused with HTTP status 401"] * 2
     assert orthanc.instances() == []
 
 
