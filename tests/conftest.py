@@ -57,9 +57,12 @@ def write_image(tmp_path: Path) -> WriteImage:
 
 @pytest.fixture
 def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing and printing take most of the time of an evaluation, and have tests of their own."""
+    """Drawing, printing and resamples take most of an evaluation, and have tests of their own."""
+    from support.cheap import few_resamples
+
     from tumorlens.study.evaluation import run
 
+    few_resamples(monkeypatch)
     monkeypatch.setattr(run, "draw_plots", lambda result: {})
     monkeypatch.setattr(run, "evaluation_pdf", lambda **shown: b"%PDF-")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.command import Ended, Run, command_runner
+from support.command import ended as ended_command
 from support.planted import ARTIST, BURNED, head_of, plant, write
 
 from tumorlens.models.bundle import Bundle
@@ -17,6 +18,7 @@ from tumorlens.study.data.splits import read_split
 TABLES = (
     "groups.csv", "pairs.csv", "conflicts.csv", "label_check.csv", "text.csv", "files.csv",
 )  # fmt: skip
+OUT = "deep/out"
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,13 @@ def planted(tmp_path_factory) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def audited_sets(planted, cache, tiny_bundle: Bundle) -> tuple[Path, Ended]:
+    """Where the planted sets were audited into `deep/out`, named relative to it, and the end."""
+    said = {"TUMORLENS_CACHE": str(cache), "TUMORLENS_BUNDLE": str(tiny_bundle.folder)}
+    return planted, ended_command(["audit", "hospital", "register", "--out", OUT], planted, said)
+
+
 @pytest.fixture
 def sets(planted, tmp_path) -> tuple[str, str]:
     """The planted sets in the working folder, named relative to it."""
@@ -61,7 +70,7 @@ def rows_of(path: Path | str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def audit_json(out: str) -> dict:
+def audit_json(out: str | Path) -> dict:
     return json.loads(Path(out, "audit.json").read_text(encoding="utf-8"))
 
 
@@ -70,11 +79,11 @@ def is_one_error_line(ended: Ended) -> bool:
     return ended.status == 2 and len(lines) == 1 and lines[0].startswith("error: ")
 
 
-def test_a_leaking_split_ends_with_status_1_and_everything_written(run, sets):
-    ended = run("audit", *sets, "--out", "deep/out")
+def test_a_leaking_split_ends_with_status_1_and_everything_written(audited_sets):
+    folder, ended = audited_sets
     assert ended.status == 1
-    assert ended.out == "deep/out/audit.html\n"
-    assert {p.name for p in Path("deep/out").iterdir()} == {
+    assert ended.out == f"{OUT}/audit.html\n"
+    assert {p.name for p in (folder / OUT).iterdir()} == {
         *TABLES, "audit.json", "audit.html", "images", MARK,
     }  # fmt: skip
     assert "1 of 29 scans could not be read" in ended.err
@@ -84,8 +93,8 @@ def test_a_leaking_split_ends_with_status_1_and_everything_written(run, sets):
     assert "The split leaks: 33.3% of its 6 test files" in ended.err
 
 
-def test_allowing_the_leak_ends_well_and_says_the_same(run, sets):
-    refused = run("audit", *sets, "--out", "one")
+def test_allowing_the_leak_ends_well_and_says_the_same(run, sets, audited_sets):
+    refused = audited_sets[1]
     allowed = run("audit", *sets, "--out", "two", "--allow")
     assert (refused.status, allowed.status) == (1, 0)
     assert allowed.err == refused.err
@@ -105,13 +114,13 @@ def test_a_set_without_a_split_ends_well_whatever_it_holds(run):
     assert "2 files are 1 images in 1 independent groups; no split was given" in ended.err
 
 
-def test_paths_stand_in_the_tables_as_they_were_given(run, sets):
-    run("audit", *sets, "--out", "out")
-    paths = [row["path"] for row in rows_of("out/groups.csv")]
+def test_paths_stand_in_the_tables_as_they_were_given(audited_sets, monkeypatch):
+    monkeypatch.chdir(audited_sets[0])
+    paths = [row["path"] for row in rows_of(f"{OUT}/groups.csv")]
     assert len(set(paths)) == 29
     assert all(path.startswith(("hospital/", "register/")) for path in paths)
     assert all(Path(path).is_file() for path in paths)
-    pairs = {end for row in rows_of("out/pairs.csv") for end in (row["a"], row["b"])}
+    pairs = {end for row in rows_of(f"{OUT}/pairs.csv") for end in (row["a"], row["b"])}
     assert pairs <= set(paths)
 
 
@@ -124,27 +133,27 @@ def test_a_folder_keeps_the_way_it_was_written(run, sets, tmp_path, given):
     assert all(path.startswith(str(Path(folder))) for path in paths)
 
 
-def test_nothing_personal_reaches_any_output_or_the_terminal(run, sets):
-    ended = run("audit", *sets, "--out", "out")
-    files = Path("out").glob("*.*")
+def test_nothing_personal_reaches_any_output_or_the_terminal(audited_sets):
+    folder, ended = audited_sets
+    files = (folder / OUT).glob("*.*")
     texts = [ended.out, ended.err, *(p.read_text(encoding="utf-8") for p in files)]
     assert not any(word in text for text in texts for word in (*BURNED.split(), *ARTIST.split()))
 
 
-def test_twice_the_same_is_written(run, sets):
-    run("audit", *sets, "--out", "one")
+def test_twice_the_same_is_written(run, sets, audited_sets):
+    before = audited_sets[0] / OUT
     run("audit", *sets, "--out", "two", "--cache", "fresh")
     for name in TABLES:
-        assert Path("one", name).read_bytes() == Path("two", name).read_bytes()
-    one, two = audit_json("one"), audit_json("two")
+        assert Path(before, name).read_bytes() == Path("two", name).read_bytes()
+    one, two = audit_json(before), audit_json("two")
     assert one | {"created": ""} == two | {"created": ""}
     assert Path("fresh/fingerprints").is_dir()
 
 
-def test_the_fingerprint_is_the_same_wherever_the_sets_lie(run, sets, planted):
-    run("audit", *sets, "--out", "here")
+def test_the_fingerprint_is_the_same_wherever_the_sets_lie(run, audited_sets):
+    planted = audited_sets[0]
     run("audit", planted / "register", planted / "hospital", "--out", "there")
-    assert audit_json("here")["fingerprint"] == audit_json("there")["fingerprint"]
+    assert audit_json(planted / OUT)["fingerprint"] == audit_json("there")["fingerprint"]
 
 
 def test_the_shipped_bundle_is_asked_where_none_is_named(run, clean, monkeypatch):
@@ -337,8 +346,8 @@ def test_a_split_of_an_audit_is_clean_to_that_audit(run, audited):
     assert ended.status == 0
 
 
-def test_a_published_split_is_judged_by_the_groups_of_an_audit(run, sets):
-    run("audit", *sets, "--out", "audit")
+def test_a_published_split_is_judged_by_the_groups_of_an_audit(run, sets, audited_sets):
+    shutil.copytree(audited_sets[0] / OUT, "audit")
     for name in ("test/pred",):
         shutil.rmtree(Path("hospital", name))
     ended = run("split", "hospital", "--published", "--out", "s.csv", "--audit", "audit")

@@ -6,21 +6,20 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from support.cheap import OOD_IMAGES, make_cheap, train_each_once
 from support.docs_shell import ONLY_PARSED, ROOT, Shell, blocks, pages, parse
 from typer.main import get_command
 
 import tumorlens.study.phantom as phantom_module
 from tumorlens.cli import app
-from tumorlens.study.explore import separation
 from tumorlens.study.phantom import write_phantoms
 from tumorlens.study.recipes import PRETRAININGS, RECIPES
-from tumorlens.study.training.packaging import assemble
 
 PER_CLASS = 12  # instead of more
-OOD_IMAGES = 30  # too
 SMALL = {
     "side": 48, "train_side": 48, "epochs": 2, "batch": 16, "warmup_epochs": 0.0,
     "options": {"stem": 8, "widths": [8, 16, 24], "depths": [1, 1, 1]},
@@ -29,20 +28,24 @@ TELLS_OF_PLOTS = "read-an-evaluation.md"  # on other pages they are not drawn
 NEEDS_SCANS = "README.md"  # speaks of a folder `scans/` that the reader has
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Path:
+    """What was trained for any page."""
+    return tmp_path_factory.mktemp("runs")
+
+
 @pytest.fixture
-def cheap(monkeypatch, tmp_path) -> None:
+def cheap(monkeypatch, tmp_path, runs) -> None:
     """Draw fewer phantoms and train smaller networks than the docs say, by the same commands."""
     monkeypatch.setenv("TUMORLENS_STORE", str(tmp_path / "store.db"))  # not the user's own
     for name in ("quick", "default", "adapted"):
         few = min(RECIPES[name].ood_images, OOD_IMAGES)
         monkeypatch.setitem(RECIPES, name, replace(RECIPES[name], **SMALL, ood_images=few))
-    monkeypatch.setattr(assemble, "OOD_IMAGES", OOD_IMAGES)
+    make_cheap(monkeypatch)
+    train_each_once(monkeypatch, runs)
     whole = PRETRAININGS["vicreg"]
     small = replace(whole, recipe=replace(whole.recipe, **SMALL), projector=(16, 16))
     monkeypatch.setitem(PRETRAININGS, "vicreg", small)
-
-    quick = separation.MODELS["logistic_regression"]
-    monkeypatch.setattr(separation, "MODELS", dict.fromkeys(separation.MODELS, quick))
 
     def fewer(out, *, per_class=40, seed=0, side=128, progress=None):
         few = min(per_class, PER_CLASS)

@@ -25,13 +25,14 @@ from tumorlens.errors import CasesError
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NAMES = [path.stem for path in sorted(FOLDER.glob("*.ipynb"))]
 SECONDS = 300  # for one cell, on a busy machine
-# The models that separate classes by features take long; that they differ is told elsewhere.
-CHEAP = """%reset -f
-from tumorlens.study.explore import separation
-from tumorlens.study.training.packaging import assemble
-separation.MODELS = dict.fromkeys(separation.MODELS, separation.MODELS["logistic_regression"])
-assemble.OOD_IMAGES = 30
-%reset -f"""
+TESTS = FOLDER.parent / "tests"
+CHEAP = """
+import pathlib, pytest
+from support.cheap import make_cheap, train_each_once
+patch = pytest.MonkeyPatch()
+make_cheap(patch)
+train_each_once(patch, pathlib.Path("runs"), resumed_too=True)
+"""  # of modules, which stay in the process when names go
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +45,11 @@ def kernel(tmp_path_factory) -> Iterator[tuple[KernelManager, object]]:
         patch.setenv(OUT, str(root / "study"))
         patch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
         # A notebook finds workspace.py beside it, but works elsewhere here.
-        patch.setenv("PYTHONPATH", str(FOLDER), prepend=os.pathsep)
+        for folder in (TESTS, FOLDER):
+            patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
         manager, client = start_new_kernel(kernel_name="python3", cwd=str(root))
     try:
+        client.execute_interactive(CHEAP, timeout=SECONDS)
         yield manager, client
     finally:
         client.stop_channels()
@@ -56,7 +59,7 @@ def kernel(tmp_path_factory) -> Iterator[tuple[KernelManager, object]]:
 def executed(name: str, kernel) -> nbformat.NotebookNode:
     """Run a notebook among empty names, whatever ran before."""
     manager, client = kernel
-    client.execute_interactive(CHEAP, timeout=SECONDS, output_hook=lambda _message: None)
+    client.execute_interactive("%reset -f", timeout=SECONDS)
     notebook = jupytext.read(FOLDER / f"{name}.py")
     runner = NotebookClient(notebook, km=manager, timeout=SECONDS)
     runner.kc = client

@@ -31,9 +31,10 @@ class Silent:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory) -> tuple[Path, list[str]]:
     """One demo on phantoms, over the leftovers of an earlier one."""
+    from support.cheap import make_cheap
+
     from tumorlens.study import demonstration
     from tumorlens.study.evaluation import run
-    from tumorlens.study.explore import separation
 
     out = tmp_path_factory.mktemp("demo") / "out"
     (out / "run").mkdir(parents=True)
@@ -45,8 +46,7 @@ def demo(tmp_path_factory) -> tuple[Path, list[str]]:
         # The pages of its evaluations have tests of their own; its page draws for itself.
         patch.setattr(run, "draw_plots", lambda result: {})
         patch.setattr(run, "evaluation_pdf", lambda **shown: b"%PDF-")
-        models = dict.fromkeys(separation.MODELS, separation.MODELS["logistic_regression"])
-        patch.setattr(separation, "MODELS", models)
+        make_cheap(patch)
         page = demonstration.demonstrate(
             None, out=out, cache=out.parent / "cache", per_class=20, epochs=1, callback=Silent(),
             progress=lambda done, total: None, on_stage=stages.append,

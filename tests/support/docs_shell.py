@@ -3,7 +3,6 @@
 A process for each command would load TensorFlow again and again.
 """
 
-import io
 import json
 import os
 import re
@@ -11,13 +10,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import pytest
+from support.command import ended
 from typer.main import get_command
 
 from tumorlens import cli
@@ -140,18 +138,7 @@ class Shell:
             self._unmade |= set(outputs(args))
             return {"status": 0, "out": "\n", "err": parse(args)}
         self.run.append(tuple(args))
-        out, err, status = io.StringIO(), io.StringIO(), 0
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(cwd)
-            patch.setattr(sys, "argv", ["tumorlens", *args])
-            for name, value in environment.items():
-                patch.setenv(name, value)
-            with redirect_stdout(out), redirect_stderr(err):
-                try:
-                    cli.main()
-                except SystemExit as end:
-                    status = int(end.code or 0)
-        return {"status": status, "out": out.getvalue(), "err": err.getvalue()}
+        return vars(ended(args, cwd, environment))
 
     def _is_only_parsed(self, args: Sequence[str]) -> bool:
         return (
