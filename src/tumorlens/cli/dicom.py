@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tumorlens.cli.node import node
 from tumorlens.cli.options import FAILED_STATUS, Overwrite
 from tumorlens.cli.progress import console, counting
 from tumorlens.errors import CasesError
@@ -115,6 +116,9 @@ def _print_outcomes(outcomes: "Sequence[Outcome]") -> None:
     console.print(f"{counted(len(outcomes), 'file')}: {len(outcomes) - len(left):,} written")
     if left:
         console.print(f"{len(left):,} left out: {listed(Counter(left))}")
+
+
+dicom_app.command("node")(node)
 
 
 def _table(found: "Listing", above: Path) -> "Table":

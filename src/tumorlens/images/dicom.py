@@ -51,6 +51,8 @@ _DECODERS = {
     "1.2.840.10008.1.2.4.203": "pylibjpeg",
     "1.2.840.10008.1.2.5": "pylibjpeg",  # RLE
 }
+# What is read here, deflated files apart: a small one may unpack to any size.
+READ_SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2", *_DECODERS)
 
 
 def decode_dicom(data: bytes, source: str, limits: ReadLimits) -> tuple[Scan, ...]:

@@ -1,0 +1,119 @@
+"""`tumorlens dicom node`: series come in over the network, results go back."""
+
+import json
+import signal
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tumorlens.cli.options import Bundle, Host, Port
+from tumorlens.cli.progress import console
+from tumorlens.cli.serve import Store
+from tumorlens.errors import SettingsError
+from tumorlens.settings import load_settings
+
+if TYPE_CHECKING:
+    from tumorlens.services.node.receiver import ReceiverOptions
+
+Spool = Annotated[Path, typer.Argument(metavar="SPOOL", help="Folder for what is in work.")]
+Routes = Annotated[
+    Path | None, typer.Option(help="TOML: where results go. Without: into the store alone.")
+]
+Title = Annotated[str, typer.Option(help="Application entity title of this node.")]
+Callers = Annotated[
+    list[str] | None,
+    typer.Option("--from", metavar="AE", help="Title that may send; repeatable. Default: any."),
+]
+Quiet = Annotated[
+    float, typer.Option(min=1, metavar="SECONDS", help="Without a slice: the series is complete.")
+]
+Quota = Annotated[int, typer.Option(min=1, metavar="MIB", help="Most that the spool may hold.")]
+Certificate = Annotated[Path | None, typer.Option("--tls", help="Certificate (PEM): asks for TLS.")]
+CertificateKey = Annotated[Path | None, typer.Option("--tls-key", help="Its key (PEM).")]
+Clients = Annotated[
+    Path | None, typer.Option("--tls-clients", help="Authority whose clients alone may connect.")
+]
+ListDead = Annotated[
+    bool, typer.Option("--list-dead", help="List series that could not be dealt with, and why.")
+]
+RetryDead = Annotated[bool, typer.Option("--retry-dead", help="Put them to work again.")]
+
+
+def node(
+    spool: Spool,
+    routes: Routes = None,
+    title: Title = "TUMORLENS",
+    host: Host = "127.0.0.1",
+    port: Port = 11112,
+    callers: Callers = None,
+    quiet: Quiet = 30.0,
+    quota: Quota = 50 * 1024,
+    tls: Certificate = None,
+    tls_key: CertificateKey = None,
+    tls_clients: Clients = None,
+    bundle: Bundle = "",
+    store: Store = None,
+    list_dead: ListDead = False,
+    retry_dead: RetryDead = False,
+) -> None:
+    """Receive CT and MR series by C-STORE, answer each once it is complete, send results on.
+
+    What is acknowledged is on disk, and is answered once, also after a kill.
+    Example: `tumorlens dicom node spool/ --routes routes.toml --from CT_1`
+    """
+    from tumorlens.services.node.node import Node, NodeOptions
+    from tumorlens.services.node.routes import read_routes
+    from tumorlens.services.node.spool import Spool as Opened
+
+    if list_dead:
+        _print_dead(spool)
+        return
+    receiver = _receiver(host, port, title, callers, (tls, tls_key, tls_clients))
+    rules = read_routes(routes) if routes else ()
+    options = NodeOptions(quiet_s=quiet, quota=quota * 2**20)
+    opened = Opened(spool, max_bytes=options.quota)
+    if retry_dead:
+        console.print(f"{opened.retry_dead()} series put to work again")
+    settings = load_settings(bundle=bundle or None, store=store)
+    running = Node(
+        opened, settings, routes=rules, receiver=receiver, options=options, log=log_event
+    )
+    console.print(f"{title} listens on {host}:{running.port}  (Ctrl+C stops)")
+    console.print("Research use only. Not a medical device.", style="dim")
+    signal.signal(signal.SIGTERM, lambda *_: running.stop())
+    try:
+        running.run()
+    finally:
+        running.stop()
+
+
+def _receiver(
+    host: str,
+    port: int,
+    title: str,
+    callers: list[str] | None,
+    pem: tuple[Path | None, Path | None, Path | None],
+) -> "ReceiverOptions":
+    from tumorlens.services.node.receiver import ReceiverOptions, tls_context
+
+    certificate, key, clients = pem
+    if any(pem) and not (certificate and key):
+        raise SettingsError("--tls", "lacks a certificate or its key", "Name --tls and --tls-key.")
+    context = tls_context(certificate, key, clients) if certificate and key else None
+    return ReceiverOptions(title, host, port, tuple(callers or ()), tls=context)
+
+
+def _print_dead(spool: Path) -> None:
+    from tumorlens.services.node.spool import dead_series
+
+    for folder, state in dead_series(spool):
+        typer.echo(f"{folder.name}  from {state.caller}  {state.attempts} tries  {state.reason}")
+
+
+def log_event(event: str, **facts: object) -> None:
+    """Write one line of JSON to standard error; no id of a patient is among its facts."""
+    row = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **facts}
+    print(json.dumps(row, default=str), file=sys.stderr, flush=True)

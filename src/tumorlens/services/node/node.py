@@ -1,0 +1,129 @@
+"""The node: it receives series, answers them, and sends the results where the routes say."""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tumorlens.errors import ServiceError, TumorlensError
+from tumorlens.services.node.answer import AnswerProcess
+from tumorlens.services.node.receiver import Log, ReceiverOptions, start_receiver
+from tumorlens.services.node.routes import Route, destinations
+from tumorlens.services.node.send import parse_destination, send_objects
+from tumorlens.services.node.spool import OBJECTS, Spool, read_state, write_state
+from tumorlens.settings import Settings
+
+POLL_S = 0.5  # between looks for series that are complete or due
+
+
+@dataclass(frozen=True)
+class NodeOptions:
+    """How a node deals with what it received."""
+
+    quiet_s: float = 30.0  # without a new slice, after which a series is complete
+    retry_s: float = 30.0  # before the second try; each later one waits twice as long
+    max_attempts: int = 10  # about eight hours with the wait above
+    quota: int = 50 * 2**30  # bytes of the spool
+    memory: int = 6 * 2**30  # bytes of the process that answers
+    series_s: float = 600.0  # that the answer to one series may take
+
+
+class Node:
+    """A running node."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        settings: Settings,
+        *,
+        routes: Sequence[Route] = (),
+        receiver: ReceiverOptions,
+        options: NodeOptions,
+        log: Log,
+    ) -> None:
+        self._spool, self._routes, self._options, self._log = spool, routes, options, log
+        self._title = receiver.title
+        self._answers = AnswerProcess(settings, memory=options.memory, seconds=options.series_s)
+        self._is_stopping = threading.Event()
+        self._server = start_receiver(spool, receiver, log)
+
+    @property
+    def port(self) -> int:
+        """On which it listens."""
+        return int(self._server.server_address[1])
+
+    def run(self) -> None:
+        """Work until `stop` is called."""
+        while not self._is_stopping.is_set():
+            if not self.work_once():
+                self._is_stopping.wait(POLL_S)
+
+    def work_once(self) -> bool:
+        """Deal with each series that is complete and due; tell whether there was one."""
+        for folder in self._spool.complete(quiet_s=self._options.quiet_s):
+            self._log("complete", series=folder.name)
+        due = self._spool.due()
+        for folder in due:
+            if self._is_stopping.is_set():
+                break
+            self._advance(folder)
+        return bool(due)
+
+    def stop(self) -> None:
+        """Take nothing more; what is on disk is worked on at the next start."""
+        self._is_stopping.set()
+        self._server.shutdown()
+        self._answers.close()
+
+    def _advance(self, folder: Path) -> None:
+        """Answer a series if it is not yet, then send what is pending; a failure waits."""
+        started = time.monotonic()
+        try:
+            self._answer(folder)
+            self._send(folder)
+        except TumorlensError as error:
+            self._log("failed", series=folder.name, reason=f"{error.fact}. {error.fix}")
+            self._spool.postpone(
+                folder, f"{error.subject}: {error.fact}", first_s=self._options.retry_s,
+                most=self._options.max_attempts,
+            )  # fmt: skip
+        else:
+            self._spool.remove(folder)
+            seconds = round(time.monotonic() - started, 2)
+            self._log("done", series=folder.name, seconds=seconds)
+
+    def _answer(self, folder: Path) -> None:
+        state = read_state(folder)
+        if state.is_answered:
+            return
+        facts = self._answers.answer(folder, caller=state.caller)
+        places = (
+            destinations(
+                self._routes, caller=state.caller, modality=f.modality, description=f.description
+            )
+            for f in facts
+        )
+        pending = tuple(dict.fromkeys(place for found in places for place in found))
+        write_state(folder, replace(state, is_answered=True, pending=pending, attempts=0))
+        self._log("answered", series=folder.name, slices=sum(f.slices for f in facts))
+
+    def _send(self, folder: Path) -> None:
+        """Send the objects to each place that has not got them; raises the first failure."""
+        objects = sorted((folder / OBJECTS).glob("*.dcm"))
+        failure: TumorlensError | None = None
+        for place in read_state(folder).pending if objects else ():
+            try:
+                sent = send_objects(objects, parse_destination(place), calling_title=self._title)
+                lost = [item for item in sent if not item.is_stored]
+                if lost:
+                    fact = f"did not store {len(lost)} of {len(sent)} objects: {lost[0].reason}"
+                    raise ServiceError(place, fact, "See the receiver's log.")
+            except TumorlensError as error:
+                failure = failure or error
+                continue
+            state = read_state(folder)
+            rest = tuple(other for other in state.pending if other != place)
+            write_state(folder, replace(state, pending=rest))
+        if failure is not None:
+            raise failure

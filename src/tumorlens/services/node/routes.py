@@ -1,0 +1,77 @@
+"""Where results go: a TOML file of rules.
+
+    [[route]]
+    from = "CT_1"            # title of who sent the series; without: anybody
+    modality = "mri"         # ct | mri; without: both
+    description = "*t1*"     # of the series, with * and ?, capitals or not; without: any
+    to = ["ORTHANC@127.0.0.1:4242", "https://pacs.example/dicom-web"]
+
+A series goes to the destinations of every rule that it meets, once to each.
+"""
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from tumorlens.errors import SettingsError
+from tumorlens.services.node.send import parse_destination
+
+_KEYS = {"from": str, "modality": str, "description": str, "to": list}
+_FIX = 'See "Run a DICOM node" in the documentation for an example.'
+
+
+@dataclass(frozen=True)
+class Route:
+    """One rule; "" matches anything."""
+
+    to: tuple[str, ...]
+    caller: str = ""
+    modality: str = ""
+    description: str = ""
+
+    def meets(self, *, caller: str, modality: str, description: str) -> bool:
+        """Return whether a series is one that this rule is for."""
+        return (
+            self.caller in ("", caller)
+            and self.modality in ("", modality)
+            and fnmatchcase(description.lower(), self.description.lower() or "*")
+        )
+
+
+def read_routes(path: Path) -> tuple[Route, ...]:
+    """Read the rules; raises SettingsError for what is none."""
+    try:
+        stored = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise SettingsError(path, f"is no TOML ({e})", _FIX) from e
+    rows = stored.get("route")
+    if stored.keys() - {"route"} or not isinstance(rows, list) or not rows:
+        raise SettingsError(path, "holds no [[route]], or something else beside", _FIX)
+    return tuple(_route(path, row) for row in rows)
+
+
+def _route(path: Path, row: dict[str, Any]) -> Route:
+    for key, value in row.items():
+        if key not in _KEYS or not isinstance(value, _KEYS[key]):
+            raise SettingsError(path, f"holds a route with {key} = {value!r}", _FIX)
+    to = row.get("to") or []
+    if not to or not all(isinstance(place, str) for place in to):
+        raise SettingsError(path, "holds a route that leads nowhere", _FIX)
+    if row.get("modality", "ct") not in ("ct", "mri"):
+        raise SettingsError(path, f"holds the modality {row['modality']!r}", "Name ct or mri.")
+    for place in to:
+        parse_destination(place)
+    return Route(
+        tuple(to), row.get("from", ""), row.get("modality", ""), row.get("description", "")
+    )
+
+
+def destinations(
+    routes: Sequence[Route], *, caller: str, modality: str, description: str
+) -> tuple[str, ...]:
+    """Return where the results of a series go, each place once."""
+    met = (r for r in routes if r.meets(caller=caller, modality=modality, description=description))
+    return tuple(dict.fromkeys(place for route in met for place in route.to))

@@ -1,0 +1,177 @@
+"""What the node has received and not yet dealt with: folders on disk, which survive a kill.
+
+    incoming/   files that are not whole yet; nobody was promised anything
+    series/     a folder a series that still grows
+    work/       series that are complete: answered, then sent
+    dead/       series that could not be answered or sent; a person has to look
+
+Every name is a hash. What is acknowledged lies in `series/`, synced to disk; a folder moves from
+one stage to the next by one rename.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tumorlens.errors import StoreFullError
+
+STAGES = ("incoming", "series", "work", "dead")
+STATE = "state.json"
+SLICES, OBJECTS = "slices", "objects"  # folders of a series: what came, what goes back
+DOUBLING = 2.0  # of the wait from try to try
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a complete series is."""
+
+    caller: str  # the title of who sent it
+    is_answered: bool = False
+    pending: tuple[str, ...] = ()  # destinations that have not got everything yet
+    attempts: int = 0  # that failed since the last one that did not
+    not_before: float = 0.0  # seconds since 1970
+    reason: str = ""  # of the last failure
+
+
+class Spool:
+    """The folders of a node; safe to use from several threads of one process."""
+
+    def __init__(self, root: Path, *, max_bytes: int) -> None:
+        self.root, self._max_bytes = root, max_bytes
+        self._lock = threading.Lock()
+        for stage in STAGES:
+            (root / stage).mkdir(parents=True, exist_ok=True)
+        for left in (root / "incoming").iterdir():  # of a node that was killed
+            left.unlink()
+        self._used = sum(p.stat().st_size for p in root.rglob("*") if p.is_file())
+
+    def add(self, data: bytes, *, caller: str, series: str, instance: str) -> None:
+        """Keep one file, so that it is there after a power cut; raises StoreFullError.
+
+        An instance that comes twice is kept once.
+        """
+        if self._used + len(data) > self._max_bytes:
+            fact = f"holds {self._used:,} of {self._max_bytes:,} bytes"
+            raise StoreFullError(self.root, fact, "Raise --quota, or see why series wait.")
+        partial = self.root / "incoming" / secrets.token_hex(16)
+        try:
+            _write_synced(partial, data)
+            with self._lock:
+                folder = self._folder_of(caller, series)
+                target = folder / SLICES / f"{hashed(instance)}.dcm"
+                self._used += len(data) - (target.stat().st_size if target.exists() else 0)
+                partial.replace(target)
+                _sync_folder(target.parent)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _folder_of(self, caller: str, series: str) -> Path:
+        """Return the folder in which a series grows; made whole before it gets its name."""
+        folder = self.root / "series" / hashed(f"{caller}\0{series}")
+        if not folder.exists():
+            made = self.root / "series" / f".{secrets.token_hex(8)}"
+            (made / SLICES).mkdir(parents=True)
+            write_state(made, State(caller))
+            made.rename(folder)
+            _sync_folder(folder.parent)
+        return folder
+
+    def complete(self, *, quiet_s: float) -> list[Path]:
+        """Move series to which nothing was added for so long to `work`; return their folders."""
+        moved = []
+        with self._lock:
+            for folder in sorted((self.root / "series").iterdir()):
+                if folder.name.startswith("."):
+                    continue
+                age = time.time() - (folder / SLICES).stat().st_mtime
+                if age >= quiet_s and any((folder / SLICES).iterdir()):
+                    target = self.root / "work" / f"{folder.name}-{secrets.token_hex(4)}"
+                    folder.rename(target)
+                    moved.append(target)
+            if moved:
+                _sync_folder(self.root / "work")
+        return moved
+
+    def due(self) -> list[Path]:
+        """Return complete series that are to be worked on now, those that wait longest first."""
+        folders = [(read_state(folder), folder) for folder in (self.root / "work").iterdir()]
+        ready = [(s.not_before, folder) for s, folder in folders if s.not_before <= time.time()]
+        return [folder for _, folder in sorted(ready)]
+
+    def postpone(self, folder: Path, reason: str, *, first_s: float, most: int) -> None:
+        """Note a failure: the series is tried again later, or after `most` tries goes to `dead`."""
+        state = read_state(folder)
+        attempts = state.attempts + 1
+        wait = first_s * DOUBLING ** (attempts - 1)
+        later = replace(state, attempts=attempts, not_before=time.time() + wait, reason=reason)
+        write_state(folder, later)
+        if attempts >= most:
+            folder.rename(self.root / "dead" / folder.name)
+            _sync_folder(self.root / "dead")
+
+    def remove(self, folder: Path) -> None:
+        """Forget a series that is answered and sent."""
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        shutil.rmtree(folder)
+        with self._lock:
+            self._used = max(0, self._used - size)
+
+    def retry_dead(self) -> int:
+        """Put dead series back to work; returns how many."""
+        folders = list((self.root / "dead").iterdir())
+        for folder in folders:
+            write_state(folder, replace(read_state(folder), attempts=0, not_before=0.0))
+            folder.rename(self.root / "work" / folder.name)
+        return len(folders)
+
+
+def dead_series(root: Path) -> list[tuple[Path, State]]:
+    """Return the series that wait for a person, with why."""
+    folder = root / "dead"
+    return (
+        [(path, read_state(path)) for path in sorted(folder.iterdir())] if folder.is_dir() else []
+    )
+
+
+def hashed(text: str) -> str:
+    """Return a name of a fixed form that says nothing of what it stands for."""
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:40]
+
+
+def read_state(folder: Path) -> State:
+    """Return how far a series is."""
+    stored: Mapping[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    return State(**{**stored, "pending": tuple(stored["pending"])})
+
+
+def write_state(folder: Path, state: State) -> None:
+    """Keep how far a series is, whole or as it was."""
+    partial = folder / f".{secrets.token_hex(8)}"
+    _write_synced(partial, json.dumps(asdict(state)).encode())
+    partial.replace(folder / STATE)
+    _sync_folder(folder)
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":  # Windows cannot open folders, and keeps their entries by itself
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

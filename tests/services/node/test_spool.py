@@ -1,0 +1,141 @@
+"""Facts about what the node keeps on disk, and where results go."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tumorlens.errors import SettingsError, StoreFullError
+from tumorlens.services.node.routes import destinations, read_routes
+from tumorlens.services.node.spool import Spool, dead_series, read_state
+
+ADDED = {"caller": "CT_1", "series": "1.2.3", "instance": "1.2.3.4"}
+ROUTES = """
+[[route]]
+from = "CT_1"
+to = ["A@127.0.0.1:104"]
+[[route]]
+modality = "mri"
+description = "*t1*"
+to = ["A@127.0.0.1:104", "https://pacs.example/dicom-web"]
+"""
+
+
+@pytest.fixture
+def spool(tmp_path) -> Spool:
+    return Spool(tmp_path / "spool", max_bytes=1000)
+
+
+def files(spool: Spool, stage: str) -> list[Path]:
+    return sorted((spool.root / stage).rglob("*.dcm"))
+
+
+def test_an_instance_that_comes_twice_is_kept_once(spool):
+    spool.add(b"first", **ADDED)
+    spool.add(b"again", **ADDED)
+    (kept,) = files(spool, "series")
+    assert kept.read_bytes() == b"again"
+
+
+def test_no_name_on_disk_says_whose_series_it_is(spool):
+    spool.add(b"x", caller="CT_1", series="1.2.840.MILLER", instance="../../1.2.3")
+    names = [path.name for path in spool.root.rglob("*")]
+    assert not any("MILLER" in name or "1.2" in name for name in names)
+    assert len(files(spool, "series")) == 1
+
+
+def test_a_series_is_complete_after_a_quiet_time(spool):
+    spool.add(b"x", **ADDED)
+    assert spool.complete(quiet_s=60) == []
+    (folder,) = spool.complete(quiet_s=0)
+    assert read_state(folder).caller == "CT_1"
+    assert spool.due() == [folder]
+
+
+def test_series_of_other_senders_stay_apart(spool):
+    for caller in ("CT_1", "CT_2"):
+        spool.add(b"x", **{**ADDED, "caller": caller})
+    assert len(spool.complete(quiet_s=0)) == 2
+
+
+def test_what_comes_late_makes_a_series_of_its_own(spool):
+    spool.add(b"x", **ADDED)
+    (first,) = spool.complete(quiet_s=0)
+    spool.add(b"y", **{**ADDED, "instance": "1.2.3.5"})
+    (second,) = spool.complete(quiet_s=0)
+    assert first != second
+
+
+def test_what_was_not_whole_is_gone_after_a_kill_and_the_rest_is_there(spool):
+    spool.add(b"x", **ADDED)
+    (spool.root / "incoming" / "half").write_bytes(b"ha")
+    again = Spool(spool.root, max_bytes=1000)
+    assert not any((spool.root / "incoming").iterdir())
+    assert len(again.complete(quiet_s=0)) == 1
+
+
+def test_a_full_spool_takes_nothing_until_there_is_room(spool):
+    spool.add(bytes(700), **ADDED)
+    with pytest.raises(StoreFullError, match="of 1,000 bytes"):
+        spool.add(bytes(400), **{**ADDED, "instance": "2"})
+    (folder,) = spool.complete(quiet_s=0)
+    spool.remove(folder)
+    spool.add(bytes(400), **{**ADDED, "instance": "2"})
+    assert len(files(spool, "series")) == 1
+
+
+def test_a_disk_without_room_leaves_no_half_file(spool, monkeypatch):
+    def fail(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space"):
+        spool.add(b"x", **ADDED)
+    assert not any((spool.root / "incoming").iterdir())
+    assert files(spool, "series") == []
+
+
+def test_a_failure_waits_longer_each_time_and_then_for_a_person(spool):
+    spool.add(b"x", **ADDED)
+    (folder,) = spool.complete(quiet_s=0)
+    waits = []
+    for _ in range(2):
+        spool.postpone(folder, "no answer", first_s=10, most=3)
+        waits.append(read_state(folder).not_before)
+    assert 8 < waits[1] - waits[0] < 12  # 20 s instead of 10 s
+    assert spool.due() == []
+    spool.postpone(folder, "no answer", first_s=10, most=3)
+    ((dead, state),) = dead_series(spool.root)
+    assert (dead.name, state.attempts, state.reason) == (folder.name, 3, "no answer")
+    assert spool.retry_dead() == 1
+    assert [path.name for path in spool.due()] == [folder.name]
+
+
+def test_results_go_to_every_place_of_the_rules_that_are_met(tmp_path):
+    (tmp_path / "r.toml").write_text(ROUTES)
+    routes = read_routes(tmp_path / "r.toml")
+    web = "https://pacs.example/dicom-web"
+
+    def to(caller: str, modality: str, description: str) -> tuple[str, ...]:
+        return destinations(routes, caller=caller, modality=modality, description=description)
+
+    assert to("CT_1", "ct", "head") == ("A@127.0.0.1:104",)
+    assert to("CT_1", "mri", "Ax T1 post") == ("A@127.0.0.1:104", web)
+    assert to("MR_1", "ct", "t1") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "fact"),
+    [
+        ("[[route", "is no TOML"),
+        ("", "holds no"),
+        ('[[route]]\nform = "CT_1"\nto = ["A@h:1"]', "form = 'CT_1'"),
+        ("[[route]]\nto = []", "leads nowhere"),
+        ('[[route]]\nto = ["A"]', "is no destination"),
+        ('[[route]]\nmodality = "MR"\nto = ["A@h:1"]', "modality 'MR'"),
+    ],
+)
+def test_rules_that_are_none_are_an_error_at_the_start(tmp_path, text, fact):
+    (tmp_path / "r.toml").write_text(text)
+    with pytest.raises(SettingsError, match=fact):
+        read_routes(tmp_path / "r.toml")

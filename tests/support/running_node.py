@@ -1,0 +1,97 @@
+"""A node in a process of its own, and dcmtk's sender, on loopback."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.live_server import free_port
+
+# pynetdicom brings a program of the same name along.
+DCMTK = shutil.which("storescu", path="/usr/bin:/usr/local/bin:/opt/homebrew/bin")
+needs_dcmtk = pytest.mark.skipif(DCMTK is None, reason="dcmtk is not installed")
+PATIENCE_S = 120.0  # on a machine with much else to do
+
+
+class RunningNode:
+    """A started node; its events are read from its log."""
+
+    def __init__(self, folder: Path, bundle: Path, *words: str | Path) -> None:
+        self.port, self.spool, self.store = free_port(), folder / "spool", folder / "store.db"
+        self._words = ["--bundle", bundle, "--store", self.store, "--quiet", "1", *words]
+        self.events: list[dict[str, Any]] = []
+        self.start()
+
+    def start(self) -> None:
+        words = ["dicom", "node", self.spool, "--port", self.port, *self._words]
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "tumorlens", *map(str, words)],
+            stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+        threading.Thread(target=self._listen, args=[self._child], daemon=True).start()
+        self.wait_for(self._is_open, "to listen")
+
+    def kill(self) -> None:
+        """End it and its processes at once, as a power cut does."""
+        os.killpg(self._child.pid, signal.SIGKILL)
+        self._child.wait()
+
+    def stop(self) -> int:
+        self._child.send_signal(signal.SIGTERM)
+        return self._child.wait(PATIENCE_S)
+
+    def is_running(self) -> bool:
+        return self._child.poll() is None
+
+    def wait_for(self, condition: Callable[[], object], what: str) -> None:
+        end = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert self.is_running(), f"ended: {self.events}"
+            assert time.monotonic() < end, f"waited for {what}: {self.events}"
+            time.sleep(0.05)
+
+    def count(self, event: str) -> int:
+        return sum(row["event"] == event for row in self.events)
+
+    def waits(self) -> bool:
+        """Tell whether something is on disk that is not dealt with."""
+        stages = (self.spool / stage for stage in ("series", "work"))
+        return any(any(stage.iterdir()) for stage in stages if stage.is_dir())
+
+    def _is_open(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def _listen(self, child: "subprocess.Popen[str]") -> None:
+        for line in child.stderr or ():
+            if line.startswith("{"):
+                self.events.append(json.loads(line))
+
+
+@contextmanager
+def running_node(folder: Path, bundle: Path, *words: str | Path) -> Iterator[RunningNode]:
+    node = RunningNode(folder, bundle, *words)
+    try:
+        yield node
+    finally:
+        if node.is_running():
+            node.kill()
+
+
+def storescu(port: int, files: Sequence[Path], *words: str) -> "subprocess.CompletedProcess[str]":
+    """Send files with dcmtk; its exit status is not 0 where one was not stored."""
+    assert DCMTK
+    return subprocess.run(
+        [DCMTK, "-aec", "TUMORLENS", *words, "127.0.0.1", str(port), *map(str, files)],
+        capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+    )  # fmt: skip
