@@ -38,8 +38,7 @@ BURNED_IN = "RESEARCH USE ONLY - NOT A MEDICAL DEVICE"
 
 def parametric_map(series: JudgedSeries) -> Dataset:
     """Return the evidence on the pixels of the slices, in logits by its real-world mapping."""
-    evidence = np.stack([s.evidence for s in series.slices])
-    stored, slope, intercept = _as_whole_numbers(evidence)
+    stored, slope, intercept = _as_whole_numbers([s.evidence for s in series.slices])
     neutral = min(max(-intercept / slope, 0.0), MAX_STORED - 1.0)  # no evidence: black
     mapping = RealWorldValueMapping(
         lut_label="EVIDENCE",
@@ -242,10 +241,12 @@ def _geometry(slices: Sequence[JudgedSlice]) -> dict[str, Any]:
 
 
 def _as_whole_numbers(
-    values: NDArray[np.float32],
+    images: Sequence[NDArray[np.float32]],
 ) -> tuple[NDArray[np.uint16], float, float]:
-    """Return values as 16 bits with the slope and intercept that bring them back."""
-    low, high = float(values.min()), float(values.max())
+    """Return images as 16 bits, with the slope and intercept that bring their values back."""
+    low, high = min(float(i.min()) for i in images), max(float(i.max()) for i in images)
     slope = (high - low) / MAX_STORED or 1.0
-    stored = np.rint((values.astype(np.float64) - low) / slope)
-    return np.clip(stored, 0, MAX_STORED).astype(np.uint16), slope, low
+    whole = np.empty((len(images), *images[0].shape), np.uint16)
+    for row, image in zip(whole, images, strict=True):
+        row[:] = np.clip(np.rint((image.astype(np.float64) - low) / slope), 0, MAX_STORED)
+    return whole, slope, low
