@@ -78,6 +78,26 @@ class RunningNode:
                 self.events.append(json.loads(line))
 
 
+def make_certificates(folder: Path) -> Path:
+    """Make an authority (ca), and a server's and a client's certificate of it; PEM, for a day."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+
+    def run(*words: str) -> None:
+        subprocess.run([openssl, *words], cwd=folder, check=True, capture_output=True)
+
+    for name in ("ca", "other"):  # the other authority signs nobody
+        run("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out",
+            f"{name}.pem", "-days", "1", "-subj", f"/CN={name}")  # fmt: skip
+    for name in ("server", "client"):
+        run("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out",
+            f"{name}.csr", "-subj", f"/CN={name}")  # fmt: skip
+        run("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
+            "-CAcreateserial", "-days", "1", "-out", f"{name}.pem")  # fmt: skip
+    return folder
+
+
 @contextmanager
 def running_node(folder: Path, bundle: Path, *words: str | Path) -> Iterator[RunningNode]:
     node = RunningNode(folder, bundle, *words)

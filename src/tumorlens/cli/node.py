@@ -16,6 +16,7 @@ from tumorlens.errors import SettingsError
 from tumorlens.settings import load_settings
 
 if TYPE_CHECKING:
+    from tumorlens.services.node.node import Node
     from tumorlens.services.node.receiver import ReceiverOptions
 
 Spool = Annotated[Path, typer.Argument(metavar="SPOOL", help="Folder for what is in work.")]
@@ -78,10 +79,11 @@ def node(
     if retry_dead:
         console.print(f"{opened.retry_dead()} series put to work again")
     settings = load_settings(bundle=bundle or None, store=store)
-    running = Node(
-        opened, settings, routes=rules, receiver=receiver, options=options, log=log_event
-    )
-    console.print(f"{title} listens on {host}:{running.port}  (Ctrl+C stops)")
+    _run(Node(opened, settings, routes=rules, receiver=receiver, options=options, log=log_event))
+
+
+def _run(running: "Node") -> None:
+    console.print(f"listens on port {running.port}  (Ctrl+C stops)")
     console.print("Research use only. Not a medical device.", style="dim")
     signal.signal(signal.SIGTERM, lambda *_: running.stop())
     try:

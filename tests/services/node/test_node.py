@@ -1,5 +1,7 @@
 """Facts about the running node, with dcmtk on the other side."""
 
+import ssl
+
 import numpy as np
 import pytest
 from pydicom import uid
@@ -7,8 +9,11 @@ from pynetdicom.ae import ApplicationEntity
 from support.broken_files import HEAD
 from support.command import command_runner
 from support.dicom_files import slice_dataset, write_series
-from support.running_node import needs_dcmtk, running_node, storescu
+from support.live_server import free_port
+from support.running_node import make_certificates, needs_dcmtk, running_node, storescu
 
+from tumorlens.services.node.receiver import ReceiverOptions, start_receiver
+from tumorlens.services.node.spool import Spool, read_state
 from tumorlens.services.store import find_predictions, open_store
 
 VOLUME = np.stack([HEAD.astype(np.int16)] * 5)
@@ -19,12 +24,13 @@ def bundle(tiny_bundle):
     return tiny_bundle.folder
 
 
-def associate(port: int, *, title: str = "CT_1", called: str = "TUMORLENS", contexts=None):
+def associate(port: int, *, title="CT_1", called="TUMORLENS", contexts=None, tls=None):
     entity = ApplicationEntity(ae_title=title)
     entity.acse_timeout = entity.dimse_timeout = 60
     for storage, syntax in contexts or [("1.2.840.10008.1.1", uid.ImplicitVRLittleEndian)]:
         entity.add_requested_context(storage, syntax)
-    return entity.associate("127.0.0.1", port, ae_title=called)
+    tls_args = (tls, None) if tls else None
+    return entity.associate("127.0.0.1", port, ae_title=called, tls_args=tls_args)
 
 
 def answered(node) -> list:
@@ -103,8 +109,6 @@ def test_a_sender_that_hangs_up_halfway_leaves_nothing(strict):
 
 
 def test_dead_series_are_listed(tmp_path, monkeypatch, capsys):
-    from tumorlens.services.node.spool import Spool
-
     spool = Spool(tmp_path, max_bytes=1000)
     spool.add(b"x", caller="CT_1", series="1", instance="2")
     (folder,) = spool.complete(quiet_s=0)
@@ -118,3 +122,80 @@ def test_tls_without_its_key_is_an_error(tmp_path, monkeypatch, capsys):
     ended = run("dicom", "node", tmp_path / "spool", "--tls", tmp_path / "cert.pem")
     assert ended.status == 2
     assert "lacks a certificate or its key" in ended.err
+
+
+@needs_dcmtk
+def test_objects_come_back_by_both_ways_and_wait_while_the_pacs_is_down(orthanc, bundle, tmp_path):
+    nobody = free_port()
+    (tmp_path / "routes.toml").write_text(
+        f'[[route]]\nfrom = "CT_1"\nmodality = "mri"\nto = ["{orthanc.entity}", "{orthanc.web}", '
+        f'"GONE@127.0.0.1:{nobody}"]\n'
+    )
+    volume = np.stack([HEAD.astype(np.int16)] * 6)
+    folder = write_series(tmp_path / "in", volume, StudyInstanceUID="1.2.77", PatientID="1",
+                          SeriesInstanceUID="1.2.77.1", FrameOfReferenceUID="1.2.77.2")  # fmt: skip
+    with running_node(tmp_path, bundle, "--routes", tmp_path / "routes.toml") as node:
+        assert storescu(node.port, sorted(folder.iterdir()), "-aet", "CT_1").returncode == 0
+        node.wait_for(lambda: node.count("failed"), "the place that is gone to fail")
+        (work,) = (node.spool / "work").iterdir()
+        made = list((work / "objects").iterdir())
+        assert read_state(work).pending == (f"GONE@127.0.0.1:{nobody}",)
+    assert len(made) > 1
+    assert len(orthanc.instances()) == len(made)
+
+
+@pytest.fixture(scope="module")
+def certified(bundle, tmp_path_factory):
+    """A node that talks TLS, to clients of one authority."""
+    folder = make_certificates(tmp_path_factory.mktemp("tls"))
+    words = ("--tls", folder / "server.pem", "--tls-key", folder / "server.key", "--tls-clients",
+             folder / "ca.pem")  # fmt: skip
+    with running_node(folder, bundle, *words) as node:
+        yield node, folder
+
+
+@pytest.mark.parametrize(("has_certificate", "gets_in"), [(True, True), (False, False)])
+def test_with_tls_only_clients_of_the_authority_get_in(certified, has_certificate, gets_in):
+    node, folder = certified
+    context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
+    context.check_hostname = False
+    if has_certificate:
+        context.load_cert_chain(folder / "client.pem", folder / "client.key")
+    assert associate(node.port, tls=context).is_established == gets_in
+
+
+def test_without_tls_nobody_gets_into_a_node_that_asks_for_it(certified):
+    assert not associate(certified[0].port).is_established
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A receiver with little room, in this process, and what it logged."""
+    spool, events = Spool(tmp_path, max_bytes=25_000), []
+    options = ReceiverOptions(port=free_port(), max_object=100_000)
+    server = start_receiver(spool, options, lambda event, **_: events.append(event))
+    yield options.port, spool, events
+    server.shutdown()
+
+
+def send(port: int, pixels):
+    dataset = slice_dataset(pixels)
+    dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
+    contexts = [(dataset.SOPClassUID, uid.ExplicitVRLittleEndian)]
+    association = associate(port, contexts=contexts)
+    status = association.send_c_store(dataset)
+    association.release()
+    return status.get("Status")
+
+
+def test_a_full_spool_leaves_slices_to_the_sender(small):
+    port, _, _ = small
+    assert send(port, VOLUME[0]) == 0
+    assert send(port, VOLUME[1]) == 0xA700
+
+
+def test_an_object_beyond_the_limit_ends_its_association(small):
+    port, spool, events = small
+    assert send(port, np.zeros((512, 512), np.int16)) is None
+    assert "object too large" in events
+    assert not any((spool.root / "series").iterdir())
