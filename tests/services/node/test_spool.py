@@ -74,6 +74,12 @@ def test_what_was_not_whole_is_gone_after_a_kill_and_the_rest_is_there(spool):
     assert len(again.complete(quiet_s=0)) == 1
 
 
+def test_what_an_orphan_writes_into_a_series_that_is_done_is_no_series(spool):
+    (spool.root / "work" / "ab-cd" / "objects").mkdir(parents=True)
+    assert spool.due() == []
+    assert not any((spool.root / "work").iterdir())
+
+
 def test_a_full_spool_takes_nothing_until_there_is_room(spool):
     spool.add(bytes(700), **ADDED)
     with pytest.raises(StoreFullError, match="of 1,000 bytes"):

@@ -17,6 +17,7 @@ import shutil
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ class Spool:
             (root / stage).mkdir(parents=True, exist_ok=True)
         for left in (root / "incoming").iterdir():  # of a node that was killed
             left.unlink()
-        self._used = sum(p.stat().st_size for p in root.rglob("*") if p.is_file())
+        self._used = _size(root)
 
     def add(self, data: bytes, *, caller: str, series: str, instance: str) -> None:
         """Keep one file, so that it is there after a power cut; raises StoreFullError.
@@ -102,7 +103,12 @@ class Spool:
 
     def due(self) -> list[Path]:
         """Return complete series that are to be worked on now, those that wait longest first."""
-        folders = [(read_state(folder), folder) for folder in (self.root / "work").iterdir()]
+        folders: list[tuple[State, Path]] = []
+        for folder in (self.root / "work").iterdir():
+            if (folder / STATE).exists():
+                folders.append((read_state(folder), folder))
+            else:  # of a process that outlived its node, and wrote into what was done with
+                shutil.rmtree(folder, ignore_errors=True)
         ready = [(s.not_before, folder) for s, folder in folders if s.not_before <= time.time()]
         return [folder for _, folder in sorted(ready)]
 
@@ -119,7 +125,7 @@ class Spool:
 
     def remove(self, folder: Path) -> None:
         """Forget a series that is answered and sent."""
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        size = _size(folder)
         shutil.rmtree(folder)
         with self._lock:
             self._used = max(0, self._used - size)
@@ -139,6 +145,14 @@ def dead_series(root: Path) -> list[tuple[Path, State]]:
     return (
         [(path, read_state(path)) for path in sorted(folder.iterdir())] if folder.is_dir() else []
     )
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # replaced meanwhile
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 def hashed(text: str) -> str:
