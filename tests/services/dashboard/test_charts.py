@@ -16,17 +16,12 @@ from tumorlens.predictions.predictor import summarize
 from tumorlens.records import Estimate, Heatmap, Prediction
 from tumorlens.services.dashboard import charts
 from tumorlens.services.dashboard.charts.answers import (
-    SIDE,
     decision_text,
-    heatmap_image,
-    prepared_image,
     probability_scale,
     similar_text,
     small_text,
-    squared,
     type_bars,
     type_text,
-    windowed,
     zones,
 )
 from tumorlens.services.dashboard.charts.data_sets import (
@@ -139,40 +134,6 @@ def test_similar_scans_are_written_with_interval_and_n(tiny_bundle):
 def test_a_bundle_that_recorded_nothing_says_so(tiny_bundle):
     words = similar_text(answer(tiny_bundle, 0, 0, 0.5, 0.5, 0, 0), tiny_bundle, T)
     assert "not recorded in this bundle" in words
-
-
-def test_the_whole_window_shows_the_scan_as_it_is():
-    pixels = np.random.default_rng(1).integers(10, 200, (9, 7)).astype(np.uint8)
-    assert (windowed(pixels, darkest=0, brightest=1) == pixels).all()
-
-
-def test_a_narrow_window_raises_contrast_and_clips():
-    pixels = np.linspace(0, 65_535, 101).astype(np.uint16).reshape(1, -1)
-    shown = windowed(pixels, darkest=0.4, brightest=0.6)[0]
-    assert (shown[:40] == 0).all()
-    assert (shown[61:] == 255).all()
-    assert shown[50] == pytest.approx(128, abs=2)
-
-
-def test_a_window_without_width_does_not_divide_by_zero():
-    assert set(np.unique(windowed(np.arange(16, dtype=np.uint16), darkest=0.5, brightest=0.5))) <= {
-        0, 255,
-    }  # fmt: skip
-
-
-def test_no_opacity_leaves_the_prepared_image_alone():
-    gray = prepared_image(HEAT)
-    shown = heatmap_image(HEAT, opacity=0.0)
-    assert shown.shape == (SIDE, SIDE, 3)
-    assert (shown == gray[..., None]).all()
-    assert (heatmap_image(HEAT, opacity=1.0) != gray[..., None]).any()
-
-
-@pytest.mark.parametrize("shape", [(10, 30), (30, 10), (20, 20)])
-def test_an_image_is_squared_without_losing_a_pixel(shape):
-    image = np.full(shape, 7, np.uint8)
-    assert squared(image).shape == (max(shape), max(shape))
-    assert (squared(image) == 7).sum() == image.size
 
 
 def test_the_threshold_asked_for_is_read_from_the_sweep():

@@ -29,6 +29,7 @@ from tumorlens.services.dashboard.layout import PAGES
 from tumorlens.services.dashboard.results import EXAMPLES
 from tumorlens.services.dashboard.texts import translator
 from tumorlens.study.phantom import draw_phantom
+from tumorlens.study.phantom.volumes import draw_volume, write_dicom
 
 pytestmark = [
     pytest.mark.browser,
@@ -129,8 +130,7 @@ def download(page: Page, name: str) -> bytes:
 def test_a_reader_goes_from_a_scan_to_an_answer_a_review_and_the_files(page):
     drop(page, EXAMPLES / "phantom_mri_meningioma.png")
     see(page, "1 of 1")
-    see(page, "Where the evidence stood")
-    expect(page.locator("[data-testid=stImage] img")).to_have_count(3)
+    expect(page.locator(".tl-views canvas").first).to_be_visible()
     page.keyboard.press("a")
     see(page, "You agreed")
 
@@ -148,6 +148,26 @@ def test_a_reader_goes_from_a_scan_to_an_answer_a_review_and_the_files(page):
         ("phantom_mri_meningioma.png", "agree")
     ]
     assert history[0]["tumor_probability"] == queued[0]["tumor_probability"]
+
+
+def test_slices_of_one_series_are_scrolled_without_a_server_and_nothing_is_asked_elsewhere(
+    page, tmp_path
+):
+    write_dicom(draw_volume("ct", "healthy", seed=2, side=96), tmp_path / "ct", seed=2)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.reload()
+    drop(page, *sorted((tmp_path / "ct").iterdir())[:6])
+    see(page, "1 of 6")
+    viewer = page.locator(".tl-viewer[data-slice]")
+    expect(viewer.locator(".tl-strip")).to_be_visible()
+    before = len(asked)
+    viewer.locator("canvas").first.hover()
+    page.mouse.wheel(0, 100)
+    expect(viewer).to_have_attribute("data-slice", "2")
+    assert viewer.locator("canvas").first.bounding_box()["width"] >= 700
+    assert len(asked) == before
+    assert [url for url in asked if not re.match(r"(http|ws)://localhost|blob:|data:", url)] == []
 
 
 def test_a_history_is_there_after_a_reload_and_not_in_another_browser(page, browser, running):

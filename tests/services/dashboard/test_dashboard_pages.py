@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import cv2
 import pytest
@@ -163,11 +164,44 @@ def test_a_correction_needs_a_reason(shared, png):
     at = drop(page("read").run(), ("mine.png", png))
     store = next(button for button in at.button if button.label == "Store")
     store.click().run()
-    assert "corrects without a reason" in at.error[0].value
-    at.text_area(key="own_reason").set_value("Motion")
-    at.selectbox(key="own_decision").set_value("no tumor")
+    assert "the answer that was given" in at.error[0].value
+    form = next(box for box in at.selectbox if (box.key or "").startswith("own_decision"))
+    other = "no tumor" if form.value != "no tumor" else "uncertain"
+    form.set_value(other)
     next(button for button in at.button if button.label == "Store").click().run()
-    assert "You corrected to no tumor" in text_of(at)
+    assert "corrects without a reason" in at.error[0].value
+    at.text_area[0].set_value("Motion")
+    next(button for button in at.button if button.label == "Store").click().run()
+    assert f"You corrected to {other}" in text_of(at)
+
+
+def test_the_form_of_a_correction_is_empty_at_the_next_scan(png):
+    at = drop(page("read").run(), ("one.png", png), ("two.png", png[:-1] + b" "))
+    at.text_area[0].set_value("Motion").run()
+    at.selectbox[0].set_value("out of scope").run()
+    {button.label: button for button in at.button}["Next"].click().run()
+    assert at.text_area[0].value == ""
+    second = at.session_state["results"][1].prediction
+    assert at.selectbox[0].value == second.decision
+
+
+def test_agreeing_goes_on_to_the_next_scan(png):
+    at = drop(page("read").run(), ("one.png", png), ("two.png", png[:-1] + b" "))
+    first = at.session_state["current"]
+    at.button(key="agree").click().run()
+    assert at.session_state["current"] != first
+
+
+def test_out_of_scope_shows_no_probability_no_type_and_no_comparison(png, predicted, monkeypatch):
+    predictor, _ = predicted
+    bundle = predictor.bundle
+    scope = replace(bundle.ood_reference, limit=-1.0)
+    monkeypatch.setattr(predictor, "bundle", replace(bundle, ood_reference=scope))
+    at = drop(page("read").run(), ("strange.png", png))
+    shown = text_of(at)
+    assert "Out of scope" in shown
+    for word in ("Probability of a tumor", "Type if there", "validation scans with a"):
+        assert word not in shown
 
 
 def test_two_browsers_do_not_see_one_anothers_history(shared, png):

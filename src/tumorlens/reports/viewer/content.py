@@ -42,10 +42,14 @@ class ViewedSlice:
 
 
 def viewer_content(
-    slices: Sequence[ViewedSlice], *, name: str, answer: SeriesPrediction | None = None
+    slices: Sequence[ViewedSlice],
+    *,
+    name: str,
+    answer: SeriesPrediction | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> dict[str, Any]:
     """Return what the viewer draws, as JSON holds it; out of scope shows no evidence."""
-    shrink = max(1.0, np.sqrt(sum(s.scan.pixels.size for s in slices) / MAX_PIXELS))
+    shrink = max(1.0, np.sqrt(sum(s.scan.pixels.size for s in slices) / max_pixels))
     strongest = max((_top(s.prediction) for s in slices), default=0.0)
     is_ct = bool(slices) and all(s.scan.modality == "ct" for s in slices)
     numbers = [s.prediction.slice for s in slices]

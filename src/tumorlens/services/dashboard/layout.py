@@ -1,8 +1,12 @@
 """What stands around every page: its name, the line on research use, the language, the menu."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
+import cv2
+import numpy as np
 import streamlit as st
+from PIL import Image
 
 from tumorlens.errors import TumorlensError
 from tumorlens.services.dashboard.pages import about, audit, explore, performance, read
@@ -29,7 +33,7 @@ STYLE = """<style>
 
 def draw() -> None:
     """Draw the page that was asked for, with all that stands around it."""
-    st.set_page_config(page_title="Tumorlens", page_icon=":material/radiology:", layout="wide")
+    st.set_page_config(page_title="Tumorlens", page_icon=_icon(), layout="wide")
     t = translation()
     pages = [
         st.Page(
@@ -45,6 +49,15 @@ def draw() -> None:
     st.html(STYLE)
     _research_line(t)
     chosen.run()
+
+
+@lru_cache(maxsize=1)
+def _icon() -> Image.Image:
+    """Draw a lens: a named icon would be asked of a font server."""
+    icon = np.zeros((32, 32, 4), np.uint8)
+    cv2.circle(icon, (13, 13), 10, (43, 108, 163, 255), 4, cv2.LINE_AA)
+    cv2.line(icon, (21, 21), (29, 29), (43, 108, 163, 255), 5, cv2.LINE_AA)
+    return Image.fromarray(icon)
 
 
 def draw_alone(name: str) -> None:

@@ -6,7 +6,7 @@ without loss, the prepared square and the heatmap; a queue holds at most MAX_RES
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tumorlens.images.readers import attempt, read_scan_bytes
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.progress import Progress
-from tumorlens.records import Prediction, Scan, Unusable
+from tumorlens.records import Modality, Prediction, Scan, Unusable
 from tumorlens.settings import ReadLimits
 
 SIDE = 512  # pixels kept of the longer side
@@ -35,6 +35,11 @@ class Result:
     prediction: Prediction
     untouched: bytes = b""  # PNG of the scan before anything was done to it, 8 or 16 bits
     is_example: bool = False  # a phantom that came with the dashboard
+    values: tuple[float, float] = (0.0, 1.0)  # what 0 in `untouched` means, and a step of 1
+    modality: Modality | None = None  # as the file says, with what follows
+    spacing_mm: tuple[float, float] | None = None  # of the image as it is kept
+    series: str = ""
+    position: float | None = None
 
     @property
     def key(self) -> str:
@@ -44,7 +49,11 @@ class Result:
     @property
     def scan(self) -> Scan:
         """The scan again, as far as it was kept."""
-        return Scan(decode_pixels(self.untouched).astype(np.float32), self.name)
+        low, step = self.values
+        pixels = decode_pixels(self.untouched).astype(np.float32) * np.float32(step) + np.float32(
+            low
+        )
+        return Scan(pixels, self.name, modality=self.modality, spacing_mm=self.spacing_mm)
 
 
 def predict_files(
@@ -66,13 +75,32 @@ def predict_files(
         answers = iter(predictor.predict_scans(scans, heatmaps=True)) if scans else iter(())
         for (name, _), (digest, scan) in zip(batch, opened, strict=True):
             if isinstance(scan, Scan):
-                kept = encode_pixels(scan.pixels)
-                yield Result(name, digest, next(answers), kept, is_example)
+                yield _result(name, digest, next(answers), scan, is_example)
             else:
                 failed = Prediction(name, bundle=predictor.bundle.version, error=scan)
                 yield Result(name, digest, failed, b"", is_example)
         if progress:
             progress(start + len(batch), len(files))
+
+
+def _result(name: str, digest: str, prediction: Prediction, scan: Scan, is_example: bool) -> Result:
+    """Keep as much of a scan as the page shows; evidence is laid over what is kept."""
+    kept = shrunk(scan.pixels)
+    share = kept.shape[0] / scan.pixels.shape[0], kept.shape[1] / scan.pixels.shape[1]
+    heatmap = prediction.heatmap
+    if heatmap is not None and heatmap.matrix is not None and share != (1.0, 1.0):
+        matrix = heatmap.matrix / np.array([share[1], share[0], 1.0])
+        prediction = replace(prediction, heatmap=replace(heatmap, matrix=matrix))
+    spacing = scan.spacing_mm
+    return Result(
+        name, digest, prediction, encode_pixels(kept), is_example,
+        values=(0.0, 1.0) if _is_byte(kept) else
+               (float(kept.min()), float(kept.max() - kept.min()) / 65_535),
+        modality=scan.modality,
+        spacing_mm=(spacing[0] / share[0], spacing[1] / share[1]) if spacing else None,
+        series=scan.series,
+        position=scan.position,
+    )  # fmt: skip
 
 
 def predict_examples(predictor: Predictor) -> tuple[Result, ...]:
@@ -105,18 +133,28 @@ def _open(name: str, data: bytes, limits: ReadLimits) -> tuple[str, Scan | str]:
     return digest, scan.reason if isinstance(scan, Unusable) else scan
 
 
+def shrunk(pixels: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return a scan, [h, w], of at most SIDE pixels a side."""
+    longest = max(pixels.shape)
+    if longest <= SIDE:
+        return pixels
+    height, width = (max(1, round(side * SIDE / longest)) for side in pixels.shape)
+    small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32)
+
+
+def _is_byte(pixels: NDArray[np.floating]) -> bool:
+    return bool(pixels.min() >= 0 and pixels.max() <= 255)
+
+
 def encode_pixels(pixels: NDArray[np.floating]) -> bytes:
     """Compress a scan, [h, w], to a PNG of at most SIDE pixels a side.
 
     Whole numbers from 0 to 255 are kept as they are; anything else is spread over 16 bits.
     """
-    longest = max(pixels.shape)
-    if longest > SIDE:
-        height, width = (max(1, round(side * SIDE / longest)) for side in pixels.shape)
-        shrunk = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
-        pixels = np.asarray(shrunk, np.float32)
+    pixels = shrunk(pixels)
     low, high = float(pixels.min()), float(pixels.max())
-    if low >= 0 and high <= 255:
+    if _is_byte(pixels):
         stored = np.rint(pixels).astype(np.uint8)
     else:
         scale = 65_535 / (high - low) if high > low else 0.0

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from tumorlens.models.bundle import Bundle, UncertaintyBand
 from tumorlens.predictions.decision import similar_scans, type_status
-from tumorlens.predictions.heatmaps import overlay
 from tumorlens.records import Heatmap, Prediction
 from tumorlens.services.dashboard.charts.shapes import BLUE, DECISIONS, faint
 from tumorlens.services.dashboard.texts import Translate
@@ -137,41 +136,7 @@ def type_bars(prediction: Prediction, t: Translate) -> go.Figure:
     return figure.update_layout(height=HEIGHT, margin={"l": 10, "r": 10, "t": 6, "b": 6})
 
 
-def windowed(
-    pixels: NDArray[np.uint8] | NDArray[np.uint16], *, darkest: float, brightest: float
-) -> NDArray[np.uint8]:
-    """Spread gray levels between two shares of the scan's own range over black to white.
-
-    0 and 1 show the scan as it is; values outside the window clip.
-
-    >>> windowed(np.array([[0, 50, 100, 200]], np.uint8), darkest=0.25, brightest=0.5).tolist()
-    [[0, 0, 255, 255]]
-    """
-    low, high = float(pixels.min()), float(pixels.max())
-    if pixels.dtype == np.uint8 and (darkest, brightest) == (0.0, 1.0):
-        return np.asarray(pixels, np.uint8)
-    start = low + darkest * (high - low)
-    width = max((brightest - darkest) * (high - low), 1e-6)
-    return (np.clip((pixels - start) / width, 0, 1) * 255).round().astype(np.uint8)
-
-
 def prepared_image(heatmap: Heatmap) -> NDArray[np.uint8]:
     """Return what the network saw, large enough to look at, [SIDE, SIDE]."""
     large = cv2.resize(heatmap.prepared, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
     return np.asarray(large, np.uint8)
-
-
-def heatmap_image(heatmap: Heatmap, *, opacity: float) -> NDArray[np.uint8]:
-    """Lay the evidence over what the network saw, [SIDE, SIDE, 3] RGB; opacity from 0 to 1."""
-    both = overlay(heatmap, side=SIDE, opacity=opacity)
-    return np.ascontiguousarray(both[:, SIDE:, ::-1])
-
-
-def squared(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Put an image in the middle of a black square, so that images in a row are level."""
-    height, width = image.shape[:2]
-    side = max(height, width)
-    top, left = (side - height) // 2, (side - width) // 2
-    square = np.zeros((side, side, *image.shape[2:]), np.uint8)
-    square[top : top + height, left : left + width] = image
-    return square

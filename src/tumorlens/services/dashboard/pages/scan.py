@@ -2,12 +2,8 @@
 
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
-import numpy as np
 import streamlit as st
-from numpy.typing import NDArray
-from streamlit.delta_generator import DeltaGenerator
 
 from tumorlens.errors import TumorlensError
 from tumorlens.files import table_text
@@ -20,8 +16,9 @@ from tumorlens.reports.scan.report import scan_html, scan_pdf
 from tumorlens.services.dashboard import session
 from tumorlens.services.dashboard.charts import answers
 from tumorlens.services.dashboard.charts.shapes import BADGES
-from tumorlens.services.dashboard.results import Result, decode_pixels
+from tumorlens.services.dashboard.results import Result
 from tumorlens.services.dashboard.texts import Translate, escape_markup
+from tumorlens.services.dashboard.viewer import draw_viewer
 from tumorlens.services.dashboard.widgets import choose, draw_download
 
 DECISIONS = ("tumor", "no tumor", "uncertain", "out of scope")
@@ -40,7 +37,7 @@ def draw(result: Result, queue: tuple[Result, ...], t: Translate) -> None:
         st.error(t("read.failed", error=prediction.error), icon=":material/error:")
         return
     bundle = session.load_shared().predictor.bundle
-    _draw_images(result, t)
+    _draw_images(result, queue, t)
     _draw_answer(prediction, bundle, t)
     _draw_review(result, t)
     _draw_downloads(result, bundle, t)
@@ -63,43 +60,14 @@ def _draw_head(result: Result, queue: tuple[Result, ...], t: Translate) -> None:
             st.button(t(f"read.{name}"), icon=icon, shortcut=key, on_click=go, args=(step,))
 
 
-@st.fragment
-def _draw_images(result: Result, t: Translate) -> None:
-    """Draw the three images; their sliders draw nothing else again."""
+def _draw_images(result: Result, queue: tuple[Result, ...], t: Translate) -> None:
+    """Draw the viewer, and in a fold what the network saw."""
+    draw_viewer(result, queue)
     heatmap = result.prediction.heatmap
-    one, two, three = st.columns(3, gap="small")
-    first, second, third = one.container(), two.container(), three.container()
-    low, high = _choose_percent(one, "window", (0, 100), t=t)
-    stored = decode_pixels(result.untouched)
-    pixels = answers.windowed(stored, darkest=low / 100, brightest=high / 100)
-    _draw_image(first, answers.squared(pixels), t("read.untouched"))
-    if heatmap is None:
-        return
-    _draw_image(second, answers.prepared_image(heatmap), t("read.prepared"))
-    two.caption(t("read.seen_help"))
-    opacity = _choose_percent(three, "opacity", 55, t=t)
-    _draw_image(third, answers.heatmap_image(heatmap, opacity=opacity / 100), t("read.heatmap"))
-
-
-def _choose_percent(
-    place: DeltaGenerator, key: str, value: int | tuple[int, int], *, t: Translate
-) -> Any:
-    """Draw a slider from 0 to 100 with one handle, or with two."""
-    return place.slider(
-        t(f"read.{key}"),
-        0,
-        100,
-        value,
-        format="%d %%",
-        key=key,
-        help=t(f"read.{key}_help"),
-        persist_state="session",
-    )
-
-
-def _draw_image(place: DeltaGenerator, pixels: NDArray[np.uint8], title: str) -> None:
-    place.markdown(f"**{title}**")
-    place.image(pixels, width="stretch", alt=title)
+    if heatmap is not None:
+        with st.expander(t("read.prepared"), icon=":material/crop:"):
+            st.image(answers.prepared_image(heatmap), alt=t("read.prepared"))
+            st.caption(t("read.seen_help"))
 
 
 def _draw_answer(prediction: Prediction, bundle: Bundle, t: Translate) -> None:
@@ -108,7 +76,9 @@ def _draw_answer(prediction: Prediction, bundle: Bundle, t: Translate) -> None:
         answers.type_text(prediction, t),
     )
     if prediction.decision == "out of scope":
-        st.warning(decision, icon=":material/block:")
+        st.warning(f"{decision} {t('read.out_of_scope')}", icon=":material/block:")
+        st.caption(answers.small_text(prediction, t))
+        return
     left, right = st.columns([2, 1], gap="medium")
     with left:
         probability = t("read.probability", value=f"{prediction.tumor_probability:.3f}")
@@ -121,8 +91,7 @@ def _draw_answer(prediction: Prediction, bundle: Bundle, t: Translate) -> None:
         if prediction.type_probabilities:
             figure = answers.type_bars(prediction, t)
             st.plotly_chart(figure, key="types", config=PLAIN, alt=type_text)
-    if prediction.decision != "out of scope":
-        st.markdown(decision)
+    st.markdown(decision)
     st.markdown(answers.similar_text(prediction, bundle, t))
     st.caption(answers.small_text(prediction, t))
 
@@ -137,9 +106,10 @@ def _draw_review(result: Result, t: Translate) -> None:
         icon = ":material/thumb_up:"
         if st.button(t("review.agree_button"), icon=icon, shortcut="A", key="agree"):
             session.review(id, "agree")
+            st.session_state["goes_on"] = True
             st.rerun()
         with st.popover(t("review.correct_button"), icon=":material/edit:"):
-            _draw_correction(id, t)
+            _draw_correction(id, result.prediction, t)
         review = session.latest_review(id)
         if review:
             time, decision = review.created_at[:16].replace("T", " "), f"decision.{review.decision}"
@@ -147,24 +117,38 @@ def _draw_review(result: Result, t: Translate) -> None:
             st.badge(text, icon=":material/rate_review:", color="green")
 
 
-def _draw_correction(id: str, t: Translate) -> None:
+def _draw_correction(id: str, answer: Prediction, t: Translate) -> None:
+    """Draw the form of one scan: preset from its answer, and its own in every field."""
     types = {"": t("review.no_type")} | {n: t(f"type.{n}") for n in (*TYPES, "undetermined")}
     decisions = {name: t(f"decision.{name}") for name in DECISIONS}
     with st.form(f"correct-{id}", border=False):
         decision = choose(
-            t("review.decision"), list(decisions), "own_decision", names=decisions.__getitem__
-        )
-        tumor_type = choose(t("review.type"), list(types), "own_type", names=types.__getitem__)
-        reason = st.text_area(t("review.reason"), max_chars=2000, key="own_reason")
+            t("review.decision"), list(decisions), f"own_decision-{id}",
+            names=decisions.__getitem__, index=DECISIONS.index(answer.decision or "uncertain"),
+        )  # fmt: skip
+        tumor_type = choose(
+            t("review.type"), list(types), f"own_type-{id}",
+            names=types.__getitem__, index=list(types).index(answer.type),
+        )  # fmt: skip
+        reason = st.text_area(t("review.reason"), max_chars=2000, key=f"own_reason-{id}")
         if st.form_submit_button(t("review.store")):
-            try:
-                session.review(
-                    id, "correct", decision=decision, tumor_type=tumor_type, reason=reason
-                )
-            except TumorlensError as error:
-                st.error(f"{t('review.refused')} {error.fact}. {error.fix}")
-            else:
-                st.rerun()
+            _store_correction(id, answer, decision, tumor_type, reason, t=t)
+
+
+def _store_correction(
+    id: str, answer: Prediction, decision: str, tumor_type: str, reason: str, *, t: Translate
+) -> None:
+    """Store what a reader sees instead; the same answer again is none."""
+    tumor_type = "" if decision == "no tumor" else tumor_type  # the preset type goes with it
+    if (decision, tumor_type) == (answer.decision, answer.type):
+        st.error(t("review.same"))
+        return
+    try:
+        session.review(id, "correct", decision=decision, tumor_type=tumor_type, reason=reason)
+    except TumorlensError as error:
+        st.error(f"{t('review.refused')} {error.fact}. {error.fix}")
+    else:
+        st.rerun()
 
 
 def _draw_downloads(result: Result, bundle: Bundle, t: Translate) -> None:
