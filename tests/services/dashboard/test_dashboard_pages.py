@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import cv2
 import pytest
@@ -13,13 +14,22 @@ from streamlit.testing.v1 import AppTest
 from support.stored_study import copy_study, page
 
 from tumorlens.predictions.predictor import Predictor
+from tumorlens.reports.scan.content import Examined
+from tumorlens.reports.scan.report import scan_html
 from tumorlens.services.dashboard import session
 from tumorlens.services.dashboard.layout import PAGES
 from tumorlens.services.dashboard.pages import audit, explore, performance
 from tumorlens.services.dashboard.pages.scan import predictions_csv
-from tumorlens.services.dashboard.results import Result, predict_examples
+from tumorlens.services.dashboard.results import (
+    Result,
+    cases_csv,
+    doubt,
+    ordered,
+    predict_examples,
+)
 from tumorlens.services.dashboard.session import history_csv
 from tumorlens.services.store.history import Selection, find_predictions
+from tumorlens.services.store.reviews import Review
 
 STUDY_PAGES = ("explore", "audit", "performance", "hypotheses")
 PARTS = {"explore": explore.PARTS, "audit": audit.PARTS, "performance": performance.PARTS}
@@ -69,6 +79,10 @@ def text_of(at: AppTest) -> str:
 
 def table_of(data: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"))))
+
+
+def _decision_of(at: AppTest):
+    return next(box for box in at.selectbox if (box.key or "").startswith("own_decision"))
 
 
 def drop(at: AppTest, *files: tuple[str, bytes]) -> AppTest:
@@ -165,7 +179,7 @@ def test_a_correction_needs_a_reason(shared, png):
     store = next(button for button in at.button if button.label == "Store")
     store.click().run()
     assert "the answer that was given" in at.error[0].value
-    form = next(box for box in at.selectbox if (box.key or "").startswith("own_decision"))
+    form = _decision_of(at)
     other = "no tumor" if form.value != "no tumor" else "uncertain"
     form.set_value(other)
     next(button for button in at.button if button.label == "Store").click().run()
@@ -178,11 +192,11 @@ def test_a_correction_needs_a_reason(shared, png):
 def test_the_form_of_a_correction_is_empty_at_the_next_scan(png):
     at = drop(page("read").run(), ("one.png", png), ("two.png", png[:-1] + b" "))
     at.text_area[0].set_value("Motion").run()
-    at.selectbox[0].set_value("out of scope").run()
+    _decision_of(at).set_value("out of scope").run()
     {button.label: button for button in at.button}["Next"].click().run()
     assert at.text_area[0].value == ""
     second = at.session_state["results"][1].prediction
-    assert at.selectbox[0].value == second.decision
+    assert _decision_of(at).value == second.decision
 
 
 def test_agreeing_goes_on_to_the_next_scan(png):
@@ -190,6 +204,36 @@ def test_agreeing_goes_on_to_the_next_scan(png):
     first = at.session_state["current"]
     at.button(key="agree").click().run()
     assert at.session_state["current"] != first
+
+
+def test_what_was_reviewed_is_marked_counted_and_goes_home_as_labels(png):
+    at = drop(page("read").run(), ("one.png", png), ("two.png", png[:-1] + b" "))
+    session_state = at.session_state
+    at.button(key="agree").click().run()
+    assert ":material/check:" in at.radio[0].options[0]
+    assert ":material/check:" not in at.radio[0].options[1]
+    one = session_state["results"][0]
+    review = Review("id", "me", "correct", decision="tumor", type="glioma", reason="seen")
+    rows = table_of(cases_csv(session_state["results"], {one.digest: review}))
+    label = "mri_glioma" if one.prediction.modality == "mri" else "ct_tumor"
+    assert rows == [{"path": "one.png", "label": label, "modality": one.prediction.modality}]
+
+
+def test_the_most_doubtful_comes_first_where_that_is_asked_for():
+    at = page("read").run()
+    at.selectbox(key="sort").set_value("doubt").run()
+    results = {one.key: one for one in session.load_shared().examples}
+    listed = [doubt(one) for one in ordered(tuple(results.values()), "doubt", ())]
+    assert listed == sorted(listed, reverse=True)
+    names = [option.rsplit("\n", 1)[1] for option in at.radio[0].options]
+    assert names[0].replace("\\", "") == ordered(tuple(results.values()), "doubt", ())[0].name
+
+
+def test_the_report_holds_the_word_of_the_reader(shared, png, predicted):
+    made = datetime.now(UTC)
+    examined = [Examined(predicted[1][0].prediction, reader="Corrected to no tumor: an artifact")]
+    html = scan_html(examined, predicted[0].bundle, made=made)
+    assert "Corrected to no tumor: an artifact" in html
 
 
 def test_out_of_scope_shows_no_probability_no_type_and_no_comparison(png, predicted, monkeypatch):

@@ -51,6 +51,7 @@ class Examined:
 
     prediction: Prediction
     scan: Scan | None = None
+    reader: str = ""  # what a reader made of the answer, in words
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Section:
     stored: NDArray[np.uint8] | None  # [h, w], as it was stored
     prepared: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None  # alone, and under its evidence
     strongest: str  # how strong the strongest place is
+    reader: str  # what a reader made of the answer
 
 
 def sections(examined: Sequence[Examined], bundle: Bundle) -> list[Section]:
@@ -75,6 +77,7 @@ def sections(examined: Sequence[Examined], bundle: Bundle) -> list[Section]:
             stored=item.scan and stored_image(item.scan),
             prepared=item.prediction.heatmap and prepared_images(item.prediction.heatmap),
             strongest=strongest(item.prediction.heatmap) if item.prediction.heatmap else "",
+            reader=item.reader,
         )
         for item in examined
     ]
@@ -90,6 +93,9 @@ def describe(prediction: Prediction, bundle: Bundle) -> Wording:
     headline = HEADLINES.get(prediction.decision, prediction.decision)
     if prediction.error or prediction.tumor_probability is None:
         return Wording(headline, "", prediction.error, "", "", "", "")
+    if prediction.decision == "out of scope":
+        warning = _warning(prediction, bundle)
+        return Wording(headline, "", warning, "", "", "", _modality(prediction))
     return Wording(
         headline=headline,
         answer=_answer(prediction.tumor_probability, bundle),
@@ -114,7 +120,7 @@ def _warning(prediction: Prediction, bundle: Bundle) -> str:
         return (
             "This scan is unlike those the bundle was trained on: farther from its nearest "
             f"training scans than {_percent(bundle.ood_reference.kept, 1)} of validation scans. "
-            "Neither probability nor type can be relied on."
+            "No probability and no type are given."
         )
     if prediction.decision == "uncertain":
         band = bundle.uncertainty_band

@@ -147,6 +147,7 @@ def twin_text(
             "measured": {name: row.to_json() for name, row in bundle.performance.items()},
         },
         "series": [answer.to_document() for answer in series],
+        "readers": [item.reader for item in examined],
         "predictions": [to_document(item.prediction) for item in examined],
     }
     return json.dumps(twin, indent=1, allow_nan=False) + "\n"
@@ -161,12 +162,14 @@ def _draw_scan(pdf: Document, scan: Section, bundle: Bundle) -> None:
         pdf.warning(f"{words.headline}: {scan.name} {found.error}")
         return
     pdf.heading(words.headline, size=13)
-    pdf.text_block(words.answer, size=10)
-    _draw_probability(pdf, found, bundle)
+    if words.answer:
+        pdf.text_block(words.answer, size=10)
+        _draw_probability(pdf, found, bundle)
     if words.warning:
         pdf.warning(words.warning)
     _draw_images(pdf, scan)
     for name, text in (
+        ("Reader", scan.reader),
         ("Operating point", words.operating_point),
         ("Such probabilities", words.similar),
         ("Type", words.type),

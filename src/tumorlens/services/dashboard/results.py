@@ -5,18 +5,22 @@ without loss, the prepared square and the heatmap; a queue holds at most MAX_RES
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.files import table_text
 from tumorlens.images.readers import attempt, read_scan_bytes
+from tumorlens.labels import MODALITIES, TYPES
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.progress import Progress
 from tumorlens.records import Modality, Prediction, Scan, Unusable
+from tumorlens.services.store.reviews import Review
 from tumorlens.settings import ReadLimits
 
 SIDE = 512  # pixels kept of the longer side
@@ -24,6 +28,14 @@ MAX_RESULTS = 200  # in one queue
 BATCH = 16  # scans that are held whole at a time
 EXAMPLES = Path(__file__).with_name("examples")
 Fetch = Callable[[], bytes]
+# How a queue may be sorted: keys of a result, and of whether it was reviewed.
+ORDERS: Mapping[str, Callable[["Result", bool], Any]] = {
+    "dropped": lambda one, done: 0,
+    "name": lambda one, done: one.name.lower(),
+    "probability": lambda one, done: -(one.prediction.tumor_probability or 0.0),
+    "doubt": lambda one, done: -doubt(one),
+    "open": lambda one, done: done,
+}
 
 
 @dataclass(frozen=True)
@@ -165,3 +177,44 @@ def encode_pixels(pixels: NDArray[np.floating]) -> bytes:
 def decode_pixels(png: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Return the pixels of `encode_pixels` again."""
     return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)  # pyright: ignore
+
+
+def doubt(result: Result) -> float:
+    """Return how little an answer is decided: 1 at the threshold, 0 at the ends and without one."""
+    p, threshold = result.prediction.tumor_probability, result.prediction.threshold
+    if p is None or threshold is None or result.prediction.decision == "out of scope":
+        return 0.0
+    side = 1 - threshold if p >= threshold else threshold
+    return 1 - abs(p - threshold) / side if side > 0 else 1.0
+
+
+def ordered(results: Sequence[Result], by: str, reviewed: Container[str]) -> tuple[Result, ...]:
+    """Return results by one of ORDERS; what is alike keeps its order."""
+    return tuple(sorted(results, key=lambda one: ORDERS[by](one, one.digest in reviewed)))
+
+
+def label_of(decision: str, tumor_type: str, modality: str) -> str:
+    """Return the label of a data set that a reader's judgment means; "" where it means none.
+
+    >>> label_of("tumor", "glioma", "mri"), label_of("no tumor", "", "ct")
+    ('mri_glioma', 'ct_healthy')
+    """
+    if decision not in ("tumor", "no tumor") or modality not in MODALITIES:
+        return ""
+    kind = "healthy" if decision == "no tumor" else "tumor"
+    typed = tumor_type if kind == "tumor" and modality == "mri" and tumor_type in TYPES else kind
+    return f"{modality}_{typed}"
+
+
+def cases_csv(results: Sequence[Result], reviews: Mapping[str, Review]) -> bytes:
+    """Write what a reader saw as `cases.csv`: put it beside the files, and the bench reads it.
+
+    Scans without a review, or judged uncertain or out of scope, are no cases.
+    """
+    rows = [
+        (one.name, label, one.prediction.modality)
+        for one in results
+        if (review := reviews.get(one.digest))
+        and (label := label_of(review.decision, review.type, one.prediction.modality))
+    ]
+    return table_text(("path", "label", "modality"), rows).encode()

@@ -160,6 +160,13 @@ def stored_id(result: Result) -> str | None:
     return st.session_state.get("stored_ids", {}).get(result.digest)
 
 
+def queue_reviews(results: Sequence[Result]) -> dict[str, Review]:
+    """Return the last review of each result that has one, by the result's digest."""
+    ids = {id: one.digest for one in results if (id := stored_id(one)) is not None}
+    found = latest_reviews(load_shared().store, list(ids)) if ids else {}
+    return {ids[id]: review for id, review in found.items()}
+
+
 def latest_review(id: str) -> Review | None:
     """Return the last review of an answer."""
     return latest_reviews(load_shared().store, [id]).get(id)

@@ -10,9 +10,17 @@ from tumorlens.images.readers import readable_suffixes
 from tumorlens.services.dashboard import session
 from tumorlens.services.dashboard.charts.shapes import BADGES
 from tumorlens.services.dashboard.pages import scan
-from tumorlens.services.dashboard.results import MAX_RESULTS, Result, add_results, predict_files
+from tumorlens.services.dashboard.results import (
+    MAX_RESULTS,
+    ORDERS,
+    Result,
+    add_results,
+    cases_csv,
+    ordered,
+    predict_files,
+)
 from tumorlens.services.dashboard.texts import Translate, escape_markup
-from tumorlens.services.dashboard.widgets import draw_download, switch
+from tumorlens.services.dashboard.widgets import choose, draw_download, switch
 from tumorlens.services.store.history import Selection, StoredPrediction, find_predictions
 from tumorlens.services.store.reviews import Review, latest_reviews
 
@@ -27,9 +35,11 @@ def draw(t: Translate) -> None:
     if not session.own_results():
         st.info(t("read.examples"), icon=":material/category:")
     left, right = st.columns([1.1, 3.2], gap="medium")
+    reviews = session.queue_reviews(results)
     with left:
-        queue = _filter(results, t)
-        current = _choose(queue, t)
+        queue = _sort(_filter(results, t), reviews, t)
+        _draw_progress(results, reviews, t)
+        current = _choose(queue, reviews, t)
     with right:
         if current is None:
             st.info(t("read.none_left"))
@@ -101,7 +111,30 @@ def _decision(name: str, t: Translate) -> str:
     return f"{BADGES[name][1]} {t(f'decision.{name}') if name else t('read.unreadable')}"
 
 
-def _choose(results: tuple[Result, ...], t: Translate) -> Result | None:
+def _sort(
+    results: tuple[Result, ...], reviews: Mapping[str, Review], t: Translate
+) -> tuple[Result, ...]:
+    order = choose(t("read.sort"), list(ORDERS), "sort", names=lambda n: t(f"sort.{n}"),
+                   persists=True)  # fmt: skip
+    return ordered(results, order, reviews)
+
+
+def _draw_progress(
+    results: tuple[Result, ...], reviews: Mapping[str, Review], t: Translate
+) -> None:
+    """Draw how many of the own scans were reviewed, and what was seen as labels."""
+    if not session.own_results():
+        return
+    done = len(reviews)
+    st.progress(done / len(results), text=t("read.done", done=done, of=len(results)))
+    if reviews:
+        make = partial(cases_csv, results, dict(reviews))
+        draw_download(t("read.cases"), make, "cases.csv", icon="label")
+
+
+def _choose(
+    results: tuple[Result, ...], reviews: Mapping[str, Review], t: Translate
+) -> Result | None:
     """List the queue with a badge for each decision; arrow keys move in it."""
     by_key = {result.key: result for result in results}
     if not by_key:
@@ -116,7 +149,7 @@ def _choose(results: tuple[Result, ...], t: Translate) -> Result | None:
         chosen = st.radio(
             t("read.choose"),
             list(by_key),
-            format_func=lambda key: _queue_row(by_key[key], t),
+            format_func=lambda key: _queue_row(by_key[key], by_key[key].digest in reviews, t),
             key="current",
             label_visibility="collapsed",
         )
@@ -126,12 +159,14 @@ def _choose(results: tuple[Result, ...], t: Translate) -> Result | None:
     return by_key[chosen]
 
 
-def _queue_row(result: Result, t: Translate) -> str:
+def _queue_row(result: Result, is_done: bool, t: Translate) -> str:
     decision = result.prediction.decision
-    probability = result.prediction.tumor_probability
+    is_shown = decision != "out of scope"
+    probability = result.prediction.tumor_probability if is_shown else None
     badge = f":{BADGES[decision][0]}-badge[{_decision(decision, t)}]"
     figure = "" if probability is None else f" {probability:.2f}"
-    return f"{badge}{figure}  \n{escape_markup(result.name)}"
+    mark = " :material/check:" if is_done else ""
+    return f"{badge}{figure}{mark}  \n{escape_markup(result.name)}"
 
 
 def _draw_history(t: Translate) -> None:

@@ -153,7 +153,7 @@ def _store_correction(
 
 def _draw_downloads(result: Result, bundle: Bundle, t: Translate) -> None:
     """Draw the buttons for the reports of this scan and the table of the queue."""
-    examined = [Examined(result.prediction, result.scan)]
+    examined = [Examined(result.prediction, result.scan, reader=_reader_text(result))]
     predictions = [item.prediction for item in session.queue()]
     stem, now = f"tumorlens-{result.key}", datetime.now(UTC)
     pdf = partial(scan_pdf, examined, bundle, made=now)
@@ -163,6 +163,18 @@ def _draw_downloads(result: Result, bundle: Bundle, t: Translate) -> None:
         draw_download(t("read.report_pdf"), pdf, f"{stem}.pdf", icon="picture_as_pdf")
         draw_download(t("read.report_html"), html, f"{stem}.html", icon="description")
         draw_download(t("read.queue_csv"), table, "tumorlens-queue.csv", icon="table")
+
+
+def _reader_text(result: Result) -> str:
+    """Put the last review into words; reports are in English. Nothing where there is none."""
+    id = session.stored_id(result)
+    review = session.latest_review(id) if id else None
+    if review is None:
+        return ""
+    kind = f" ({review.type})" if review.type else ""
+    said = "Agreed" if review.verdict == "agree" else f"Corrected to {review.decision}{kind}"
+    reason = f": {review.reason}" if review.reason else ""
+    return f"{said}, {review.created_at[:16].replace('T', ' ')} UTC{reason}"
 
 
 def predictions_csv(predictions: list[Prediction]) -> bytes:
