@@ -6,7 +6,14 @@ import pytest
 
 from tumorlens.labels import ATOMS, label_mask
 from tumorlens.predictions.decision import softmax
-from tumorlens.predictions.heatmaps import enlarged, overlay, tumor_evidence, write_overlay
+from tumorlens.predictions.heatmaps import (
+    enlarged,
+    evidence_on_scan,
+    overlay,
+    strongest_region,
+    tumor_evidence,
+    write_overlay,
+)
 from tumorlens.records import Heatmap
 
 TUMOR = label_mask(["tumor"])[0].astype(bool)
@@ -110,3 +117,29 @@ def test_an_overlay_is_written_as_a_png_that_can_be_read(heatmap, tmp_path):
     out = tmp_path / "new" / "scan.png"
     write_overlay(heatmap, out)
     np.testing.assert_array_equal(cv2.imread(str(out)), overlay(heatmap))
+
+
+def test_evidence_comes_back_to_the_pixels_it_was_seen_on_and_ends_with_the_head():
+    evidence = np.full((8, 8), -1.0, np.float32)
+    evidence[2, 5] = 4
+    prepared = np.zeros((64, 64), np.uint8)
+    prepared[8:56, 8:56] = 90
+    prepared[30:34, 30:34] = 0  # dark, inside of the head
+    matrix = np.array([[0.5, 0, -10], [0, 0.5, 4]])  # scan (100, 32) is prepared (40, 20)
+    found = evidence_on_scan(Heatmap(evidence, prepared, matrix), (120, 160))
+    row, column = np.unravel_index(found.argmax(), found.shape)
+    strongest = np.unravel_index(enlarged(Heatmap(evidence, prepared)).argmax(), (64, 64))
+    assert abs(0.5 * row + 4 - strongest[0]) <= 1
+    assert abs(0.5 * column - 10 - strongest[1]) <= 1
+    assert found[56, 84] < 0
+    outside = np.ones(found.shape, bool)
+    outside[8:104, 36:132] = False
+    assert not found[outside].any()
+
+
+def test_the_strongest_region_is_one_piece_around_the_strongest_place():
+    evidence = np.zeros((6, 8), np.float32)
+    evidence[1, 1:4] = 2, 4, 2
+    evidence[4, 6] = 3
+    assert np.argwhere(strongest_region(evidence)).tolist() == [[1, 1], [1, 2], [1, 3]]
+    assert not strongest_region(-evidence - 1).any()

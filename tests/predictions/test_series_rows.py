@@ -9,7 +9,7 @@ from tumorlens.images.listing import list_series
 from tumorlens.images.readers import find_scans
 from tumorlens.predictions.document import from_document, table_row, to_document
 from tumorlens.predictions.predictor import Predictor
-from tumorlens.predictions.series_rows import NOT_PREDICTED, iter_predict_series
+from tumorlens.predictions.series_rows import NOT_PREDICTED, SeriesCollector, iter_predict_series
 from tumorlens.records import Prediction
 
 VOLUME = np.stack([HEAD.astype(np.int16)] * 5)
@@ -83,3 +83,25 @@ def test_documents_keep_series_slice_and_frame_and_older_ones_are_read():
         key: value for key, value in document.items() if key not in ("series", "slice", "frame")
     }
     assert from_document(older) == Prediction("a.dcm")
+
+
+def test_a_series_is_handed_on_when_it_is_whole_and_a_broken_one_at_the_end(study):
+    write_series(study / "e", VOLUME, SeriesInstanceUID="6")
+    listing = list_series(find_scans([study / "b", study / "e"]))
+    first, second = listing.series
+    given = [
+        Prediction(h.path, series=s.name, slice=number)
+        for s in (first, second)
+        for number, h in enumerate(s.slices, start=1)
+    ]
+    events: list[object] = []
+    collector = SeriesCollector(
+        listing.series, lambda s, found: events.append((s.name, len(found)))
+    )
+    rows = [Prediction("a.png"), *given[:5], *given[6:]]
+    for row in collector.listen(rows):
+        events.append(row.path)
+    assert events[0] == "a.png"
+    assert events.index((first.name, 5)) == 5
+    assert events[-1] == (second.name, 4)
+    assert [e for e in events if isinstance(e, str)] == [row.path for row in rows]

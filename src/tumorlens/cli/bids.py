@@ -1,7 +1,7 @@
 """`tumorlens bids`: a BIDS App."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,9 @@ from tumorlens.cli.options import FAILED_STATUS, Bundle, Overwrite, Workers
 from tumorlens.cli.progress import console, counting
 from tumorlens.outputs import Outputs
 from tumorlens.settings import load_settings
+
+if TYPE_CHECKING:
+    from tumorlens.reports.bids import BidsResult
 
 
 def bids(
@@ -28,9 +31,7 @@ def bids(
     `tumorlens bids study/ study/derivatives/tumorlens participant --participant-label 01`
     """
     from tumorlens.errors import SettingsError
-    from tumorlens.losses import MAX_REASONS, counted
     from tumorlens.predictions.predictor import load_predictor
-    from tumorlens.predictions.series_answer import describe_series
     from tumorlens.reports.bids import answer_dataset, find_images
 
     if level != "participant":
@@ -44,11 +45,18 @@ def bids(
     with counting("predicting") as progress:
         result = answer_dataset(bids_dir, out, images, predictor=predictor,
                                 limits=settings.read_limits, progress=progress)  # fmt: skip
+    _print(result, out)
+    if result.failed:
+        raise typer.Exit(FAILED_STATUS)
+
+
+def _print(result: "BidsResult", out: Path) -> None:
+    from tumorlens.losses import MAX_REASONS, counted
+    from tumorlens.predictions.series_answer import describe_series
+
     for source, answer in list(result.answers.items())[:MAX_REASONS]:
         console.print(f"{source}: {describe_series(answer)}", markup=False)
     console.print(f"{counted(len(result.answers), 'image')} answered for in {out}", markup=False)
     for source, reason in list(result.failed.items())[:MAX_REASONS]:
         console.print(f"no answer: {source}: {reason}", markup=False)
     console.print("Research use only. Not a medical device.", style="dim")
-    if result.failed:
-        raise typer.Exit(FAILED_STATUS)

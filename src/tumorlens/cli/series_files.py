@@ -105,7 +105,7 @@ class SeriesFiles:
         from tumorlens.predictions.series_answer import answer_of
         from tumorlens.reports.nifti import stem_of, why_no_volumes, write_volumes
 
-        if why := why_no_volumes(series):
+        if why := why_no_volumes(series, all_series=self._wanted.all_series):
             self.refused.append((f"no NIfTI volumes for {series.name}", why))
             return
         stem, number = stem_of(series), 1

@@ -54,7 +54,8 @@ Report = Annotated[
 PredictionsOut = Annotated[
     Path | None,
     typer.Option(
-        help="The table to write; default: predictions.csv, and none if only --report is asked for."
+        help="The table to write; default: predictions.csv, and none if only --report, --dicom-out "
+        "or --nifti-out is asked for."
     ),
 ]
 Volume = Annotated[

@@ -31,13 +31,17 @@ VOLUMES = {
 }
 
 
-def why_no_volumes(series: Series) -> str:
-    """Say why a series gets no volumes; empty: it gets some."""
+def why_no_volumes(series: Series, *, all_series: bool = False) -> str:
+    """Say why a series gets no volumes; empty: it gets some.
+
+    With `all_series` also those that are not used as a whole, where they lie on one grid.
+    """
     if series.slices[0].modality is None and len({s.path for s in series.slices}) == 1:
         return ""  # a NIfTI volume has its grid, whatever it says of it
-    if any(s.corner is None or s.orientation is None or not s.spacing_mm for s in series.slices):
+    if any(s.position is None or not s.spacing_mm for s in series.slices):
         return "does not say where its slices lie"
-    return series.reason
+    lie_apart = len({s.position for s in series.slices}) == len(series.slices)
+    return "" if all_series and lie_apart else series.reason
 
 
 def write_volumes(

@@ -213,7 +213,13 @@ def test_a_slice_that_cannot_be_read_is_left_out(answered):
         {"PatientName": "Only"},
         {"PatientName": None, "PatientID": None, "StudyDate": None, "AccessionNumber": None},
         {"PatientSex": "unknown", "PatientBirthDate": "1961-02", "StudyTime": "soon"},
-        {"FrameOfReferenceUID": None, "SliceThickness": None},
+        {
+            "FrameOfReferenceUID": None,
+            "SliceThickness": None,
+            "PatientAge": "42",
+            "PatientIdentityRemoved": "YES",
+            "DeidentificationMethod": "",
+        },
         {"SpecificCharacterSet": ["", "ISO 2022 IR 87"], "PatientName": "Yamada^Tarou=山田^太郎"},
     ],
 )

@@ -31,6 +31,7 @@ from tumorlens.settings import ReadLimits
 
 MAX_STORED = 2**16 - 1
 MIN_CAPTURE_PX = 512  # of the longer side of a slice in a capture
+MIN_WORDS_PX = 640  # width that the words need
 BAND_PX, TEXT_SCALE = 26, 0.5
 _SIDES = ("LR", "PA", "HF")  # where an axis points, and where it comes from
 BURNED_IN = "RESEARCH USE ONLY - NOT A MEDICAL DEVICE"
@@ -194,7 +195,9 @@ def _capture_size(shape: Sequence[int], spacing_mm: tuple[float, float]) -> tupl
 def _lettered(
     image: NDArray[np.uint8], series: JudgedSeries, judged: JudgedSlice
 ) -> NDArray[np.uint8]:
-    """Add two lines of words above an image, and two below."""
+    """Add two lines of words above an image, and two below; a narrow one is put in the middle."""
+    lacking = max(0, MIN_WORDS_PX - image.shape[1])
+    image = np.pad(image, ((0, 0), (lacking // 2, lacking - lacking // 2), (0, 0)))
     above, below = _words(series, judged), [BURNED_IN, f"{MAKER} {series.bundle.version}"]
     bands = [np.zeros((BAND_PX * 2, image.shape[1], 3), np.uint8) for _ in range(2)]
     for band, lines in zip(bands, (above, below), strict=True):

@@ -6,6 +6,7 @@ empty is added empty, and what no program could read is left out.
 
 import hashlib
 import io
+import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ FORMAT = 1  # raised when the objects change: other content must not come under 
 BODY_PART = "HEAD"  # where the source does not say
 CHARACTERS = "ISO_IR 192"  # UTF-8 holds the names of every source
 _DATES = {"PatientBirthDate": DA, "StudyDate": DA, "StudyTime": TM}
+_AGE = re.compile(r"\d{3}[DWMY]")
+_METHODS = ("DeidentificationMethod", "DeidentificationMethodCodeSequence")
 _EMPTY = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber",
           "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName")  # fmt: skip
 
@@ -165,6 +168,11 @@ def _completed(dataset: Dataset) -> Dataset:
         dataset.BodyPartExamined = BODY_PART
     if dataset.PatientSex not in ("M", "F", "O"):
         dataset.PatientSex = ""
+    if not _AGE.fullmatch(str(dataset.get("PatientAge", ""))):
+        dataset.pop("PatientAge", None)
+    is_anonymous = dataset.get("PatientIdentityRemoved") == "YES"
+    if is_anonymous and not any(dataset.get(name) for name in _METHODS):
+        dataset.DeidentificationMethod = "Not stated by the source"
     if not dataset.get("FrameOfReferenceUID"):
         digest = hashlib.sha256(f"frame {dataset.SeriesInstanceUID}".encode()).digest()
         dataset.FrameOfReferenceUID = f"2.25.{uuid.UUID(bytes=digest[:16], version=5).int}"
