@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cheap import OOD_IMAGES, make_cheap, train_each_once
+from support.cheap import SMALL, make_cheap, train_each_once
 from support.docs_shell import ONLY_PARSED, ROOT, Shell, blocks, pages, parse
 from typer.main import get_command
 
@@ -20,10 +20,6 @@ from tumorlens.study.phantom import write_phantoms
 from tumorlens.study.recipes import PRETRAININGS, RECIPES
 
 PER_CLASS = 12  # instead of more
-SMALL = {
-    "side": 48, "train_side": 48, "epochs": 2, "batch": 16, "warmup_epochs": 0.0,
-    "options": {"stem": 8, "widths": [8, 16, 24], "depths": [1, 1, 1]},
-}  # fmt: skip
 TELLS_OF_PLOTS = "read-an-evaluation.md"  # on other pages they are not drawn
 NEEDS_SCANS = "README.md"  # speaks of a folder `scans/` that the reader has
 
@@ -39,12 +35,13 @@ def cheap(monkeypatch, tmp_path, runs) -> None:
     """Draw fewer phantoms and train smaller networks than the docs say, by the same commands."""
     monkeypatch.setenv("TUMORLENS_STORE", str(tmp_path / "store.db"))  # not the user's own
     for name in ("quick", "default", "adapted"):
-        few = min(RECIPES[name].ood_images, OOD_IMAGES)
-        monkeypatch.setitem(RECIPES, name, replace(RECIPES[name], **SMALL, ood_images=few))
+        monkeypatch.setitem(RECIPES, name, replace(RECIPES[name], **SMALL))
+    deeper = SMALL | {"options": {"stem": 8, "widths": [8, 16, 24], "depths": [1, 1, 1]}}
+    monkeypatch.setitem(RECIPES, "adapted", replace(RECIPES["adapted"], **deeper))
     make_cheap(monkeypatch)
     train_each_once(monkeypatch, runs)
     whole = PRETRAININGS["vicreg"]
-    small = replace(whole, recipe=replace(whole.recipe, **SMALL), projector=(16, 16))
+    small = replace(whole, recipe=replace(whole.recipe, **deeper), projector=(16, 16))
     monkeypatch.setitem(PRETRAININGS, "vicreg", small)
 
     def fewer(out, *, per_class=40, seed=0, side=128, progress=None):

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,10 +32,12 @@ class Silent:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory) -> tuple[Path, list[str]]:
     """One demo on phantoms, over the leftovers of an earlier one."""
-    from support.cheap import make_cheap
+    from support.cheap import SMALL, make_cheap
 
     from tumorlens.study import demonstration
     from tumorlens.study.evaluation import run
+    from tumorlens.study.explore import separation
+    from tumorlens.study.recipes import RECIPES
 
     out = tmp_path_factory.mktemp("demo") / "out"
     (out / "run").mkdir(parents=True)
@@ -46,9 +49,13 @@ def demo(tmp_path_factory) -> tuple[Path, list[str]]:
         # The pages of its evaluations have tests of their own; its page draws for itself.
         patch.setattr(run, "draw_plots", lambda result: {})
         patch.setattr(run, "evaluation_pdf", lambda **shown: b"%PDF-")
+        models = dict.fromkeys(separation.MODELS, separation.MODELS["logistic_regression"])
         make_cheap(patch)
+        patch.setattr(separation, "MODELS", models)  # the record names each
+        small = replace(RECIPES["quick"], **SMALL)
+        patch.setitem(RECIPES, "quick", small)
         page = demonstration.demonstrate(
-            None, out=out, cache=out.parent / "cache", per_class=20, epochs=1, callback=Silent(),
+            None, out=out, cache=out.parent / "cache", per_class=12, epochs=1, callback=Silent(),
             progress=lambda done, total: None, on_stage=stages.append,
         )  # fmt: skip
     return page, stages
