@@ -69,6 +69,7 @@ class Settings:
     max_jobs: int = 8  # unfinished batches of one key
     decode_seconds: int = 5  # of processor time for one file of the largest size
     receive_seconds: int = 30  # in which a request has to arrive whole
+    spool: str = ""  # folder of a DICOM node, into which STOW-RS stores; empty: it is not taken
     # Of the dashboard:
     studies: str = ""  # folders whose records are shown, joined as in PATH
     bench_data: str = ""  # labeled folders on which the bench may be started, the same

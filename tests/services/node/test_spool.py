@@ -70,8 +70,24 @@ def test_what_was_not_whole_is_gone_after_a_kill_and_the_rest_is_there(spool):
     spool.add(b"x", **ADDED)
     (spool.root / "incoming" / "half").write_bytes(b"ha")
     again = Spool(spool.root, max_bytes=1000)
+    again.discard_unfinished()
     assert not any((spool.root / "incoming").iterdir())
     assert len(again.complete(quiet_s=0)) == 1
+
+
+def test_a_series_that_is_taken_away_meanwhile_goes_on_in_a_new_folder(spool, monkeypatch):
+    """Place a slice just after the node, in another process, has moved the folder."""
+    whole, taken = spool._folder_of, []
+
+    def folder_of(caller: str, series: str) -> Path:
+        folder = whole(caller, series)
+        if not taken:
+            taken.append(folder.rename(spool.root / "work" / "taken"))
+        return folder
+
+    monkeypatch.setattr(spool, "_folder_of", folder_of)
+    spool.add(b"x", **ADDED)
+    assert len(files(spool, "series")) == 1
 
 
 def test_what_an_orphan_writes_into_a_series_that_is_done_is_no_series(spool):

@@ -190,6 +190,10 @@ def create_app(settings: Settings, *, needs_keys: bool) -> FastAPI:
     problems.install(app)
     for module in WITH_KEYS:
         app.include_router(module.router, dependencies=KEYS)
+    if settings.spool:
+        from tumorlens.services.http import routes_dicomweb  # it needs the extra [dicom]
+
+        app.include_router(routes_dicomweb.router, dependencies=KEYS)
     for module in (routes_model, routes_v2):
         app.include_router(module.router)
     app.add_middleware(

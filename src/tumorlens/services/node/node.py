@@ -44,6 +44,7 @@ class Node:
     ) -> None:
         self._spool, self._routes, self._options, self._log = spool, routes, options, log
         self._title = receiver.title
+        spool.discard_unfinished()
         self._answers = AnswerProcess(settings, memory=options.memory, seconds=options.series_s)
         self._is_stopping = threading.Event()
         self._server = start_receiver(spool, receiver, log)

@@ -9,6 +9,7 @@ Every name is a hash. What is acknowledged lies in `series/`, synced to disk; a 
 one stage to the next by one rename.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -27,6 +28,8 @@ from tumorlens.errors import StoreFullError
 STAGES = ("incoming", "series", "work", "dead")
 STATE = "state.json"
 SLICES, OBJECTS = "slices", "objects"  # folders of a series: what came, what goes back
+MEASURE_S = 5.0  # between two counts of what is held
+RACES = 5  # with the node, over one folder
 DOUBLING = 2.0  # of the wait from try to try
 
 
@@ -43,22 +46,21 @@ class State:
 
 
 class Spool:
-    """The folders of a node; safe to use from several threads of one process."""
+    """The folders of a node; safe to use from several threads, and by a service beside the node."""
 
     def __init__(self, root: Path, *, max_bytes: int) -> None:
         self.root, self._max_bytes = root, max_bytes
         self._lock = threading.Lock()
         for stage in STAGES:
             (root / stage).mkdir(parents=True, exist_ok=True)
-        for left in (root / "incoming").iterdir():  # of a node that was killed
-            left.unlink()
-        self._used = _size(root)
+        self._used, self._measured_at = _size(root), time.monotonic()
 
     def add(self, data: bytes, *, caller: str, series: str, instance: str) -> None:
         """Keep one file, so that it is there after a power cut; raises StoreFullError.
 
         An instance that comes twice is kept once.
         """
+        self._measure()
         if self._used + len(data) > self._max_bytes:
             fact = f"holds {self._used:,} of {self._max_bytes:,} bytes"
             raise StoreFullError(self.root, fact, "Raise --quota, or see why series wait.")
@@ -66,13 +68,34 @@ class Spool:
         try:
             _write_synced(partial, data)
             with self._lock:
-                folder = self._folder_of(caller, series)
-                target = folder / SLICES / f"{hashed(instance)}.dcm"
-                self._used += len(data) - (target.stat().st_size if target.exists() else 0)
-                partial.replace(target)
-                _sync_folder(target.parent)
+                self._used += len(data)
+                self._place(partial, caller=caller, series=series, name=f"{hashed(instance)}.dcm")
         finally:
             partial.unlink(missing_ok=True)
+
+    def discard_unfinished(self) -> None:
+        """Remove what was not whole when a node was killed: nobody was promised anything."""
+        for left in (self.root / "incoming").iterdir():
+            left.unlink(missing_ok=True)
+
+    def _measure(self) -> None:
+        """Count what is held now and then: another process may add and remove, too."""
+        if time.monotonic() - self._measured_at > MEASURE_S:
+            self._used, self._measured_at = _size(self.root), time.monotonic()
+
+    def _place(self, partial: Path, *, caller: str, series: str, name: str) -> None:
+        """Move a file into the folder of its series, which the node may take away meanwhile."""
+        for _ in range(RACES):
+            folder = self._folder_of(caller, series)
+            try:
+                partial.replace(folder / SLICES / name)
+                _sync_folder(folder / SLICES)
+            except FileNotFoundError:
+                if folder.exists():
+                    raise
+            else:
+                return
+        raise OSError(errno.EBUSY, "the series is taken away again and again", str(self.root))
 
     def _folder_of(self, caller: str, series: str) -> Path:
         """Return the folder in which a series grows; made whole before it gets its name."""
@@ -81,7 +104,12 @@ class Spool:
             made = self.root / "series" / f".{secrets.token_hex(8)}"
             (made / SLICES).mkdir(parents=True)
             write_state(made, State(caller))
-            made.rename(folder)
+            try:
+                made.rename(folder)
+            except OSError:  # another process was faster
+                shutil.rmtree(made)
+                if not folder.exists():
+                    raise
             _sync_folder(folder.parent)
         return folder
 

@@ -1,0 +1,152 @@
+"""STOW-RS: slices are stored into the spool of a DICOM node, which answers whole series.
+
+Only there where a spool is set (TUMORLENS_SPOOL). The answer says of each instance whether it is
+safe on disk (PS3.18 10.5).
+"""
+
+import io
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from fastapi import Path as InPath
+from fastapi.responses import Response
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from tumorlens.errors import ImageError, StoreFullError, UnreadableImageError
+from tumorlens.images.dicom import READ_SYNTAXES
+from tumorlens.images.dicom_header import attribute, modality, parse, parsing
+from tumorlens.services.http.documents import json_response
+from tumorlens.services.http.problems import Refusal
+from tumorlens.services.http.service import caller_of, service_of
+from tumorlens.services.node.spool import Spool
+
+MEDIA_TYPE = "application/dicom+json"
+MAX_BOUNDARY = 200  # characters
+QUOTA = 50 * 2**30  # bytes of the spool
+FULL, MISMATCH, NOT_UNDERSTOOD, UNSUPPORTED = 0xA700, 0xA900, 0xC000, 0x0122  # PS3.18 I.2.2
+router = APIRouter(tags=["predict"])
+StudyId = Annotated[str, InPath(max_length=64, pattern=r"^[0-9.]+$")]
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What became of one part; `failure` 0: it is on disk."""
+
+    storage: str
+    instance: str
+    failure: int = 0
+
+
+@router.post("/dicom-web/studies", responses={200: {"content": {MEDIA_TYPE: {}}}})
+async def store(request: Request) -> Response:
+    """Store slices of CT or MR (multipart/related, application/dicom) for the DICOM node."""
+    return await _stored(request, None)
+
+
+@router.post("/dicom-web/studies/{study}", responses={200: {"content": {MEDIA_TYPE: {}}}})
+async def store_of_study(request: Request, study: StudyId) -> Response:
+    """Store slices of one study; those of another are refused."""
+    return await _stored(request, study)
+
+
+async def _stored(request: Request, study: str | None) -> Response:
+    service, caller = service_of(request), caller_of(request, "predict")
+    body, kind = request.scope["state"].get("body", b""), request.headers.get("content-type", "")
+    spool = Spool(Path(service.settings.spool), max_bytes=QUOTA)
+
+    def keep() -> list[_Stored]:
+        parts = read_related(bytes(body), kind, max_parts=service.settings.max_files)
+        return [_keep(data, spool, caller=f"web {caller.id}", study=study) for data in parts]
+
+    with service.pool.slot(caller.id):
+        found = await service.pool.run(partial(keep), owner=caller.id, large=True)
+    return _response(found)
+
+
+def read_related(body: bytes, content_type: str, *, max_parts: int) -> list[bytes]:
+    """Return the parts of a multipart/related body of DICOM files; raises Refusal."""
+    kind, options = parse_options_header(content_type)
+    boundary, inner = options.get(b"boundary", b""), options.get(b"type", b"application/dicom")
+    if kind != b"multipart/related" or inner != b"application/dicom":
+        raise Refusal("wrong-media-type", "Send multipart/related of application/dicom.")
+    if not 1 <= len(boundary) <= MAX_BOUNDARY:
+        raise Refusal("bad-form", f"The boundary has to have 1 to {MAX_BOUNDARY} characters.")
+    parts: list[bytearray] = []
+    ended: list[bool] = []
+
+    def begin() -> None:
+        if len(parts) == max_parts:
+            raise Refusal("too-many-parts", f"{max_parts} instances are taken at once.")
+        parts.append(bytearray())
+
+    parser = MultipartParser(
+        boundary,
+        {
+            "on_part_begin": begin,
+            "on_part_data": lambda data, start, end: parts[-1].extend(data[start:end]),
+            "on_end": lambda: ended.append(True),
+        },
+    )
+    try:
+        parser.write(body)
+    except FormParserError as error:
+        raise Refusal("bad-form", "Its parts are not delimited as announced.") from error
+    if not ended or not parts:
+        raise Refusal("bad-form", "The form ends before its last boundary, or has no part.")
+    return [bytes(part) for part in parts]
+
+
+def _keep(data: bytes, spool: Spool, *, caller: str, study: str | None) -> _Stored:
+    """Put one instance on disk; only its header is parsed here."""
+    try:
+        storage, instance, own, series = _header(data)
+    except ImageError:
+        return _Stored("", "", NOT_UNDERSTOOD)
+    if study is not None and own != study:
+        return _Stored(storage, instance, MISMATCH)
+    if not series:
+        return _Stored(storage, instance, UNSUPPORTED)
+    try:
+        spool.add(data, caller=caller, series=f"{own}\0{series}", instance=instance)
+    except (StoreFullError, OSError):
+        return _Stored(storage, instance, FULL)
+    return _Stored(storage, instance)
+
+
+def _header(data: bytes) -> tuple[str, str, str, str]:
+    """Return class, instance, study and series; the last is "" for what the node does not take."""
+    if data[128:132] != b"DICM":
+        raise UnreadableImageError("part", "is no DICOM file", "Send files with their preamble.")
+    with parsing("part"):
+        dataset = parse(io.BytesIO(data), "part", header_only=True)
+        syntax = str(dataset.file_meta.get("TransferSyntaxUID"))
+        names = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+        storage, instance, study, series = (str(attribute(dataset, n) or "") for n in names)
+    is_taken = modality(dataset) is not None and syntax in READ_SYNTAXES
+    return storage, instance, study, series if is_taken else ""
+
+
+def _response(found: list[_Stored]) -> Response:
+    """Return the instances that are kept, and those that are not with why (PS3.18 10.5.3)."""
+    kept = [_item(row) for row in found if not row.failure]
+    failed = [
+        _item(row) | {"00081197": {"vr": "US", "Value": [row.failure]}}
+        for row in found
+        if row.failure
+    ]
+    content: dict[str, Any] = {}
+    if failed:
+        content["00081198"] = {"vr": "SQ", "Value": failed}
+    if kept:
+        content["00081199"] = {"vr": "SQ", "Value": kept}
+    status = 200 if not failed else 202 if kept else 409
+    return json_response(content, status=status, headers={"content-type": MEDIA_TYPE})
+
+
+def _item(row: _Stored) -> dict[str, Any]:
+    values = {"00081150": row.storage, "00081155": row.instance}
+    return {tag: {"vr": "UI", **({"Value": [v]} if v else {})} for tag, v in values.items()}

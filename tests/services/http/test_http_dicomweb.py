@@ -1,0 +1,76 @@
+"""Facts about STOW-RS into the spool of a node."""
+
+import numpy as np
+import pytest
+from pydicom import uid
+from support.broken_files import HEAD
+from support.dicom_files import dicom_bytes, slice_dataset
+from support.serving import serving
+
+SLICE = slice_dataset(HEAD.astype(np.int16), StudyInstanceUID="1.2.3")
+REPORT = slice_dataset(HEAD.astype(np.int16), SOPClassUID=uid.BasicTextSRStorage)
+DEFLATED = dicom_bytes(SLICE, syntax=uid.DeflatedExplicitVRLittleEndian)
+KIND = 'multipart/related; type="application/dicom"; boundary="b"'
+
+
+@pytest.fixture(scope="module")
+def stow(tmp_path_factory, tiny_bundle):
+    folder = tmp_path_factory.mktemp("stow")
+
+    def send(*parts: bytes, path: str = "/dicom-web/studies", kind: str = KIND, end: str = "--"):
+        lines = (b"--b\r\nContent-Type: application/dicom\r\n\r\n" + p + b"\r\n" for p in parts)
+        body = b"".join(lines) + f"--b{end}\r\n".encode()
+        return client.post(path, content=body, headers={"Content-Type": kind})
+
+    with serving(folder, tiny_bundle, spool=str(folder / "spool")) as client:
+        yield send, folder / "spool"
+
+
+def test_a_slice_is_on_disk_as_it_was_sent_when_it_is_acknowledged(stow):
+    send, spool = stow
+    data = dicom_bytes(SLICE)
+    answer = send(data)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/dicom+json"
+    (item,) = answer.json()["00081199"]["Value"]
+    assert item["00081155"]["Value"] == [SLICE.SOPInstanceUID]
+    assert [path.read_bytes() for path in (spool / "series").rglob("*.dcm")] == [data]
+
+
+@pytest.mark.parametrize(
+    ("part", "path", "reason"),
+    [
+        (dicom_bytes(REPORT), "/dicom-web/studies", 0x0122),
+        (DEFLATED, "/dicom-web/studies", 0x0122),
+        (b"no DICOM", "/dicom-web/studies", 0xC000),
+        (dicom_bytes(SLICE), "/dicom-web/studies/9.9", 0xA900),
+    ],
+    ids=["report", "deflated", "text", "other study"],
+)  # fmt: skip
+def test_what_is_not_taken_is_named_with_its_reason(stow, part, path, reason):
+    send, _ = stow
+    answer = send(part, path=path)
+    assert answer.status_code == 409
+    (item,) = answer.json()["00081198"]["Value"]
+    assert item["00081197"]["Value"] == [reason]
+
+
+def test_some_of_several_are_stored(stow):
+    send, _ = stow
+    answer = send(dicom_bytes(SLICE), b"no DICOM")
+    assert answer.status_code == 202
+    assert set(answer.json()) == {"00081198", "00081199"}
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [({"kind": "application/dicom"}, 415), ({"end": ""}, 400),
+     ({"path": "/dicom-web/studies/x"}, 422)],
+)  # fmt: skip
+def test_a_request_that_is_no_stow_is_a_problem(stow, change, status):
+    send, _ = stow
+    assert send(dicom_bytes(SLICE), **change).status_code == status
+
+
+def test_without_a_spool_there_is_no_such_address(client):
+    assert client.post("/dicom-web/studies").status_code == 404
