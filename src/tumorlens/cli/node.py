@@ -67,7 +67,7 @@ def node(
     """
     from tumorlens.services.node.node import Node, NodeOptions
     from tumorlens.services.node.routes import read_routes
-    from tumorlens.services.node.spool import Spool as Opened
+    from tumorlens.services.spool import Spool as Opened
 
     if list_dead:
         _print_dead(spool)
@@ -109,7 +109,7 @@ def _receiver(
 
 
 def _print_dead(spool: Path) -> None:
-    from tumorlens.services.node.spool import dead_series
+    from tumorlens.services.spool import dead_series
 
     for folder, state in dead_series(spool):
         typer.echo(f"{folder.name}  from {state.caller}  {state.attempts} tries  {state.reason}")

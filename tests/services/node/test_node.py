@@ -13,7 +13,7 @@ from support.live_server import free_port
 from support.running_node import make_certificates, needs_dcmtk, running_node, storescu
 
 from tumorlens.services.node.receiver import ReceiverOptions, start_receiver
-from tumorlens.services.node.spool import Spool, read_state
+from tumorlens.services.spool import Spool, read_state
 from tumorlens.services.store import find_predictions, open_store
 
 VOLUME = np.stack([HEAD.astype(np.int16)] * 5)

@@ -22,7 +22,7 @@ from tumorlens.images.dicom_header import attribute, modality, parse, parsing
 from tumorlens.services.http.documents import json_response
 from tumorlens.services.http.problems import Refusal
 from tumorlens.services.http.service import caller_of, service_of
-from tumorlens.services.node.spool import Spool
+from tumorlens.services.spool import Spool
 
 MEDIA_TYPE = "application/dicom+json"
 MAX_BOUNDARY = 200  # characters

@@ -24,7 +24,7 @@ from tumorlens.predictions.predictor import Predictor, load_predictor
 from tumorlens.predictions.series_rows import iter_predict_series
 from tumorlens.records import Prediction
 from tumorlens.reports.dicom.objects import result_objects, write_objects
-from tumorlens.services.node.spool import OBJECTS, SLICES, hashed
+from tumorlens.services.spool import OBJECTS, SLICES, hashed
 from tumorlens.services.store import NewPrediction, Store, open_store, save_predictions
 from tumorlens.settings import Settings
 from tumorlens.worker_process import ONE_THREAD, receive, send

@@ -11,7 +11,7 @@ from tumorlens.services.node.answer import AnswerProcess
 from tumorlens.services.node.receiver import Log, ReceiverOptions, start_receiver
 from tumorlens.services.node.routes import Route, destinations
 from tumorlens.services.node.send import parse_destination, send_objects
-from tumorlens.services.node.spool import OBJECTS, Spool, read_state, write_state
+from tumorlens.services.spool import OBJECTS, Spool, read_state, write_state
 from tumorlens.settings import Settings
 
 POLL_S = 0.5  # between looks for series that are complete or due

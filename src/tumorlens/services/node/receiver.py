@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tumorlens.errors import SettingsError, StoreFullError
 from tumorlens.images.dicom import READ_SYNTAXES
 from tumorlens.images.dicom_header import MODALITY_OF_STORAGE
-from tumorlens.services.node.spool import Spool
+from tumorlens.services.spool import Spool
 
 if TYPE_CHECKING:
     from pynetdicom.transport import ThreadedAssociationServer

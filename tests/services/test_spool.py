@@ -7,7 +7,7 @@ import pytest
 
 from tumorlens.errors import SettingsError, StoreFullError
 from tumorlens.services.node.routes import destinations, read_routes
-from tumorlens.services.node.spool import Spool, dead_series, read_state
+from tumorlens.services.spool import Spool, dead_series, read_state
 
 ADDED = {"caller": "CT_1", "series": "1.2.3", "instance": "1.2.3.4"}
 ROUTES = """
