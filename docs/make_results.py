@@ -158,15 +158,17 @@ def _detection(named: Sequence[tuple[str, Found]]) -> Iterator[str]:
 
 
 def _same_level(named: Sequence[tuple[str, Found]]) -> Iterator[str]:
+    kinds = ("auc", "unmatched", "level_alone")
     rows = [
-        (title, name, figure(row, "auc"), figure(row, "unmatched"), figure(row, "level_alone"))
-        for title, found in named for name, row in found["same_level"].items()
+        (title, name, *(figure({**row, "n": row["tumors"] + row["healthy"]}, k) for k in kinds))
+        for title, found in named for name, row in (found["same_level"] or {}).items()
     ]  # fmt: skip
     if rows:
         yield "## Slices at the same level of the head\n"
         yield (
             "Tops and bottoms of heads hold no tumor, so the level of a slice alone tells much, "
-            "without a look at the brain. So pairs at the same level are compared (n: pairs).\n"
+            "without a look at the brain. So a slice with a tumor is compared with those without "
+            "one within .05 of the stack. n counts slices.\n"
         )
         head = ("", "source and sequence", "AUC at the same level", "all pairs", "level alone")
         yield from _table(head, rows)

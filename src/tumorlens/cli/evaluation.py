@@ -130,7 +130,9 @@ def _print_result(evaluation: "Evaluation") -> None:
             f"{name:4} AUC {row.auc}  sensitivity {row.sensitivity}  specificity {row.specificity}"
         )
     for name, row in (found.same_level or {}).items():
-        console.print(f"{name}: AUC at the same level {row.auc} (pairs), at all {row.unmatched}")
+        console.print(
+            f"{name}: AUC at the same level {row.auc}, {row.pairs} pairs, at all {row.unmatched}"
+        )
     for sentence in describe_usefulness(found.detection):
         console.print(sentence)
     if found.type:

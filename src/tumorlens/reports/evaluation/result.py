@@ -500,11 +500,12 @@ class ChecklistRow:
 class SameLevel:
     """Detection in slices of one source and sequence whose level in the head is known."""
 
-    auc: Estimate  # over pairs of a slice with and one without a tumor at the same level
+    auc: Estimate  # over pairs of a slice with and one without a tumor at the same level; n: slices
     unmatched: Estimate  # over all pairs
     level_alone: Estimate  # the same, of how near a slice lies to the middle level of the tumors
     tumors: int
     healthy: int
+    pairs: int | None = None  # at the same level; None in records of older versions
 
 
 @dataclass(frozen=True, kw_only=True)

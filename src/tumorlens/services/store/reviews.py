@@ -53,6 +53,8 @@ def save_review(store: Store, review: Review, *, owner: str | None = None) -> Re
         if given != (answer.decision, answer.type):
             raise ReviewError("review", "agrees, and names something else", 'Use "correct".')
     _check(review, *given)
+    if review.verdict == "correct" and given == (answer.decision, answer.type):
+        raise ReviewError("review", "corrects to the answer that was given", 'Use "agree".')
     reason = review.reason.replace("\x00", "").strip()  # PostgreSQL keeps no such text
     saved = replace(review, decision=given[0], type=given[1], reason=reason)
     names = ("prediction_id", "verdict", "decision", "tumor_type")  # what outlives the row

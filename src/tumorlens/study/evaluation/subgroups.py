@@ -6,7 +6,7 @@ So a slice with a tumor is only compared with slices without one that lie as hig
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -182,10 +182,16 @@ def same_level_figures(
         middle = -np.abs(at - np.median(at[truth]))
         matched, all_pairs = {"at": at, "within": WITHIN}, {"at": at, "within": 1.0}
         scores = labeled.scores[rows]
+        auc = matched_area(truth, scores, groups=groups, **matched)
+        areas = {
+            "auc": auc,
+            "unmatched": matched_area(truth, scores, groups=groups, **all_pairs),
+            "level_alone": matched_area(truth, middle, groups=groups, **all_pairs),
+        }
+        # One n for all three, as in the record: of slices, where each area counts other pairs.
         found[name] = SameLevel(
-            auc=matched_area(truth, scores, groups=groups, **matched),
-            unmatched=matched_area(truth, scores, groups=groups, **all_pairs),
-            level_alone=matched_area(truth, middle, groups=groups, **all_pairs),
+            **{key: replace(area, n=len(rows)) for key, area in areas.items()},
+            pairs=auc.n,
             tumors=int(truth.sum()),
             healthy=int((~truth).sum()),
         )
