@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom import dcmread
 from support.broken_files import HEAD
 from support.command import Run, command_runner
 from support.dicom_files import write_series
@@ -199,3 +200,18 @@ def test_predict_writes_nifti_volumes_under_names_that_do_not_collide(run, tmp_p
     kinds = ("evidence", "probability")
     names = {f"{stem}_{kind}.nii.gz" for stem in ("T1w", "T1w-2") for kind in kinds}
     assert {path.name for path in out.glob("*.nii.gz")} == names
+
+
+def test_the_figures_of_a_report_are_those_of_the_tables(run, tmp_path, tiny_bundle):
+    write_series(tmp_path / "brain", VOLUME)
+    table = tmp_path / "predictions.csv"
+    ended = run("predict", tmp_path / "brain", "--bundle", tiny_bundle.folder, "--out", table,
+                "--dicom-out", tmp_path / "out", "--dicom-objects", "sr")  # fmt: skip
+    assert ended.status == 0, ended.err
+    (path,) = (tmp_path / "out").glob("*.dcm")
+    values = [e.value for e in dcmread(path).iterall() if e.keyword == "NumericValue"]
+    (series,) = read_table(table.with_name("series.csv"))
+    positive = [row for row in read_table(table) if row["decision"] == "tumor"]
+    expected = [float(series["score"]), *(float(row["tumor_probability"]) for row in positive)]
+    assert series["decision"] != "out of scope"
+    assert [float(value) for value in values] == pytest.approx(expected, abs=5e-7)

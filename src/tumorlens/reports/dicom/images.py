@@ -250,6 +250,6 @@ def _as_whole_numbers(
     low, high = min(float(i.min()) for i in images), max(float(i.max()) for i in images)
     slope = (high - low) / MAX_STORED or 1.0
     whole = np.empty((len(images), *images[0].shape), np.uint16)
-    for row, image in zip(whole, images, strict=True):
-        row[:] = np.clip(np.rint((image.astype(np.float64) - low) / slope), 0, MAX_STORED)
+    for number, image in enumerate(images):
+        whole[number] = np.clip(np.rint((image.astype(np.float64) - low) / slope), 0, MAX_STORED)
     return whole, slope, low
