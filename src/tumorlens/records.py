@@ -1,5 +1,6 @@
 """The nouns that stages hand on: frozen data, no behavior beyond views of themselves."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,15 @@ NOT_PLAIN = "not one plain slice: "  # how the note of such a scan begins
 TypeAnswer = TumorType | Literal["undetermined", ""]  # "": no type was asked for
 
 
+def figure_text(value: float | None, *, digits: int = 3) -> str:
+    """Return a figure as people should see it: "-" where there is none.
+
+    >>> figure_text(0.91), figure_text(math.nan)
+    ('0.910', '-')
+    """
+    return f"{value:.{digits}f}" if value is not None and math.isfinite(value) else "-"
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A figure with its 95 % interval; None where the scans could not show it."""
@@ -33,9 +43,9 @@ class Estimate:
         >>> str(Estimate(0.91, 0.86, 0.95, 143))
         '0.910 (0.860-0.950, n=143)'
         """
-        if self.value is None:
+        if self.value is None or not math.isfinite(self.value):
             return f"not measurable (n={self.n})"
-        if self.low is None or self.high is None:
+        if figure_text(self.low) == "-" or figure_text(self.high) == "-":
             return f"{self.value:.3f} (n={self.n})"
         return f"{self.value:.3f} ({self.low:.3f}-{self.high:.3f}, n={self.n})"
 

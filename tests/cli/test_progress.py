@@ -55,3 +55,14 @@ def test_the_lines_of_a_training_run_name_epoch_losses_and_best(capsys):
     lines = capsys.readouterr().err
     assert "epoch   2  loss 1.2500  val 0.5000" in lines
     assert "best" in lines
+
+
+def test_a_figure_that_is_not_a_number_is_a_dash_on_the_terminal(capsys):
+    row = {"epoch": 1.0, "loss": 1.25, "val_loss": 0.5, "val_auc_ct": math.nan,
+           "val_auc_mri": 0.75, "val_type_accuracy": math.nan, "images_per_s": 9.0}  # fmt: skip
+    with TrainingBars(1) as bars:
+        bars.on_batch_end(1, 1, 1, math.nan)
+        bars.on_epoch_end(row, False)
+    words = capsys.readouterr().err.split()
+    assert "CT - MRI 0.7500 type -" in " ".join(words)
+    assert "nan" not in words

@@ -94,22 +94,28 @@ class TrainingBars:
 
     def on_batch_end(self, epoch: int, done: int, total: int, loss: float) -> None:
         """Move the bars by one batch."""
+        from tumorlens.records import figure_text
+
         self._bars.update(self._epochs, completed=epoch - 1 + done / total)
-        self._bars.update(self._batches, completed=done, total=total, note=f"loss {loss:.3f}")
+        self._bars.update(
+            self._batches, completed=done, total=total, note=f"loss {figure_text(loss)}"
+        )
         if self._is_json and (done >= total or time.monotonic() - self._last > JSON_SECONDS):
             self._last = time.monotonic()
             _write_json(f"epoch {epoch}", done, total, loss=_finite(loss))
 
     def on_epoch_end(self, row: Mapping[str, float], is_best: bool) -> None:
         """Write the figures of one epoch."""
+        from tumorlens.records import figure_text
+
         self._bars.update(self._epochs, completed=row["epoch"])
         if self._is_json:
             figures = {name: _finite(value) for name, value in row.items()}
             _write_json("epochs", int(row["epoch"]), self._total, best=is_best, figures=figures)
             return
-        figures = _validated(row) if "val_loss" in row else f"spread {row['spread']:.3f}"
+        figures = _validated(row) if "val_loss" in row else f"spread {figure_text(row['spread'])}"
         console.print(
-            f"epoch {row['epoch']:3.0f}  loss {row['loss']:.4f}  {figures}  "
+            f"epoch {row['epoch']:3.0f}  loss {figure_text(row['loss'], digits=4)}  {figures}  "
             f"{row['images_per_s']:.0f} img/s{'  best' if is_best else ''}"
         )
 
@@ -120,7 +126,9 @@ def _finite(value: float) -> float | None:
 
 
 def _validated(row: Mapping[str, float]) -> str:
-    return (
-        f"val {row['val_loss']:.4f}  AUC CT {row['val_auc_ct']:.4f} MRI {row['val_auc_mri']:.4f}  "
-        f"type {row['val_type_accuracy']:.3f}"
+    from tumorlens.records import figure_text
+
+    loss, ct, mri = (
+        figure_text(row[name], digits=4) for name in ("val_loss", "val_auc_ct", "val_auc_mri")
     )
+    return f"val {loss}  AUC CT {ct} MRI {mri}  type {figure_text(row['val_type_accuracy'])}"

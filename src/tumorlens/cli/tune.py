@@ -90,8 +90,10 @@ def _print_search(recipe: Any, space: Any) -> None:
 
 
 def _print_best(tuned: Any, out: Path) -> None:
+    from tumorlens.records import figure_text
+
     best, trials = tuned.best, len(tuned.trials)
-    loss = f"validation loss {best.val_loss:.4f}"
+    loss = f"validation loss {figure_text(best.val_loss, digits=4)}"
     console.print(f"best: trial {best.number} of {trials}, {loss}; {_listed(best.values)}")
     typer.echo(out / "recipe.json")
 

@@ -5,6 +5,7 @@ it carries the charts' library whole, and is handed it by whoever asks for that 
 """
 
 import base64
+import math
 from typing import Any
 
 import cv2
@@ -28,8 +29,8 @@ def render_page(template: str, **context: Any) -> str:
 
 
 def share(value: float) -> str:
-    """Write a share as a percentage."""
-    return f"{100 * value:.1f} %"
+    """Write a share as a percentage; "-" where there is none."""
+    return f"{100 * value:.1f} %" if math.isfinite(value) else "-"
 
 
 def picture(pixels: NDArray[np.uint8]) -> Markup:

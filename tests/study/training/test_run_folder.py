@@ -1,6 +1,7 @@
 """A folder goes on with the run that it holds, of whatever version, and with no other."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,14 @@ import pytest
 
 from tumorlens.errors import TrainingError
 from tumorlens.study.recipes import find_recipe
-from tumorlens.study.training.run_folder import CONFIG_FILE, RunConfig, open_or_resume, read_config
+from tumorlens.study.training.run_folder import (
+    CONFIG_FILE,
+    RunConfig,
+    open_or_resume,
+    read_config,
+    read_history,
+    write_history,
+)
 
 LAST_VERSION = Path(__file__).parents[2] / "support" / "last_version" / "run_config.json"
 CONFIG = RunConfig(find_recipe("quick"), split="abc").to_json()
@@ -68,3 +76,11 @@ def test_a_config_that_is_none_is_an_error_a_user_can_read(tmp_path, content):
     (tmp_path / CONFIG_FILE).write_text(content)
     with pytest.raises(TrainingError):
         read_config(tmp_path)
+
+
+def test_a_history_holds_nothing_where_nothing_was_measured_and_reads_back(tmp_path):
+    write_history(tmp_path / "history.csv", [{"epoch": 1.0, "val_auc_ct": math.nan}])
+    assert (tmp_path / "history.csv").read_text().splitlines() == ["epoch,val_auc_ct", "1,"]
+    [row] = read_history(tmp_path / "history.csv")
+    assert row["epoch"] == 1
+    assert math.isnan(row["val_auc_ct"])

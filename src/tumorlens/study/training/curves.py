@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
+from tumorlens.records import figure_text
 from tumorlens.study.plotting.render import svg_file, write_png
 
 History = Sequence[Mapping[str, float]]
@@ -71,7 +72,7 @@ def draw_thresholds(
     drawing, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for (name, rows), color in zip(figures.items(), COLORS, strict=True):
         value, low, high = rows.T
-        label = f"{name} {value[chosen]:.3f}"
+        label = f"{name} {figure_text(value[chosen])}"
         axes.plot(thresholds, value, color=color, label=label, drawstyle="steps-pre")
         axes.fill_between(thresholds, low, high, color=color, alpha=0.12, step="pre", lw=0)
     used = thresholds[chosen]

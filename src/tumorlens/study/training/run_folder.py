@@ -1,6 +1,7 @@
 """What a run keeps in its folder, so that it goes on with nothing else: config and history."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,8 +83,11 @@ def read_json(file: Path) -> Any:
 
 
 def write_history(path: Path, history: Sequence[Row]) -> None:
-    """Write one row per epoch, whole or not at all."""
-    rows = ({key: f"{value:.6g}" for key, value in row.items()} for row in history)
+    """Write one row per epoch, whole or not at all; what could not be measured stays empty."""
+    rows = (
+        {key: f"{value:.6g}" if math.isfinite(value) else "" for key, value in row.items()}
+        for row in history
+    )
     write_table(path, list(history[0]), rows)
 
 
@@ -91,4 +95,4 @@ def read_history(path: Path) -> list[Row]:
     """Read what `write_history` wrote; no file is no epoch."""
     if not path.exists():
         return []
-    return [{key: float(value) for key, value in row.items()} for row in read_table(path)]
+    return [{key: float(value or "nan") for key, value in row.items()} for row in read_table(path)]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
+from tumorlens.records import figure_text
 from tumorlens.services.dashboard.charts import data_sets
 from tumorlens.services.dashboard.pages.study import DrawPart, draw_part, open_page
 from tumorlens.services.dashboard.studies import Record
@@ -70,7 +71,7 @@ def _draw_conflicts(record: Record, t: Translate) -> None:
         return
     st.dataframe(rows, hide_index=True)
     for row in record.part("gallery").rows("conflicts"):
-        kind, score = t(f"audit.{row.text('kind')}"), f"{row.number('score'):.3f}"
+        kind, score = t(f"audit.{row.text('kind')}"), figure_text(row.number("score"))
         st.markdown(t("audit.conflict", kind=kind, score=score))
         _draw_members(row.rows("members"), t)
 

@@ -1,9 +1,11 @@
 """Explore and Hypotheses: what classes look like, what separates them, which beliefs hold."""
 
+import math
 from collections.abc import Mapping
 
 import streamlit as st
 
+from tumorlens.records import figure_text
 from tumorlens.services.dashboard.charts import data_sets
 from tumorlens.services.dashboard.pages.study import DrawPart, draw_part, open_page
 from tumorlens.services.dashboard.studies import Record
@@ -90,11 +92,15 @@ def _test_text(test: Record, t: Translate) -> str:
     if not test:
         return t("explore.untested")
     groups = test.count("n_groups_first") + test.count("n_groups_second")
-    p, share = f"{test.number('p'):.3f}", test.number("significant_share")
+    p, share = figure_text(test.number("p")), test.number("significant_share")
     if not share:
         return t("explore.nowhere", p=p, groups=groups)
-    ends = {name: f"{test.number(name):+.0f}" for name in ("brightest", "darkest")}
+    ends = {name: _signed(test.number(name)) for name in ("brightest", "darkest")}
     return t("explore.somewhere", p=p, groups=groups, share=f"{100 * share:.1f} %", **ends)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.0f}" if math.isfinite(value) else "-"
 
 
 def _draw_sets(record: Record, t: Translate) -> None:
