@@ -1,13 +1,14 @@
 """Facts about what the node keeps on disk, and where results go."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tumorlens.errors import SettingsError, StoreFullError
 from tumorlens.services.node.routes import destinations, read_routes
-from tumorlens.services.spool import Spool, dead_series, read_state
+from tumorlens.services.spool import Spool, dead_series, read_state, write_state
 
 ADDED = {"caller": "CT_1", "series": "1.2.3", "instance": "1.2.3.4"}
 ROUTES = """
@@ -49,7 +50,7 @@ def test_a_series_is_complete_after_a_quiet_time(spool):
     assert spool.complete(quiet_s=60) == []
     (folder,) = spool.complete(quiet_s=0)
     assert read_state(folder).caller == "CT_1"
-    assert spool.due() == [folder]
+    assert spool.due(answered=False) == [folder]
 
 
 def test_series_of_other_senders_stay_apart(spool):
@@ -90,9 +91,17 @@ def test_a_series_that_is_taken_away_meanwhile_goes_on_in_a_new_folder(spool, mo
     assert len(files(spool, "series")) == 1
 
 
+def test_a_series_is_answered_first_and_sent_then(spool):
+    spool.add(b"x", **ADDED)
+    (folder,) = spool.complete(quiet_s=0)
+    assert spool.due(answered=True) == []
+    write_state(folder, replace(read_state(folder), is_answered=True))
+    assert (spool.due(answered=False), spool.due(answered=True)) == ([], [folder])
+
+
 def test_what_an_orphan_writes_into_a_series_that_is_done_is_no_series(spool):
     (spool.root / "work" / "ab-cd" / "objects").mkdir(parents=True)
-    assert spool.due() == []
+    assert spool.due(answered=False) == []
     assert not any((spool.root / "work").iterdir())
 
 
@@ -125,12 +134,12 @@ def test_a_failure_waits_longer_each_time_and_then_for_a_person(spool):
         spool.postpone(folder, "no answer", first_s=10, most=3)
         waits.append(read_state(folder).not_before)
     assert 8 < waits[1] - waits[0] < 12  # 20 s instead of 10 s
-    assert spool.due() == []
+    assert spool.due(answered=False) == []
     spool.postpone(folder, "no answer", first_s=10, most=3)
     ((dead, state),) = dead_series(spool.root)
     assert (dead.name, state.attempts, state.reason) == (folder.name, 3, "no answer")
     assert spool.retry_dead() == 1
-    assert [path.name for path in spool.due()] == [folder.name]
+    assert [path.name for path in spool.due(answered=False)] == [folder.name]
 
 
 def test_results_go_to_every_place_of_the_rules_that_are_met(tmp_path):

@@ -76,7 +76,10 @@ class Spool:
     def discard_unfinished(self) -> None:
         """Remove what was not whole when a node was killed: nobody was promised anything."""
         for left in (self.root / "incoming").iterdir():
-            left.unlink(missing_ok=True)
+            if left.is_dir():  # of a series that was done
+                shutil.rmtree(left)
+            else:
+                left.unlink(missing_ok=True)
 
     def _measure(self) -> None:
         """Count what is held now and then: another process may add and remove, too."""
@@ -129,15 +132,17 @@ class Spool:
                 _sync_folder(self.root / "work")
         return moved
 
-    def due(self) -> list[Path]:
-        """Return complete series that are to be worked on now, those that wait longest first."""
-        folders: list[tuple[State, Path]] = []
+    def due(self, *, answered: bool) -> list[Path]:
+        """Return complete series to answer now, or to send; those that wait longest first."""
+        ready: list[tuple[float, Path]] = []
         for folder in (self.root / "work").iterdir():
-            if (folder / STATE).exists():
-                folders.append((read_state(folder), folder))
-            else:  # of a process that outlived its node, and wrote into what was done with
+            try:
+                state = read_state(folder)
+            except FileNotFoundError:  # a process that outlived its node wrote into what was done
                 shutil.rmtree(folder, ignore_errors=True)
-        ready = [(s.not_before, folder) for s, folder in folders if s.not_before <= time.time()]
+                continue
+            if state.is_answered == answered and state.not_before <= time.time():
+                ready.append((state.not_before, folder))
         return [folder for _, folder in sorted(ready)]
 
     def postpone(self, folder: Path, reason: str, *, first_s: float, most: int) -> None:
@@ -154,7 +159,8 @@ class Spool:
     def remove(self, folder: Path) -> None:
         """Forget a series that is answered and sent."""
         size = _size(folder)
-        shutil.rmtree(folder)
+        gone = folder.rename(self.root / "incoming" / folder.name)  # whole for others, or gone
+        shutil.rmtree(gone)
         with self._lock:
             self._used = max(0, self._used - size)
 

@@ -12,9 +12,11 @@ from support.dicom_files import slice_dataset, write_series
 from support.live_server import free_port
 from support.running_node import make_certificates, needs_dcmtk, running_node, storescu
 
+from tumorlens.services.node.node import Node, NodeOptions
 from tumorlens.services.node.receiver import ReceiverOptions, start_receiver
 from tumorlens.services.spool import Spool, read_state
 from tumorlens.services.store import find_predictions, open_store
+from tumorlens.settings import Settings
 
 VOLUME = np.stack([HEAD.astype(np.int16)] * 5)
 
@@ -199,3 +201,19 @@ def test_an_object_beyond_the_limit_ends_its_association(small):
     assert send(port, np.zeros((512, 512), np.int16)) is None
     assert "object too large" in events
     assert not any((spool.root / "series").iterdir())
+
+
+def test_a_disk_that_is_full_for_a_while_ends_no_work(tmp_path, monkeypatch):
+    spool, events = Spool(tmp_path, max_bytes=25_000), []
+    node = Node(spool, Settings(), receiver=ReceiverOptions(port=free_port()),
+                options=NodeOptions(), log=lambda event, **_: events.append(event))  # fmt: skip
+
+    def complete(**_: float) -> list:
+        if "waits" in events:
+            node.stop()
+            return []
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(spool, "complete", complete)
+    node.run()
+    assert events == ["waits"]

@@ -1,8 +1,7 @@
 """The node: it receives series, answers them, and sends the results where the routes say."""
 
 import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tumorlens.services.node.send import parse_destination, send_objects
 from tumorlens.services.spool import OBJECTS, Spool, read_state, write_state
 from tumorlens.settings import Settings
 
+JOIN_S = 5.0  # that the end waits for an object that is being sent
 POLL_S = 0.5  # between looks for series that are complete or due
 
 
@@ -55,21 +55,11 @@ class Node:
         return int(self._server.server_address[1])
 
     def run(self) -> None:
-        """Work until `stop` is called."""
-        while not self._is_stopping.is_set():
-            if not self.work_once():
-                self._is_stopping.wait(POLL_S)
-
-    def work_once(self) -> bool:
-        """Deal with each series that is complete and due; tell whether there was one."""
-        for folder in self._spool.complete(quiet_s=self._options.quiet_s):
-            self._log("complete", series=folder.name)
-        due = self._spool.due()
-        for folder in due:
-            if self._is_stopping.is_set():
-                break
-            self._advance(folder)
-        return bool(due)
+        """Work until `stop` is called; a receiver that is slow or gone holds up no answer."""
+        sender = threading.Thread(target=self._repeat, args=[self._send_due], daemon=True)
+        sender.start()
+        self._repeat(self._answer_due)
+        sender.join(JOIN_S)
 
     def stop(self) -> None:
         """Take nothing more; what is on disk is worked on at the next start."""
@@ -77,27 +67,45 @@ class Node:
         self._server.shutdown()
         self._answers.close()
 
-    def _advance(self, folder: Path) -> None:
-        """Answer a series if it is not yet, then send what is pending; a failure waits."""
-        started = time.monotonic()
+    def _repeat(self, work: Callable[[], None]) -> None:
+        while not self._is_stopping.is_set():
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001 (the edge: this thread must live)
+                self._log("waits", error=type(error).__name__, reason=str(error))
+            self._is_stopping.wait(POLL_S)
+
+    def _answer_due(self) -> None:
+        for folder in self._spool.complete(quiet_s=self._options.quiet_s):
+            self._log("complete", series=folder.name)
+        for folder in self._spool.due(answered=False):
+            self._attempt(self._answer, folder)
+
+    def _send_due(self) -> None:
+        for folder in self._spool.due(answered=True):
+            if self._attempt(self._send, folder):
+                self._spool.remove(folder)
+                self._log("done", series=folder.name)
+
+    def _attempt(self, step: Callable[[Path], None], folder: Path) -> bool:
+        """Take a series one step further; one that fails is tried again later."""
+        if self._is_stopping.is_set():
+            return False
         try:
-            self._answer(folder)
-            self._send(folder)
+            step(folder)
         except TumorlensError as error:
+            if self._is_stopping.is_set():
+                return False  # it was ended by us
             self._log("failed", series=folder.name, reason=f"{error.fact}. {error.fix}")
             self._spool.postpone(
                 folder, f"{error.subject}: {error.fact}", first_s=self._options.retry_s,
                 most=self._options.max_attempts,
             )  # fmt: skip
-        else:
-            self._spool.remove(folder)
-            seconds = round(time.monotonic() - started, 2)
-            self._log("done", series=folder.name, seconds=seconds)
+            return False
+        return True
 
     def _answer(self, folder: Path) -> None:
         state = read_state(folder)
-        if state.is_answered:
-            return
         facts = self._answers.answer(folder, caller=state.caller)
         places = (
             destinations(
