@@ -52,6 +52,7 @@ ONLY_PARSED: Mapping[tuple[str, ...], str] = {
     ("data", "fetch", "figshare"): "downloads",
     ("data", "fetch", "multimodal"): "downloads",
     ("dicom", "send"): "needs a PACS; tests/services/node has one",
+    ("dicom", "node"): "serves until it is stopped",
     ("keys", "revoke"): "names a key that only the reader has",
     ("audit", "multimodal"): "needs public sets",
     ("audit", "sets/*"): "needs public sets",
