@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tumorlens.predictions.predictor import Predictor
-from tumorlens.records import Prediction
+from tumorlens.records import Prediction, Scan
 from tumorlens.services.dashboard import results as module
 from tumorlens.services.dashboard.results import (
     EXAMPLES,
@@ -18,6 +18,7 @@ from tumorlens.services.dashboard.results import (
     predict_files,
 )
 from tumorlens.settings import ReadLimits
+from tumorlens.study.phantom.volumes import draw_volume, write_dicom
 
 LIMITS = ReadLimits(2**20, 2**22)
 
@@ -107,3 +108,23 @@ def test_the_examples_are_phantoms_of_every_class_and_all_can_be_read(predictor)
     assert {r.name for r in found} == {path.name for path in EXAMPLES.glob("phantom_*.png")}
     assert len(found) == 6
     assert all(r.is_example and not r.prediction.error for r in found)
+
+
+def test_a_dropped_ct_slice_keeps_its_hounsfield_units_and_its_place(predictor, tmp_path):
+    volume = draw_volume("ct", "healthy", seed=2, side=96)
+    write_dicom(volume, tmp_path, seed=2)
+    files = [(path.name, path.read_bytes) for path in sorted(tmp_path.iterdir())[8:10]]
+    one, two = predict_files(files, predictor, limits=ReadLimits())
+    assert np.abs(one.scan.pixels - volume.voxels[8]).max() < 0.05
+    assert (one.modality, one.scan.spacing_mm) == ("ct", pytest.approx((230 / 96, 230 / 96)))
+    assert one.series == two.series != ""
+    assert two.position - one.position == pytest.approx(6.0)
+
+
+def test_evidence_lies_over_the_image_that_is_kept_of_a_large_one(predictor, head):
+    large = cv2.resize(head, (1024, 1024), interpolation=cv2.INTER_CUBIC)
+    (kept,) = predict_files([("a.png", lambda: png(large))], predictor, limits=ReadLimits())
+    (whole,) = predictor.predict_scans([Scan(large.astype(np.float32), "a")], heatmaps=True)
+    middle = np.array([256.0, 256.0, 1.0])
+    at = kept.prediction.heatmap.matrix @ middle
+    assert at == pytest.approx(whole.heatmap.matrix @ np.array([512.0, 512.0, 1.0]))
