@@ -206,6 +206,21 @@ def test_agreeing_goes_on_to_the_next_scan(png):
     assert at.session_state["current"] != first
 
 
+def test_presses_that_came_while_the_server_was_at_work_are_all_followed(png, monkeypatch):
+    at = drop(page("read").run(), *((f"{k}.png", png + bytes(k)) for k in range(4)))
+    keys = [one.key for one in at.session_state["results"]]
+    state = {"order": keys, "current": keys[0], "results": at.session_state["results"],
+             "stored_ids": at.session_state["stored_ids"],
+             "owner": at.session_state["owner"]}  # fmt: skip
+    monkeypatch.setattr(session.st, "session_state", state)
+    monkeypatch.setattr(session, "owner", lambda: state["owner"])
+    session.agree_up_to(3)
+    session.agree_up_to(3)
+    assert state["current"] == keys[3]
+    reviewed = session.queue_reviews(state["results"])
+    assert set(reviewed) == {one.digest for one in state["results"][:3]}
+
+
 def test_what_was_reviewed_is_marked_counted_and_goes_home_as_labels(png):
     at = drop(page("read").run(), ("one.png", png), ("two.png", png[:-1] + b" "))
     session_state = at.session_state

@@ -180,6 +180,38 @@ def review(
     save_review(load_shared().store, written, owner=written.reader)
 
 
+def set_order(queue: Sequence[Result]) -> None:
+    """Keep in which order the queue is read, for keys that are pressed before the next run."""
+    st.session_state["order"] = [one.key for one in queue]
+
+
+def agreed() -> int:
+    """Return how many presses of the key that agrees were followed in this tab."""
+    return st.session_state.get("agreed", 0)
+
+
+def agree_up_to(presses: int) -> None:
+    """Agree to the current scan and go on, once for each press that was not followed yet."""
+    for _ in range(presses - agreed()):
+        agree()
+    st.session_state["agreed"] = max(presses, agreed())
+
+
+def agree() -> None:
+    """Agree to the current scan and go on to the next; the last is agreed to once."""
+    by_key = {one.key: one for one in queue()}
+    order = [key for key in st.session_state.get("order", ()) if key in by_key]
+    current = st.session_state.get("current")
+    if current not in order:
+        return
+    result, at = by_key[current], order.index(current)
+    id = stored_id(result)
+    is_last = at == len(order) - 1
+    if id and not result.prediction.error and not (is_last and latest_review(id)):
+        review(id, "agree")
+    st.session_state["current"] = order[min(at + 1, len(order) - 1)]
+
+
 def history_csv(owner: str, names: Mapping[str, str]) -> bytes:
     """Write all answers of an owner with their reviews, as UTF-8 that spreadsheets read.
 

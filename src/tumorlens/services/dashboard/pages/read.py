@@ -141,10 +141,6 @@ def _choose(
         return None
     if st.session_state.get("current") not in by_key:
         st.session_state["current"] = results[0].key
-    if st.session_state.pop("goes_on", False):
-        keys = list(by_key)
-        at = keys.index(st.session_state["current"])
-        st.session_state["current"] = keys[min(at + 1, len(keys) - 1)]
     with st.container(height=QUEUE_HEIGHT, border=True, key="queue"):
         chosen = st.radio(
             t("read.choose"),

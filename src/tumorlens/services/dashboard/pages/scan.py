@@ -33,11 +33,12 @@ def draw(result: Result, queue: tuple[Result, ...], t: Translate) -> None:
     """Draw one result and the buttons that go on to the next."""
     _draw_head(result, queue, t)
     prediction = result.prediction
+    draw_viewer(result, queue)
     if prediction.error:
         st.error(t("read.failed", error=prediction.error), icon=":material/error:")
         return
     bundle = session.load_shared().predictor.bundle
-    _draw_images(result, queue, t)
+    _draw_prepared(prediction, t)
     _draw_answer(prediction, bundle, t)
     _draw_review(result, t)
     _draw_downloads(result, bundle, t)
@@ -60,13 +61,11 @@ def _draw_head(result: Result, queue: tuple[Result, ...], t: Translate) -> None:
             st.button(t(f"read.{name}"), icon=icon, shortcut=key, on_click=go, args=(step,))
 
 
-def _draw_images(result: Result, queue: tuple[Result, ...], t: Translate) -> None:
-    """Draw the viewer, and in a fold what the network saw."""
-    draw_viewer(result, queue)
-    heatmap = result.prediction.heatmap
-    if heatmap is not None:
+def _draw_prepared(prediction: Prediction, t: Translate) -> None:
+    """Draw in a fold what the network saw."""
+    if prediction.heatmap is not None:
         with st.expander(t("read.prepared"), icon=":material/crop:"):
-            st.image(answers.prepared_image(heatmap), alt=t("read.prepared"))
+            st.image(answers.prepared_image(prediction.heatmap), alt=t("read.prepared"))
             st.caption(t("read.seen_help"))
 
 
@@ -103,11 +102,10 @@ def _draw_review(result: Result, t: Translate) -> None:
         if id is None:
             st.caption(t("review.examples"))
             return
-        icon = ":material/thumb_up:"
-        if st.button(t("review.agree_button"), icon=icon, shortcut="A", key="agree"):
-            session.review(id, "agree")
-            st.session_state["goes_on"] = True
-            st.rerun()
+        st.button(
+            t("review.agree_button"), icon=":material/thumb_up:", key="agree", help="A",
+            on_click=session.agree,
+        )  # fmt: skip
         with st.popover(t("review.correct_button"), icon=":material/edit:"):
             _draw_correction(id, result.prediction, t)
         review = session.latest_review(id)
