@@ -126,7 +126,8 @@ def _slice(viewed: ViewedSlice, shrink: float, strongest: float) -> dict[str, An
     pixels = viewed.scan.pixels
     height, width = (max(1, round(side / shrink)) for side in pixels.shape)
     if shrink > 1:
-        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+        pixels = np.asarray(small, np.float32)
     row_mm, column_mm = viewed.scan.spacing_mm or (None, None)
     low, step = float(pixels.min()), _step(pixels)
     stored = np.rint((pixels - low) / step).astype("<u2")

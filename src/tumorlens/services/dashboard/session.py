@@ -201,7 +201,7 @@ def agree() -> None:
     """Agree to the current scan and go on to the next; the last is agreed to once."""
     by_key = {one.key: one for one in queue()}
     order = [key for key in st.session_state.get("order", ()) if key in by_key]
-    current = st.session_state.get("current")
+    current = str(st.session_state.get("current"))
     if current not in order:
         return
     result, at = by_key[current], order.index(current)

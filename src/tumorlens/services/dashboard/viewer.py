@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 import streamlit as st
+from streamlit.components.v2 import component
 
 from tumorlens.reports.viewer.content import ViewedSlice, script, style, viewer_content
 from tumorlens.services.dashboard import session
@@ -41,7 +42,7 @@ export default function ({ data, parentElement, setStateValue }) {
 
 @lru_cache(maxsize=1)
 def _component() -> Callable[..., Any]:
-    return st.components.v2.component(
+    return component(
         "tumorlens_viewer", html='<div class="tl-root"></div>', css=style(), js=script() + _MOUNT
     )
 
