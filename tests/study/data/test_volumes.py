@@ -311,3 +311,19 @@ def test_a_slice_is_named_twice_by_itself_and_with_its_folder(tmp_path):
     table(tmp_path / "set", "path,label", "p1,healthy", "p1/IM0001,tumor")
     with pytest.raises(CasesError, match="twice"):
         read_cases(tmp_path / "set")
+
+
+def test_a_series_in_two_parts_of_a_published_split_stays_in_both(tmp_path):
+    for part in ("train", "test"):
+        write_series(tmp_path / "set" / part / "healthy/p1", STACK)
+    cases = read_cases(tmp_path / "set")
+    assert sorted(case.split for case in cases) == ["test"] * SLICES + ["train"] * SLICES
+    assert len({case.patient for case in cases}) == 1
+
+
+def test_copies_of_a_slice_that_a_table_names_one_by_one_are_all_kept(tmp_path):
+    data = dicom_bytes(slice_dataset(HEAD))
+    for name in "ab":
+        (tmp_path / f"{name}.dcm").write_bytes(data)
+    table(tmp_path, "path,label", "a.dcm,tumor", "b.dcm,healthy")
+    assert [case.label for case in read_cases(tmp_path)] == ["mri_tumor", "mri_healthy"]

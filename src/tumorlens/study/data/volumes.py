@@ -44,6 +44,9 @@ class _Headers:
     row_of: dict[str, int] = field(default_factory=dict)  # file -> number of its row
     inside: dict[str, str] = field(default_factory=dict)  # file -> its path inside the set
     counts: Counter[str] = field(default_factory=Counter)  # slices of each file
+    classes: defaultdict[tuple[str, str], set[str]] = field(
+        default_factory=lambda: defaultdict(set)
+    )  # of each series, the labels that its files were given
     patients: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))  # of
     # each folder inside the set, with all below it
 
@@ -63,8 +66,7 @@ def slices_of_rows(
     """
     found: defaultdict[int, list[CaseRow]] = defaultdict(list)
     headers = _read_headers(rows, found)
-    series = group_slices(headers.all)
-    left_out[DOUBLED] += len(headers.all) - sum(len(one.slices) for one in series)
+    series = [one for part in _parts(rows, headers) for one in group_slices(part)]
     segmentations = [
         Path(one.slices[0].path) for one in series if one.slices[0].storage == _SEGMENTATION
     ]
@@ -86,8 +88,42 @@ def slices_of_rows(
             for header, level in zip(one.slices, _levels(one), strict=True):
                 own = headers.row_of[header.path]
                 found[own].append(_placed(rows[own], header, headers, level))
-    left_out -= Counter()  # without what was not met
+    _count_doubled(rows, headers, series, found=found, left_out=left_out, is_table=is_table)
     return [row for number in sorted(found) for row in found[number]]
+
+
+def _parts(rows: Sequence[CaseRow], headers: _Headers) -> list[list[SliceHeader]]:
+    """Part slices by class folder, or by the row of a table that names a volume.
+
+    So a series that lies in two parts of a published split is two, and its leak is seen.
+    """
+    parts: defaultdict[object, list[SliceHeader]] = defaultdict(list)
+    for header in headers.all:
+        number = headers.row_of[header.path]
+        is_named = rows[number].path.is_dir() or headers.counts[header.path] > 1
+        parts[rows[number].class_folder or (number if is_named else None)].append(header)
+    return list(parts.values())
+
+
+def _count_doubled(
+    rows: Sequence[CaseRow],
+    headers: _Headers,
+    series: Sequence[Series],
+    *,
+    found: defaultdict[int, list[CaseRow]],
+    left_out: Counter[str],
+    is_table: bool,
+) -> None:
+    """Count slices that are there twice; keep what a row of a table names by itself."""
+    kept = {(header.path, header.frame) for one in series for header in one.slices}
+    for header in headers.all:
+        if (header.path, header.frame) in kept:
+            continue
+        number = headers.row_of[header.path]
+        if is_table and str(rows[number].path) == header.path and headers.counts[header.path] == 1:
+            found[number].append(_placed(rows[number], header, headers, None))
+        else:
+            left_out[DOUBLED] += 1
 
 
 def _read_headers(rows: Sequence[CaseRow], found: defaultdict[int, list[CaseRow]]) -> _Headers:
@@ -106,6 +142,7 @@ def _read_headers(rows: Sequence[CaseRow], found: defaultdict[int, list[CaseRow]
             headers.all += read
             headers.row_of[name], headers.inside[name] = number, inside
             headers.counts[name] = len(read)
+            headers.classes[read[0].study, read[0].series or name].add(row.name)
             for folder in PurePosixPath(inside).parents:
                 headers.patients[str(folder)].add(read[0].patient)
     return headers
@@ -143,8 +180,9 @@ def _is_volume(
         return True
     if all(owner is owners[0] for owner in owners) and owners[0].path.is_dir():
         return True
-    is_stack = len(series.slices) >= MIN_SLICES and len({owner.name for owner in owners}) == 1
-    return is_stack and not is_table
+    first = series.slices[0]
+    is_sorted = len(headers.classes[first.study, first.series or first.path]) > 1
+    return len(series.slices) >= MIN_SLICES and not is_sorted and not is_table
 
 
 def _levels(series: Series) -> list[float | None]:
