@@ -23,6 +23,7 @@ from support.dicom_files import (
     with_codestream,
     without_preamble,
 )
+from support.not_plain import as_png, phantom, with_box
 
 from tumorlens.errors import (
     ImageError,
@@ -291,6 +292,36 @@ REFUSED = [
 def test_what_is_no_slice_of_a_head_is_refused_with_its_reason(data, fact):
     with pytest.raises(ImageError, match=fact):
         read_scan_bytes(data(), source="a.dcm")
+
+
+def colored_dataset(pixels: np.ndarray) -> Dataset:
+    tags = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
+    dataset = slice_dataset(np.ascontiguousarray(pixels), **tags)
+    dataset.Rows, dataset.Columns = pixels.shape[:2]
+    return dataset
+
+
+def test_gray_stored_as_colors_is_read_as_an_image_of_gray_levels():
+    scan = read(colored_dataset(np.dstack([HEAD] * 3)))
+    np.testing.assert_array_equal(scan.pixels, HEAD)
+    assert scan.colors is None
+    assert "stored in colors" in scan.notes
+
+
+def test_color_over_the_head_of_a_dicom_slice_is_not_plain_as_in_a_png():
+    marked = with_box(phantom(2, side=200))
+    scan = read(colored_dataset(marked))
+    png = read_scan_bytes(as_png(marked), source="a.png")
+    np.testing.assert_array_equal(scan.colors, png.colors)
+    assert prepare(scan).why_not_plain == prepare(png).why_not_plain != ""
+
+
+@pytest.mark.parametrize("spacing", [[-0.5, 0.5], [0, 0], ["x", "y"], [0.5]])
+def test_a_spacing_that_is_none_is_not_claimed(spacing):
+    dataset = slice_dataset(STORED)
+    dataset.PixelSpacing = [0.5, 0.5]
+    dataset["PixelSpacing"]._value = spacing
+    assert read(dataset).spacing_mm is None
 
 
 def test_a_deflated_bomb_stops_at_the_cap():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from tumorlens.errors import ImageTooLargeError, ImageTooSmallError, UnreadableImageError
 from tumorlens.images.dicom_header import (
@@ -25,7 +26,7 @@ from tumorlens.images.dicom_header import (
     slice_headers,
     storage_name,
 )
-from tumorlens.images.raster import MIN_SIDE
+from tumorlens.images.raster import MIN_SIDE, image_colors
 from tumorlens.images.slices import SliceHeader
 from tumorlens.records import Scan
 from tumorlens.settings import ReadLimits
@@ -59,21 +60,27 @@ def decode_dicom(data: bytes, source: str, limits: ReadLimits) -> tuple[Scan, ..
     """Read every frame of a CT or MR file, in order along the normal; raises an ImageError."""
     with parsing(source):
         dataset = parse(io.BytesIO(inflated(data, source, limits)), source)
-        check_image(dataset, source, limits)
-        scans = [
-            to_scan(decode_frame(dataset, header), dataset, header)
-            for header in slice_headers(dataset, source)
-        ]
+        check_image(dataset, source, limits, colors=True)
+        headers = slice_headers(dataset, source)
+        if _is_colored(dataset):
+            scans = [_colored_scan(dataset, header) for header in headers]
+        else:
+            scans = [to_scan(decode_frame(dataset, header), dataset, header) for header in headers]
     return tuple(sorted(scans, key=lambda scan: (scan.position is None, scan.position or 0.0)))
 
 
-def check_image(dataset: "Dataset", source: str, limits: ReadLimits) -> None:
-    """Refuse what is no CT or MR image, or larger than the caps; raises an ImageError."""
-    _check_kind(dataset, source)
+def check_image(
+    dataset: "Dataset", source: str, limits: ReadLimits, *, colors: bool = False
+) -> None:
+    """Refuse what is no CT or MR image, or larger than the caps; raises an ImageError.
+
+    Slices stored as RGB or YBR are refused as well, unless `colors`.
+    """
+    _check_kind(dataset, source, colors=colors)
     _check_size(dataset, source, limits)
 
 
-def _check_kind(dataset: "Dataset", source: str) -> None:
+def _check_kind(dataset: "Dataset", source: str, *, colors: bool) -> None:
     if modality(dataset) is None:
         fact = f"is {storage_name(dataset)}, not a CT or MR image"
         raise UnreadableImageError(source, fact, EXPORT_SLICES)
@@ -82,10 +89,21 @@ def _check_kind(dataset: "Dataset", source: str) -> None:
         raise UnreadableImageError(source, fact, "Convert the series to NIfTI.")
     if "PixelData" not in dataset:
         raise UnreadableImageError(source, "holds no pixels", EXPORT_SLICES)
-    colors = str(dataset.get("PhotometricInterpretation") or "MONOCHROME2")
-    if not colors.startswith("MONOCHROME") or (dataset.get("SamplesPerPixel") or 1) != 1:
-        fact = f"holds colors ({colors}), as maps and reports do"
+    space, samples = _color_space(dataset), int(dataset.get("SamplesPerPixel") or 1)
+    is_gray = space.startswith("MONOCHROME") and samples == 1
+    is_rgb = _is_colored(dataset) and samples == 3 and dataset.BitsAllocated == 8
+    if not is_gray and not (colors and is_rgb):
+        fact = f"holds colors ({space}), as maps and reports do"
         raise UnreadableImageError(source, fact, EXPORT_SLICES)
+
+
+def _color_space(dataset: "Dataset") -> str:
+    return str(dataset.get("PhotometricInterpretation") or "MONOCHROME2")
+
+
+def _is_colored(dataset: "Dataset") -> bool:
+    """Tell whether pixels are stored in colors, as captures of a gray slice with marks are."""
+    return _color_space(dataset).startswith(("RGB", "YBR"))
 
 
 def _check_size(dataset: "Dataset", source: str, limits: ReadLimits) -> None:
@@ -127,8 +145,27 @@ def to_scan(stored: NDArray[np.integer[Any]], dataset: "Dataset", header: SliceH
     )
 
 
-def decode_frame(dataset: "Dataset", header: SliceHeader) -> NDArray[np.integer[Any]]:
-    """Decode one frame as stored, [rows, columns], with its sign."""
+def _colored_scan(dataset: "Dataset", header: SliceHeader) -> Scan:
+    """Return gray levels and the colors beside them: these are no CT numbers."""
+    stored = decode_frame(dataset, header, raw=False)
+    image = Image.fromarray(np.ascontiguousarray(stored, np.uint8))
+    return Scan(
+        pixels=np.asarray(image.convert("L"), np.float32),
+        source=header.path,
+        notes=("stored in colors",),
+        plane=header.plane,
+        spacing_mm=header.spacing_mm,
+        position=header.position,
+        frame=header.frame,
+        series=header.series,
+        colors=image_colors(image),
+    )
+
+
+def decode_frame(
+    dataset: "Dataset", header: SliceHeader, *, raw: bool = True
+) -> NDArray[np.integer[Any]]:
+    """Decode one frame as stored, [rows, columns], with its sign; not `raw`, colors as RGB."""
     from pydicom.pixels.decoders.base import get_decoder
 
     syntax = _transfer_syntax(dataset)
@@ -140,7 +177,7 @@ def decode_frame(dataset: "Dataset", header: SliceHeader) -> NDArray[np.integer[
         raise ModuleNotFoundError(f"No decoder {plugin}", name=plugin)
     if plugin:
         _check_codestream(dataset, header)
-    return decoder.as_array(dataset, index=header.frame or 0, raw=True, decoding_plugin=plugin)[0]
+    return decoder.as_array(dataset, index=header.frame or 0, raw=raw, decoding_plugin=plugin)[0]
 
 
 def _transfer_syntax(dataset: "Dataset") -> "UID":

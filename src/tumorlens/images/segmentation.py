@@ -107,6 +107,18 @@ def _is_segmentation(path: str | Path) -> bool:
     return start[128:132] == _DICOM and any(uid.encode() in start for uid in _SEGMENTATION)
 
 
+def is_automatic(path: str | Path) -> bool:
+    """Tell whether a program alone made every segment, as those of predictions; False if unknown.
+
+    Raises UnreadableImageError where the file is damaged.
+    """
+    with parsing(str(path)):
+        dataset = parse(io.BytesIO(read_bytes(path)), str(path))
+        segments = dataset.get("SegmentSequence") or []
+        kinds = {str(segment.get("SegmentAlgorithmType")) for segment in segments}
+    return kinds == {"AUTOMATIC"}
+
+
 def read_segmentation(path: str | Path) -> Mapping[Instance, Marked]:
     """Return what a DICOM segmentation marks on each slice that it refers to, [rows, columns].
 

@@ -16,7 +16,7 @@ from tumorlens import labels
 from tumorlens.errors import CasesError
 from tumorlens.images.frames import frame_path, split_frame_path
 from tumorlens.images.readers import attempt, find_files, reader_of_name, slice_headers
-from tumorlens.images.segmentation import match_mask
+from tumorlens.images.segmentation import is_automatic, match_mask
 from tumorlens.images.series import MIN_SLICES, Series, group_slices
 from tumorlens.images.slices import SliceHeader, normal_of
 from tumorlens.records import Unusable
@@ -29,6 +29,7 @@ EMPTY_MASK = "of tumor volumes whose mask marks nothing"
 OFF_GRID = "of volumes whose mask does not lie on their grid"
 BAD_MASK = "of volumes whose mask cannot be read"
 BESIDE_TUMOR = "beside the end of a tumor"
+UNUSED_MASK = "of segmentations that a program made or that mark no slice here"
 DOUBLED = "that are there twice"
 ALL_SLICES = "all"
 _SEGMENTATION = "Segmentation Storage"
@@ -67,12 +68,12 @@ def slices_of_rows(
     found: defaultdict[int, list[CaseRow]] = defaultdict(list)
     headers = _read_headers(rows, found)
     series = [one for part in _parts(rows, headers) for one in group_slices(part)]
-    segmentations = [
-        Path(one.slices[0].path) for one in series if one.slices[0].storage == _SEGMENTATION
-    ]
+    segmentations = _segmentations(series)
     for one in series:
         number = min(headers.row_of[header.path] for header in one.slices)
         is_volume = _is_volume(one, rows, headers, is_table=is_table)
+        if one.slices[0].storage == _SEGMENTATION:
+            continue
         if not one.has_usable_slices and (is_volume or not is_table):
             left_out[f"of series of which each {one.reason}"] += len(one.slices)
         elif is_volume:
@@ -89,7 +90,16 @@ def slices_of_rows(
                 own = headers.row_of[header.path]
                 found[own].append(_placed(rows[own], header, headers, level))
     _count_doubled(rows, headers, series, found=found, left_out=left_out, is_table=is_table)
-    return [row for number in sorted(found) for row in found[number]]
+    slices = [row for number in sorted(found) for row in found[number]]
+    left_out[UNUSED_MASK] += len(set(segmentations) - {row.mask for row in slices})
+    left_out -= Counter()  # without what was not met
+    return slices
+
+
+def _segmentations(series: Sequence[Series]) -> list[Path]:
+    """Return the DICOM segmentations that lie with the slices, each once."""
+    files = [Path(one.slices[0].path) for one in series if one.slices[0].storage == _SEGMENTATION]
+    return list(dict.fromkeys(files))
 
 
 def _parts(rows: Sequence[CaseRow], headers: _Headers) -> list[list[SliceHeader]]:
@@ -237,7 +247,8 @@ def _marks(
         chosen = _numbers(row)
         return [(None, number in chosen) for number in range(1, len(slices) + 1)]
     why = NO_MASK
-    for mask in (row.mask,) if row.mask else segmentations:
+    beside = [mask for mask in segmentations if attempt(is_automatic, mask) is False]
+    for mask in (row.mask,) if row.mask else beside:
         found = attempt(match_mask, mask, slices)
         if isinstance(found, Unusable):
             why = BAD_MASK if row.mask else why

@@ -7,6 +7,7 @@ tumor go on from slice to slice; the tumor lies in as many slices as it is wide.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -17,6 +18,9 @@ from tumorlens.images.dicom import AIR_HU
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.progress import Progress, silent
 from tumorlens.study.phantom.drawing import CLASSES, README, draw_clean, numbered_seed
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 SLICES, STEP_MM = 24, 6.0
 FIELD_MM = 230.0  # side of a slice
@@ -78,7 +82,7 @@ def _hounsfield(gray: NDArray[np.uint8]) -> NDArray[np.int16]:
 
 
 def write_dicom(volume: PhantomVolume, folder: Path, *, seed: int) -> None:
-    """Write a series, a file a slice, into `folder`."""
+    """Write a series, a file a slice, into `folder`, and the tumor as a segmentation with it."""
     from pydicom import Dataset
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
@@ -87,6 +91,7 @@ def write_dicom(volume: PhantomVolume, folder: Path, *, seed: int) -> None:
         return generate_uid(entropy_srcs=["tumorlens phantom", str(seed), *map(str, parts)])
 
     storage = CTImageStorage if volume.modality == "ct" else MRImageStorage
+    series = []
     for number, pixels in enumerate(volume.voxels, start=1):
         dataset = Dataset()
         dataset.file_meta = FileMetaDataset()
@@ -96,7 +101,7 @@ def write_dicom(volume: PhantomVolume, folder: Path, *, seed: int) -> None:
         dataset.FrameOfReferenceUID = uid("frame")
         dataset.Modality = "CT" if volume.modality == "ct" else "MR"
         dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-        dataset.PatientName, dataset.PatientID = "PHANTOM", f"phantom-{seed}"
+        dataset.PatientName, dataset.PatientID = "PHANTOM^", f"phantom-{seed}"
         dataset.SeriesDescription, dataset.InstanceNumber = volume.sequence, number
         dataset.PixelSpacing = [volume.pixel_mm, volume.pixel_mm]
         dataset.SliceThickness = STEP_MM
@@ -111,6 +116,46 @@ def write_dicom(volume: PhantomVolume, folder: Path, *, seed: int) -> None:
         dataset.add_new("PixelData", "OW", pixels.tobytes())
         with replacing(folder / f"IM{number:04d}.dcm") as partial:
             dataset.save_as(partial, enforce_file_format=True)
+        series.append(dataset)
+    if volume.mask.any():
+        made = _segmentation(volume, series, uid("segmentation"), uid("segmented"))
+        with replacing(folder / "tumor.dcm") as partial:
+            made.save_as(partial, enforce_file_format=True)
+
+
+def _segmentation(
+    volume: PhantomVolume, series: "list[Dataset]", series_uid: str, instance_uid: str
+) -> "Dataset":
+    """Return the tumor as it was drawn, as a DICOM segmentation of the slices."""
+    from highdicom.seg import Segmentation, SegmentDescription
+    from pydicom.sr.codedict import codes
+
+    segment = SegmentDescription(
+        segment_number=1,
+        segment_label="Tumor",
+        segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
+        segmented_property_type=codes.SCT.Neoplasm,
+        algorithm_type="MANUAL",
+    )
+    for dataset in series:  # what a segmentation copies
+        for name in ("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "PatientSex",
+                     "PatientBirthDate", "ReferringPhysicianName"):  # fmt: skip
+            setattr(dataset, name, "")
+    return Segmentation(
+        source_images=series,
+        pixel_array=volume.mask.astype(np.uint8),
+        segmentation_type="BINARY",
+        segment_descriptions=[segment],
+        series_instance_uid=series_uid,
+        series_number=2,
+        sop_instance_uid=instance_uid,
+        instance_number=1,
+        manufacturer="Tumorlens",
+        manufacturer_model_name="phantom",
+        software_versions="1",
+        device_serial_number="1",
+        series_description="Tumor as drawn",
+    )
 
 
 def write_nifti(volume: PhantomVolume, path: Path) -> None:
