@@ -410,7 +410,8 @@ def _scan_of_mask(stem: str) -> str | None:
 def _masked_by(mask: Path) -> list[Path]:
     """Return the scans beside a mask that it belongs to."""
     stem = _scan_of_mask(_stem(mask))
-    names = (mask.with_name(f"{stem}{suffix}") for suffix in _either_case(readable_suffixes()))
+    suffixes = ("", *_either_case(readable_suffixes()))  # "": the folder of a series
+    names = (mask.with_name(f"{stem}{suffix}") for suffix in suffixes)
     return [path for path in names if path.exists()]
 
 

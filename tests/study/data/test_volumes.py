@@ -327,3 +327,11 @@ def test_copies_of_a_slice_that_a_table_names_one_by_one_are_all_kept(tmp_path):
         (tmp_path / f"{name}.dcm").write_bytes(data)
     table(tmp_path, "path,label", "a.dcm,tumor", "b.dcm,healthy")
     assert [case.label for case in read_cases(tmp_path)] == ["mri_tumor", "mri_healthy"]
+
+
+def test_the_mask_of_a_folder_may_stand_beside_it(tmp_path):
+    series = write_series(tmp_path / "set/tumor/p1", STACK)
+    segmentation(tmp_path / "set/tumor/p1_mask.dcm", series, (4,))
+    found = read_set(tmp_path / "set")
+    assert sum(case.label == "mri_tumor" for case in found.cases) == 1
+    assert dict(found.passed_over) == {"mask": 1}

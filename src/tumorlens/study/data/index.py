@@ -131,7 +131,8 @@ def _rows_of_folders(folder: Path, passed: Counter[str]) -> Iterator[CaseRow]:
         for path in found.scans:
             yield CaseRow(
                 path=path, inside=path.relative_to(folder).as_posix(), name=class_folder.name,
-                split=split, mask=found.masks.get(path), class_folder=class_folder,
+                split=split, mask=found.masks.get(path) or found.masks.get(path.parent),
+                class_folder=class_folder,
             )  # fmt: skip
 
 

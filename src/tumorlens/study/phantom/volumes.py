@@ -82,7 +82,7 @@ def _hounsfield(gray: NDArray[np.uint8]) -> NDArray[np.int16]:
 
 
 def write_dicom(volume: PhantomVolume, folder: Path, *, seed: int) -> None:
-    """Write a series, a file a slice, into `folder`, and the tumor as a segmentation with it."""
+    """Write a series, a file a slice, into `folder`, and its tumor as a segmentation beside it."""
     from pydicom import Dataset
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
@@ -119,7 +119,7 @@ def write_dicom(volume: PhantomVolume, folder: Path, *, seed: int) -> None:
         series.append(dataset)
     if volume.mask.any():
         made = _segmentation(volume, series, uid("segmentation"), uid("segmented"))
-        with replacing(folder / "tumor.dcm") as partial:
+        with replacing(folder.with_name(f"{folder.name}_mask.dcm")) as partial:
             made.save_as(partial, enforce_file_format=True)
 
 
