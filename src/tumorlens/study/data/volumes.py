@@ -77,14 +77,11 @@ def slices_of_rows(
         if not one.has_usable_slices and (is_volume or not is_table):
             left_out[f"of series of which each {one.reason}"] += len(one.slices)
         elif is_volume:
-            label = label_of(rows[number])
-            marks = _marks(rows[number], label, one.slices, segmentations=segmentations)
-            if isinstance(marks, str):
-                left_out[marks] += len(one.slices)
-            else:
-                found[number] += _rows_of_volume(
-                    one, rows[number], headers=headers, label=label, marks=marks, left_out=left_out
-                )
+            row, label = rows[number], label_of(rows[number])
+            marks = _marks(row, label, one.slices, segmentations=segmentations)
+            found[number] += _rows_of_volume(
+                one, row, headers=headers, label=label, marks=marks, left_out=left_out
+            )
         else:
             for header, level in zip(one.slices, _levels(one), strict=True):
                 own = headers.row_of[header.path]
@@ -279,10 +276,16 @@ def _rows_of_volume(
     *,
     headers: _Headers,
     label: str | None,
-    marks: list[Mark] | None,
+    marks: list[Mark] | str | None,
     left_out: Counter[str],
 ) -> list[CaseRow]:
-    """Return a row a slice; with `marks` the slices without the tumor are healthy."""
+    """Return a row a slice; with `marks` the slices without the tumor are healthy.
+
+    A text instead of them says why the volume is left out.
+    """
+    if isinstance(marks, str):
+        left_out[marks] += len(series.slices)
+        return []
     shown = [marks is None or is_marked for _, is_marked in marks or [(None, True)]]
     rows = []
     for at, (header, level) in enumerate(zip(series.slices, _levels(series), strict=True)):
