@@ -286,32 +286,35 @@ def _rows_of_volume(
     if isinstance(marks, str):
         left_out[marks] += len(series.slices)
         return []
-    shown = [marks is None or is_marked for _, is_marked in marks or [(None, True)]]
     rows = []
     for at, (header, level) in enumerate(zip(series.slices, _levels(series), strict=True)):
-        placed = _placed(row, header, headers, level)
-        frame = header.frame if headers.counts[header.path] > 1 else None
-        inside = headers.inside[header.path]
-        volume = row.inside if row.path.is_dir() or frame is not None else placed.volume
-        mask = None
-        if marks is not None:
-            if not shown[at] and any(shown[max(0, at - 1) : at + 2]):
-                left_out[BESIDE_TUMOR] += 1
-                continue
-            mask = marks[at][0] if shown[at] else None
-            if not shown[at]:
-                placed = replace(placed, name=_healthy(label))
-        rows.append(replace(
-            placed,
-            path=frame_path(header.path, frame),
-            inside=frame_path(inside, frame).as_posix(),
-            patient=placed.patient or patient_of_volume(row.path, row.class_folder),
-            group=row.group or volume or None,
-            mask=mask,
-            volume=volume,
-            slices=None,
-        ))  # fmt: skip
+        placed = _slice_row(row, header, headers, level)
+        mask, is_marked = marks[at] if marks else (None, True)
+        if is_marked:
+            rows.append(replace(placed, mask=mask))
+        elif marks and any(is_near for _, is_near in marks[max(0, at - 1) : at + 2]):
+            left_out[BESIDE_TUMOR] += 1
+        else:
+            rows.append(replace(placed, mask=None, name=_healthy(label)))
     return rows
+
+
+def _slice_row(
+    row: CaseRow, header: SliceHeader, headers: _Headers, level: float | None
+) -> CaseRow:
+    """Return the row of one slice of the volume that a row names."""
+    placed = _placed(row, header, headers, level)
+    frame = header.frame if headers.counts[header.path] > 1 else None
+    volume = row.inside if row.path.is_dir() or frame is not None else placed.volume
+    return replace(
+        placed,
+        path=frame_path(header.path, frame),
+        inside=frame_path(headers.inside[header.path], frame).as_posix(),
+        patient=placed.patient or patient_of_volume(row.path, row.class_folder),
+        group=row.group or volume or None,
+        volume=volume,
+        slices=None,
+    )
 
 
 def _healthy(label: str | None) -> str:
