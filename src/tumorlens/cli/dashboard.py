@@ -73,7 +73,8 @@ def dashboard(
     _set(
         studies=_joined(study, "study"),
         bench_data=_joined(data, "data"),
-        bundle=str(Path(bundle).resolve()) if bundle else "",
+        # A shipped bundle goes by its name, which is no path.
+        bundle=str(Path(bundle).resolve()) if Path(bundle).exists() and bundle else bundle,
         store=store or "",
         keep_names="" if keep_names is None else "yes" if keep_names else "no",
         retention_days="" if retention_days is None else str(retention_days),
