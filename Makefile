@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/bytecode
 SHIPPED_SETS = $(addprefix $(SETS)/,multimodal br35h navoneel bohaju figshare) runs/phantoms
 
-.PHONY: help demo test check docs lock results shipped base clean
+.PHONY: help demo test coverage check docs lock results shipped base clean
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -17,9 +17,12 @@ help: ## show the targets
 demo: $(READY) ## everything end to end on phantoms, or on DATA=DIR
 	$(BIN)/tumorlens demo $(DATA) --out demo
 
-test: $(READY) ## the test suite, with line coverage
-	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadfile \
-		--cov --cov-report=term:skip-covered --cov-fail-under=90
+PYTEST = $(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadfile
+test: $(READY) ## the test suite
+	$(PYTEST)
+
+coverage: $(READY) ## the test suite with line coverage, which takes a third longer
+	$(PYTEST) --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 check: $(READY) ## style, types, layer contract
 	$(BIN)/ruff check src tests benchmarks docs
