@@ -6,13 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.cheap import make_cheap
 from support.command import command_runner
 from support.trained_run import RECIPE
 
 from tumorlens.study.phantom import volumes
 from tumorlens.study.recipes.recipe import write_recipe
 
-SLICES = 6
+SLICES, PER_CLASS = 6, 4
 
 
 @pytest.fixture
@@ -27,9 +28,11 @@ def rows_of(path: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_phantom_volumes_are_indexed_audited_split_trained_on_and_evaluated(run, monkeypatch):
+    make_cheap(monkeypatch)
     monkeypatch.setattr(volumes, "SLICES", SLICES)
-    volumes.write_volumes(Path("heads"), form="nifti", per_class=5, seed=2, side=64)
+    volumes.write_volumes(Path("heads"), form="nifti", per_class=PER_CLASS, seed=2, side=64)
     write_recipe(replace(RECIPE, epochs=1), Path("tiny.json"))
     steps = [
         ("data", "index", "heads", "--out", "cases.csv"),
@@ -40,6 +43,7 @@ def test_phantom_volumes_are_indexed_audited_split_trained_on_and_evaluated(run,
         (
             *("evaluate", "heads", "--bundle", "run/bundle", "--split", "split.csv"),
             *("--out", "evaluation", "--no-controls", "--no-robustness"),
+            "--no-explanations",
         ),
     ]
     for words in steps:
@@ -48,7 +52,7 @@ def test_phantom_volumes_are_indexed_audited_split_trained_on_and_evaluated(run,
     cases = rows_of("cases.csv")
     part_of = {row["case"]: row["split"] for row in rows_of("split.csv")}
     assert len(part_of) == len(cases) > 100
-    assert len({(key.split("#")[0], part) for key, part in part_of.items()}) == 30
+    assert len({(key.split("#")[0], part) for key, part in part_of.items()}) == 6 * PER_CLASS
     assert len(rows_of("features.csv")) == len(cases)
     tested = rows_of("evaluation/predictions.csv")
     assert {row["path"] for row in tested} == {

@@ -38,6 +38,7 @@ def cheap(monkeypatch, tmp_path, runs) -> None:
         monkeypatch.setitem(RECIPES, name, replace(RECIPES[name], **SMALL))
     deeper = SMALL | {"options": {"stem": 8, "widths": [8, 16, 24], "depths": [1, 1, 1]}}
     monkeypatch.setitem(RECIPES, "adapted", replace(RECIPES["adapted"], **deeper))
+    monkeypatch.setenv("TUMORLENS_BUNDLE", "tumorlens-tiny")  # the fastest of those that ship
     make_cheap(monkeypatch)
     train_each_once(monkeypatch, runs)
     whole = PRETRAININGS["vicreg"]

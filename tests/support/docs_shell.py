@@ -46,6 +46,7 @@ _MANY: Mapping[tuple[str, ...], str] = {
 # What is not run here, by how its arguments begin, and why. Its options are checked all the same.
 ONLY_PARSED: Mapping[tuple[str, ...], str] = {
     **({} if TRAIN_MANY in os.environ else _MANY),
+    ("train-series",): "needs volumes of many patients",
     ("demo",): "trains long",
     ("serve",): "serves until it is stopped",
     ("dashboard",): "serves until it is stopped",
