@@ -35,16 +35,24 @@ def _exactly(stream: IO[bytes], count: int) -> bytes:
     return data
 
 
-def limit_process(memory: int, *, limit: str) -> None:
-    """Bound the memory of this process in bytes, and let it write nothing but its pipe.
+def limit_memory(memory: int, *, limit: str = "RLIMIT_DATA") -> None:
+    """Bound the memory of this process in bytes; does nothing on Windows.
 
-    `limit` names what is bounded: RLIMIT_DATA (what it fills) or RLIMIT_AS (all addresses). Does
-    nothing on Windows.
+    `limit` names what is bounded: RLIMIT_DATA (what it fills) or RLIMIT_AS (all addresses).
     """
     try:
         import resource
     except ModuleNotFoundError:
         return
     resource.setrlimit(getattr(resource, limit), (memory, memory))
+
+
+def limit_process(memory: int, *, limit: str) -> None:
+    """Bound memory as `limit_memory` does, and let this process write nothing but its pipe."""
+    limit_memory(memory, limit=limit)
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

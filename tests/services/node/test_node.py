@@ -14,7 +14,8 @@ from support.running_node import make_certificates, needs_dcmtk, running_node, s
 
 from tumorlens.services.node.node import Node, NodeOptions
 from tumorlens.services.node.receiver import ReceiverOptions, start_receiver
-from tumorlens.services.spool import Spool, read_state
+from tumorlens.services.node.send import Sent
+from tumorlens.services.spool import OBJECTS, Spool, State, dead_series, read_state, write_state
 from tumorlens.services.store import find_predictions, open_store
 from tumorlens.settings import Settings
 
@@ -217,3 +218,20 @@ def test_a_disk_that_is_full_for_a_while_ends_no_work(tmp_path, monkeypatch):
     monkeypatch.setattr(spool, "complete", complete)
     node.run()
     assert events == ["waits"]
+
+
+def test_the_reason_that_is_kept_of_a_failure_holds_no_password(tmp_path, monkeypatch):
+    spool = Spool(tmp_path, max_bytes=25_000)
+    spool.add(b"slice", caller="CT_1", series="1.2", instance="1.2.3")
+    [folder] = spool.complete(quiet_s=0)
+    (folder / OBJECTS).mkdir()
+    (folder / OBJECTS / "report-1.dcm").touch()
+    write_state(folder, State("CT_1", is_answered=True, pending=("https://me:5eC3e7@pacs/web",)))
+    refusal = [Sent("1.2.4", "refused with HTTP status 403")]
+    monkeypatch.setattr("tumorlens.services.node.node.send_objects", lambda *_, **__: refusal)
+    node = Node(spool, Settings(), receiver=ReceiverOptions(port=free_port()),
+                options=NodeOptions(max_attempts=1), log=lambda *_, **__: node.stop())  # fmt: skip
+    node.run()
+    [(_, state)] = dead_series(tmp_path)
+    assert state.reason.startswith("https://pacs/web: did not store 1 of 1 objects")
+    assert "5eC3e7" not in state.reason

@@ -6,7 +6,6 @@ process and neither the receiver nor the series of others. What crosses the pipe
 
 import dataclasses
 import hashlib
-import json
 import os
 import subprocess
 import sys
@@ -20,14 +19,15 @@ from typing import Any
 from tumorlens.errors import ServiceError, TumorlensError
 from tumorlens.images.listing import list_series
 from tumorlens.images.series import Series
+from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.predictor import Predictor, load_predictor
 from tumorlens.predictions.series_rows import iter_predict_series
 from tumorlens.records import Prediction
-from tumorlens.reports.dicom.objects import result_objects, write_objects
+from tumorlens.reports.dicom.objects import ObjectOptions, result_objects, write_objects
 from tumorlens.services.spool import OBJECTS, SLICES, hashed
 from tumorlens.services.store import NewPrediction, Store, open_store, save_predictions
-from tumorlens.settings import Settings
-from tumorlens.worker_process import ONE_THREAD, receive, send
+from tumorlens.settings import ReadLimits, Settings
+from tumorlens.worker_process import ONE_THREAD, limit_memory, receive, send
 
 SOURCE = "dicom"
 
@@ -42,31 +42,41 @@ class SeriesFacts:
 
 
 def answer_series(
-    folder: Path, predictor: Predictor, store: Store, *, caller: str
+    folder: Path,
+    predictor: Predictor,
+    store: Store,
+    *,
+    caller: str,
+    limits: ReadLimits = ReadLimits(),
 ) -> list[SeriesFacts]:
     """Predict what lies in a folder, keep the answers in the store, and make the objects.
 
     The same slices give the same ids: a series that is answered again, after a kill, adds nothing.
     """
     files = sorted((folder / SLICES).iterdir())
-    listing = list_series(files)
+    listing = list_series(files, limits=limits)
     answers = list(iter_predict_series(predictor, files, listing, heatmaps=True))
-    save_predictions(store, [_new(p, predictor, caller=caller) for p in answers])
+    hashes = {path: _hash_file(path) for path in {p.path for p in answers}}
+    bundle, options = predictor.bundle, ObjectOptions(limits=limits)
+    save_predictions(store, [_new(p, hashes[p.path], bundle, caller=caller) for p in answers])
     for series in listing.series:
         own = [p for p in answers if p.series == series.name]
-        write_objects(result_objects(series, own, bundle=predictor.bundle), folder / OBJECTS)
+        made = result_objects(series, own, bundle=bundle, options=options)
+        write_objects(made, folder / OBJECTS)
     return [_facts(series, answers) for series in listing.series]
 
 
-def _new(prediction: Prediction, predictor: Predictor, *, caller: str) -> NewPrediction:
-    digest = hashlib.sha256(Path(prediction.path).read_bytes()).hexdigest()
-    bundle = predictor.bundle.sha256
-    identity = f"{caller}\0{digest}\0{prediction.frame}\0{bundle}"
+def _hash_file(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _new(prediction: Prediction, digest: str, bundle: Bundle, *, caller: str) -> NewPrediction:
+    identity = f"{caller}\0{digest}\0{prediction.frame}\0{bundle.sha256}"
     series = prediction.series and f"series-{hashed(prediction.series)[:12]}"
     return NewPrediction(
         prediction=replace(prediction, path=f"scan-{digest[:12]}.dcm", series=series),
         input_sha256=digest,
-        bundle_sha256=bundle,
+        bundle_sha256=bundle.sha256,
         owner=f"{SOURCE}:{caller}",
         source=SOURCE,
         id=hashlib.sha256(identity.encode()).hexdigest()[:32],
@@ -111,12 +121,15 @@ class AnswerProcess:
 
     def _running(self) -> "subprocess.Popen[bytes]":
         if self._child is None or self._child.poll() is not None:
-            words = [json.dumps(dataclasses.asdict(self._settings)), str(self._memory)]
             self._child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "tumorlens.services.node.answer", *words],
+                [sys.executable, "-P", "-m", "tumorlens.services.node.answer"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | ONE_THREAD,
                 start_new_session=True,
             )  # fmt: skip
+            # Not as words of the command, which all users see: a store's URL may hold a password.
+            head = {"settings": dataclasses.asdict(self._settings), "memory": self._memory}
+            with suppress(OSError):  # it has ended already: asking it gives the error
+                send(self._child.stdin, head, b"")
         return self._child
 
 
@@ -124,19 +137,23 @@ def main() -> None:
     """Be such a process: answer series by series until the other side closes."""
     pipe = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
-    settings = Settings(**json.loads(sys.argv[1]))
+    head, _ = receive(sys.stdin.buffer)
+    settings = Settings(**head["settings"])
     predictor = load_predictor(settings=settings)
     store = open_store(settings.store, audit_key=settings.audit_key)
-    _limit_memory(int(sys.argv[2]))
+    limit_memory(head["memory"])
     with suppress(EOFError):
         while True:
             head, _ = receive(sys.stdin.buffer)
-            send(pipe, _answered(head, predictor, store), b"")
+            send(pipe, _answered(head, predictor, store, settings.read_limits), b"")
 
 
-def _answered(head: dict[str, Any], predictor: Predictor, store: Store) -> dict[str, Any]:
+def _answered(
+    head: dict[str, Any], predictor: Predictor, store: Store, limits: ReadLimits
+) -> dict[str, Any]:
+    folder, caller = Path(head["folder"]), str(head["caller"])
     try:
-        found = answer_series(Path(head["folder"]), predictor, store, caller=head["caller"])
+        found = answer_series(folder, predictor, store, caller=caller, limits=limits)
     except MemoryError:
         return {"failure": "needs more memory than a series may take"}
     except TumorlensError as error:
@@ -144,14 +161,6 @@ def _answered(head: dict[str, Any], predictor: Predictor, store: Store) -> dict[
     except Exception as error:  # noqa: BLE001 (the edge of this process)
         return {"failure": f"{type(error).__name__}"}
     return {"series": [dataclasses.asdict(facts) for facts in found]}
-
-
-def _limit_memory(most: int) -> None:
-    try:
-        import resource
-    except ModuleNotFoundError:  # Windows
-        return
-    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
 if __name__ == "__main__":

@@ -107,32 +107,33 @@ class Node:
     def _answer(self, folder: Path) -> None:
         state = read_state(folder)
         facts = self._answers.answer(folder, caller=state.caller)
-        places = (
-            destinations(
+        pending = dict.fromkeys(
+            destination
+            for f in facts
+            for destination in destinations(
                 self._routes, caller=state.caller, modality=f.modality, description=f.description
             )
-            for f in facts
         )
-        pending = tuple(dict.fromkeys(place for found in places for place in found))
-        write_state(folder, replace(state, is_answered=True, pending=pending, attempts=0))
+        write_state(folder, replace(state, is_answered=True, pending=tuple(pending), attempts=0))
         self._log("answered", series=folder.name, slices=sum(f.slices for f in facts))
 
     def _send(self, folder: Path) -> None:
-        """Send the objects to each place that has not got them; raises the first failure."""
+        """Send the objects to each destination that has not got them; raises the first failure."""
         objects = sorted((folder / OBJECTS).glob("*.dcm"))
         failure: TumorlensError | None = None
-        for place in read_state(folder).pending if objects else ():
+        for to in read_state(folder).pending if objects else ():
             try:
-                sent = send_objects(objects, parse_destination(place), calling_title=self._title)
+                destination = parse_destination(to)
+                sent = send_objects(objects, destination, calling_title=self._title)
                 lost = [item for item in sent if not item.is_stored]
                 if lost:
                     fact = f"did not store {len(lost)} of {len(sent)} objects: {lost[0].reason}"
-                    raise ServiceError(place, fact, "See the receiver's log.")
+                    raise ServiceError(str(destination), fact, "See the receiver's log.")
             except TumorlensError as error:
                 failure = failure or error
                 continue
             state = read_state(folder)
-            rest = tuple(other for other in state.pending if other != place)
+            rest = tuple(other for other in state.pending if other != to)
             write_state(folder, replace(state, pending=rest))
         if failure is not None:
             raise failure

@@ -58,12 +58,12 @@ def _route(path: Path, row: dict[str, Any]) -> Route:
         if key not in _KEYS or not isinstance(value, _KEYS[key]):
             raise SettingsError(path, f"holds a route with {key} = {value!r}", _FIX)
     to = row.get("to") or []
-    if not to or not all(isinstance(place, str) for place in to):
+    if not to or not all(isinstance(text, str) for text in to):
         raise SettingsError(path, "holds a route that leads nowhere", _FIX)
     if row.get("modality", "ct") not in ("ct", "mri"):
         raise SettingsError(path, f"holds the modality {row['modality']!r}", "Name ct or mri.")
-    for place in to:
-        parse_destination(place)
+    for text in to:
+        parse_destination(text)
     return Route(
         tuple(to), row.get("from", ""), row.get("modality", ""), row.get("description", "")
     )
@@ -72,6 +72,6 @@ def _route(path: Path, row: dict[str, Any]) -> Route:
 def destinations(
     routes: Sequence[Route], *, caller: str, modality: str, description: str
 ) -> tuple[str, ...]:
-    """Return where the results of a series go, each place once."""
+    """Return where the results of a series go, each destination once."""
     met = (r for r in routes if r.meets(caller=caller, modality=modality, description=description))
-    return tuple(dict.fromkeys(place for route in met for place in route.to))
+    return tuple(dict.fromkeys(to for route in met for to in route.to))

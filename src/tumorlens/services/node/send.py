@@ -52,13 +52,13 @@ def parse_destination(text: str) -> Destination:
     """Read `AE@HOST:PORT` or a URL, which may hold `user:password@`; raises SettingsError."""
     parts = urlsplit(text)
     if parts.scheme in ("http", "https") and parts.hostname:
-        place = parts.netloc.rpartition("@")[2]
+        address = parts.netloc.rpartition("@")[2]
         login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
         return Destination(
-            url=urlunsplit((parts.scheme, place, parts.path.rstrip("/"), "", "")), login=login
+            url=urlunsplit((parts.scheme, address, parts.path.rstrip("/"), "", "")), login=login
         )
-    title, _, place = text.partition("@")
-    host, _, port = place.rpartition(":")
+    title, _, address = text.partition("@")
+    host, _, port = address.rpartition(":")
     if not (0 < len(title.strip()) <= MAX_TITLE and host and port.isdecimal()):
         raise SettingsError(text, "is no destination", _FORMS)
     if not 0 < int(port) < 2**16:
@@ -75,7 +75,7 @@ def send_objects(
     tls: ssl.SSLContext | None = None,
     progress: Progress = silent,
 ) -> list[Sent]:
-    """Send data sets or files, and tell of each whether the receiver keeps it.
+    """Send data sets or files; return for each whether the receiver keeps it.
 
     Files are read one after the other. Raises ServiceError where nobody answers, or where the
     receiver refuses to talk at all.
