@@ -22,6 +22,7 @@ from tumorlens.study.data.case_table import write_cases
 from tumorlens.study.data.index import read_cases, read_set
 from tumorlens.study.data.masks import prepared_mask
 from tumorlens.study.data.volumes import (
+    ABSENT_SLICES,
     BAD_MASK,
     BESIDE_TUMOR,
     DOUBLED,
@@ -160,11 +161,22 @@ def test_all_slices_may_be_said_to_show_the_tumor(tmp_path):
     assert frames_of(read_cases(tmp_path / "set"), "mri_glioma") == list(range(SLICES))
 
 
-def test_numbers_of_slices_that_are_none_are_refused(tmp_path):
+@pytest.mark.parametrize("named", ["the middle", "5-2", "0-3"])
+def test_numbers_of_slices_that_are_none_are_refused(tmp_path, named):
     volume(tmp_path / "set/p1.nii.gz")
-    table(tmp_path / "set", "path,label,slices", "p1.nii.gz,glioma,the middle")
+    table(tmp_path / "set", "path,label,slices", f"p1.nii.gz,glioma,{named}")
     with pytest.raises(CasesError, match="12-40, or all"):
         read_cases(tmp_path / "set")
+
+
+def test_a_tumor_volume_without_the_slices_that_are_named_is_left_out(tmp_path):
+    volume(tmp_path / "set/p1.nii.gz")
+    volume(tmp_path / "set/p2.nii.gz")
+    rows = ("p1.nii.gz,glioma,20-999999999999", "p2.nii.gz,mri_healthy,")
+    table(tmp_path / "set", "path,label,slices", *rows)
+    found = read_set(tmp_path / "set")
+    assert dict(found.left_out) == {ABSENT_SLICES: SLICES}
+    assert {case.path.name.split("#")[0] for case in found.cases} == {"p2.nii.gz"}
 
 
 def test_a_table_may_name_a_folder_of_dicom_with_a_nifti_mask_on_its_grid(tmp_path):

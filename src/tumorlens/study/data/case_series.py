@@ -56,8 +56,8 @@ def _of_headers(
     series: Series, cases: Sequence[Case], at: Mapping[tuple[str, int], int]
 ) -> CaseSeries | None:
     """Return a listed series with those of its slices that are cases; None where none is."""
-    places = [(at.get((header.path, header.frame or 0)), header) for header in series.slices]
-    held = [(row, header) for row, header in places if row is not None]
+    rows_found = [(at.get((header.path, header.frame or 0)), header) for header in series.slices]
+    held = [(row, header) for row, header in rows_found if row is not None]
     if not held:
         return None
     rows = tuple(row for row, _ in held)

@@ -28,6 +28,7 @@ NO_MASK = "of tumor volumes without a mask"
 EMPTY_MASK = "of tumor volumes whose mask marks nothing"
 OFF_GRID = "of volumes whose mask does not lie on their grid"
 BAD_MASK = "of volumes whose mask cannot be read"
+ABSENT_SLICES = "of tumor volumes without the slices that their table names"
 BESIDE_TUMOR = "beside the end of a tumor"
 UNUSED_MASK = "of segmentations that a program made or that mark no slice here"
 DOUBLED = "that are there twice"
@@ -139,7 +140,7 @@ def _read_headers(rows: Sequence[CaseRow], found: defaultdict[int, list[CaseRow]
     for number, row in enumerate(rows):
         for path, inside in _files_of(row):
             read = attempt(slice_headers, path) if _may_hold_slices(path) else ()
-            if isinstance(read, Unusable) or not read:  # reading it tells
+            if isinstance(read, Unusable) or not read:  # reading it gives the error
                 found[number].append(_named_slice(replace(row, path=path, inside=inside)))
                 continue
             name = str(path)
@@ -194,14 +195,14 @@ def _is_volume(
 
 def _levels(series: Series) -> list[float | None]:
     """Return where axial slices lie from the lowest, 0, to the highest, 1; None of others."""
-    first, places = series.slices[0], [header.position for header in series.slices]
-    if series.plane == "axial" and first.orientation is not None and len(places) >= MIN_SLICES:
+    first, positions = series.slices[0], [header.position for header in series.slices]
+    if series.plane == "axial" and first.orientation is not None and len(positions) >= MIN_SLICES:
         up = 1 if normal_of(first.orientation)[2] > 0 else -1
-        heights = [up * place for place in places if place is not None]
+        heights = [up * position for position in positions if position is not None]
         low, high = min(heights, default=0.0), max(heights, default=0.0)
-        if len(heights) == len(places) and high > low:
+        if len(heights) == len(positions) and high > low:
             return [round((height - low) / (high - low), 4) for height in heights]
-    return [None] * len(places)
+    return [None] * len(positions)
 
 
 def _placed(row: CaseRow, header: SliceHeader, headers: _Headers, level: float | None) -> CaseRow:
@@ -233,16 +234,17 @@ def _marks(
     *,
     segmentations: Sequence[Path],
 ) -> list[Mark] | str | None:
-    """Say which slices of a volume show its tumor; None where the label holds for each slice.
+    """Return which slices of a volume show its tumor; None where the label holds for each slice.
 
-    A text says why the volume is to be left out.
+    A text is the reason why the volume is left out.
     """
     is_open = label in (None, labels.UNLABELED)
     if is_open or not labels.is_tumor(str(label)) or row.slices == ALL_SLICES:
         return None
     if row.slices:
-        chosen = _numbers(row)
-        return [(None, number in chosen) for number in range(1, len(slices) + 1)]
+        chosen = _numbers(row, count=len(slices))
+        marks = [(None, number in chosen) for number in range(1, len(slices) + 1)]
+        return marks if chosen else ABSENT_SLICES
     why = NO_MASK
     beside = [mask for mask in segmentations if attempt(is_automatic, mask) is False]
     for mask in (row.mask,) if row.mask else beside:
@@ -258,15 +260,16 @@ def _marks(
     return why
 
 
-def _numbers(row: CaseRow) -> set[int]:
-    """Read the numbers of slices, from 1, as in "12-40" or "3, 5-7"."""
+def _numbers(row: CaseRow, *, count: int) -> set[int]:
+    """Return which of `count` slices are named, from 1, as in "12-40" or "3, 5-7"."""
     chosen: set[int] = set()
     for part in (row.slices or "").split(","):
         found = _NUMBERS.fullmatch(part.strip())
-        if found is None:
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+        if not 1 <= first <= last:
             fix = "Write numbers from 1 along the stack, such as 12-40, or all."
             raise CasesError(row.path, f"names as slices {row.slices}", fix)
-        chosen |= set(range(int(found[1]), int(found[2] or found[1]) + 1))
+        chosen |= set(range(first, min(last, count) + 1))
     return chosen
 
 
@@ -281,7 +284,7 @@ def _rows_of_volume(
 ) -> list[CaseRow]:
     """Return a row a slice; with `marks` the slices without the tumor are healthy.
 
-    A text instead of them says why the volume is left out.
+    A text instead of them is the reason why the volume is left out.
     """
     if isinstance(marks, str):
         left_out[marks] += len(series.slices)
