@@ -15,7 +15,7 @@ from tumorlens.predictions.series_rows import iter_predict_series
 from tumorlens.records import Heatmap, Prediction, Scan
 from tumorlens.reports.scan.content import Examined
 from tumorlens.reports.scan.report import scan_html
-from tumorlens.reports.viewer.content import ViewedSlice, letters, viewer_content, viewers
+from tumorlens.reports.viewer.content import ViewedSlice, viewer_content, viewers
 from tumorlens.study.phantom.volumes import draw_volume, write_dicom
 
 pytest.importorskip("playwright")
@@ -59,14 +59,6 @@ def test_a_long_series_is_shrunk_to_what_a_browser_holds():
     found = viewer_content([big, big], name="a")
     assert found["isShrunk"]
     assert sum(s["width"] * s["height"] for s in found["slices"]) <= 24_100_000
-
-
-@pytest.mark.parametrize(("orientation", "named"), [
-    ((1, 0, 0, 0, 1, 0), "RLAP"), ((1, 0, 0, 0, 0, -1), "RLHF"), ((0, 1, 0, 0, 0, -1), "APHF"),
-])  # fmt: skip
-def test_sides_are_named_by_the_patients(orientation, named):
-    found = letters(orientation)
-    assert "".join(found[side] for side in ("left", "right", "top", "bottom")) == named
 
 
 def test_an_image_without_a_header_has_no_letters_and_its_own_viewer():

@@ -170,8 +170,10 @@ def _print_series(found: "EvaluationResult") -> None:
             )
         console.print(f"peak slice has the tumor {found.series.peak_hit}")
         if found.series.is_confounded:
-            share = f"{found.series.source_alone:.0%}"
-            console.print(f"source and label coincide: the source alone tells {share} of labels")
+            share, n = f"{found.series.source_alone:.0%}", found.series.series.n
+            console.print(
+                f"source and label coincide: the source alone tells {share} of labels (n={n})"
+            )
     if found.froc:
         for rate, share in zip(found.froc.false_positives, found.froc.sensitivity, strict=True):
             console.print(f"tumors found at {rate:g} wrong candidates a slice: {share}")

@@ -58,7 +58,10 @@ def _print(found: "TrainedRule") -> None:
         console.print(f"{name:5} series with tumor {tumors}, without {healthy}")
     losses = ", ".join(f"{name} {value:.3f}" for name, value in found.loss.items())
     rule = found.rule
-    console.print(f"log loss on validation: {losses}; features: {', '.join(rule.features)}")
+    console.print(
+        f"log loss of {rule.n_patients} validation patients: {losses}; "
+        f"features: {', '.join(rule.features)}"
+    )
     console.print(
         f"threshold {rule.threshold:.3f}: on validation sensitivity {rule.sensitivity}, "
         f"specificity {rule.specificity}"
@@ -71,6 +74,6 @@ def _print(found: "TrainedRule") -> None:
             f"sensitivity {found.sensitivity}, specificity {found.specificity}"
         )
     console.print(
-        f"the source alone tells {found.source_alone:.0%} of labels: the nearer to 100 %, the more "
-        "the rule may tell sources apart"
+        f"the source alone tells {found.source_alone:.0%} of labels (n={found.n_series} series): "
+        "the nearer to 100 %, the more the rule may tell sources apart"
     )

@@ -14,6 +14,7 @@ from tumorlens.records import Modality, Plane
 
 MAX_TILT_DEGREES = 20.0  # of a normal against its axis; beyond it a plane is oblique
 _PLANES: tuple[Plane, ...] = ("sagittal", "coronal", "axial")  # normal along x, y, z
+_ENDS = ("LR", "PA", "HF")  # of x, y, z: towards plus, towards minus
 
 
 @dataclass(frozen=True)
@@ -69,3 +70,19 @@ def plane_of(normal: NDArray[np.float64]) -> Plane:
     axis = int(np.abs(normal).argmax())
     tilt = np.degrees(np.arccos(min(1.0, abs(float(normal[axis])))))
     return _PLANES[axis] if tilt <= MAX_TILT_DEGREES else "oblique"
+
+
+def side_letters(orientation: Sequence[float]) -> dict[str, str]:
+    """Name the sides of an image by the patient's: left, posterior, head and so on.
+
+    >>> side_letters((1, 0, 0, 0, 1, 0))
+    {'right': 'L', 'left': 'R', 'bottom': 'P', 'top': 'A'}
+    """
+    named = {}
+    for (plus, minus), cosines in (
+        (("right", "left"), orientation[:3]),
+        (("bottom", "top"), orientation[3:]),
+    ):
+        axis = int(np.abs(cosines).argmax())
+        named[plus], named[minus] = _ENDS[axis] if cosines[axis] > 0 else _ENDS[axis][::-1]
+    return named

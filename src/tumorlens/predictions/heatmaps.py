@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.files import write_file
-from tumorlens.records import Heatmap
+from tumorlens.records import Heatmap, Prediction
 
 
 def tumor_evidence(
@@ -50,6 +50,14 @@ def evidence_on_scan(heatmap: Heatmap, shape: tuple[int, int]) -> NDArray[np.flo
     )
 
 
+def evidence_of(prediction: Prediction | None, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return the evidence of a slice on its own pixels, [h, w]; 0 without a heatmap."""
+    heatmap = None if prediction is None else prediction.heatmap
+    if heatmap is None or heatmap.matrix is None:
+        return np.zeros(shape, np.float32)
+    return evidence_on_scan(heatmap, shape)
+
+
 def _on_scan(
     values: NDArray[np.float32], matrix: NDArray[np.float64], shape: tuple[int, int]
 ) -> NDArray[np.float32]:
@@ -58,9 +66,9 @@ def _on_scan(
 
 
 def strongest_region(evidence: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return the connected places of at least half the strongest evidence, around it: [h, w].
+    """Return the connected pixels of at least half the strongest evidence, around it: [h, w].
 
-    Empty where nothing speaks for a tumor.
+    Empty without evidence for a tumor.
     """
     top = float(evidence.max())
     if top <= 0:

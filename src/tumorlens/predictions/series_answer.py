@@ -51,7 +51,12 @@ class SeriesPrediction:
     type: TypeAnswer = ""
     probability: float | None = None  # calibrated; None where the bundle has no rule for series
     decision: Decision = "uncertain"
-    reasons: tuple[str, ...] = ()  # what speaks against an answer
+    reasons: tuple[str, ...] = ()  # why it is not decided
+
+    @property
+    def value(self) -> float | None:
+        """What the threshold is compared with: the calibrated probability, or else the score."""
+        return self.score if self.probability is None else self.probability
 
     @property
     def is_calibrated(self) -> bool:
@@ -77,11 +82,11 @@ def answer_series(
     `plane` and `modality` are those of the headers, where these say so.
     """
     own = np.array([_own_probability(p) for p in predictions], float)
-    places = None if any(at is None for at in positions) else np.array(positions, float)
-    curve = smooth(own, places)
+    at_mm = None if any(at is None for at in positions) else np.array(positions, float)
+    curve = smooth(own, at_mm)
     judged = [p for p in predictions if np.isfinite(_own_probability(p))]
     readable = sum(p.tumor_probability is not None for p in predictions)
-    run, run_mm = longest_run(curve >= bundle.threshold, places)
+    run, run_mm = longest_run(curve >= bundle.threshold, at_mm)
     answer = SeriesPrediction(
         series=name,
         modality=_most(p.modality for p in judged),
@@ -119,13 +124,14 @@ def _decided(
     modality: Modality | None,
 ) -> SeriesPrediction:
     """Add probability, decision and type."""
-    rule, probability, threshold = bundle.series_rule, None, bundle.threshold
+    rule, threshold = bundle.series_rule, bundle.threshold
     low, high = bundle.uncertainty_band.low, bundle.uncertainty_band.high
     if rule is not None and answer.judged:
-        probability = rule.probability(series_features(answer, predictions, rule))
+        features = series_features(answer, predictions, rule)
+        answer = replace(answer, probability=rule.probability(features))
         threshold, low, high = rule.threshold, rule.low, rule.high
     reasons = _reasons(answer, predictions, modality, rule)
-    value = answer.score if probability is None else probability
+    value = answer.value
     decision: Decision = "uncertain"
     if answer.out_of_scope > MAX_OUT_OF_SCOPE:
         decision = "out of scope"
@@ -133,7 +139,6 @@ def _decided(
         decision = "tumor" if value >= threshold else "no tumor"
     return replace(
         answer,
-        probability=probability,
         threshold=threshold,
         decision=decision,
         reasons=reasons,
@@ -226,25 +231,25 @@ def _reasons(
     modality: Modality | None,
     rule: SeriesRule | None,
 ) -> tuple[str, ...]:
-    """Say what speaks against an answer; nothing: none."""
+    """Return what keeps an answer open, in words."""
     seen = [p.modality for p in predictions if np.isfinite(_own_probability(p))]
     same = seen.count(answer.modality) / len(seen) if seen else 1.0
     share = f"{answer.out_of_scope:.0%} of the slices are out of scope"
-    learned = ", ".join(rule.planes) if rule else ""
+    planes = rule.planes if rule else ()
     facts = {
         share: answer.out_of_scope > MAX_OUT_OF_SCOPE,
         f"{answer.judged} slices could be judged, fewer than {MIN_SLICES}":
             answer.judged < MIN_SLICES,
         "its plane is oblique": answer.plane == "oblique",
-        f"its plane is {answer.plane}; the rule was learned on {learned}":
-            bool(learned) and answer.plane not in (None, "oblique") and answer.plane not in learned,
+        f"its plane is {answer.plane}; the rule was learned on {', '.join(planes)}":
+            bool(planes) and answer.plane not in (None, "oblique", *planes),
         "its slices look partly like CT and partly like MRI": same < MIN_SAME_MODALITY,
         f"its header says {modality}, its slices look like {answer.modality}":
             bool(modality) and bool(answer.modality) and modality != answer.modality,
         f"the rule for series was learned without {answer.modality}":
             rule is not None and bool(answer.modality) and answer.modality not in rule.modalities,
     }  # fmt: skip
-    return tuple(fact for fact, speaks_against in facts.items() if speaks_against)
+    return tuple(fact for fact, is_so in facts.items() if is_so)
 
 
 def _type(predictions: Sequence[Prediction], curve: NDArray[np.float64]) -> TypeAnswer:
@@ -335,16 +340,20 @@ def series_columns(answer: SeriesPrediction) -> dict[str, object]:
     }
 
 
+def describe_value(answer: SeriesPrediction) -> str:
+    """Put the probability or the score, and its threshold, into words; "" without a score."""
+    if answer.value is None:
+        return ""
+    kind = "probability" if answer.is_calibrated else "score"
+    note = "" if answer.is_calibrated else ", uncalibrated"
+    return f"{kind} {answer.value:.3f}{note} (threshold {answer.threshold:.3f})"
+
+
 def describe_series(answer: SeriesPrediction) -> str:
     """Put an answer on one line."""
     if answer.decision == "out of scope" or answer.score is None:
         return f"{answer.decision}: {'; '.join(answer.reasons)}"
     kind = f" ({answer.type})" if answer.type else ""
-    value = (
-        f"probability {answer.probability:.3f}"
-        if answer.probability is not None
-        else f"score {answer.score:.3f}, uncalibrated"
-    )
     extent = (
         f"{answer.longest_run_slices} slices"
         if answer.longest_run_mm is None
@@ -352,6 +361,6 @@ def describe_series(answer: SeriesPrediction) -> str:
     )
     against = f"; {'; '.join(answer.reasons)}" if answer.reasons else ""
     return (
-        f"{answer.decision}{kind}, {value} (threshold {answer.threshold:.3f}), strongest at slice "
+        f"{answer.decision}{kind}, {describe_value(answer)}, strongest at slice "
         f"{answer.peak_slice} of {answer.slices}, longest run {extent}{against}"
     )

@@ -44,7 +44,7 @@ _SCANS = {
     "score": "Mean of the strongest slices after smoothing, 0 to 1; not calibrated.",
     "probability": "Calibrated tumor probability; n/a where the bundle has no rule for series.",
     "threshold": "Of the probability, or else of the score.",
-    "peak_slice": "The slice that speaks most for a tumor, from 1 along the normal.",
+    "peak_slice": "The slice with the highest smoothed tumor probability, from 1 along the normal.",
     "type": "The tumor type that the strongest slices see best; n/a where none was asked for.",
     "bundle": "Name and hash of the bundle that answered.",
 }
@@ -237,7 +237,9 @@ def _write_tsv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, o
 def _read_tsv(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
-    columns, *rows = (line.split("\t") for line in path.read_text().splitlines() if line)
+    columns, *rows = (
+        line.split("\t") for line in path.read_text(encoding="utf-8").splitlines() if line
+    )
     return [dict(zip(columns, row, strict=False)) for row in rows]
 
 

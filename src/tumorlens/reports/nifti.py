@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from tumorlens.files import short_name, write_file
 from tumorlens.images.nifti import restack
 from tumorlens.images.series import Series
-from tumorlens.images.slices import SliceHeader, normal_of
+from tumorlens.images.slices import normal_of
 from tumorlens.predictions.document import NOTICE
-from tumorlens.predictions.heatmaps import evidence_on_scan
+from tumorlens.predictions.heatmaps import evidence_of
 from tumorlens.predictions.series_answer import SeriesPrediction
 from tumorlens.records import Prediction
 from tumorlens.settings import ReadLimits
@@ -32,7 +32,7 @@ VOLUMES = {
 
 
 def why_no_volumes(series: Series, *, all_series: bool = False) -> str:
-    """Say why a series gets no volumes; empty: it gets some.
+    """Return why a series gets no volumes; empty: it gets some.
 
     With `all_series` also those that are not used as a whole, where they lie on one grid.
     """
@@ -63,7 +63,8 @@ def write_volumes(
     found = [(h, answers.get((h.path, h.frame))) for h in series.slices]
     written = []
     for kind, meaning in VOLUMES.items():
-        images = [_evidence(h, p) if kind == "evidence" else _probability(h, p) for h, p in found]
+        draw = evidence_of if kind == "evidence" else _probability
+        images = [draw(p, header.matrix) for header, p in found]
         path = name(kind)
         write_file(path, gzip.compress(_volume(series, images, limits), compresslevel=6, mtime=0))
         document = {
@@ -83,16 +84,10 @@ def stem_of(series: Series) -> str:
     return f"series-{hashlib.sha256(series.name.encode()).hexdigest()[:12]}"
 
 
-def _evidence(header: SliceHeader, answer: Prediction | None) -> NDArray[np.float32]:
-    if answer is None or answer.heatmap is None or answer.heatmap.matrix is None:
-        return np.zeros(header.matrix, np.float32)
-    return evidence_on_scan(answer.heatmap, header.matrix)
-
-
-def _probability(header: SliceHeader, answer: Prediction | None) -> NDArray[np.float32]:
-    known = answer is not None and answer.decision not in ("", "out of scope")
-    value = answer.tumor_probability if known and answer is not None else None
-    return np.full(header.matrix, np.nan if value is None else value, np.float32)
+def _probability(prediction: Prediction | None, shape: tuple[int, int]) -> NDArray[np.float32]:
+    is_known = prediction is not None and prediction.decision not in ("", "out of scope")
+    value = prediction.tumor_probability if is_known and prediction is not None else None
+    return np.full(shape, np.nan if value is None else value, np.float32)
 
 
 def _volume(series: Series, images: Sequence[NDArray[np.float32]], limits: ReadLimits) -> bytes:

@@ -22,8 +22,10 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from tumorlens import __version__
 from tumorlens.images.readers import read_scan
+from tumorlens.images.slices import side_letters
 from tumorlens.inputs.prepare import apply_window
 from tumorlens.predictions.heatmaps import colored_evidence, strongest_region
+from tumorlens.predictions.series_answer import describe_value
 from tumorlens.reports.dicom import codes
 from tumorlens.reports.dicom.source import MAKER, JudgedSeries, JudgedSlice
 from tumorlens.reports.scan.content import gray_levels
@@ -33,7 +35,6 @@ MAX_STORED = 2**16 - 1
 MIN_CAPTURE_PX = 512  # of the longer side of a slice in a capture
 MIN_WORDS_PX = 640  # width that the words need
 BAND_PX, TEXT_SCALE = 26, 0.5
-_SIDES = ("LR", "PA", "HF")  # where an axis points, and where it comes from
 BURNED_IN = "RESEARCH USE ONLY - NOT A MEDICAL DEVICE"
 
 
@@ -73,7 +74,7 @@ def parametric_map(series: JudgedSeries) -> Dataset:
 def segmentations(series: JudgedSeries) -> list[Dataset]:
     """Return the regions of the positive slices as one binary segment; none without such slices.
 
-    A region holds at least half the evidence of its strongest place. It is no outline of a tumor.
+    A region holds at least half of the strongest evidence. It is no outline of a tumor.
     """
     kept = [s for s in series.slices if s.is_positive and (s.evidence > 0).any()]
     if not kept:
@@ -124,13 +125,15 @@ def captures(
 
 
 def _capture(series: JudgedSeries, judged: JudgedSlice, number: int, limits: ReadLimits) -> Dataset:
+    assert judged.header.orientation is not None
+    sides = side_letters(judged.header.orientation)
     image = SCImage.from_ref_dataset(
         ref_dataset=judged.dataset,
         pixel_array=draw_capture(series, judged, limits=limits),
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
-        patient_orientation=_sides(judged.header.orientation or ()),
+        patient_orientation=(sides["right"], sides["bottom"]),
         transfer_syntax_uid=ExplicitVRLittleEndian,
         series_description=f"{MAKER} captures (research use only)",
         **series.object_options("SC", 3, instance=number),
@@ -141,17 +144,6 @@ def _capture(series: JudgedSeries, judged: JudgedSlice, number: int, limits: Rea
     image.DerivationDescription = "Slice with the evidence for a tumor drawn over it"
     image.SourceImageSequence = [_reference(judged)]
     return image
-
-
-def _sides(orientation: Sequence[float]) -> tuple[str, str]:
-    """Return the sides of the patient that a row and a column point to, as "L", "P" or "H"."""
-    directions = np.reshape(orientation, (2, 3))
-    axes = np.abs(directions).argmax(1)
-    row, column = (
-        _SIDES[axis][int(direction[axis] < 0)]
-        for axis, direction in zip(axes, directions, strict=True)
-    )
-    return row, column
 
 
 def _reference(judged: JudgedSlice) -> Dataset:
@@ -215,15 +207,10 @@ def _words(series: JudgedSeries, judged: JudgedSlice) -> list[str]:
     if not series.shows_evidence:
         return ["Series out of scope: no answer", "; ".join(answer.reasons)[:90]]
     kind = f" ({answer.type})" if answer.type else ""
-    value = (
-        f"score {answer.score:.3f}, uncalibrated"
-        if answer.probability is None
-        else f"probability {answer.probability:.3f}"
-    )
     own = judged.prediction.tumor_probability
     known = "" if own is None else f", tumor probability {own:.3f}"
     return [
-        f"Series: {answer.decision}{kind}, {value} (threshold {answer.threshold:.3f})",
+        f"Series: {answer.decision}{kind}, {describe_value(answer)}",
         f"Slice {judged.number} of {answer.slices}{known}; right: evidence for a tumor",
     ]
 

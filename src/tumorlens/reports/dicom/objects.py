@@ -39,7 +39,7 @@ class ObjectOptions:
 
 
 def why_no_objects(series: Series, options: ObjectOptions = ObjectOptions()) -> str:
-    """Say why a series gets no objects; empty: it gets some."""
+    """Return why a series gets no objects; empty: it gets some."""
     first = series.slices[0]
     positions = [s.position for s in series.slices]
     if first.modality is None or not first.instance or not first.study or not first.series:
@@ -102,7 +102,7 @@ def _made(judged: JudgedSeries, options: ObjectOptions) -> dict[str, list[Datase
 
 
 def write_objects(objects: Iterable[Dataset], folder: Path) -> list[tuple[Path, bool]]:
-    """Write objects under names made of their UIDs; tell which are new.
+    """Write objects under names made of their UIDs; return which are new.
 
     One that stands there already, from an earlier run over the same series, stays as it is.
     """

@@ -24,7 +24,7 @@ from tumorlens.images.dicom_header import inflated, parsing
 from tumorlens.images.series import Series
 from tumorlens.images.slices import SliceHeader
 from tumorlens.models.bundle import Bundle
-from tumorlens.predictions.heatmaps import evidence_on_scan
+from tumorlens.predictions.heatmaps import evidence_of
 from tumorlens.predictions.series_answer import SeriesPrediction
 from tumorlens.records import Prediction
 from tumorlens.settings import ReadLimits
@@ -57,10 +57,7 @@ class JudgedSlice:
     @property
     def evidence(self) -> NDArray[np.float32]:
         """Where the evidence stood, on its own pixels, [rows, columns]; 0 where there is none."""
-        heatmap = self.prediction.heatmap
-        if heatmap is None or heatmap.matrix is None:
-            return np.zeros(self.header.matrix, np.float32)
-        return evidence_on_scan(heatmap, self.header.matrix)
+        return evidence_of(self.prediction, self.header.matrix)
 
     @property
     def is_positive(self) -> bool:
@@ -84,7 +81,7 @@ class JudgedSeries:
 
     @property
     def peak(self) -> JudgedSlice:
-        """The slice that speaks most for a tumor, or the middle one where none was judged."""
+        """The slice with the strongest answer, or the middle one where none was judged."""
         wanted = self.answer.peak_slice
         middle = self.slices[len(self.slices) // 2]
         return next((s for s in self.slices if s.number == wanted), middle)
@@ -96,9 +93,7 @@ class JudgedSeries:
 
     def uid(self, *parts: object) -> UID:
         """Return an id that is the same whenever the same series meets the same bundle."""
-        text = "\n".join([self.key, *map(str, parts)])
-        digest = hashlib.sha256(text.encode()).digest()
-        return UID(f"2.25.{uuid.UUID(bytes=digest[:16], version=5).int}")
+        return _uid_of("\n".join([self.key, *map(str, parts)]))
 
     def object_options(self, kind: str, number: int, *, instance: int = 1) -> dict[str, Any]:
         """Return what every object says of itself: `kind` in a series of its own."""
@@ -113,6 +108,12 @@ class JudgedSeries:
             "device_serial_number": self.bundle.sha256[:64],
             "specific_character_set": CHARACTERS,
         }
+
+
+def _uid_of(text: str) -> UID:
+    """Return a unique id in the arc of UUIDs (PS3.5 B.2) that is always the same for a text."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return UID(f"2.25.{uuid.UUID(bytes=digest[:16], version=5).int}")
 
 
 def judge_series(
@@ -174,6 +175,5 @@ def _completed(dataset: Dataset) -> Dataset:
     if is_anonymous and not any(dataset.get(name) for name in _METHODS):
         dataset.DeidentificationMethod = "Not stated by the source"
     if not dataset.get("FrameOfReferenceUID"):
-        digest = hashlib.sha256(f"frame {dataset.SeriesInstanceUID}".encode()).digest()
-        dataset.FrameOfReferenceUID = f"2.25.{uuid.UUID(bytes=digest[:16], version=5).int}"
+        dataset.FrameOfReferenceUID = _uid_of(f"frame {dataset.SeriesInstanceUID}")
     return dataset

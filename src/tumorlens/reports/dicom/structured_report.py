@@ -99,7 +99,6 @@ def _algorithm(series: JudgedSeries, threshold: float) -> AlgorithmIdentificatio
 def _series_group(series: JudgedSeries, types: bool) -> MeasurementsAndQualitativeEvaluations:
     """Return the group of the whole series: probability, decision, type where it is coded."""
     answer = series.answer
-    value = answer.score if answer.probability is None else answer.probability
     evaluations = [QualitativeEvaluation(codes.PRESENCE, codes.DECISIONS[answer.decision])]
     if types and answer.type in codes.TYPES:
         evaluations.append(QualitativeEvaluation(codes.TYPE, codes.TYPES[answer.type]))
@@ -112,7 +111,7 @@ def _series_group(series: JudgedSeries, types: bool) -> MeasurementsAndQualitati
             SourceImageForMeasurementGroup.from_source_image(s.dataset, s.frame_numbers)
             for s in series.slices
         ],
-        measurements=_probability(value if series.shows_evidence else None),
+        measurements=_probability(answer.value if series.shows_evidence else None),
         qualitative_evaluations=evaluations,
     )
     comment = TextContentItem(codes.COMMENT, _in_words(answer), RelationshipTypeValues.CONTAINS)
@@ -121,7 +120,7 @@ def _series_group(series: JudgedSeries, types: bool) -> MeasurementsAndQualitati
 
 
 def _in_words(answer: SeriesPrediction) -> str:
-    """Say what no code says: the decision as elsewhere, the type, how the figure came about."""
+    """Return what no code holds: the decision as elsewhere, the type, how the figure came about."""
     return f"{describe_series(answer)}. {NOTICE}"
 
 

@@ -356,6 +356,12 @@ class Froc:
     sensitivity: tuple[Estimate, ...] = field(metadata=counted_on("n_lesions"))
 
 
+def share_by_source(sources: Mapping[str, Counts]) -> float:
+    """Return the share of labels that are right if a source always has its most frequent one."""
+    rows = sources.values()
+    return sum(max(row.values()) for row in rows) / max(sum(sum(row.values()) for row in rows), 1)
+
+
 @dataclass(frozen=True)
 class SeriesLevel:
     """What the answers for whole series are worth."""
@@ -372,8 +378,7 @@ class SeriesLevel:
     @property
     def source_alone(self) -> float:
         """The share of series whose label its source alone would tell."""
-        rows = self.sources.values()
-        return sum(max(row.values()) for row in rows) / max(sum(sum(r.values()) for r in rows), 1)
+        return share_by_source(self.sources)
 
     @property
     def is_confounded(self) -> bool:

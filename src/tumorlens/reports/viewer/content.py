@@ -20,6 +20,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from tumorlens.images.series import Series
+from tumorlens.images.slices import side_letters
 from tumorlens.predictions.series_answer import SeriesPrediction
 from tumorlens.records import Prediction, Scan
 
@@ -28,7 +29,6 @@ ROBUST = (1.0, 99.5)  # percentiles that the first window shows, where values ha
 CT_WINDOW = (40.0, 80.0)  # center and width in HU
 PRESETS = {"brain": CT_WINDOW, "subdural": (75.0, 215.0), "stroke": (32.0, 8.0),
            "bone": (600.0, 2800.0)}  # fmt: skip
-_AXES = (("L", "R"), ("P", "A"), ("H", "F"))  # of LPS: towards plus, towards minus
 _FOLDER = Path(__file__).parent
 
 
@@ -139,7 +139,7 @@ def _slice(viewed: ViewedSlice, shrink: float, strongest: float) -> dict[str, An
         "low": low,
         "step": step,
         "pixels": packed(stored.tobytes()),
-        "letters": letters(viewed.orientation),
+        "letters": side_letters(viewed.orientation) if viewed.orientation else None,
         "decision": viewed.prediction.decision,
         "probability": _probability(viewed.prediction),
         "error": viewed.prediction.error,
@@ -170,23 +170,6 @@ def _heat(viewed: ViewedSlice, across: float, down: float, strongest: float) -> 
         "matrix": (to_scan * np.array([[across], [down]])).tolist(),
         "values": base64.b64encode(np.rint(share * 255).astype(np.uint8).tobytes()).decode(),
     }
-
-
-def letters(orientation: tuple[float, ...] | None) -> dict[str, str] | None:
-    """Name the sides of an image by the patient's: left, posterior, head and so on.
-
-    >>> letters((1, 0, 0, 0, 1, 0))
-    {'right': 'L', 'left': 'R', 'bottom': 'P', 'top': 'A'}
-    """
-    if orientation is None:
-        return None
-    named = {}
-    for sides, cosines in ((("right", "left"), orientation[:3]), (("bottom", "top"),
-                                                                   orientation[3:])):  # fmt: skip
-        axis = int(np.abs(cosines).argmax())
-        ends = _AXES[axis] if cosines[axis] > 0 else _AXES[axis][::-1]
-        named |= dict(zip(sides, ends, strict=True))
-    return named
 
 
 def packed(data: bytes) -> str:

@@ -114,7 +114,7 @@ def evaluate(
         subgroups=subgroup_figures(seen, labeled, copies=context.copies, planes=planes),
         same_level=same_level_figures(seen, labeled),
         conformal=conformal_figures(labeled, _validation(context, predictor, steps)),
-        **_places(cases, predictions, candidates, bundle),
+        **_series_and_lesions(cases, predictions, candidates, bundle),
         comparison=_compare(cases, predictions, predictor, baseline, steps),
         failures=failure_figures(cases, labeled, read, conflicts=context.conflicts),
         **_trials(seen, labeled, predictor, steps, controls=controls, robustness=robustness,
@@ -123,13 +123,13 @@ def evaluate(
     return _evaluation(result, cases, predictions, predictor)
 
 
-def _places(
+def _series_and_lesions(
     cases: Sequence[Case],
     predictions: Sequence[Prediction],
     candidates: Sequence[Candidates],
     bundle: Bundle,
 ) -> dict[str, Any]:
-    """Return what is said of places: in a series, and on a slice."""
+    """Return the figures of whole series, and of where a tumor lies on a slice."""
     return {
         "series": series_figures(cases, predictions, bundle),
         "localization": localize(cases, predictions, bundle.spec),

@@ -47,9 +47,8 @@ def series_figures(
 
 
 def _score(one: AnsweredSeries) -> float:
-    found = one.answer.score if one.answer.probability is None else one.answer.probability
-    assert found is not None
-    return found
+    assert one.answer.value is not None
+    return one.answer.value
 
 
 def _figures(

@@ -21,6 +21,7 @@ from tumorlens.predictions.predictor import Predictor
 from tumorlens.predictions.series_answer import mean_embedding, series_columns, series_features
 from tumorlens.progress import Progress, silent
 from tumorlens.records import Case, Estimate
+from tumorlens.reports.evaluation.result import share_by_source
 from tumorlens.settings import Settings
 from tumorlens.study.data.case_series import (
     AnsweredSeries,
@@ -56,6 +57,7 @@ class TrainedRule:
     sensitivity: Estimate | None
     specificity: Estimate | None
     source_alone: float  # share of series whose label their source alone tells
+    n_series: int  # of which it is the share
     auc_uncalibrated: Estimate | None  # of the score without a rule, on the same series
 
 
@@ -88,10 +90,9 @@ def train_series(
     _write_table(ruled, out / SERIES_TABLE)
     counts = {name: (int(_truth(part).sum()), int((~_truth(part)).sum()))
               for name, part in ruled.items()}  # fmt: skip
-    sources = count_sources(cases, found)
     return TrainedRule(
         bundle, rule, loss, counts, **_figures(ruled["test"], rule),
-        source_alone=sum(max(row.values()) for row in sources.values()) / len(found),
+        source_alone=share_by_source(count_sources(cases, found)), n_series=len(found),
     )  # fmt: skip
 
 
@@ -261,7 +262,7 @@ def _write_bundle(bundle: Bundle, source: Bundle, folder: Path) -> Bundle:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / GRAPH).write_bytes(source.graph.read_bytes())
     card = source.folder / CARD
-    text = card.read_text() if card.exists() else f"# {bundle.name}\n"
+    text = card.read_text(encoding="utf-8") if card.exists() else f"# {bundle.name}\n"
     write_bundle(
         replace(bundle, folder=folder), text.split(_ADDED)[0].rstrip("\n") + "\n" + _card(bundle)
     )
