@@ -24,7 +24,7 @@ from tumorlens.errors import OutputError, SettingsError
 from tumorlens.images import deidentify_rules as rules
 from tumorlens.images.deidentify import (
     Deidentification,
-    check_places,
+    check_paths,
     deidentify,
     every_file,
     read_key,
@@ -279,6 +279,6 @@ def test_a_key_that_protects_nothing_is_refused(tmp_path, mode, size, fact):
 
 def test_what_is_written_lies_apart_from_what_is_read_and_from_the_key(tmp_path):
     with pytest.raises(OutputError, match="which is read"):
-        check_places(tmp_path / "in", tmp_path / "in" / "out")
+        check_paths(tmp_path / "in", tmp_path / "in" / "out")
     with pytest.raises(OutputError, match="passed on with it"):
-        check_places(tmp_path / "in", tmp_path / "out", private=[tmp_path / "out" / "key"])
+        check_paths(tmp_path / "in", tmp_path / "out", private=[tmp_path / "out" / "key"])

@@ -90,7 +90,7 @@ def deidentify_folder(
     files = deidentify.every_file([given])
     if not files:
         raise CasesError(given, "holds no files", "Name a folder with DICOM files.")
-    deidentify.check_places(given, out, private=(key, report, changes))
+    deidentify.check_paths(given, out, private=(key, report, changes))
     outputs = Outputs(given, key, overwrite=overwrite)
     outputs.claim_table(report, deidentify.COLUMNS, deidentify.COLUMNS)
     outputs.claim_table(changes, deidentify.CHANGE_COLUMNS, deidentify.CHANGE_COLUMNS)
@@ -106,7 +106,7 @@ def deidentify_folder(
     for path in (out, report, changes):
         typer.echo(path)
     if any(item.is_damaged for item in found.outcomes):
-        raise typer.Exit(3)
+        raise typer.Exit(FAILED_STATUS)
 
 
 def _print_outcomes(outcomes: "Sequence[Outcome]") -> None:

@@ -59,18 +59,19 @@ class SeriesOutputs:
         from tumorlens.errors import SettingsError
 
         known = {*KINDS.split(","), "seg"}
-        if unknown := [kind for kind in self._kinds if kind not in known]:
+        if unknown := [kind for kind in self.kind_names if kind not in known]:
             fact = f"names no DICOM object ({', '.join(unknown) or 'it is empty'})"
             raise SettingsError("--dicom-objects", fact, f"Name some of {KINDS},seg.")
         outputs.claim_folder(*(folder for folder in (self.dicom, self.nifti) if folder))
 
     @property
-    def _kinds(self) -> list[str]:
+    def kind_names(self) -> list[str]:
+        """The kinds of DICOM objects, one by one."""
         return [kind.strip().lower() for kind in self.kinds.split(",")]
 
 
 class SeriesFiles:
-    """Writes the files of each series that it is given, and tells of them at the end."""
+    """Writes the files of each series that it is given, and lists them at the end."""
 
     def __init__(self, wanted: SeriesOutputs, bundle: "Bundle", limits: "ReadLimits") -> None:
         self._wanted, self._bundle, self._limits = wanted, bundle, limits
@@ -130,7 +131,7 @@ class SeriesFiles:
         )
 
         options = ObjectOptions(
-            kinds=tuple(self._wanted._kinds),
+            kinds=tuple(self._wanted.kind_names),
             all_series=self._wanted.all_series,
             types=self._wanted.types,
             limits=self._limits,
@@ -143,7 +144,7 @@ class SeriesFiles:
         self._made.update("new" if is_new else "there" for _, is_new in written)
 
     def lines(self, *, images: int) -> Iterator[str]:
-        """Tell what was written and what not; `images` belong to no series."""
+        """Yield what was written and what not, in words; `images` belong to no series."""
         from tumorlens.losses import MAX_REASONS, counted
 
         if self._wanted.dicom:

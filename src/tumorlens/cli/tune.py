@@ -78,8 +78,9 @@ def tune(
 
     job = Job(chosen, made, out, folder, out.resolve().name, weights=file)
     with counting("preparing scans") as report, TrainingBars(chosen.epochs) as bars:
-        told = Listeners(bars, preparing=report)
-        tuned = search(parted, job, searched, trials=trials, listeners=told, on_start=_print_trial)
+        listeners = Listeners(bars, preparing=report)
+        tuned = search(parted, job, searched, trials=trials, listeners=listeners,
+                       on_start=_print_trial)  # fmt: skip
     _print_best(tuned, out)
 
 

@@ -204,8 +204,8 @@ def _write_series(
     rows = series_rows(found)
     for row in rows:
         row |= {name: _given(str(row.get(name, "")), lies) for name in ("path", "series")}
-    told = {answer.series: series_answer.series_columns(answer) for answer in answered}
-    rows = [row | told.get(str(row["series"]), {}) for row in rows]
+    cells = {answer.series: series_answer.series_columns(answer) for answer in answered}
+    rows = [row | cells.get(str(row["series"]), {}) for row in rows]
     write_table(out, (*COLUMNS, *series_answer.COLUMNS), rows)
     typer.echo(out)
 

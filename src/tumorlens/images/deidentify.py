@@ -95,7 +95,7 @@ def read_key(path: Path) -> bytes:
     return key
 
 
-def check_places(given: Path, out: Path, *, private: Sequence[Path] = ()) -> None:
+def check_paths(given: Path, out: Path, *, private: Sequence[Path] = ()) -> None:
     """Refuse a folder to write to among what is read, and private files in it; raises OutputError.
 
     Private are the key and the report: they would be passed on with the folder.
@@ -143,11 +143,11 @@ def deidentify(
     With `find_head`, which returns the head of a slice, [h, w], all outside of it becomes air.
     `with_secondary` also takes images that were made from others, into which text may be drawn.
     """
-    pseudonyms, changes = Pseudonyms(key), Changes()
+    job, changes = _Job(Pseudonyms(key), find_head, with_secondary, limits), Changes()
     outcomes: list[Outcome] = []
     written: dict[Path, Path] = {}
     for done, path in enumerate(files, start=1):
-        found = attempt(_Job(pseudonyms, find_head, with_secondary, limits).run, path)
+        found = attempt(job.run, path)
         if isinstance(found, Unusable):
             is_damaged = not isinstance(found.error, _LeftOutError)
             outcomes.append(Outcome(path, None, found.reason, is_damaged))
@@ -210,8 +210,8 @@ class _Job:
             self._check(dataset, source)
             frames = np.stack(self._frames(dataset, source))
             kept = cleaned(dataset, self.pseudonyms, changes)
-            self._give_ids(kept, data)
-            return _Written(self._place(kept), _file_bytes(kept, frames), changes)
+            self._add_ids(kept, data)
+            return _Written(self._path_of(kept), _file_bytes(kept, frames), changes)
 
     def _check(self, dataset: "Dataset", source: str) -> None:
         """Leave out what may show a name, and what is no image of CT or MR."""
@@ -237,13 +237,13 @@ class _Job:
             frames.append(stored)
         return frames
 
-    def _give_ids(self, kept: "Dataset", data: bytes) -> None:
-        """Give ids to a file that has none, from a hash of it."""
+    def _add_ids(self, kept: "Dataset", data: bytes) -> None:
+        """Add the ids that a file lacks, from a hash of it."""
         for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
             if not kept.get(keyword):
                 setattr(kept, keyword, self.pseudonyms.uid(f"{keyword} {data.hex()}"))
 
-    def _place(self, kept: "Dataset") -> Path:
+    def _path_of(self, kept: "Dataset") -> Path:
         series, instance = map(self.pseudonyms.name, (kept.SeriesInstanceUID, kept.SOPInstanceUID))
         return Path(str(kept.PatientID), series, f"{instance}.dcm")
 

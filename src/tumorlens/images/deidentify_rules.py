@@ -205,7 +205,7 @@ def cleaned(dataset: "Dataset", pseudonyms: Pseudonyms, changes: Changes) -> "Da
 
 
 def _state_method(kept: "Dataset") -> None:
-    """Say in the file what was done to it (PS3.15 E.1.1)."""
+    """Note in the file what was done to it (PS3.15 E.1.1)."""
     from pydicom import Dataset
 
     kept.PatientIdentityRemoved = "YES"

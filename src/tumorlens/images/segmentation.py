@@ -58,14 +58,14 @@ def match_mask(mask: Path, slices: tuple[SliceHeader, ...]) -> list[tuple[int | 
         return [(None, pixels is not None and bool(pixels.any())) for pixels in found]
     frames = {(scan.frame or 0): bool((scan.pixels > 0).any()) for scan in open_images(mask)}
     own = slice_headers(mask)
-    places = [_frame_at(header, own) for header in slices]
-    if len(own) != len(slices) or any(frame is None for frame in places):
+    chosen = [_frame_at(header, own) for header in slices]
+    if len(own) != len(slices) or any(frame is None for frame in chosen):
         return None
-    return [(frame, frames.get(frame or 0, False)) for frame in places]
+    return [(frame, frames.get(frame or 0, False)) for frame in chosen]
 
 
 def _frame_at(header: SliceHeader, masks: tuple[SliceHeader, ...]) -> int | None:
-    """Return the frame of the mask slice on the same grid; of files without places, by number."""
+    """Return the frame of the mask slice on the same grid; without positions, by number."""
     if header.corner is not None:
         chosen = (mask for mask in masks if _is_same_place(header, mask))
     else:
@@ -103,7 +103,7 @@ def _is_segmentation(path: str | Path) -> bool:
         with open(file_of(path), "rb") as file:
             start = file.read(1024)
     except OSError:
-        return False  # reading it tells
+        return False  # reading it gives the error
     return start[128:132] == _DICOM and any(uid.encode() in start for uid in _SEGMENTATION)
 
 

@@ -1,1 +1,1 @@
-"""A Predictor behind a door: the store, the HTTP service, the Lambda handler, the dashboard."""
+"""What answers others: the store, HTTP, DICOM node, Lambda handler, dashboard."""

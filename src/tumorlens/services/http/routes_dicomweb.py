@@ -6,7 +6,6 @@ safe on disk (PS3.18 10.5).
 
 import io
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,14 +55,14 @@ async def store_of_study(request: Request, study: StudyId) -> Response:
 async def _stored(request: Request, study: str | None) -> Response:
     service, caller = service_of(request), caller_of(request, "predict")
     body, kind = request.scope["state"].get("body", b""), request.headers.get("content-type", "")
-    spool = Spool(Path(service.settings.spool), max_bytes=QUOTA)
 
     def keep() -> list[_Stored]:
+        spool = Spool(Path(service.settings.spool), max_bytes=QUOTA)  # counts what it holds
         parts = read_related(bytes(body), kind, max_parts=service.settings.max_files)
         return [_keep(data, spool, caller=f"web {caller.id}", study=study) for data in parts]
 
     with service.pool.slot(caller.id):
-        found = await service.pool.run(partial(keep), owner=caller.id, large=True)
+        found = await service.pool.run(keep, owner=caller.id, large=True)
     return _response(found)
 
 

@@ -41,9 +41,9 @@ def serving_graph(model: keras.Model, *, is_scope_untouched: bool = False) -> ke
 
 
 class TwoDepths(layers.Layer):
-    """One embedding of two depths, for how unlike the training scans a picture is.
+    """One embedding of two depths, for how unlike the training scans an image is.
 
-    What a picture means to the network, and the mean and deviation of earlier maps, which see
+    What an image means to the network, and the mean and deviation of earlier maps, which see
     texture. Each is brought to length 1, so that a cosine between two such embeddings is a
     weighted mean of the cosines at either depth.
     """
