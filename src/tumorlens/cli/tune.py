@@ -78,9 +78,8 @@ def tune(
 
     job = Job(chosen, made, out, folder, out.resolve().name, weights=file)
     with counting("preparing scans") as report, TrainingBars(chosen.epochs) as bars:
-        listeners = Listeners(bars, preparing=report)
-        tuned = search(parted, job, searched, trials=trials, listeners=listeners,
-                       on_start=_print_trial)  # fmt: skip
+        told = Listeners(bars, preparing=report)
+        tuned = search(parted, job, searched, trials=trials, listeners=told, on_start=_print_trial)
     _print_best(tuned, out)
 
 

@@ -243,7 +243,7 @@ def _marks(
         return None
     if row.slices:
         chosen = _numbers(row, count=len(slices))
-        marks = [(None, number in chosen) for number in range(1, len(slices) + 1)]
+        marks: list[Mark] = [(None, number in chosen) for number in range(1, len(slices) + 1)]
         return marks if chosen else ABSENT_SLICES
     why = NO_MASK
     beside = [mask for mask in segmentations if attempt(is_automatic, mask) is False]
