@@ -13,7 +13,7 @@ from support.trained_run import RECIPE
 from tumorlens.study.phantom import volumes
 from tumorlens.study.recipes.recipe import write_recipe
 
-SLICES, PER_CLASS = 6, 4
+SLICES, PER_CLASS = 6, 5
 
 
 @pytest.fixture
