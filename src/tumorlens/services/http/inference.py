@@ -128,10 +128,13 @@ async def _chunks(body: bytes | bytearray) -> AsyncGenerator[bytes, None]:
 async def receive_uploads(request: Request, *, max_files: int, owner: str) -> list[Upload]:
     """Return the files of a request with what they announce; large forms are read one at a time."""
     service: Service = request.app.state.service
-    body, kind = request.scope["state"].get("body", b""), request.headers.get("content-type", "")
+    body = request.scope["state"].get("body", bytearray())
+    kind = request.headers.get("content-type", "")
 
     def read() -> list[Upload]:
-        return measure(read_form(body, kind, max_files=max_files), service.settings)
+        uploads = read_form(body, kind, max_files=max_files)
+        body.clear()  # its parts were copied, and it would stay in memory until the answer
+        return measure(uploads, service.settings)
 
     if len(body) <= SMALL_FORM_BYTES:
         return read()

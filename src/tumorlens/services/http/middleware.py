@@ -113,7 +113,7 @@ class Middleware:
             scope["state"]["body"] = body
             await self._app(scope, _replay(body, receive), send)
         finally:
-            self._held -= Counter({caller.id: len(body)})
+            self._held -= Counter({caller.id: exchange.received or len(body)})
 
     async def _authenticate(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Caller:
         """Return who asks; raises Refusal for who may not."""

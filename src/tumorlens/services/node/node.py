@@ -93,14 +93,19 @@ class Node:
             return False
         try:
             step(folder)
-        except TumorlensError as error:
+        except OSError as error:  # of this machine, such as a full disk: it costs no attempt
+            self._log("waits", series=folder.name, reason=str(error))
+            return False
+        except Exception as error:  # noqa: BLE001 (the edge: one series holds up no other)
             if self._is_stopping.is_set():
                 return False  # it was ended by us
-            self._log("failed", series=folder.name, reason=f"{error.fact}. {error.fix}")
+            reason = type(error).__name__
+            if isinstance(error, TumorlensError):
+                reason = f"{error.subject}: {error.fact}"
+            self._log("failed", series=folder.name, reason=reason)
             self._spool.postpone(
-                folder, f"{error.subject}: {error.fact}", first_s=self._options.retry_s,
-                most=self._options.max_attempts,
-            )  # fmt: skip
+                folder, reason, first_s=self._options.retry_s, most=self._options.max_attempts
+            )
             return False
         return True
 
