@@ -22,6 +22,7 @@ from tumorlens.inputs.prepare import InputSpec, load_spec
 from tumorlens.models.bundle_schema import (
     DECISION,
     DISTANCE,
+    EACH_CLASS,
     check_record,
     check_references,
     check_settings,
@@ -49,9 +50,6 @@ _OWN_KEYS = {"schema", "name", "sha256", "atoms", "input", "temperature", "thres
              _OLD_SELF_TEST}  # fmt: skip
 _LISTED = re.compile(r"^([0-9a-f]{64}) [ *](.+)$", re.M)
 _ROW_OF_NUMBERS = re.compile(r"\[\s+(?:-?\d+,\s+)*-?\d+\s+\]")
-
-
-EACH_CLASS, ANSWERED = "each class", "answered"  # what the error of a band is a share of
 
 
 @dataclass(frozen=True)

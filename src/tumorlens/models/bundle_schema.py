@@ -39,6 +39,7 @@ class _Range:
         return "" if self.low <= value <= self.high else f"is not from {self.low} to {self.high}"
 
 
+EACH_CLASS, ANSWERED = "each class", "answered"  # what the error of a band is a share of
 _SHARE, _SHARE_OR_NONE = _Range(0, 1), _Range(0, 1, may_lack=True)
 _COUNT = _Range(0, 2**53, is_whole=True)
 RANGES: Mapping[str, _Range] = {
@@ -99,8 +100,8 @@ def check_settings(stored: Mapping[str, Any]) -> None:
         "threshold_choice has another threshold": choice.get("threshold", stored["threshold"])
         not in (None, stored["threshold"]),
         "threshold_choice.n_tumor is above n": choice["n_tumor"] > choice["n"],
-        "abstention.error_of is unknown": band.get("error_of", "answered")
-        not in ("each class", "answered"),
+        "abstention.error_of is unknown": band.get("error_of", EACH_CLASS)
+        not in (EACH_CLASS, ANSWERED),
         "abstention.low is above high": band["low"] > band["high"],
         "input.low is not below high": stored["input"]["low"] >= stored["input"]["high"],
         "scope.neighbors is above its references": scope["neighbors"] > len(scope["references"]),

@@ -19,6 +19,7 @@ from tumorlens.labels import TYPES
 from tumorlens.models.bundle import Bundle
 from tumorlens.models.series_rule import EMBEDDING, SeriesRule
 from tumorlens.predictions.predictor import MIN_TYPE_PROBABILITY
+from tumorlens.predictions.series_rows import SeriesCollector
 from tumorlens.records import Decision, Modality, Plane, Prediction, TumorType, TypeAnswer
 
 SMOOTHING_MM = 5.0  # a slice so far away weighs half; without positions, the next one does
@@ -290,30 +291,25 @@ def answer_of(
 
 
 class SeriesAnswers:
-    """Collects the slices of series while they pass, and answers for each that is whole."""
+    """Answers for each series whose slices have all passed."""
 
     def __init__(self, series: Sequence[Series], bundle: Bundle, *, all_series: bool) -> None:
-        self._series = {s.name: s for s in series if s.has_usable_slices or all_series}
-        self._slices: dict[str, dict[int, Prediction]] = {name: {} for name in self._series}
+        wanted = [s for s in series if s.has_usable_slices or all_series]
+        self._collector = SeriesCollector(wanted, self._answer, keep=_without_heatmap)
         self._bundle = bundle
         self.found: dict[str, SeriesPrediction] = {}
 
     def listen(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
         """Pass predictions on and keep what is needed of them; heatmaps are not."""
-        for prediction in predictions:
-            self._add(prediction)
-            yield prediction
+        return self._collector.listen(predictions)
 
-    def _add(self, prediction: Prediction) -> None:
-        series = self._series.get(prediction.series)
-        if series is None or prediction.slice is None:
-            return
-        held = self._slices[series.name]
-        held[prediction.slice] = replace(prediction, heatmap=None)
-        if len(held) == len(series.slices):
-            self.found[series.name] = answer_of(
-                series, list(self._slices.pop(series.name).values()), self._bundle
-            )
+    def _answer(self, series: Series, predictions: Sequence[Prediction]) -> None:
+        if len(predictions) == len(series.slices):
+            self.found[series.name] = answer_of(series, predictions, self._bundle)
+
+
+def _without_heatmap(prediction: Prediction) -> Prediction:
+    return replace(prediction, heatmap=None)
 
 
 def series_columns(answer: SeriesPrediction) -> dict[str, object]:

@@ -55,22 +55,27 @@ class SeriesCollector:
     """Keeps the slices of each series while they pass, and hands it on when it is whole.
 
     What is not whole when no more comes, as where a file could not be read, is handed on then.
+    `keep` says what is kept of each slice.
     """
 
     def __init__(
-        self, series: Sequence[Series], receive: Callable[[Series, list[Prediction]], None]
+        self,
+        series: Sequence[Series],
+        receive: Callable[[Series, list[Prediction]], None],
+        *,
+        keep: Callable[[Prediction], Prediction] = lambda prediction: prediction,
     ) -> None:
         self._series = {s.name: s for s in series}
         self._held: dict[str, list[Prediction]] = {}
-        self._receive = receive
+        self._receive, self._keep = receive, keep
 
     def listen(self, predictions: Iterable[Prediction]) -> Iterator[Prediction]:
-        """Pass predictions on and keep them, with their heatmaps, until their series is whole."""
+        """Pass predictions on and keep them until their series is whole."""
         for prediction in predictions:
             series = self._series.get(prediction.series)
             if series is not None:
                 held = self._held.setdefault(series.name, [])
-                held.append(prediction)
+                held.append(self._keep(prediction))
                 if len(held) == len(series.slices):
                     self._receive(series, self._held.pop(series.name))
             yield prediction

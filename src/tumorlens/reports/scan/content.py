@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorlens.models.bundle import EACH_CLASS, Bundle
+from tumorlens.models.bundle import Bundle
+from tumorlens.models.bundle_schema import EACH_CLASS
 from tumorlens.predictions.decision import similar_scans, type_status
 from tumorlens.predictions.heatmaps import overlay
 from tumorlens.records import Heatmap, Prediction, Scan

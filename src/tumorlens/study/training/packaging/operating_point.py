@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.errors import TrainingError
-from tumorlens.models.bundle import ANSWERED, REFERENCE_SCALE, OodReference, UncertaintyBand
+from tumorlens.models.bundle import REFERENCE_SCALE, OodReference, UncertaintyBand
+from tumorlens.models.bundle_schema import ANSWERED
 from tumorlens.models.performance import OperatingPoint
 from tumorlens.predictions.decision import neighbor_distance
 from tumorlens.records import Estimate
