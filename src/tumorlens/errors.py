@@ -59,6 +59,18 @@ class BundleError(TumorlensError):
     """A bundle that is missing, incomplete, altered, or of another schema."""
 
 
+class ExecutorError(TumorlensError):
+    """Workers that cannot be started or reached, or that are killed again and again."""
+
+
+class StorageError(TumorlensError):
+    """A disk or an object store that refuses, does not answer, or has no space left."""
+
+
+class BatchError(TumorlensError):
+    """A batch job that cannot be planned, run or proved whole."""
+
+
 class OutputError(TumorlensError):
     """A place to write to that is taken, is read, or cannot be made."""
 

@@ -33,6 +33,7 @@ EXTRAS = {
     "service": "fastapi uvicorn sqlalchemy alembic prometheus_client python_multipart limits",
     "dicom": "pydicom highdicom pynetdicom dicomweb_client",
     "nifti": "nibabel",
+    "scale": "ray pyarrow fsspec s3fs",
 }  # what to install -> the libraries that it brings
 
 # What the help shows, panel by panel: use a bundle, look at data, make a bundle, serve it.
