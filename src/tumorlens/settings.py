@@ -26,6 +26,7 @@ _MIN = {
     "max_request_pixels": 1,
     "decode_seconds": 1,
     "max_jobs": 1,
+    "spool_mib": 1,
 }
 _YES_NO = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
@@ -70,6 +71,7 @@ class Settings:
     decode_seconds: int = 5  # of processor time for one file of the largest size
     receive_seconds: int = 30  # in which a request has to arrive whole
     spool: str = ""  # folder of a DICOM node, into which STOW-RS stores; empty: it is not taken
+    spool_mib: int = 50 * 1024  # that it may hold
     # Of the dashboard:
     studies: str = ""  # folders whose records are shown, joined as in PATH
     bench_data: str = ""  # labeled folders on which the bench may be started, the same

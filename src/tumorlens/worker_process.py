@@ -4,12 +4,100 @@ No pickle crosses a pipe: a decoder that a file has taken over can answer nonsen
 """
 
 import json
+import signal
 import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import IO, Any
 
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # environment of a child
 Message = tuple[dict[str, Any], bytes]
 _LENGTHS = struct.Struct(">LL")
+
+
+class ChildEndedError(Exception):
+    """A child ended before it answered; `status` is below 0 where a signal ended it."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class ChildProcess:
+    """A Python module that answers messages one by one; started again whenever it has ended."""
+
+    def __init__(
+        self,
+        module: str,
+        *words: str,
+        environment: Mapping[str, str],
+        greeting: dict[str, Any] | None = None,
+        is_quiet: bool = True,
+    ) -> None:
+        """Start nothing yet; `greeting` is sent first, and is no word that all users see."""
+        self._words = [sys.executable, "-P", "-m", module, *words]
+        self._environment, self._greeting = dict(environment), greeting
+        self._errors = subprocess.DEVNULL if is_quiet else None
+        self._child: subprocess.Popen[bytes] | None = None
+        self._is_open = True
+        self._lock = threading.Lock()  # of the start: what is closed is not started again
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        """Start without waiting until it is ready; raises ChildEndedError once closed."""
+        with self._lock:
+            if not self._is_open:
+                raise ChildEndedError(-signal.SIGTERM)
+            child = self._child = subprocess.Popen(
+                self._words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
+                env=self._environment, start_new_session=True,
+            )  # fmt: skip
+        if self._greeting is not None:
+            with suppress(OSError):  # it has ended already: asking it gives the error
+                send(child.stdin, self._greeting, b"")
+        return child
+
+    def ask(
+        self, head: dict[str, Any], data: bytes = b"", *, seconds: float | None = None
+    ) -> Message:
+        """Send a message and wait for the answer; raises ChildEndedError where none comes.
+
+        After `seconds` the child is killed.
+        """
+        child = self._child
+        if child is None or child.poll() is not None:  # or killed while it had nothing to do
+            child = self.start()
+        watch = threading.Timer(seconds, child.kill) if seconds is not None else None
+        if watch is not None:
+            watch.start()
+        try:
+            send(child.stdin, head, data)
+            return receive(child.stdout)
+        except (OSError, EOFError, ValueError):
+            raise ChildEndedError(_end(child)) from None
+        finally:
+            if watch is not None:
+                watch.cancel()
+
+    def close(self) -> None:
+        """End it for good, also in the middle of an answer."""
+        with self._lock:
+            self._is_open = False
+            if self._child is not None:
+                self._child.kill()
+                self._child.wait()
+
+
+def _end(child: "subprocess.Popen[bytes]") -> int:
+    child.kill()
+    status = child.wait()
+    for stream in (child.stdin, child.stdout):
+        with suppress(OSError):
+            assert stream is not None
+            stream.close()
+    return status
 
 
 def send(stream: IO[bytes] | None, head: dict[str, Any], data: bytes) -> None:

@@ -12,6 +12,7 @@ import pytest
 from support.broken_files import BROKEN, WHOLE
 from support.serving import SCAN
 
+from tumorlens import worker_process
 from tumorlens.errors import ImageTooLargeError, MissingExtraError, UnreadableImageError
 from tumorlens.inputs.prepare import InputSpec, prepare_bytes
 from tumorlens.records import PreparedScan, Unusable
@@ -104,7 +105,7 @@ def test_a_file_that_brings_its_decoder_down_is_unreadable_and_the_next_one_is_r
         raise EOFError
 
     with monkeypatch.context() as changed:
-        changed.setattr(decoder, "receive", crash)
+        changed.setattr(worker_process, "receive", crash)
         found = prepare(shared, SCAN)
     assert isinstance(found, Unusable)
     assert isinstance(found.error, UnreadableImageError)

@@ -148,7 +148,8 @@ def test_results_go_to_every_place_of_the_rules_that_are_met(tmp_path):
     web = "https://pacs.example/dicom-web"
 
     def to(caller: str, modality: str, description: str) -> tuple[str, ...]:
-        return destinations(routes, caller=caller, modality=modality, description=description)
+        facts = {"caller": caller, "modality": modality, "description": description}
+        return tuple(map(str, destinations(routes, **facts)))
 
     assert to("CT_1", "ct", "head") == ("A@127.0.0.1:104",)
     assert to("CT_1", "mri", "Ax T1 post") == ("A@127.0.0.1:104", web)
@@ -164,6 +165,10 @@ def test_results_go_to_every_place_of_the_rules_that_are_met(tmp_path):
         ("[[route]]\nto = []", "leads nowhere"),
         ('[[route]]\nto = ["A"]', "is no destination"),
         ('[[route]]\nmodality = "MR"\nto = ["A@h:1"]', "modality 'MR'"),
+        ('[[route]]\nto = ["A@h:1"]\ntls = {cert = "x"}', "holds tls ="),
+        ('[[route]]\nto = ["A@h:1"]\ntls = {ca = "x"}', "cannot be used for TLS"),
+        ('[[route]]\nto = ["A@h:1"]\ntls = {key = "x"}', "lacks its counterpart"),
+        ('[[route]]\nto = ["https://a:b@h/d", "https://c:d@h/d"]', "with different logins"),
     ],
 )
 def test_rules_that_are_none_are_an_error_at_the_start(tmp_path, text, fact):

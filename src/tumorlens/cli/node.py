@@ -1,9 +1,6 @@
 """`tumorlens dicom node`: series come in over the network, results go back."""
 
-import json
 import signal
-import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +15,8 @@ from tumorlens.settings import load_settings
 if TYPE_CHECKING:
     from tumorlens.services.node.node import Node
     from tumorlens.services.node.receiver import ReceiverOptions
+    from tumorlens.services.store import Store as OpenStore
+    from tumorlens.settings import Settings
 
 Spool = Annotated[Path, typer.Argument(metavar="SPOOL", help="Folder for what is in work.")]
 Routes = Annotated[
@@ -37,6 +36,9 @@ CertificateKey = Annotated[Path | None, typer.Option("--tls-key", help="Its key 
 Clients = Annotated[
     Path | None, typer.Option("--tls-clients", help="Authority whose clients alone may connect.")
 ]
+Metrics = Annotated[
+    str, typer.Option(metavar="[HOST:]PORT", help="Answer /metrics there; HOST is 127.0.0.1.")
+]
 ListDead = Annotated[
     bool, typer.Option("--list-dead", help="List series that could not be dealt with, and why.")
 ]
@@ -55,6 +57,7 @@ def node(
     tls: Certificate = None,
     tls_key: CertificateKey = None,
     tls_clients: Clients = None,
+    metrics: Metrics = "",
     bundle: Bundle = "",
     store: Store = None,
     list_dead: ListDead = False,
@@ -79,10 +82,29 @@ def node(
     if retry_dead:
         console.print(f"{opened.retry_dead()} series put to work again")
     settings = load_settings(bundle=bundle or None, store=store)
-    _run(Node(opened, settings, routes=rules, receiver=receiver, options=options, log=log_event))
+    kept = _opened_store(settings)
+    running = Node(opened, kept, settings, routes=rules, receiver=receiver, options=options)
+    _run(running, metrics)
 
 
-def _run(running: "Node") -> None:
+def _opened_store(settings: "Settings") -> "OpenStore":
+    """Open the store; what would fail at the first series is an error now."""
+    from tumorlens.models.bundle import load_bundle
+    from tumorlens.services.store import open_store
+    from tumorlens.services.store.audit_log import check_signed
+
+    load_bundle(settings.bundle)
+    store = open_store(settings.store, audit_key=settings.audit_key)
+    check_signed(store)
+    return store
+
+
+def _run(running: "Node", metrics: str) -> None:
+    from tumorlens.services.node.metrics import serve_metrics
+
+    if metrics:
+        served = serve_metrics(running.metrics, *_address(metrics))
+        console.print(f"metrics on port {served.port}")
     console.print(f"listens on port {running.port}  (Ctrl+C stops)")
     console.print("Research use only. Not a medical device.", style="dim")
     signal.signal(signal.SIGTERM, lambda *_: running.stop())
@@ -92,6 +114,14 @@ def _run(running: "Node") -> None:
         running.stop()
 
 
+def _address(text: str) -> tuple[str, int]:
+    """Read [HOST:]PORT; raises SettingsError."""
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) >= 2**16:
+        raise SettingsError("--metrics", f"{text} is no port", "Name [HOST:]PORT, such as 9400.")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
 def _receiver(
     host: str,
     port: int,
@@ -99,12 +129,13 @@ def _receiver(
     callers: list[str] | None,
     pem: tuple[Path | None, Path | None, Path | None],
 ) -> "ReceiverOptions":
-    from tumorlens.services.node.receiver import ReceiverOptions, tls_context
+    from tumorlens.services.node.receiver import ReceiverOptions
+    from tumorlens.services.node.tls import server_context
 
     certificate, key, clients = pem
     if any(pem) and not (certificate and key):
         raise SettingsError("--tls", "lacks a certificate or its key", "Name --tls and --tls-key.")
-    context = tls_context(certificate, key, clients) if certificate and key else None
+    context = server_context(certificate, key, clients) if certificate and key else None
     return ReceiverOptions(title, host, port, tuple(callers or ()), tls=context)
 
 
@@ -113,9 +144,3 @@ def _print_dead(spool: Path) -> None:
 
     for folder, state in dead_series(spool):
         typer.echo(f"{folder.name}  from {state.caller}  {state.attempts} tries  {state.reason}")
-
-
-def log_event(event: str, **facts: object) -> None:
-    """Write one line of JSON to standard error; no id of a patient is among its facts."""
-    row = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **facts}
-    print(json.dumps(row, default=str), file=sys.stderr, flush=True)

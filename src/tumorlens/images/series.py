@@ -5,6 +5,7 @@ wrong: order and spacing come from positions alone. A series is used as a whole 
 stack of CT or MR slices of a head; every other one has its reason.
 """
 
+import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -71,6 +72,15 @@ class Series:
     def is_used(self) -> bool:
         """Whether it is one stack of slices that can be judged as a whole."""
         return not self.reason
+
+
+def anonymous_series_name(name: str) -> str:
+    """Return a name made of the hash of a series' own: always the same, and it names nobody.
+
+    >>> anonymous_series_name("1.2.3")
+    'series-c47f5b18b8a4'
+    """
+    return f"series-{hashlib.sha256(os.fsencode(name)).hexdigest()[:12]}"
 
 
 def group_slices(headers: Iterable[SliceHeader]) -> list[Series]:

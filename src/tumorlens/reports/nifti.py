@@ -1,7 +1,6 @@
 """Answers about a series as NIfTI volumes, on the grid of the series itself."""
 
 import gzip
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from tumorlens.files import short_name, write_file
 from tumorlens.images.nifti import restack
-from tumorlens.images.series import Series
+from tumorlens.images.series import Series, anonymous_series_name
 from tumorlens.images.slices import normal_of
 from tumorlens.predictions.document import NOTICE
 from tumorlens.predictions.heatmaps import evidence_of
@@ -81,7 +80,7 @@ def stem_of(series: Series) -> str:
     if series.slices[0].modality is None:
         name = Path(series.slices[0].path).name.removesuffix(".gz")
         return short_name(Path(name).stem, most=150)
-    return f"series-{hashlib.sha256(series.name.encode()).hexdigest()[:12]}"
+    return anonymous_series_name(series.name)
 
 
 def _probability(prediction: Prediction | None, shape: tuple[int, int]) -> NDArray[np.float32]:

@@ -11,9 +11,7 @@ import dataclasses
 import os
 import queue
 import signal
-import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -29,7 +27,15 @@ from tumorlens.inputs.prepare import InputSpec, prepare_bytes
 from tumorlens.records import PreparedScan, Unusable
 from tumorlens.settings import ENVIRONMENT_PREFIX as PREFIX
 from tumorlens.settings import ReadLimits
-from tumorlens.worker_process import ONE_THREAD, Message, limit_process, receive, send
+from tumorlens.worker_process import (
+    ONE_THREAD,
+    ChildEndedError,
+    ChildProcess,
+    Message,
+    limit_process,
+    receive,
+    send,
+)
 
 BASE_BYTES = 96 * 2**20  # of a process that has nothing to do, with some air
 BYTES_PER_PIXEL = 28  # that the hungriest format (WebP) takes while it is decoded, with some air
@@ -50,8 +56,12 @@ class Decoders:
 
     def __init__(self, *, count: int, limits: ReadLimits, seconds: float) -> None:
         self._limits, self._seconds = limits, seconds
-        self._all = [_Process(limits) for _ in range(count)]
-        self._idle: queue.LifoQueue[_Process] = queue.LifoQueue()
+        memory = BASE_BYTES + BYTES_PER_PIXEL * limits.max_pixels + 2 * limits.max_bytes
+        self._all = [
+            ChildProcess(__name__, str(memory), environment=plain_environment())
+            for _ in range(count)
+        ]
+        self._idle: queue.LifoQueue[ChildProcess] = queue.LifoQueue()
         for process in self._all:
             process.start()
             self._idle.put(process)
@@ -77,7 +87,9 @@ class Decoders:
         process = self._idle.get()
         try:
             return _read_answer(*process.ask(head, data))
-        except _EndedError as ended:
+        except ChildEndedError as ended:
+            with suppress(ChildEndedError):  # once closed
+                process.start()
             return Unusable(_error_of_end(source, ended.status, seconds))
         finally:
             self._idle.put(process)
@@ -88,56 +100,7 @@ class Decoders:
             process.close()
 
 
-class _EndedError(Exception):
-    """A process ended in the middle of a file."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
-
-
-class _Process:
-    """One process, started again whenever it has ended."""
-
-    def __init__(self, limits: ReadLimits) -> None:
-        self._memory = BASE_BYTES + BYTES_PER_PIXEL * limits.max_pixels + 2 * limits.max_bytes
-        self._is_open = True
-        self._lock = threading.Lock()  # of the start: what is closed is not started again
-
-    def start(self) -> None:
-        """Start without waiting until it is ready."""
-        with self._lock:
-            if not self._is_open:
-                raise _EndedError(-signal.SIGTERM)
-            self._child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "tumorlens.services.decoder", str(self._memory)],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                env=_environment(), start_new_session=True,
-            )  # fmt: skip
-
-    def ask(self, head: dict[str, Any], data: bytes) -> Message:
-        """Send a file and wait for the answer; raises _EndedError, and starts again."""
-        if self._child.poll() is not None:  # killed while it had nothing to do
-            self.start()
-        try:
-            send(self._child.stdin, head, data)
-            return receive(self._child.stdout)
-        except (OSError, EOFError, ValueError):
-            self._child.kill()
-            status = self._child.wait()
-            with suppress(_EndedError):
-                self.start()
-            raise _EndedError(status) from None
-
-    def close(self) -> None:
-        """End it for good."""
-        with self._lock:
-            self._is_open = False
-            self._child.kill()
-            self._child.wait()
-
-
-def _environment() -> dict[str, str]:
+def plain_environment() -> dict[str, str]:
     """Return the environment without settings: the URL of a store may hold a password."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     return kept | ONE_THREAD

@@ -25,6 +25,8 @@ from typing import Any
 
 from tumorlens.errors import StoreFullError
 
+# Why an instance is not kept, in answers to C-STORE (PS3.4 B.2.3) and to STOW-RS (PS3.18 I.2.2).
+NO_ROOM, MISMATCH, NOT_UNDERSTOOD, UNSUPPORTED = 0xA700, 0xA900, 0xC000, 0x0122
 STAGES = ("incoming", "series", "work", "dead")
 STATE = "state.json"
 SLICES, OBJECTS = "slices", "objects"  # folders of a series: what came, what goes back
@@ -39,7 +41,8 @@ class State:
 
     caller: str  # the title of who sent it
     is_answered: bool = False
-    pending: tuple[str, ...] = ()  # destinations that have not got everything yet
+    pending: tuple[str, ...] = ()  # destinations that lack something, by name: no password
+    series: tuple[str, ...] = ()  # that were answered, as the store names them
     attempts: int = 0  # that failed since the last one that did not
     not_before: float = 0.0  # seconds since 1970
     reason: str = ""  # of the last failure
@@ -72,6 +75,11 @@ class Spool:
                 self._place(partial, caller=caller, series=series, name=f"{hashed(instance)}.dcm")
         finally:
             partial.unlink(missing_ok=True)
+
+    @property
+    def used(self) -> int:
+        """Bytes that are held, as last counted."""
+        return self._used
 
     def discard_unfinished(self) -> None:
         """Remove what was not whole when a node was killed: nobody was promised anything."""
@@ -145,16 +153,21 @@ class Spool:
                 ready.append((state.not_before, folder))
         return [folder for _, folder in sorted(ready)]
 
-    def postpone(self, folder: Path, reason: str, *, first_s: float, most: int) -> None:
-        """Note a failure: the series is tried again later, or after `most` tries goes to `dead`."""
+    def postpone(self, folder: Path, reason: str, *, first_s: float, most: int) -> bool:
+        """Note a failure: the series is tried again later, or after `most` tries goes to `dead`.
+
+        Return whether it is dead now.
+        """
         state = read_state(folder)
         attempts = state.attempts + 1
         wait = first_s * DOUBLING ** (attempts - 1)
         later = replace(state, attempts=attempts, not_before=time.time() + wait, reason=reason)
         write_state(folder, later)
-        if attempts >= most:
-            folder.rename(self.root / "dead" / folder.name)
-            _sync_folder(self.root / "dead")
+        if attempts < most:
+            return False
+        folder.rename(self.root / "dead" / folder.name)
+        _sync_folder(self.root / "dead")
+        return True
 
     def remove(self, folder: Path) -> None:
         """Forget a series that is answered and sent."""
@@ -197,7 +210,8 @@ def hashed(text: str) -> str:
 def read_state(folder: Path) -> State:
     """Return how far a series is."""
     stored: Mapping[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    return State(**{**stored, "pending": tuple(stored["pending"])})
+    lists = {name: tuple(stored.get(name, ())) for name in ("pending", "series")}
+    return State(**{**stored, **lists})
 
 
 def write_state(folder: Path, state: State) -> None:

@@ -18,8 +18,8 @@ from tumorlens.services.http.authenticator import FORWARDING, Authenticator, Cal
 from tumorlens.services.http.inference import Upload, read_form
 from tumorlens.services.http.middleware import Middleware
 from tumorlens.services.http.problems import Refusal
-from tumorlens.services.http.telemetry import Metrics
 from tumorlens.services.store.keys import SCOPES, revoke_key
+from tumorlens.services.telemetry import Metrics
 
 
 def is_problem(response: Any, status: int, kind: str) -> bool:

@@ -14,9 +14,11 @@ from support.running_node import make_certificates, needs_dcmtk, running_node, s
 
 from tumorlens.services.node.node import Node, NodeOptions
 from tumorlens.services.node.receiver import ReceiverOptions, start_receiver
-from tumorlens.services.node.send import Sent
+from tumorlens.services.node.routes import Route
+from tumorlens.services.node.send import Sent, parse_destination
 from tumorlens.services.spool import OBJECTS, Spool, State, dead_series, read_state, write_state
-from tumorlens.services.store import find_predictions, open_store
+from tumorlens.services.store import find_predictions, find_series, open_store, verify
+from tumorlens.services.store.audit_log import entries
 from tumorlens.settings import Settings
 
 VOLUME = np.stack([HEAD.astype(np.int16)] * 5)
@@ -56,6 +58,13 @@ def test_every_acknowledged_slice_is_answered_once_also_after_kills(bundle, tmp_
         stored = answered(node)
     assert len(stored) == sent
     assert len({item.input_sha256 for item in stored}) == sent
+    store = open_store(str(node.store))
+    series = find_series(store, source="dicom")
+    assert [one.series for one in series] == list(
+        dict.fromkeys(item.prediction.series for item in stored)
+    )
+    assert {one.answer.slices for one in series} == {len(VOLUME)}
+    assert verify(store).problems == ()
     assert {item.owner for item in stored} == {"dicom:STORESCU"}
     assert not any("1.2." in item.prediction.series for item in stored)
 
@@ -204,10 +213,28 @@ def test_an_object_beyond_the_limit_ends_its_association(small):
     assert not any((spool.root / "series").iterdir())
 
 
+def own_node(spool: Spool, *, log, **options) -> Node:
+    """Return a node in this process, which answers nothing."""
+    return Node(
+        spool, open_store(str(spool.root / "store.db")), Settings(),
+        routes=options.pop("routes", ()), receiver=ReceiverOptions(port=free_port()),
+        options=NodeOptions(**options), log=log,
+    )  # fmt: skip
+
+
+def answered_folder(spool: Spool, *pending: str):
+    """Return the folder of a series that is answered, with one object to be sent."""
+    spool.add(b"slice", caller="CT_1", series="1.2", instance="1.2.3")
+    [folder] = spool.complete(quiet_s=0)
+    (folder / OBJECTS).mkdir()
+    (folder / OBJECTS / "report-1.dcm").touch()
+    write_state(folder, State("CT_1", is_answered=True, pending=pending))
+    return folder
+
+
 def test_a_disk_that_is_full_for_a_while_ends_no_work(tmp_path, monkeypatch):
     spool, events = Spool(tmp_path, max_bytes=25_000), []
-    node = Node(spool, Settings(), receiver=ReceiverOptions(port=free_port()),
-                options=NodeOptions(), log=lambda event, **_: events.append(event))  # fmt: skip
+    node = own_node(spool, log=lambda event, **_: events.append(event))
 
     def complete(**_: float) -> list:
         if "waits" in events:
@@ -217,21 +244,32 @@ def test_a_disk_that_is_full_for_a_while_ends_no_work(tmp_path, monkeypatch):
 
     monkeypatch.setattr(spool, "complete", complete)
     node.run()
-    assert events == ["waits"]
+    assert "waits" in events
 
 
-def test_the_reason_that_is_kept_of_a_failure_holds_no_password(tmp_path, monkeypatch):
-    spool = Spool(tmp_path, max_bytes=25_000)
-    spool.add(b"slice", caller="CT_1", series="1.2", instance="1.2.3")
-    [folder] = spool.complete(quiet_s=0)
-    (folder / OBJECTS).mkdir()
-    (folder / OBJECTS / "report-1.dcm").touch()
-    write_state(folder, State("CT_1", is_answered=True, pending=("https://me:5eC3e7@pacs/web",)))
+def test_a_series_that_is_given_up_is_in_the_audit_trail_and_its_reason_holds_no_password(
+    tmp_path, monkeypatch
+):
+    spool = Spool(tmp_path, max_bytes=10**6)
+    folder = answered_folder(spool, "https://me:5eC3e7@pacs/web")  # as older nodes wrote it
     refusal = [Sent("1.2.4", "refused with HTTP status 403")]
     monkeypatch.setattr("tumorlens.services.node.node.send_objects", lambda *_, **__: refusal)
-    node = Node(spool, Settings(), receiver=ReceiverOptions(port=free_port()),
-                options=NodeOptions(max_attempts=1), log=lambda *_, **__: node.stop())  # fmt: skip
+    routes = [Route((parse_destination("https://me:5eC3e7@pacs/web"),))]
+    node = own_node(spool, routes=routes, max_attempts=1,
+                    log=lambda event, **_: node.stop() if event == "dead" else None)  # fmt: skip
     node.run()
     [(_, state)] = dead_series(tmp_path)
     assert state.reason.startswith("https://pacs/web: did not store 1 of 1 objects")
     assert "5eC3e7" not in state.reason
+    last = list(entries(node._store))[-1].event
+    assert (last.action, last.subject) == ("series dead", folder.name)
+
+
+def test_a_destination_that_left_the_routes_is_named_as_the_reason(tmp_path):
+    spool = Spool(tmp_path, max_bytes=10**6)
+    answered_folder(spool, "PACS@host:104")
+    node = own_node(spool, max_attempts=1,
+                    log=lambda event, **_: node.stop() if event == "dead" else None)  # fmt: skip
+    node.run()
+    [(_, state)] = dead_series(tmp_path)
+    assert state.reason == "PACS@host:104: is in no route any more"

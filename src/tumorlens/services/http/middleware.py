@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tumorlens.services.http.authenticator import Authenticator, Caller, check_local, secret_of
 from tumorlens.services.http.problems import Refusal, as_refusal, problem_response
-from tumorlens.services.http.telemetry import Metrics, log
+from tumorlens.services.telemetry import Metrics, log
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
 MAX_HEADERS = 64

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import compile_path
 
 from tumorlens import errors
-from tumorlens.services.http.telemetry import log
+from tumorlens.services.telemetry import log
 
 MEDIA_TYPE = "application/problem+json"
 

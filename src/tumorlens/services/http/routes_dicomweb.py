@@ -6,6 +6,7 @@ safe on disk (PS3.18 10.5).
 
 import io
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,12 +22,10 @@ from tumorlens.images.dicom_header import attribute, modality, parse, parsing
 from tumorlens.services.http.documents import json_response
 from tumorlens.services.http.problems import Refusal
 from tumorlens.services.http.service import caller_of, service_of
-from tumorlens.services.spool import Spool
+from tumorlens.services.spool import MISMATCH, NO_ROOM, NOT_UNDERSTOOD, UNSUPPORTED, Spool
 
 MEDIA_TYPE = "application/dicom+json"
 MAX_BOUNDARY = 200  # characters
-QUOTA = 50 * 2**30  # bytes of the spool
-FULL, MISMATCH, NOT_UNDERSTOOD, UNSUPPORTED = 0xA700, 0xA900, 0xC000, 0x0122  # PS3.18 I.2.2
 router = APIRouter(tags=["predict"])
 StudyId = Annotated[str, InPath(max_length=64, pattern=r"^[0-9.]+$")]
 
@@ -57,13 +56,19 @@ async def _stored(request: Request, study: str | None) -> Response:
     body, kind = request.scope["state"].get("body", b""), request.headers.get("content-type", "")
 
     def keep() -> list[_Stored]:
-        spool = Spool(Path(service.settings.spool), max_bytes=QUOTA)  # counts what it holds
+        spool = _spool(service.settings.spool, service.settings.spool_mib * 2**20)
         parts = read_related(bytes(body), kind, max_parts=service.settings.max_files)
         return [_keep(data, spool, caller=f"web {caller.id}", study=study) for data in parts]
 
     with service.pool.slot(caller.id):
         found = await service.pool.run(keep, owner=caller.id, large=True)
     return _response(found)
+
+
+@lru_cache(maxsize=1)
+def _spool(root: str, max_bytes: int) -> Spool:
+    """Return the spool of this process, which counts now and then what it holds."""
+    return Spool(Path(root), max_bytes=max_bytes)
 
 
 def read_related(body: bytes, content_type: str, *, max_parts: int) -> list[bytes]:
@@ -112,7 +117,7 @@ def _keep(data: bytes, spool: Spool, *, caller: str, study: str | None) -> _Stor
     try:
         spool.add(data, caller=caller, series=f"{own}\0{series}", instance=instance)
     except (StoreFullError, OSError):
-        return _Stored(storage, instance, FULL)
+        return _Stored(storage, instance, NO_ROOM)
     return _Stored(storage, instance)
 
 

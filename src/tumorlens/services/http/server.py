@@ -34,9 +34,9 @@ from tumorlens.services.http.middleware import MAX_ADDRESS_BYTES, MAX_HEADER_BYT
 from tumorlens.services.http.problems import MEDIA_TYPE, problem
 from tumorlens.services.http.schemas import KEYS, PROBLEMS, TAGS
 from tumorlens.services.http.service import start_service, stop_service
-from tumorlens.services.http.telemetry import Metrics, log_library
 from tumorlens.services.store.database import open_store
 from tumorlens.services.store.keys import has_valid_key
+from tumorlens.services.telemetry import Metrics, log_library
 from tumorlens.settings import Settings
 
 IDLE_SECONDS = 15

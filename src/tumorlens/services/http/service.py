@@ -3,7 +3,6 @@
 import threading
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from fastapi import Request
 
@@ -12,13 +11,14 @@ from tumorlens.predictions.predictor import Predictor, check_self_test, load_pre
 from tumorlens.services.decoder import Decoders
 from tumorlens.services.http.authenticator import Authenticator, Caller
 from tumorlens.services.http.problems import Refusal, log_failure
-from tumorlens.services.http.telemetry import Metrics, log
 from tumorlens.services.http.work_pool import SHARE, WorkPool
-from tumorlens.services.store.audit_log import check_signed, days_ago, export_head, get_head
+from tumorlens.services.store.audit_log import check_signed
 from tumorlens.services.store.commit_queue import CommitQueue
 from tumorlens.services.store.database import Store, is_writable, open_store
-from tumorlens.services.store.history import NewPrediction, expire_predictions
+from tumorlens.services.store.history import NewPrediction
 from tumorlens.services.store.jobs import JobScan, save_answers, waiting_scans
+from tumorlens.services.store.upkeep import HourlyUpkeep
+from tumorlens.services.telemetry import Metrics, log
 from tumorlens.settings import ReadLimits, Settings
 
 IDLE_SECONDS = 2.0  # between looks for batches: another service may have left work behind
@@ -26,7 +26,6 @@ POLITE_SECONDS = 0.1  # that a waiting scan lets requests pass, at most
 CLOSE_SECONDS = 5.0
 CHECK_SECONDS = 1.0
 VOLUME_SHARE = 2  # pixels of all slices of a volume, by those of the largest image
-HOUR = 3600.0  # seconds
 
 
 class BatchRunner:
@@ -42,7 +41,7 @@ class BatchRunner:
         self._settings = settings
         self._is_stopping = False
         self._wake = threading.Event()
-        self._done_hourly = -HOUR
+        self._upkeep = HourlyUpkeep(store, settings, log)
         self._thread = threading.Thread(target=self._work, name="batches", daemon=True)
         self._thread.start()
 
@@ -60,7 +59,7 @@ class BatchRunner:
         while not self._is_stopping:
             is_idle = True
             try:
-                self._do_hourly()
+                self._upkeep.run_if_due()
                 is_idle = not self._answer_some()
             except TumorlensError as error:
                 log("batches wait", error=type(error).__name__, fact=error.fact)
@@ -100,18 +99,6 @@ class BatchRunner:
         end = time.monotonic() + POLITE_SECONDS
         while self._pool.is_busy and time.monotonic() < end:
             time.sleep(0.005)
-
-    def _do_hourly(self) -> None:
-        """Remove what is older than retention allows, and carry the end of the trail outside."""
-        if time.monotonic() - self._done_hourly < HOUR:
-            return
-        self._done_hourly = time.monotonic()
-        days = self._settings.retention_days
-        if days and (count := expire_predictions(self._store, before=days_ago(days))):
-            log("expired", predictions=count)
-        file = self._settings.audit_heads
-        head = export_head(self._store, Path(file)) if file else get_head(self._store)
-        log("audit head", head=str(head), signature=head.signature)
 
 
 class StoreCheck:

@@ -1,136 +1,214 @@
 """A series is answered in a process of its own, within limits of memory and time.
 
-What arrived is decoded there: a file that takes its decoder over, or fills its memory, ends that
-process and neither the receiver nor the series of others. What crosses the pipe is JSON.
+What arrived is decoded there, by a process that knows neither store nor destinations: a file that
+takes its decoder over, or fills its memory, ends that process and neither the receiver nor the
+series of others. What crosses the pipe is JSON and pixels; here it is checked before it is kept.
 """
 
 import dataclasses
 import hashlib
 import os
-import subprocess
 import sys
-import threading
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tumorlens.errors import ServiceError, TumorlensError
 from tumorlens.images.listing import list_series
-from tumorlens.images.series import Series
-from tumorlens.models.bundle import Bundle
+from tumorlens.images.series import anonymous_series_name
+from tumorlens.predictions.document import from_document, to_document
 from tumorlens.predictions.predictor import Predictor, load_predictor
+from tumorlens.predictions.series_answer import SeriesPrediction, answer_of
 from tumorlens.predictions.series_rows import iter_predict_series
-from tumorlens.records import Prediction
+from tumorlens.records import Heatmap, Prediction
 from tumorlens.reports.dicom.objects import ObjectOptions, result_objects, write_objects
-from tumorlens.services.spool import OBJECTS, SLICES, hashed
-from tumorlens.services.store import NewPrediction, Store, open_store, save_predictions
+from tumorlens.services.decoder import plain_environment
+from tumorlens.services.spool import OBJECTS, SLICES
+from tumorlens.services.store import (
+    NewPrediction,
+    NewSeries,
+    Store,
+    read_series_prediction,
+    save_series,
+)
+from tumorlens.services.store.history import anonymous_name
 from tumorlens.settings import ReadLimits, Settings
-from tumorlens.worker_process import ONE_THREAD, limit_memory, receive, send
+from tumorlens.worker_process import (
+    ChildEndedError,
+    ChildProcess,
+    Message,
+    limit_memory,
+    receive,
+    send,
+)
 
 SOURCE = "dicom"
+_NONSENSE = (LookupError, TypeError, ValueError, AttributeError, TumorlensError)
 
 
 @dataclass(frozen=True)
-class SeriesFacts:
-    """What a route asks of a series that was answered."""
+class AnsweredSeries:
+    """The answer for a series, with what a route asks of it."""
 
-    modality: str
+    answer: SeriesPrediction
+    modality: str  # that its header says
     description: str
-    slices: int  # that were predicted
 
 
-def answer_series(
-    folder: Path,
-    predictor: Predictor,
-    store: Store,
-    *,
-    caller: str,
-    limits: ReadLimits = ReadLimits(),
-) -> list[SeriesFacts]:
-    """Predict what lies in a folder, keep the answers in the store, and make the objects.
+@dataclass(frozen=True)
+class Answers:
+    """What came out of a folder; paths are names inside its folder of slices."""
 
-    The same slices give the same ids: a series that is answered again, after a kill, adds nothing.
-    """
+    series: tuple[AnsweredSeries, ...]
+    predictions: tuple[Prediction, ...]
+    bundle_sha256: str
+
+
+def answer_folder(
+    folder: Path, predictor: Predictor, *, limits: ReadLimits = ReadLimits()
+) -> Answers:
+    """Predict the slices that lie in a folder, and write the objects of each series beside them."""
     files = sorted((folder / SLICES).iterdir())
     listing = list_series(files, limits=limits)
-    answers = list(iter_predict_series(predictor, files, listing, heatmaps=True))
-    hashes = {path: _hash_file(path) for path in {p.path for p in answers}}
-    bundle, options = predictor.bundle, ObjectOptions(limits=limits)
-    save_predictions(store, [_new(p, hashes[p.path], bundle, caller=caller) for p in answers])
+    predictions = list(iter_predict_series(predictor, files, listing, heatmaps=True))
+    bundle, options, found = predictor.bundle, ObjectOptions(limits=limits), []
     for series in listing.series:
-        own = [p for p in answers if p.series == series.name]
-        made = result_objects(series, own, bundle=bundle, options=options)
+        own = [p for p in predictions if p.series == series.name]
+        answer = answer_of(series, own, bundle)
+        made = result_objects(series, own, bundle=bundle, answer=answer, options=options)
         write_objects(made, folder / OBJECTS)
-    return [_facts(series, answers) for series in listing.series]
-
-
-def _hash_file(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-def _new(prediction: Prediction, digest: str, bundle: Bundle, *, caller: str) -> NewPrediction:
-    identity = f"{caller}\0{digest}\0{prediction.frame}\0{bundle.sha256}"
-    series = prediction.series and f"series-{hashed(prediction.series)[:12]}"
-    return NewPrediction(
-        prediction=replace(prediction, path=f"scan-{digest[:12]}.dcm", series=series),
-        input_sha256=digest,
-        bundle_sha256=bundle.sha256,
-        owner=f"{SOURCE}:{caller}",
-        source=SOURCE,
-        id=hashlib.sha256(identity.encode()).hexdigest()[:32],
+        answer = replace(answer, series=anonymous_series_name(series.name))
+        found.append(AnsweredSeries(answer, series.modality or "", series.slices[0].sequence))
+    named = (
+        replace(p, path=Path(p.path).name, series=p.series and anonymous_series_name(p.series))
+        for p in predictions
     )
+    return Answers(tuple(found), tuple(named), bundle.sha256)
 
 
-def _facts(series: Series, answers: Sequence[Prediction]) -> SeriesFacts:
-    count = sum(p.series == series.name and not p.error for p in answers)
-    return SeriesFacts(series.modality or "", series.slices[0].sequence, count)
+def save_answers(
+    store: Store,
+    answers: Answers,
+    digests: Mapping[str, str],
+    *,
+    owner: str,
+    source: str = SOURCE,
+    keep: bool = False,
+) -> None:
+    """Keep answers in the store; the same slices of the same owner give the same ids.
+
+    `digests` are the SHA-256 of the files, by name. So a series that is answered again, after a
+    kill, adds nothing.
+    """
+    slices = [
+        NewPrediction(
+            prediction=replace(p, path=anonymous_name(digests[p.path], p.path)),
+            input_sha256=digests[p.path],
+            bundle_sha256=answers.bundle_sha256,
+            owner=owner,
+            source=source,
+            keep=keep,
+            id=_id_of(owner.partition(":")[2], digests[p.path], p.frame, answers.bundle_sha256),
+        )
+        for p in answers.predictions
+    ]
+    series = [
+        NewSeries(
+            one.answer, owner, source, answers.bundle_sha256, description=one.description,
+            id=_id_of(owner, *sorted(new.id for new in slices
+                                     if new.prediction.series == one.answer.series)),
+        )
+        for one in answers.series
+    ]  # fmt: skip
+    save_series(store, series, slices)
+
+
+def _id_of(*parts: object) -> str:
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:32]
+
+
+def hash_slices(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file of a series, by name."""
+    return {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in (folder / SLICES).iterdir()
+    }
 
 
 class AnswerProcess:
-    """The process; started again whenever it has ended."""
+    """The process; started at the first series, and again whenever it has ended."""
 
     def __init__(self, settings: Settings, *, memory: int, seconds: float) -> None:
-        self._settings, self._memory, self._seconds = settings, memory, seconds
-        self._child: subprocess.Popen[bytes] | None = None
+        self._seconds = seconds
+        known = replace(settings, store="", audit_key="", audit_heads="")
+        greeting = {"settings": dataclasses.asdict(known), "memory": memory}
+        self._child = ChildProcess(
+            __name__, environment=plain_environment(), greeting=greeting, is_quiet=False
+        )
 
-    def answer(self, folder: Path, *, caller: str) -> list[SeriesFacts]:
-        """Answer a series; raises ServiceError where that fails, with why."""
-        child = self._running()
-        timer = threading.Timer(self._seconds, child.kill)
-        timer.start()
+    def answer(self, folder: Path) -> Answers:
+        """Answer the series of a folder; raises ServiceError where that fails, with why."""
         try:
-            send(child.stdin, {"folder": str(folder), "caller": caller}, b"")
-            head, _ = receive(child.stdout)
-        except (OSError, EOFError, ValueError) as e:
-            child.kill()
-            fact = f"ended its process (status {child.wait()}): out of memory, or out of time"
+            head, data = self._child.ask({"folder": str(folder)}, seconds=self._seconds)
+        except ChildEndedError as e:
+            fact = f"ended its process (status {e.status}): out of memory, or out of time"
             raise ServiceError("a series", fact, "Look at its files.") from e
-        finally:
-            timer.cancel()
         if "failure" in head:
             raise ServiceError("a series", f"cannot be answered: {head['failure']}", "See the log.")
-        return [SeriesFacts(**row) for row in head["series"]]
+        try:
+            return _read(head, data)
+        except _NONSENSE as e:
+            raise ServiceError(
+                "a series", "was answered with nonsense", "Look at its files."
+            ) from e
 
     def close(self) -> None:
         """End it, also in the middle of a series: it is answered at the next start."""
-        if self._child is not None:
-            self._child.kill()
-            self._child.wait()
+        self._child.close()
 
-    def _running(self) -> "subprocess.Popen[bytes]":
-        if self._child is None or self._child.poll() is not None:
-            self._child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "tumorlens.services.node.answer"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | ONE_THREAD,
-                start_new_session=True,
-            )  # fmt: skip
-            # Not as words of the command, which all users see: a store's URL may hold a password.
-            head = {"settings": dataclasses.asdict(self._settings), "memory": self._memory}
-            with suppress(OSError):  # it has ended already: asking it gives the error
-                send(self._child.stdin, head, b"")
-        return self._child
+
+def _written(answers: Answers) -> Message:
+    """Return answers as JSON, and their evidence and prepared images behind each other."""
+    rows, blocks = [], []
+    for prediction in answers.predictions:
+        row: dict[str, Any] = {"prediction": to_document(prediction)}
+        if heatmap := prediction.heatmap:
+            blocks += [np.asarray(heatmap.evidence, "<f4").tobytes(), heatmap.prepared.tobytes()]
+            row["shapes"] = [heatmap.evidence.shape, heatmap.prepared.shape]
+        rows.append(row)
+    series = [
+        {"answer": one.answer.to_document(), "modality": one.modality, "text": one.description}
+        for one in answers.series
+    ]
+    return {"bundle": answers.bundle_sha256, "series": series, "slices": rows}, b"".join(blocks)
+
+
+def _read(head: Mapping[str, Any], data: bytes) -> Answers:
+    """Read what `_written` wrote; raises one of _NONSENSE for anything else."""
+    predictions, at = [], 0
+    for row in head["slices"]:
+        prediction, heatmap = from_document(row["prediction"]), None
+        if "shapes" in row:
+            (height, width), (rows, columns) = (tuple(map(int, shape)) for shape in row["shapes"])
+            evidence = np.frombuffer(data, "<f4", height * width, at).reshape(height, width)
+            at += evidence.nbytes
+            prepared = np.frombuffer(data, np.uint8, rows * columns, at).reshape(rows, columns)
+            at += prepared.nbytes
+            if not np.isfinite(evidence).all():
+                raise ValueError("evidence is not finite")
+            heatmap = Heatmap(evidence.astype(np.float32), prepared)
+        predictions.append(replace(prediction, heatmap=heatmap))
+    series = [
+        AnsweredSeries(
+            read_series_prediction(row["answer"]), str(row["modality"]), str(row["text"])
+        )
+        for row in head["series"]
+    ]
+    return Answers(tuple(series), tuple(predictions), str(head["bundle"]))
 
 
 def main() -> None:
@@ -140,27 +218,22 @@ def main() -> None:
     head, _ = receive(sys.stdin.buffer)
     settings = Settings(**head["settings"])
     predictor = load_predictor(settings=settings)
-    store = open_store(settings.store, audit_key=settings.audit_key)
     limit_memory(head["memory"])
     with suppress(EOFError):
         while True:
             head, _ = receive(sys.stdin.buffer)
-            send(pipe, _answered(head, predictor, store, settings.read_limits), b"")
+            send(pipe, *_answered(Path(head["folder"]), predictor, settings.read_limits))
 
 
-def _answered(
-    head: dict[str, Any], predictor: Predictor, store: Store, limits: ReadLimits
-) -> dict[str, Any]:
-    folder, caller = Path(head["folder"]), str(head["caller"])
+def _answered(folder: Path, predictor: Predictor, limits: ReadLimits) -> Message:
     try:
-        found = answer_series(folder, predictor, store, caller=caller, limits=limits)
+        return _written(answer_folder(folder, predictor, limits=limits))
     except MemoryError:
-        return {"failure": "needs more memory than a series may take"}
+        return {"failure": "needs more memory than a series may take"}, b""
     except TumorlensError as error:
-        return {"failure": f"{error.fact}. {error.fix}"}  # no path, which is a hash
+        return {"failure": f"{error.fact}. {error.fix}"}, b""  # no path, which is a hash
     except Exception as error:  # noqa: BLE001 (the edge of this process)
-        return {"failure": f"{type(error).__name__}"}
-    return {"series": [dataclasses.asdict(facts) for facts in found]}
+        return {"failure": f"{type(error).__name__}"}, b""
 
 
 if __name__ == "__main__":

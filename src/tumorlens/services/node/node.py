@@ -1,16 +1,28 @@
 """The node: it receives series, answers them, and sends the results where the routes say."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tumorlens.errors import ServiceError, TumorlensError
-from tumorlens.services.node.answer import AnswerProcess
-from tumorlens.services.node.receiver import Log, ReceiverOptions, start_receiver
+from tumorlens.services.node.answer import (
+    SOURCE,
+    AnswerProcess,
+    Answers,
+    hash_slices,
+    save_answers,
+)
+from tumorlens.services.node.metrics import Log, NodeMetrics
+from tumorlens.services.node.receiver import ReceiverOptions, start_receiver
 from tumorlens.services.node.routes import Route, destinations
-from tumorlens.services.node.send import parse_destination, send_objects
+from tumorlens.services.node.send import Destination, parse_destination, send_objects
 from tumorlens.services.spool import OBJECTS, Spool, read_state, write_state
+from tumorlens.services.store import Store
+from tumorlens.services.store.audit_log import RESULTS_SENT, SERIES_DEAD, Event, record
+from tumorlens.services.store.upkeep import HourlyUpkeep
+from tumorlens.services.telemetry import log as write_log
 from tumorlens.settings import Settings
 
 JOIN_S = 5.0  # that the end waits for an object that is being sent
@@ -35,19 +47,24 @@ class Node:
     def __init__(
         self,
         spool: Spool,
+        store: Store,
         settings: Settings,
         *,
         routes: Sequence[Route] = (),
         receiver: ReceiverOptions,
         options: NodeOptions,
-        log: Log,
+        log: Log = write_log,
     ) -> None:
-        self._spool, self._routes, self._options, self._log = spool, routes, options, log
-        self._title = receiver.title
+        self._spool, self._store, self._routes, self._options = spool, store, routes, options
+        self._keep, self._title = settings.keep_images, receiver.title
+        self.metrics = NodeMetrics()
+        self.metrics.watch_spool(spool.root, lambda: spool.used)
+        self._log = self.metrics.counted(log)
+        self._upkeep = HourlyUpkeep(store, settings, log)
         spool.discard_unfinished()
         self._answers = AnswerProcess(settings, memory=options.memory, seconds=options.series_s)
         self._is_stopping = threading.Event()
-        self._server = start_receiver(spool, receiver, log)
+        self._server = start_receiver(spool, receiver, self._log, metrics=self.metrics)
 
     @property
     def port(self) -> int:
@@ -76,6 +93,7 @@ class Node:
             self._is_stopping.wait(POLL_S)
 
     def _answer_due(self) -> None:
+        self._upkeep.run_if_due()
         for folder in self._spool.complete(quiet_s=self._options.quiet_s):
             self._log("complete", series=folder.name)
         for folder in self._spool.due(answered=False):
@@ -103,42 +121,80 @@ class Node:
             if isinstance(error, TumorlensError):
                 reason = f"{error.subject}: {error.fact}"
             self._log("failed", series=folder.name, reason=reason)
-            self._spool.postpone(
-                folder, reason, first_s=self._options.retry_s, most=self._options.max_attempts
-            )
+            self._postpone(folder, reason)
             return False
         return True
 
+    def _postpone(self, folder: Path, reason: str) -> None:
+        """Try a series again later; the audit trail tells of one that is given up."""
+        first_s, most = self._options.retry_s, self._options.max_attempts
+        if self._spool.postpone(folder, reason, first_s=first_s, most=most):
+            self._log("dead", series=folder.name)
+            record(self._store, Event("node", SERIES_DEAD, folder.name, {"reason": reason}))
+
     def _answer(self, folder: Path) -> None:
-        state = read_state(folder)
-        facts = self._answers.answer(folder, caller=state.caller)
-        pending = dict.fromkeys(
-            destination
-            for f in facts
-            for destination in destinations(
-                self._routes, caller=state.caller, modality=f.modality, description=f.description
+        state, started = read_state(folder), time.perf_counter()
+        answers = self._answers.answer(folder)
+        save_answers(
+            self._store, answers, hash_slices(folder), owner=f"{SOURCE}:{state.caller}",
+            keep=self._keep,
+        )  # fmt: skip
+        done = replace(
+            state,
+            is_answered=True,
+            attempts=0,
+            pending=self._destinations(answers, state.caller),
+            series=tuple(one.answer.series for one in answers.series),
+        )
+        write_state(folder, done)
+        self.metrics.count_answer(answers.predictions, time.perf_counter() - started)
+        count = sum(not p.error for p in answers.predictions)
+        self._log("answered", series=folder.name, slices=count)
+
+    def _destinations(self, answers: Answers, caller: str) -> tuple[str, ...]:
+        """Return the names of all destinations of some series, without passwords."""
+        found = (
+            str(to)
+            for one in answers.series
+            for to in destinations(
+                self._routes, caller=caller, modality=one.modality, description=one.description
             )
         )
-        write_state(folder, replace(state, is_answered=True, pending=tuple(pending), attempts=0))
-        self._log("answered", series=folder.name, slices=sum(f.slices for f in facts))
+        return tuple(dict.fromkeys(found))
 
     def _send(self, folder: Path) -> None:
         """Send the objects to each destination that has not got them; raises the first failure."""
         objects = sorted((folder / OBJECTS).glob("*.dcm"))
         failure: TumorlensError | None = None
-        for to in read_state(folder).pending if objects else ():
+        for name in read_state(folder).pending if objects else ():
             try:
-                destination = parse_destination(to)
-                sent = send_objects(objects, destination, calling_title=self._title)
-                lost = [item for item in sent if not item.is_stored]
-                if lost:
-                    fact = f"did not store {len(lost)} of {len(sent)} objects: {lost[0].reason}"
-                    raise ServiceError(str(destination), fact, "See the receiver's log.")
+                self._send_to(self._destination(name), objects)
             except TumorlensError as error:
                 failure = failure or error
                 continue
             state = read_state(folder)
-            rest = tuple(other for other in state.pending if other != to)
+            details = {"to": name, "objects": len(objects), "series": state.series}
+            record(self._store, Event("node", RESULTS_SENT, folder.name, details))
+            rest = tuple(other for other in state.pending if other != name)
             write_state(folder, replace(state, pending=rest))
         if failure is not None:
             raise failure
+
+    def _destination(self, name: str) -> Destination:
+        """Return a destination of the routes by its name; raises ServiceError for another.
+
+        Older nodes wrote addresses with their passwords: these are names, too.
+        """
+        plain = str(parse_destination(name))
+        for to in (to for route in self._routes for to in route.to):
+            if str(to) == plain:
+                return to
+        fix = "Put it back into the routes, or remove the series."
+        raise ServiceError(plain, "is in no route any more", fix)
+
+    def _send_to(self, to: Destination, objects: Sequence[Path]) -> None:
+        sent = send_objects(objects, to, calling_title=self._title)
+        lost = [item for item in sent if not item.is_stored]
+        if lost:
+            fact = f"did not store {len(lost)} of {len(sent)} objects: {lost[0].reason}"
+            raise ServiceError(str(to), fact, "See the receiver's log.")

@@ -1,21 +1,22 @@
 """The SCP: it takes CT and MR images and echoes, and acknowledges what is safe on disk."""
 
 import ssl
-from collections.abc import Callable
+import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tumorlens.errors import SettingsError, StoreFullError
+from tumorlens.errors import ServiceError, StoreFullError
 from tumorlens.images.dicom import READ_SYNTAXES
 from tumorlens.images.dicom_header import MODALITY_OF_STORAGE
-from tumorlens.services.spool import Spool
+from tumorlens.services.node.metrics import Log, NodeMetrics
+from tumorlens.services.spool import MISMATCH, NO_ROOM, NOT_UNDERSTOOD, Spool
 
 if TYPE_CHECKING:
     from pynetdicom.transport import ThreadedAssociationServer
 
-SUCCESS, FULL, NOT_UNDERSTOOD, MISMATCH = 0x0000, 0xA700, 0xC000, 0xA900  # PS3.4 B.2.3
-Log = Callable[..., None]
+SUCCESS = 0x0000
+_OUTCOMES = {SUCCESS: "stored", NO_ROOM: "no room", MISMATCH: "mismatch",
+             NOT_UNDERSTOOD: "not understood"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,26 +35,10 @@ class ReceiverOptions:
     tls: ssl.SSLContext | None = None
 
 
-def tls_context(certificate: Path, key: Path, clients: Path | None) -> ssl.SSLContext:
-    """Return what a server needs for TLS 1.2 or later; with `clients` their certificates are asked.
-
-    Raises SettingsError for files that do not fit.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(certificate, key)
-        if clients is not None:
-            context.load_verify_locations(clients)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (ssl.SSLError, OSError) as e:
-        fix = "Name PEM files: certificate, its key, and the authority of the clients."
-        raise SettingsError(certificate, f"cannot be used for TLS ({e})", fix) from e
-    return context
-
-
-def start_receiver(spool: Spool, options: ReceiverOptions, log: Log) -> "ThreadedAssociationServer":
-    """Listen; `shutdown()` of what is returned stops. Raises OSError where the port is taken."""
+def start_receiver(
+    spool: Spool, options: ReceiverOptions, log: Log, *, metrics: NodeMetrics | None = None
+) -> "ThreadedAssociationServer":
+    """Listen; `shutdown()` of what is returned stops. Raises ServiceError where a port is taken."""
     from pynetdicom import evt
     from pynetdicom.ae import ApplicationEntity
 
@@ -67,22 +52,34 @@ def start_receiver(spool: Spool, options: ReceiverOptions, log: Log) -> "Threade
     for storage in MODALITY_OF_STORAGE:
         entity.add_supported_context(storage, list(READ_SYNTAXES))
     watch = _SizeWatch(options.max_object, log)
-    server = entity.start_server(
-        (options.host, options.port), block=False, ssl_context=options.tls,
-        evt_handlers=[
-            (evt.EVT_C_STORE, _store, [spool, log]),
-            (evt.EVT_C_ECHO, lambda _: SUCCESS),
-            (evt.EVT_PDU_RECV, watch.count),
-            (evt.EVT_DIMSE_RECV, watch.reset),
-            (evt.EVT_CONN_CLOSE, watch.reset),
-            (evt.EVT_REJECTED, lambda event: log("rejected", caller=_caller(event))),
-        ],
-    )  # fmt: skip
+    handlers = [
+        (evt.EVT_C_STORE, _store, [spool, log, metrics or NodeMetrics()]),
+        (evt.EVT_C_ECHO, lambda _: SUCCESS),
+        (evt.EVT_PDU_RECV, watch.count),
+        (evt.EVT_DIMSE_RECV, watch.reset),
+        (evt.EVT_CONN_CLOSE, watch.reset),
+        (evt.EVT_REJECTED, lambda event: log("rejected", caller=_caller(event))),
+    ]
+    try:
+        server = entity.start_server(
+            (options.host, options.port), block=False, ssl_context=options.tls,
+            evt_handlers=handlers,
+        )  # fmt: skip
+    except OSError as e:
+        fact = f"cannot be listened on ({e.strerror})"
+        raise ServiceError(f"{options.host}:{options.port}", fact, "Name another --port.") from e
     assert server is not None  # it does not block
     return server
 
 
-def _store(event: Any, spool: Spool, log: Log) -> int:
+def _store(event: Any, spool: Spool, log: Log, metrics: NodeMetrics) -> int:
+    started = time.perf_counter()
+    status = _keep(event, spool, log)
+    metrics.count_instance(_OUTCOMES[status], time.perf_counter() - started)
+    return status
+
+
+def _keep(event: Any, spool: Spool, log: Log) -> int:
     """Keep one object and answer for it; a failure leaves it to the sender."""
     caller = _caller(event)
     try:
@@ -100,7 +97,7 @@ def _store(event: Any, spool: Spool, log: Log) -> int:
         )
     except (StoreFullError, OSError) as error:
         log("no room", caller=caller, error=str(error))
-        return FULL
+        return NO_ROOM
     return SUCCESS
 
 

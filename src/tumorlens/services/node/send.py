@@ -1,17 +1,21 @@
 """DICOM objects go to a PACS: by C-STORE, or by STOW-RS."""
 
-import ssl
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from tumorlens.errors import ServiceError, SettingsError
 from tumorlens.progress import Progress, silent
+from tumorlens.services.node.tls import TlsFiles
 
 if TYPE_CHECKING:
+    from dicomweb_client.web import DICOMwebClient
     from pydicom import Dataset
+    from pynetdicom.association import Association
+    from pynetdicom.presentation import PresentationContext
 
 CALLING_TITLE = "TUMORLENS"
 TIMEOUT_S = 30.0
@@ -29,6 +33,7 @@ class Destination:
     title: str = ""
     url: str = ""
     login: tuple[str, str] | None = None  # of the DICOMweb service
+    tls: TlsFiles | None = None  # None: none towards an entity, the system's towards https
 
     def __str__(self) -> str:
         """Return it without its password."""
@@ -72,7 +77,6 @@ def send_objects(
     *,
     calling_title: str = CALLING_TITLE,
     timeout_s: float = TIMEOUT_S,
-    tls: ssl.SSLContext | None = None,
     progress: Progress = silent,
 ) -> list[Sent]:
     """Send data sets or files; return for each whether the receiver keeps it.
@@ -83,9 +87,7 @@ def send_objects(
     if not objects:
         return []
     sending = (
-        _stow(objects, to, timeout_s)
-        if to.url
-        else _store(objects, to, calling_title, timeout_s, tls)
+        _stow(objects, to, timeout_s) if to.url else _store(objects, to, calling_title, timeout_s)
     )
     sent = []
     for result in sending:
@@ -95,32 +97,48 @@ def send_objects(
 
 
 def _store(
-    objects: "Sequence[Dataset | Path]",
-    to: Destination,
-    calling_title: str,
-    timeout_s: float,
-    tls: ssl.SSLContext | None,
+    objects: "Sequence[Dataset | Path]", to: Destination, calling_title: str, timeout_s: float
 ) -> Iterator[Sent]:
+    from pynetdicom.presentation import build_context
+
+    wanted = [build_context(*context) for context in dict.fromkeys(_contexts(objects))]
+    with associated(to, wanted, calling_title=calling_title, timeout_s=timeout_s) as association:
+        for item in objects:
+            yield _store_one(association, _dataset(item))
+
+
+@contextmanager
+def associated(
+    to: Destination,
+    contexts: "Sequence[PresentationContext]",
+    *,
+    calling_title: str = CALLING_TITLE,
+    timeout_s: float = TIMEOUT_S,
+    **options: Any,
+) -> "Iterator[Association]":
+    """Open an association; raises ServiceError where nobody answers, or where it is refused.
+
+    `options` are those of pynetdicom's `associate`.
+    """
     from pynetdicom.ae import ApplicationEntity
 
     entity = ApplicationEntity(ae_title=calling_title)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = timeout_s
     entity.connection_timeout = timeout_s
-    for storage, syntax in dict.fromkeys(_contexts(objects)):
-        entity.add_requested_context(storage, syntax)
+    tls = (to.tls.context(), to.host) if to.tls else None
     association = entity.associate(
-        to.host, to.port, ae_title=to.title, tls_args=(tls, to.host) if tls else None
+        to.host, to.port, contexts=list(contexts), ae_title=to.title, tls_args=tls, **options
     )
     if not association.is_established:
-        refused = association.is_rejected
-        fact = "refuses the association" if refused else "cannot be reached, or does not answer"
-        fix = "Check the titles of both sides." if refused else "Check host, port and title."
+        is_refused = association.is_rejected
+        fact = "refuses the association" if is_refused else "cannot be reached, or does not answer"
+        fix = "Check the titles of both sides." if is_refused else "Check host, port and TLS."
         raise ServiceError(str(to), fact, fix)
     try:
-        for item in objects:
-            yield _store_one(association, _dataset(item))
+        yield association
     finally:
-        association.release()
+        if association.is_established:
+            association.release()
 
 
 def _contexts(objects: "Sequence[Dataset | Path]") -> Iterator[tuple[str, str]]:
@@ -129,10 +147,10 @@ def _contexts(objects: "Sequence[Dataset | Path]") -> Iterator[tuple[str, str]]:
         yield str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)
 
 
-def _store_one(association: object, dataset: "Dataset") -> Sent:
+def _store_one(association: "Association", dataset: "Dataset") -> Sent:
     instance = str(dataset.SOPInstanceUID)
     try:
-        status = association.send_c_store(dataset)  # type: ignore[attr-defined]
+        status = association.send_c_store(dataset)
     except (ValueError, RuntimeError) as e:  # no context was accepted, or the other side is gone
         return Sent(instance, str(e).splitlines()[0])
     if "Status" not in status:
@@ -146,13 +164,8 @@ def _store_one(association: object, dataset: "Dataset") -> Sent:
 
 def _stow(objects: "Sequence[Dataset | Path]", to: Destination, timeout_s: float) -> Iterator[Sent]:
     import requests
-    from dicomweb_client.session_utils import create_session_from_user_pass
-    from dicomweb_client.web import DICOMwebClient
 
-    session = create_session_from_user_pass(*to.login) if to.login else requests.Session()
-    client = DICOMwebClient(to.url, session=session)
-    client.set_http_retry_params(retry=False)
-    client._http_timeout = timeout_s  # type: ignore[attr-defined]
+    client = web_client(to, timeout_s=timeout_s)
     for item in objects:
         dataset = _dataset(item)
         try:
@@ -163,6 +176,23 @@ def _stow(objects: "Sequence[Dataset | Path]", to: Destination, timeout_s: float
         except requests.RequestException as e:
             fact = f"cannot be reached ({type(e).__name__})"
             raise ServiceError(str(to), fact, "Check the address, and that it is running.") from e
+
+
+def web_client(to: Destination, *, timeout_s: float = TIMEOUT_S) -> "DICOMwebClient":
+    """Return a client of a DICOMweb service, with its login and TLS files."""
+    import requests
+    from dicomweb_client.session_utils import create_session_from_user_pass
+    from dicomweb_client.web import DICOMwebClient
+
+    session = create_session_from_user_pass(*to.login) if to.login else requests.Session()
+    if to.tls is not None:
+        session.verify = str(to.tls.ca) if to.tls.ca else True
+        if to.tls.certificate and to.tls.key:
+            session.cert = (str(to.tls.certificate), str(to.tls.key))
+    client = DICOMwebClient(to.url, session=session)
+    client.set_http_retry_params(retry=False)
+    client._http_timeout = timeout_s  # type: ignore[attr-defined]
+    return client
 
 
 def _stowed(instance: str, answer: "Dataset") -> Sent:

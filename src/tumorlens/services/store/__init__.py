@@ -22,26 +22,38 @@ from tumorlens.services.store.history import (
     save_predictions,
 )
 from tumorlens.services.store.reviews import Review, latest_reviews, reviews_of, save_review
+from tumorlens.services.store.series import (
+    NewSeries,
+    StoredSeries,
+    find_series,
+    read_series_prediction,
+    save_series,
+)
 from tumorlens.services.store.verification import Verdict, verify
 
 __all__ = [
     "Head",
     "NewPrediction",
+    "NewSeries",
     "Review",
     "Selection",
     "Store",
     "StoredPrediction",
+    "StoredSeries",
     "Verdict",
     "expire_predictions",
     "find_predictions",
+    "find_series",
     "get_head",
     "get_prediction",
     "heatmap_of",
     "iter_predictions",
     "latest_reviews",
     "open_store",
+    "read_series_prediction",
     "reviews_of",
     "save_predictions",
     "save_review",
+    "save_series",
     "verify",
 ]

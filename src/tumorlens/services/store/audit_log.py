@@ -24,6 +24,7 @@ from tumorlens.services.store.database import Store, Table, TrailHead, TrailRow,
 
 START = "0" * 64  # what the first entry follows
 PREDICTED, REVIEWED, EXPIRED = "predicted", "reviewed", "expired"
+SERIES_ANSWERED, RESULTS_SENT, SERIES_DEAD = "series answered", "results sent", "series dead"
 KEY_CREATED, KEY_REVOKED = "key created", "key revoked"
 JOB_SUBMITTED, JOB_CANCELED = "job submitted", "job canceled"
 SIGNING_STARTED, HEAD_NOT_SIGNED = "signing started", "head not signed"
@@ -144,6 +145,12 @@ def start_signing(store: Store, *, actor: str = "cli") -> Head:
         event = Event(actor, SIGNING_STARTED, "audit trail", details)
         append(connection, head, [event], at=now())
         return read_head(connection)
+
+
+def record(store: Store, event: Event) -> None:
+    """Add an event that goes with no row."""
+    with store.writing() as connection:
+        append(connection, lock_head(connection), [event], at=now())
 
 
 def export_head(store: Store, file: Path) -> Head:

@@ -80,6 +80,29 @@ class PredictionRow(Table):
     prepared: Mapped[bytes | None] = mapped_column(sa.LargeBinary)  # PNG, only where told to keep
 
 
+class SeriesRow(Table):
+    """The one answer for a series; its slices are rows of `predictions` with the same `series`."""
+
+    __tablename__ = "series"
+    __table_args__ = (
+        sa.Index("ix_series_owner_number", "owner", "number"),
+        {"sqlite_autoincrement": True},
+    )
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)  # order of arrival
+    id: Mapped[str] = mapped_column(sa.String(32), unique=True)
+    created_at: Mapped[str] = mapped_column(sa.String(32), index=True)
+    owner: Mapped[str] = mapped_column(sa.String(64))
+    source: Mapped[str] = mapped_column(sa.String(16))
+    series: Mapped[str] = mapped_column(sa.String(64))  # a name that names nobody
+    modality: Mapped[str] = mapped_column(sa.String(8))
+    decision: Mapped[str] = mapped_column(sa.String(16))
+    bundle: Mapped[str] = mapped_column(sa.String(200))
+    bundle_sha256: Mapped[str] = mapped_column(sa.String(64))
+    description: Mapped[str] = mapped_column(sa.Text)  # of the series, as its header has it
+    document: Mapped[str] = mapped_column(sa.Text)  # the SeriesPrediction as JSON
+
+
 class ReviewRow(Table):
     """What a reader said of one answer; a later review does not replace an earlier one."""
 

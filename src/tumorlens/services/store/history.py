@@ -31,7 +31,7 @@ from tumorlens.services.store.audit_log import (
     now,
     row_hash,
 )
-from tumorlens.services.store.database import JobRow, PredictionRow, Store
+from tumorlens.services.store.database import JobRow, PredictionRow, SeriesRow, Store
 
 T = TypeVar("T")
 DAMAGE = (TumorlensError, ValueError, TypeError, AttributeError, EOFError, RecursionError)
@@ -160,7 +160,7 @@ def iter_job(store: Store, job: str) -> Iterator[StoredPrediction]:
 
 
 def expire_predictions(store: Store, *, before: str, actor: str = "service") -> int:
-    """Remove answers and batches older than a time (ISO 8601, UTC); gives the count of answers.
+    """Remove answers and batches older than a time (ISO 8601, UTC); returns how many of slices.
 
     Reviews go with their answers. The trail keeps its entries, which hold hashes and no image,
     and gets one about this.
@@ -169,8 +169,10 @@ def expire_predictions(store: Store, *, before: str, actor: str = "service") -> 
         head = lock_head(connection)
         gone = connection.execute(delete(PredictionRow).where(PredictionRow.created_at < before))
         jobs = connection.execute(delete(JobRow).where(JobRow.created_at < before))
-        if gone.rowcount or jobs.rowcount:
-            details = {"before": before, "count": gone.rowcount, "jobs": jobs.rowcount}
+        series = connection.execute(delete(SeriesRow).where(SeriesRow.created_at < before))
+        if gone.rowcount or jobs.rowcount or series.rowcount:
+            details = {"before": before, "count": gone.rowcount, "jobs": jobs.rowcount,
+                       "series": series.rowcount}  # fmt: skip
             append(connection, head, [Event(actor, EXPIRED, "predictions", details)], at=now())
     return gone.rowcount
 

@@ -27,6 +27,7 @@ from tumorlens.services.store.audit_log import (
     PREDICTED,
     REVIEWED,
     ROW,
+    SERIES_ANSWERED,
     SIGNING_STARTED,
     START,
     Entry,
@@ -44,6 +45,7 @@ from tumorlens.services.store.database import (
     KeyRow,
     PredictionRow,
     ReviewRow,
+    SeriesRow,
     Store,
     TrailRow,
     audit_key_of,
@@ -336,4 +338,5 @@ _PREDICTION = _Kind("prediction", PredictionRow, PREDICTED, "", _same_prediction
 _REVIEW = _Kind("review", ReviewRow, REVIEWED, "", _same_review)
 _KEY = _Kind("key", KeyRow, KEY_CREATED, KEY_REVOKED, _same_key)
 _JOB = _Kind("batch", JobRow, JOB_SUBMITTED, JOB_CANCELED, _same_job)
-_KINDS = (_PREDICTION, _REVIEW, _KEY, _JOB)
+_SERIES = _Kind("series", SeriesRow, SERIES_ANSWERED, "", lambda *_: False)  # hashed from the first
+_KINDS = (_PREDICTION, _REVIEW, _KEY, _JOB, _SERIES)

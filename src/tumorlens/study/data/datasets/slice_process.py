@@ -7,10 +7,7 @@ bytes, no pickle.
 """
 
 import os
-import subprocess
 import sys
-import threading
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -18,7 +15,14 @@ import numpy as np
 from tumorlens import errors
 from tumorlens.errors import ImageError, UnreadableImageError
 from tumorlens.study.data.datasets.figshare import FIX, Slice, read_slice
-from tumorlens.worker_process import ONE_THREAD, limit_process, receive, send
+from tumorlens.worker_process import (
+    ONE_THREAD,
+    ChildEndedError,
+    ChildProcess,
+    limit_process,
+    receive,
+    send,
+)
 
 SECONDS = 60.0  # for one file; a slice takes some milliseconds
 MEMORY_BYTES = 3 * 2**30  # of addresses: what libraries map is in it
@@ -29,7 +33,7 @@ class SliceReader:
 
     def __init__(self, *, seconds: float = SECONDS) -> None:
         self._seconds = seconds
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child = ChildProcess(__name__, environment=os.environ | ONE_THREAD)
 
     def __enter__(self) -> "SliceReader":
         """Return itself; the process starts with the first file."""
@@ -37,42 +41,16 @@ class SliceReader:
 
     def __exit__(self, *_: object) -> None:
         """End the process."""
-        self._end()
+        self._child.close()
 
     def read(self, data: bytes, *, source: str) -> Slice:
         """Read a `.mat` file as `read_slice` does; raises an ImageError that names `source`."""
-        if self._child is None:
-            self._child = _start()
-        watch = threading.Timer(self._seconds, self._child.kill)
-        watch.start()
         try:
-            send(self._child.stdin, {"source": source}, data)
-            head, pixels = receive(self._child.stdout)
-        except (OSError, EOFError, ValueError) as e:
-            self._end()
+            head, pixels = self._child.ask({"source": source}, data, seconds=self._seconds)
+        except ChildEndedError as e:
             fact = "ended the process that read it, or took too long or too much memory"
             raise UnreadableImageError(source, fact, FIX) from e
-        finally:
-            watch.cancel()
         return _slice_of(head, pixels, source)
-
-    def _end(self) -> None:
-        if self._child is not None:
-            self._child.kill()
-            self._child.wait()
-            for stream in (self._child.stdin, self._child.stdout):
-                with suppress(OSError):
-                    assert stream is not None
-                    stream.close()
-            self._child = None
-
-
-def _start() -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", __name__],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        env=os.environ | ONE_THREAD,
-    )  # fmt: skip
 
 
 def _slice_of(head: dict[str, Any], data: bytes, source: str) -> Slice:
