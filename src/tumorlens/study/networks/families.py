@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import applications
 
-from tumorlens.study.networks.efficientnet_lite import build_efficientnet_lite0
+from tumorlens.study.networks.efficientnet_lite import VERSIONS, build_efficientnet_lite
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,15 @@ SEEN_AS: Mapping[str, Mapping[str, Any]] = {
 _SCALED_HERE = {"include_preprocessing": False}
 
 FAMILIES: Mapping[str, Family] = {
-    "efficientnet-lite0": Family(
-        build_efficientnet_lite0,
-        **_TO_ONE,
-        starts=("stage_6", "stage_5", "stage_4", "stage_3", "stage_2", "stage_1"),
-        options={"last_stride": 1},
-    ),
+    **{
+        f"efficientnet-lite{version}": Family(
+            build_efficientnet_lite,
+            **_TO_ONE,
+            starts=("stage_6", "stage_5", "stage_4", "stage_3", "stage_2", "stage_1"),
+            options={"version": version, "last_stride": 1},
+        )
+        for version in range(len(VERSIONS))
+    },
     "xception": Family(
         applications.Xception,
         **_TO_ONE,

