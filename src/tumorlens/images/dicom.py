@@ -230,7 +230,10 @@ def _rescale(
         return np.array(apply_modality_lut(stored, dataset), np.float32)
     slope = attribute(dataset, "RescaleSlope", frame)
     intercept = attribute(dataset, "RescaleIntercept", frame)
-    return stored.astype(np.float32) * np.float32(slope or 1) + np.float32(intercept or 0)
+    values = stored.astype(np.float32)
+    values *= np.float32(slope or 1)
+    values += np.float32(intercept or 0)
+    return values
 
 
 def _padding(stored: NDArray[np.integer[Any]], dataset: "Dataset") -> NDArray[np.bool_]:

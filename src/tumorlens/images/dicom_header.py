@@ -13,7 +13,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,8 @@ _READ = [
     "NumberOfFrames", "InstanceNumber", "AcquisitionNumber", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence", *_GROUP_OF, *_ECHOES, *_B_VALUES, *_TIMES,
 ]  # fmt: skip
+_PIXELS = 0x7FE00000
+_PLAIN_KINDS = {"UI": str, "CS": str, "DS": float, "IS": int}  # as they are read from text
 _RUST = "pyo3_runtime"  # whose panics, of a decoder written in Rust, are no Exceptions
 # What pydicom and its decoders raise on damaged files.
 _PARSER_ERRORS = (
@@ -121,9 +123,14 @@ def _damaged(source: str, error: BaseException) -> UnreadableImageError:
 def parse(file: Any, source: str, *, header_only: bool = False) -> "Dataset":
     """Parse a path or an open file, with or without a preamble."""
     from pydicom import dcmread
+    from pydicom.filereader import read_partial
 
-    wanted = [*map(_tag_of, _READ)] if header_only else None
-    dataset = dcmread(file, stop_before_pixels=header_only, force=True, specific_tags=wanted)
+    if header_only:
+        dataset = read_partial(
+            file, lambda tag, *_: int(tag) >= _PIXELS, force=True, specific_tags=_wanted_tags()
+        )
+    else:
+        dataset = dcmread(file, force=True)
     if not {_tag_of("SOPClassUID"), _tag_of("Rows")} & dataset.keys():
         raise UnreadableImageError(source, "is not a DICOM image", EXPORT_SLICES)
     return dataset
@@ -172,7 +179,16 @@ def modality(dataset: "Dataset") -> Modality | None:
 def storage_name(dataset: "Dataset") -> str:
     """Return the name of the storage class, as of "CT Image Storage"."""
     storage = attribute(dataset, "SOPClassUID")
-    return str(storage.name) if storage else f"of modality {dataset.get('Modality') or 'unknown'}"
+    if storage:
+        return _uid_name(str(storage))
+    return f"of modality {dataset.get('Modality') or 'unknown'}"
+
+
+@cache
+def _uid_name(uid: str) -> str:
+    from pydicom.uid import UID
+
+    return str(UID(uid).name)
 
 
 def image_type(dataset: "Dataset") -> tuple[str, ...]:
@@ -193,7 +209,38 @@ def attribute(dataset: "Dataset", name: Any, frame: int | None = None) -> Any:
             if group and group[0].get(name) is not None:
                 return group[0].get(name)
     tag = _tag_of(name)
-    return dataset[tag].value if tag in dataset.keys() else None  # noqa: SIM118 -- much faster
+    if tag not in dataset.keys():  # noqa: SIM118 -- much faster
+        return None
+    value = _plain_value(dataset.get_item(tag))
+    return dataset[tag].value if value is None else value
+
+
+def _plain_value(raw: Any) -> Any:
+    """Read a usual value of an element that is not parsed yet; None leaves it to pydicom.
+
+    That takes ten times as long, for what few values need: other kinds, odd or empty ones.
+    """
+    if not getattr(raw, "is_raw", False) or not raw.value:
+        return None
+    kind = raw.VR or _kind_of(raw.tag)
+    try:
+        if kind == "US" and len(raw.value) == 2:
+            return int.from_bytes(raw.value, "little" if raw.is_little_endian else "big")
+        read = _PLAIN_KINDS[kind]
+        parts = [read(part.strip(" \0")) for part in raw.value.decode("ascii").split("\\")]
+    except (KeyError, ValueError):
+        return None
+    return parts if len(parts) > 1 else parts[0]
+
+
+@cache
+def _kind_of(tag: int) -> str:
+    from pydicom.datadict import dictionary_VR
+
+    try:
+        return dictionary_VR(tag)
+    except KeyError:  # private
+        return ""
 
 
 @cache
@@ -201,6 +248,11 @@ def _tag_of(name: Any) -> "BaseTag":
     from pydicom.tag import Tag
 
     return Tag(name)
+
+
+@cache
+def _wanted_tags() -> list[int]:
+    return [int(_tag_of(name)) for name in _READ]  # tags of pydicom compare slowly
 
 
 def diffusion_b_value(dataset: "Dataset") -> float | None:
@@ -241,6 +293,7 @@ def _header(dataset: "Dataset", source: str, frame: int | None) -> SliceHeader:
     )
 
 
+@lru_cache(maxsize=1024)
 def pseudonym(patient: str) -> str:
     """Return a hash that stands for a patient; "" for an id that names nobody.
 

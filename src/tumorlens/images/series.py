@@ -193,6 +193,8 @@ def _without_repeats(slices: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
 def _is_parallel(one: SliceHeader, other: SliceHeader) -> bool:
     if one.orientation is None or other.orientation is None:
         return one.orientation is other.orientation
+    if one.orientation == other.orientation:  # as nearly always
+        return True
     return bool(np.allclose(one.orientation, other.orientation, rtol=0, atol=SAME_ORIENTATION))
 
 

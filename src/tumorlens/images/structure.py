@@ -31,6 +31,7 @@ _DICOM_SIDES = (
     re.compile(rb"\x28\0\x11\0(?:US\x02\0|\x02\0\0\0)(..)", re.S),
 )
 _DICOM_FRAMES = re.compile(rb"\x28\0\x08\0(?:IS.\0|.\0\0\0) ?(\d{1,9})", re.S)
+_DICOM_PIXELS = b"\xe0\x7f\x10\0"
 DICOM_HEAD_BYTES = 2**18
 _GIF_EXTENSION, _GIF_FRAME, _GIF_END = 0x21, 0x2C, 0x3B
 _TIFF_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
@@ -200,10 +201,16 @@ def webp_structure(data: bytes) -> Structure:
 
 def dicom_structure(data: bytes) -> Structure:
     """Read rows, columns and frames of a DICOM file; the largest, where images lie in it."""
-    head = data[:DICOM_HEAD_BYTES]
+    head = data[: _dicom_head_length(data)]
     rows, columns = (max(map(_little, found.findall(head)), default=0) for found in _DICOM_SIDES)
     counts = [int(text) for text in _DICOM_FRAMES.findall(head)]
     return Structure(columns, rows, frames=max(counts, default=1) or 1)
+
+
+def _dicom_head_length(data: bytes) -> int:
+    """Return where pixels begin: only headers are searched, which takes long."""
+    at = data.find(_DICOM_PIXELS, 0, DICOM_HEAD_BYTES)
+    return DICOM_HEAD_BYTES if at < 0 else at
 
 
 def nifti_structure(data: bytes) -> Structure:

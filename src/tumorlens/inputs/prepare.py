@@ -146,8 +146,10 @@ def apply_window(scan: Scan, spec: InputSpec = InputSpec()) -> Scan:
     if scan.modality != "ct":
         return scan
     center, width = spec.ct_window
-    gray = (scan.pixels - np.float32(center - width / 2)) * np.float32(255 / width)
-    return replace(scan, pixels=np.rint(np.clip(gray, 0, 255)), modality=None)
+    gray = scan.pixels - np.float32(center - width / 2)
+    gray *= np.float32(255 / width)
+    np.rint(np.clip(gray, 0, 255, out=gray), out=gray)
+    return replace(scan, pixels=gray, modality=None)
 
 
 def find_head(scan: Scan) -> NDArray[np.bool_]:
