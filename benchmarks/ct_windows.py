@@ -55,7 +55,7 @@ def main() -> None:
         p = [np.nan if one.tumor_probability is None else one.tumor_probability for one in found]
         reference = reference or p
         change = np.abs(np.subtract(p, reference))
-        called = sum(one.modality == "ct" for one in found)
+        called = sum(one.seen_modality == "ct" for one in found)
         decisions = ", ".join(
             f"{n} {name}" for name, n in Counter(one.decision for one in found).most_common()
         )

@@ -144,6 +144,23 @@ def modality_probability(
     return probabilities[..., [atom.startswith(f"{modality}_") for atom in atoms]].sum(-1)
 
 
+def given_modality(
+    probabilities: NDArray[np.floating], modality: str | None, atoms: Sequence[str] = ATOMS
+) -> NDArray[np.floating]:
+    """Return the probabilities given a modality: [..., atoms] -> [..., atoms], rows sum to 1.
+
+    So they stay for None, and where no atom is of that modality.
+
+    >>> given_modality(np.array([0.1, 0.3, 0.6, 0, 0, 0]), "ct").round(2).tolist()
+    [0.25, 0.75, 0.0, 0.0, 0.0, 0.0]
+    """
+    is_of = [modality is None or atom.startswith(f"{modality}_") for atom in atoms]
+    if all(is_of) or not any(is_of):
+        return probabilities
+    kept = probabilities * np.array(is_of)
+    return kept / np.maximum(kept.sum(-1, keepdims=True), np.finfo(kept.dtype).tiny)
+
+
 def modalities_of(names: Sequence[str], probabilities: NDArray[np.floating]) -> NDArray[np.str_]:
     """Return the modality that each label records, or the likelier one where it records none, [n].
 

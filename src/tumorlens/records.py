@@ -75,6 +75,7 @@ class PreparedScan:
     notes: tuple[str, ...] = ()
     frame: int | None = None
     matrix: NDArray[np.float64] | None = None  # [2, 3], scan pixels (x, y) to prepared pixels
+    modality: Modality | None = None  # where the file says so
 
     @property
     def is_plain(self) -> bool:
@@ -141,8 +142,8 @@ class Prediction:
     """The one answer that comes out everywhere; probabilities are calibrated."""
 
     path: str
-    modality: Modality | Literal[""] = ""
-    modality_probability: float | None = None
+    modality: Modality | Literal[""] = ""  # what the file says, else what the network sees
+    modality_probability: float | None = None  # as the network sees it, whatever the file says
     tumor_probability: float | None = None
     decision: Decision | Literal[""] = ""
     type: TypeAnswer = ""
@@ -158,3 +159,10 @@ class Prediction:
     slice: int | None = None  # its number along the normal of the series, from 1
     embedding: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
     # [D], where it was asked for
+
+    @property
+    def seen_modality(self) -> Modality | Literal[""]:
+        """What the network alone would say, whatever the file says."""
+        if self.modality_probability is None or self.modality_probability >= 0.5:
+            return self.modality
+        return "mri" if self.modality == "ct" else "ct"

@@ -136,3 +136,22 @@ def test_what_was_found_is_kept_with_prepared_images(tmp_path):
         made = prepare_files([plain, drawn], SPEC, cache=tmp_path / "cache")
         assert list(made.not_plain) == [1]
         assert "colored marks" in made.not_plain[1]
+
+
+def why_scan(pixels, modality="ct") -> str:
+    return prepare(Scan(np.asarray(pixels, np.float32), "a", modality), SPEC).why_not_plain
+
+
+def test_bone_that_a_narrow_window_makes_white_from_end_to_end_is_no_mask():
+    rows, columns = np.mgrid[:128, :128]
+    away = np.hypot(rows - 64, columns - 64)
+    bone = np.where(away < 50, 900 - 10 * away, -1000)  # of the top of a skull, in HU
+    assert why_scan(bone) == ""
+    assert "few gray values" in why_scan(np.clip(bone, 0, 80), None)  # exported with that window
+
+
+@pytest.mark.parametrize("low_high", [(0, 1), (-1000, 1000), (0, 255), (-1024, 40)])
+def test_a_mask_that_is_stored_as_ct_is_still_a_mask(low_high):
+    rows, columns = np.mgrid[:128, :128]
+    mask = np.where(np.hypot(rows - 64, columns - 64) < 50, low_high[1], low_high[0])
+    assert "few gray values" in why_scan(mask)

@@ -47,11 +47,11 @@ def same(one: Prediction, other: Prediction) -> bool:
     ) and one.tumor_probability == pytest.approx(other.tumor_probability, abs=1e-5)  # fmt: skip
 
 
-def answer(bundle, distance=0.0, **p: float) -> Prediction:
+def answer(bundle, distance=0.0, modality=None, **p: float) -> Prediction:
     """Summarize given atoms; what is left of 1 goes to mri_healthy."""
     p["mri_healthy"] = p.get("mri_healthy", 0) + 1 - sum(p.values())
     row = np.array([p.get(atom, 0.0) for atom in ATOMS])
-    return summarize("a.png", row, distance, bundle=bundle)
+    return summarize("a.png", row, distance, bundle=bundle, modality=modality)
 
 
 def test_the_tiny_network_tells_these_scans_apart(predictor, scans):
@@ -140,6 +140,32 @@ def test_atoms_sum_to_one_and_so_does_everything_made_of_them(predictor, scans):
         mri = sum(p for atom, p in found.atoms.items() if atom.startswith("mri"))
         assert found.modality_probability == pytest.approx(max(mri, 1 - mri))
         assert (found.modality == "mri") == (mri >= 0.5)
+
+
+def test_where_the_file_says_its_modality_the_answer_is_the_one_given_it(tiny_bundle):
+    atoms = {"ct_healthy": 0.1, "ct_tumor": 0.1, "mri_glioma": 0.6}  # and 0.2 mri_healthy
+    found = answer(tiny_bundle, modality="ct", **atoms)
+    assert (found.modality, found.modality_probability) == ("ct", pytest.approx(0.2))
+    assert found.tumor_probability == pytest.approx(0.5)
+    assert found.atoms["ct_tumor"] == pytest.approx(0.5)
+    assert found.atoms["mri_glioma"] == 0
+    assert not found.type_probabilities
+    assert found.notes == ("the file says CT, the network alone would say MRI",)
+    agreed = answer(tiny_bundle, modality="mri", **atoms)
+    assert agreed.tumor_probability == pytest.approx(0.75)
+    assert agreed.notes == ()
+
+
+def test_the_evidence_too_is_that_given_the_modality_of_the_file(predictor, scans):
+    prepared = predictor.prepare_bytes(scans[0].read_bytes(), source="a")
+    stated = [replace(prepared, modality=modality) for modality in ("ct", "mri")]
+    found = predictor.predict_prepared(stated, heatmaps=True)
+    assert [one.modality for one in found] == ["ct", "mri"]
+    for one in found:
+        assert sum(p for atom, p in one.atoms.items() if atom.startswith(one.modality)) == (
+            pytest.approx(1)
+        )
+    assert not np.allclose(found[0].heatmap.evidence, found[1].heatmap.evidence)
 
 
 def test_types_are_given_for_mri_and_empty_for_ct(predictor, scans):

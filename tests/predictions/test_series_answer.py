@@ -125,6 +125,11 @@ def test_between_the_limits_of_a_rule_nothing_is_decided(answer):
         (slices(0.9, 0.9, 0.9), {}, "fewer than 5"),
         (slices(*[0.9] * 6), {"modality": "ct"}, "its header says ct"),
         (slices(*[0.9] * 4) + slices(*[0.9] * 4, modality="ct"), {}, "partly like CT"),
+        (
+            slices(*[0.9] * 4) + slices(*[0.9] * 2, modality_probability=0.1),
+            {},
+            "its header says mri, 2 of 6 slices look otherwise",
+        ),
         (slices(*[0.9] * 6), {"plane": "coronal", "rule": RULE}, "learned on axial"),
         (slices(*[0.9] * 6, modality="ct"), {"rule": RULE}, "learned without ct"),
     ],

@@ -9,7 +9,8 @@ from dataclasses import fields
 import hostile_files
 import numpy as np
 import pytest
-from support.broken_files import BROKEN, WHOLE
+from support.broken_files import BROKEN, HEAD, WHOLE
+from support.dicom_files import dicom_bytes, slice_dataset
 from support.serving import SCAN
 
 from tumorlens import worker_process
@@ -36,9 +37,12 @@ def prepare(decoders: Decoders, data: bytes, pixels: int = 10_000) -> PreparedSc
     return decoders.prepare(data, SPEC, source="x", pixels=pixels)
 
 
-@pytest.mark.parametrize("name", ["png", "jpg", "tif", "webp"])
+FILES = {**WHOLE, "dcm": dicom_bytes(slice_dataset(HEAD.astype(np.int16), modality="CT"))}
+
+
+@pytest.mark.parametrize("name", ["png", "jpg", "tif", "webp", "dcm"])
 def test_every_field_of_a_prepared_scan_comes_back(shared: Decoders, name: str):
-    found, expected = prepare(shared, WHOLE[name]), prepare_bytes(WHOLE[name], SPEC, source="x")
+    found, expected = prepare(shared, FILES[name]), prepare_bytes(FILES[name], SPEC, source="x")
     for field in fields(PreparedScan):
         np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name))
 

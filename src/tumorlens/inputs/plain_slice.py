@@ -39,17 +39,18 @@ def why_not_plain(
     box: tuple[float, float, float, float],
     gray_range: tuple[float, float],
     colors: NDArray[np.uint8] | None,
+    own: NDArray[np.float32],
 ) -> str:
     """Return why an image is not one plain slice, and what to do; "" where it is.
 
     `head` is [h, w] as `pixels` and `box` its bounds, x0, y0, x1, y1; `foreground` is what stands
     out from the background, at any size; `gray_range` holds the head's own lowest and highest
-    values, `colors` what `images.raster` measured.
+    values, `colors` what `images.raster` measured, `own` the values of the file, before any window.
     """
     side = head_side(box, head.shape)
     if side < MIN_HEAD:
         return f"a small head, {side} pixels, below {MIN_HEAD} (give the slice it was made from)"
-    if has_few_grays(pixels, box, gray_range):
+    if has_few_grays(pixels, box, gray_range) and (own is pixels or _is_mask(own, head, box)):
         return "few gray values, as in a mask (give the slice that it was drawn on)"
     columns, rows = sheet_layout(foreground)
     if columns * rows > 1:
@@ -80,6 +81,14 @@ def colored_share(colors: NDArray[np.uint8] | None, head: NDArray[np.bool_]) -> 
     tint = np.median(cells[bright] / brightness[bright], axis=0)
     marked = np.abs(cells - brightness * tint).max(1) > _MARK_COLOR
     return float(marked.mean())
+
+
+def _is_mask(
+    own: NDArray[np.float32], head: NDArray[np.bool_], box: tuple[float, float, float, float]
+) -> bool:
+    """Tell a mask from bone, which a narrow window makes white from end to end."""
+    low, high = np.percentile(own[head], [0.5, 99.5])
+    return has_few_grays(own, box, (low, high))
 
 
 def has_few_grays(

@@ -71,7 +71,7 @@ def prepare(
     What is not one plain slice gets a note that says why. `head` is what `find_head` gave, where
     it was asked before. Raises BlankImageError where no head-like region stands out.
     """
-    scan = apply_window(scan, spec)
+    own, scan = scan, apply_window(scan, spec)
     if head is None:
         head, foreground = _locate(scan)
     else:
@@ -85,12 +85,13 @@ def prepare(
         raise _blank(scan.source)
     low, high = np.percentile(pixels[mask], [spec.low, spec.high])
     why = why_not_plain(
-        scan.pixels, head, foreground, box=box, gray_range=(low, high), colors=scan.colors
-    )
+        scan.pixels, head, foreground, box=box, gray_range=(low, high), colors=scan.colors,
+        own=own.pixels,
+    )  # fmt: skip
     notes = (*scan.notes, f"{NOT_PLAIN}{why}") if why else scan.notes
     scaled = np.clip((pixels - low) * (255.0 / max(high - low, _TINY)), 0, 255)
     image = (scaled * mask + 0.5).astype(np.uint8)
-    return PreparedScan(scan.source, image, notes, scan.frame, matrix)
+    return PreparedScan(scan.source, image, notes, scan.frame, matrix, own.modality)
 
 
 def prepare_scan(

@@ -39,6 +39,7 @@ from tumorlens.settings import Settings
 SELF_TEST = Path(__file__).with_name("self_test.png")
 SELF_TEST_TOLERANCE = 1e-3  # of a probability: processors round differently, mistakes are larger
 _REFIT = "Fetch or train the bundle again."
+DOUBTED_MODALITY = "the file says {}, the network alone would say {}"
 MIN_TYPE_PROBABILITY = 0.5  # given a tumor; below it the type is undetermined
 
 
@@ -122,13 +123,18 @@ class Predictor:
     def _run(self, usable: Sequence[PreparedScan], *, heatmaps: bool) -> list[Prediction]:
         bundle = self.bundle
         raw, probabilities, distances = self._measure(usable)
-        evidence = tumor_evidence(raw.maps, probabilities, bundle.atoms) if heatmaps else None
+        answered = [
+            labels.given_modality(row, item.modality, bundle.atoms)
+            for item, row in zip(usable, probabilities, strict=True)
+        ]
+        evidence = tumor_evidence(raw.maps, np.stack(answered), bundle.atoms) if heatmaps else None
         found = [
             summarize(
                 item.path,
                 probabilities[row],
                 float(distances[row]),
                 bundle=bundle,
+                modality=item.modality,
                 notes=item.notes,
                 is_plain=item.is_plain,
                 frame=item.frame,
@@ -181,6 +187,7 @@ def summarize(
     distance: float,
     *,
     bundle: Bundle,
+    modality: Modality | None = None,
     notes: tuple[str, ...] = (),
     is_plain: bool = True,
     frame: int | None = None,
@@ -188,21 +195,26 @@ def summarize(
 ) -> Prediction:
     """Turn one row of calibrated probabilities, [atoms], into a Prediction.
 
-    What is not one plain slice is out of scope, whatever the network says.
+    What is not one plain slice is out of scope, whatever the network says. Where the file says its
+    modality, the answer is the one given that modality.
     """
     atoms = bundle.atoms
-    tumor = float(labels.tumor_probability(probabilities, atoms))
     mri = float(labels.modality_probability(probabilities, "mri", atoms))
-    modality: Modality = "mri" if mri >= 0.5 else "ct"
+    seen: Modality = "mri" if mri >= 0.5 else "ct"
+    answered = labels.given_modality(probabilities, modality, atoms)
+    if modality not in (None, seen):
+        notes = (*notes, DOUBTED_MODALITY.format(modality.upper(), seen.upper()))
+    modality = modality or seen
+    tumor = float(labels.tumor_probability(answered, atoms))
     decision = _decision(tumor, distance, bundle) if is_plain else "out of scope"
-    given = labels.type_probabilities(probabilities, atoms) if modality == "mri" else []
+    given = labels.type_probabilities(answered, atoms) if modality == "mri" else []
     types: dict[TumorType, float] = {
         name: float(p) for name, p in zip(labels.TYPES, given, strict=False)
     }
     return Prediction(
         path=path,
         modality=modality,
-        modality_probability=max(mri, 1 - mri),
+        modality_probability=mri if modality == "mri" else 1 - mri,
         tumor_probability=tumor,
         decision=decision,
         type=_type(types, decision),
@@ -212,7 +224,7 @@ def summarize(
         notes=notes,
         heatmap=heatmap,
         frame=frame,
-        atoms={atom: float(p) for atom, p in zip(atoms, probabilities, strict=True)},
+        atoms={atom: float(p) for atom, p in zip(atoms, answered, strict=True)},
     )
 
 

@@ -36,7 +36,7 @@ class SeriesPrediction:
     """The one answer for a series, made of its slices."""
 
     series: str
-    modality: Modality | str  # what most slices look like; "" where none was judged
+    modality: Modality | str  # of most slices; "" where none was judged
     plane: Plane | None
     slices: int
     judged: int  # slices with a probability: readable and in scope
@@ -233,8 +233,7 @@ def _reasons(
     rule: SeriesRule | None,
 ) -> tuple[str, ...]:
     """Return what keeps an answer open, in words."""
-    seen = [p.modality for p in predictions if np.isfinite(_own_probability(p))]
-    same = seen.count(answer.modality) / len(seen) if seen else 1.0
+    judged = [p for p in predictions if np.isfinite(_own_probability(p))]
     share = f"{answer.out_of_scope:.0%} of the slices are out of scope"
     planes = rule.planes if rule else ()
     facts = {
@@ -244,13 +243,24 @@ def _reasons(
         "its plane is oblique": answer.plane == "oblique",
         f"its plane is {answer.plane}; the rule was learned on {', '.join(planes)}":
             bool(planes) and answer.plane not in (None, "oblique", *planes),
-        "its slices look partly like CT and partly like MRI": same < MIN_SAME_MODALITY,
-        f"its header says {modality}, its slices look like {answer.modality}":
-            bool(modality) and bool(answer.modality) and modality != answer.modality,
+        **_doubts_on_modality(judged, modality),
         f"the rule for series was learned without {answer.modality}":
             rule is not None and bool(answer.modality) and answer.modality not in rule.modalities,
     }  # fmt: skip
     return tuple(fact for fact, is_so in facts.items() if is_so)
+
+
+def _doubts_on_modality(judged: Sequence[Prediction], header: Modality | None) -> dict[str, bool]:
+    """Say how many slices look like another modality than the file says, or most do."""
+    if not judged:
+        return {}
+    is_stated = header is not None or any(p.modality != p.seen_modality for p in judged)
+    modality = header or _most(p.modality for p in judged)
+    others = sum(p.seen_modality != modality for p in judged)
+    fact = "its slices look partly like CT and partly like MRI"
+    if is_stated:
+        fact = f"its header says {modality}, {others} of {len(judged)} slices look otherwise"
+    return {fact: others > (1 - MIN_SAME_MODALITY) * len(judged)}
 
 
 def _type(predictions: Sequence[Prediction], curve: NDArray[np.float64]) -> TypeAnswer:

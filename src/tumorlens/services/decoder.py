@@ -119,7 +119,8 @@ def _read_answer(head: dict[str, Any], blob: bytes) -> PreparedScan | Unusable:
         raise error
     pixels = np.frombuffer(blob, np.uint8).reshape(head["shape"])
     matrix = np.array(head["matrix"], np.float64)
-    return PreparedScan(head["path"], pixels, tuple(head["notes"]), head["frame"], matrix)
+    notes, modality = tuple(head["notes"]), head["modality"]
+    return PreparedScan(head["path"], pixels, notes, head["frame"], matrix, modality)
 
 
 def _error_of_end(source: str, status: int, seconds: float) -> ImageError:
@@ -165,6 +166,7 @@ def _answer(head: dict[str, Any], data: bytes) -> Message:
         "notes": found.notes,
         "frame": found.frame,
         "matrix": None if found.matrix is None else found.matrix.tolist(),
+        "modality": found.modality,
         "shape": found.pixels.shape,
     }
     return written, found.pixels.tobytes()

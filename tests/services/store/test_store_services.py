@@ -106,7 +106,9 @@ def test_what_is_done_with_keys_is_in_the_trail(store: Store):
 
 
 def job_of(count: int) -> NewJob:
-    scans = [PreparedScan(f"scan {i}", PIXELS + i, ("a note",)) for i in range(count)]
+    scans = [
+        PreparedScan(f"scan {i}", PIXELS + i, ("a note",), modality="ct") for i in range(count)
+    ]
     job = NewJob("ann", [JobScan(i, scan, "c" * 64) for i, scan in enumerate(scans)], [])
     failed = new(answer=Prediction("bad", error="no"), job=job.id, position=count)
     return NewJob(job.owner, job.waiting, [failed], id=job.id)
@@ -119,6 +121,7 @@ def test_a_waiting_scan_comes_back_as_it_was(store: Store):
     assert [item.position for item in waiting] == [0, 1]
     assert np.array_equal(waiting[1].scan.pixels, PIXELS + 1)
     assert (waiting[1].scan.notes, waiting[1].owner) == (("a note",), "ann")
+    assert waiting[1].scan.modality == "ct"
     found = get_job(store, job.id)
     assert (found.state, found.total, found.answered, found.failed) == ("running", 3, 1, 1)
 

@@ -183,8 +183,12 @@ def _type(prediction: Prediction) -> str:
 
 def _modality(prediction: Prediction) -> str:
     share = prediction.modality_probability
-    taken = "" if share is None else f" (as the network sees it, {share:.3f})"
-    return f"{MODALITIES.get(prediction.modality, 'not known')}{taken}"
+    named = MODALITIES.get(prediction.modality, "not known")
+    if share is None:
+        return named
+    if prediction.seen_modality != prediction.modality:
+        return f"{named}, as the file says (the network gives it {share:.3f})"
+    return f"{named} (as the network sees it, {share:.3f})"
 
 
 def gray_levels(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -183,6 +183,7 @@ class JobScanRow(Table):
     position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     path: Mapped[str] = mapped_column(sa.String(255))
     notes: Mapped[str] = mapped_column(sa.Text)  # JSON
+    modality: Mapped[str | None] = mapped_column(sa.String(8))  # where the file says so
     input_sha256: Mapped[str] = mapped_column(sa.String(64))
     pixels: Mapped[bytes] = mapped_column(sa.LargeBinary)  # PNG
 

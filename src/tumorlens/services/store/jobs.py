@@ -202,6 +202,7 @@ def _row(job: str, item: JobScan) -> dict[str, object]:
         "position": item.position,
         "path": item.scan.path,
         "notes": json.dumps(item.scan.notes),
+        "modality": item.scan.modality,
         "input_sha256": item.input_sha256,
         "pixels": encode_prepared(item.scan.pixels),
     }
@@ -211,7 +212,10 @@ def _waiting(row: Any) -> JobScan:
     """Return a waiting scan; one that is damaged is answered with that, and holds up no other."""
     scan: PreparedScan | Unusable
     try:
-        scan = PreparedScan(row.path, decode_prepared(row.pixels), tuple(json.loads(row.notes)))
+        scan = PreparedScan(
+            row.path, decode_prepared(row.pixels), tuple(json.loads(row.notes)),
+            modality=row.modality,
+        )  # fmt: skip
     except DAMAGE:
         scan = Unusable(UnreadableImageError(str(row.path), *LOST))
     return JobScan(row.position, scan, row.input_sha256, row.job, row.owner)

@@ -57,7 +57,8 @@ def similar_text(prediction: Prediction, bundle: Bundle, t: Translate) -> str:
 
 def small_text(prediction: Prediction, t: Translate) -> str:
     """Write the modality, the bundle, and what was tolerated."""
-    modality = f"{prediction.modality.upper()} {prediction.modality_probability:.2f}"
+    share = prediction.modality_probability or 0.0
+    modality = f"{prediction.seen_modality.upper()} {max(share, 1 - share):.2f}"
     parts = [t("words.looks_like", modality=modality), t("words.by", bundle=prediction.bundle)]
     return " · ".join([*parts, *prediction.notes])
 
