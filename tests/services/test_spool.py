@@ -8,7 +8,7 @@ import pytest
 
 from tumorlens.errors import SettingsError, StoreFullError
 from tumorlens.services.node.routes import destinations, read_routes
-from tumorlens.services.spool import Spool, dead_series, read_state, write_state
+from tumorlens.services.spool import Spool, dead_series, read_state, series_folders, write_state
 
 ADDED = {"caller": "CT_1", "series": "1.2.3", "instance": "1.2.3.4"}
 ROUTES = """
@@ -110,9 +110,20 @@ def test_a_full_spool_takes_nothing_until_there_is_room(spool):
     with pytest.raises(StoreFullError, match="of 1,000 bytes"):
         spool.add(bytes(400), **{**ADDED, "instance": "2"})
     (folder,) = spool.complete(quiet_s=0)
-    spool.remove(folder)
+    spool.finish(folder, keep_s=0)
     spool.add(bytes(400), **{**ADDED, "instance": "2"})
     assert len(files(spool, "series")) == 1
+
+
+def test_a_series_that_is_kept_is_listed_until_its_time_is_over(spool):
+    spool.add(b"x", **ADDED)
+    (folder,) = spool.complete(quiet_s=0)
+    spool.finish(folder, keep_s=60)
+    spool.expire_done(keep_s=60)
+    assert series_folders(spool.root) == [("done", spool.root / "done" / folder.name)]
+    assert spool.due(answered=True) == []
+    spool.expire_done(keep_s=0)
+    assert series_folders(spool.root) == []
 
 
 def test_a_disk_without_room_leaves_no_half_file(spool, monkeypatch):

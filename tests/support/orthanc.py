@@ -35,12 +35,13 @@ class Orthanc:
     def web(self) -> str:
         return f"http://{USER}:{PASSWORD}@127.0.0.1:{self.http_port}/dicom-web"
 
-    def request(self, path: str, method: str = "GET") -> bytes:
+    def request(self, path: str, method: str = "GET", body: bytes | None = None) -> bytes:
         secret = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         asked = urllib.request.Request(
             f"http://127.0.0.1:{self.http_port}{path}",
             headers={"Authorization": f"Basic {secret}"},
             method=method,
+            data=body,
         )
         with urllib.request.urlopen(asked, timeout=60) as answer:
             return answer.read()

@@ -10,6 +10,7 @@ import typer
 
 from tumorlens.cli.node import node
 from tumorlens.cli.options import FAILED_STATUS, Overwrite
+from tumorlens.cli.pacs import pull, send
 from tumorlens.cli.progress import console, counting
 from tumorlens.errors import CasesError
 from tumorlens.outputs import Outputs
@@ -119,6 +120,8 @@ def _print_outcomes(outcomes: "Sequence[Outcome]") -> None:
 
 
 dicom_app.command("node")(node)
+dicom_app.command("send")(send)
+dicom_app.command("pull")(pull)
 
 
 def _table(found: "Listing", above: Path) -> "Table":
@@ -142,57 +145,3 @@ def _table(found: "Listing", above: Path) -> "Table":
     for item in found.unreadable:
         table.add_row(escape(below(item.path)), "", "", "no", escape(item.reason))
     return table
-
-
-@dicom_app.command("send")
-def send(
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="OBJECTS", help="DICOM files, or folders of them.")
-    ],
-    to: Annotated[
-        str, typer.Option(metavar="AE@HOST:PORT|URL", help="A PACS, or its DICOMweb service.")
-    ],
-    calling: Annotated[str, typer.Option(help="The title to call with.")] = "TUMORLENS",
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for an answer.")] = 30.0,
-) -> None:
-    """Send DICOM objects by C-STORE or STOW-RS; exit status 3 if some were not stored.
-
-    Example: `tumorlens dicom send objects/ --to ORTHANC@127.0.0.1:4242`
-    """
-    from tumorlens.losses import MAX_REASONS, counted
-    from tumorlens.services.node.send import parse_destination, send_objects
-
-    destination = parse_destination(to)
-    files = [file for path in paths for file in _dicom_files(path)]
-    if not files:
-        named = ", ".join(map(str, paths))
-        raise CasesError(named, "holds no DICOM files", "Name what --dicom-out wrote.")
-    with counting("sending") as report:
-        sent = send_objects(
-            files, destination, calling_title=calling, timeout_s=timeout, progress=report
-        )
-    stored = sum(item.is_stored for item in sent)
-    console.print(f"{counted(stored, 'object')} stored by {destination}", markup=False)
-    lost = [
-        f"{file}: {item.reason}"
-        for file, item in zip(files, sent, strict=True)
-        if not item.is_stored
-    ]
-    for line in lost[:MAX_REASONS]:
-        console.print(f"not stored: {line}", markup=False)
-    if lost:
-        console.print(f"{counted(len(lost), 'object')} not stored; send them again later")
-        raise typer.Exit(FAILED_STATUS)
-
-
-def _dicom_files(path: Path) -> list[Path]:
-    """Return a file, or the files of a folder that begin as DICOM files do."""
-    if not path.is_dir():
-        return [path]
-    files = (file for file in sorted(path.rglob("*")) if file.is_file())
-    return [file for file in files if _starts_as_dicom(file)]
-
-
-def _starts_as_dicom(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"

@@ -31,7 +31,13 @@ Quiet = Annotated[
     float, typer.Option(min=1, metavar="SECONDS", help="Without a slice: the series is complete.")
 ]
 Quota = Annotated[int, typer.Option(min=1, metavar="MIB", help="Most that the spool may hold.")]
-Certificate = Annotated[Path | None, typer.Option("--tls", help="Certificate (PEM): asks for TLS.")]
+KeepHours = Annotated[
+    float,
+    typer.Option(min=0, metavar="HOURS", help="Keep series after their results were sent."),
+]
+Certificate = Annotated[
+    Path | None, typer.Option("--tls-cert", help="Certificate (PEM): asks for TLS.")
+]
 CertificateKey = Annotated[Path | None, typer.Option("--tls-key", help="Its key (PEM).")]
 Clients = Annotated[
     Path | None, typer.Option("--tls-clients", help="Authority whose clients alone may connect.")
@@ -54,6 +60,7 @@ def node(
     callers: Callers = None,
     quiet: Quiet = 30.0,
     quota: Quota = 50 * 1024,
+    keep_hours: KeepHours = 0.0,
     tls: Certificate = None,
     tls_key: CertificateKey = None,
     tls_clients: Clients = None,
@@ -77,7 +84,7 @@ def node(
         return
     receiver = _receiver(host, port, title, callers, (tls, tls_key, tls_clients))
     rules = read_routes(routes) if routes else ()
-    options = NodeOptions(quiet_s=quiet, quota=quota * 2**20)
+    options = NodeOptions(quiet_s=quiet, keep_s=keep_hours * 3600, quota=quota * 2**20)
     opened = Opened(spool, max_bytes=options.quota)
     if retry_dead:
         console.print(f"{opened.retry_dead()} series put to work again")
@@ -134,7 +141,9 @@ def _receiver(
 
     certificate, key, clients = pem
     if any(pem) and not (certificate and key):
-        raise SettingsError("--tls", "lacks a certificate or its key", "Name --tls and --tls-key.")
+        raise SettingsError(
+            "--tls-cert", "lacks a certificate or its key", "Name --tls-cert and --tls-key."
+        )
     context = server_context(certificate, key, clients) if certificate and key else None
     return ReceiverOptions(title, host, port, tuple(callers or ()), tls=context)
 

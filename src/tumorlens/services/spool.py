@@ -4,6 +4,7 @@
     series/     a folder a series that still grows
     work/       series that are complete: answered, then sent
     dead/       series that could not be answered or sent; a person has to look
+    done/       series that were answered and sent, while a node keeps them
 
 Every name is a hash. What is acknowledged lies in `series/`, synced to disk; a folder moves from
 one stage to the next by one rename.
@@ -27,7 +28,7 @@ from tumorlens.errors import StoreFullError
 
 # Why an instance is not kept, in answers to C-STORE (PS3.4 B.2.3) and to STOW-RS (PS3.18 I.2.2).
 NO_ROOM, MISMATCH, NOT_UNDERSTOOD, UNSUPPORTED = 0xA700, 0xA900, 0xC000, 0x0122
-STAGES = ("incoming", "series", "work", "dead")
+STAGES = ("incoming", "series", "work", "dead", "done")
 STATE = "state.json"
 SLICES, OBJECTS = "slices", "objects"  # folders of a series: what came, what goes back
 MEASURE_S = 5.0  # between two counts of what is held
@@ -169,8 +170,21 @@ class Spool:
         _sync_folder(self.root / "dead")
         return True
 
-    def remove(self, folder: Path) -> None:
-        """Forget a series that is answered and sent."""
+    def finish(self, folder: Path, *, keep_s: float) -> None:
+        """Keep a series that is answered and sent for so long, or forget it at once."""
+        if keep_s <= 0:
+            self._remove(folder)
+            return
+        os.utime(folder)  # since when it is done
+        folder.rename(self.root / "done" / folder.name)
+
+    def expire_done(self, *, keep_s: float) -> None:
+        """Forget series that were kept for so long."""
+        for folder in (self.root / "done").iterdir():
+            if time.time() - folder.stat().st_mtime >= keep_s:
+                self._remove(folder)
+
+    def _remove(self, folder: Path) -> None:
         size = _size(folder)
         gone = folder.rename(self.root / "incoming" / folder.name)  # whole for others, or gone
         shutil.rmtree(gone)
@@ -184,6 +198,25 @@ class Spool:
             write_state(folder, replace(read_state(folder), attempts=0, not_before=0.0))
             folder.rename(self.root / "work" / folder.name)
         return len(folders)
+
+
+def series_folders(root: Path) -> list[tuple[str, Path]]:
+    """Return every series that is on disk with its stage, those that came last first."""
+    found = [
+        (stage, folder)
+        for stage in ("series", "work", "dead", "done")
+        if (root / stage).is_dir()
+        for folder in (root / stage).iterdir()
+        if not folder.name.startswith(".")
+    ]
+    return sorted(found, key=lambda one: _changed_at(one[1]), reverse=True)
+
+
+def _changed_at(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:  # it moved on meanwhile
+        return 0.0
 
 
 def dead_series(root: Path) -> list[tuple[Path, State]]:

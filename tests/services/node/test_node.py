@@ -131,7 +131,7 @@ def test_dead_series_are_listed(tmp_path, monkeypatch, capsys):
 
 def test_tls_without_its_key_is_an_error(tmp_path, monkeypatch, capsys):
     run = command_runner(monkeypatch, capsys)
-    ended = run("dicom", "node", tmp_path / "spool", "--tls", tmp_path / "cert.pem")
+    ended = run("dicom", "node", tmp_path / "spool", "--tls-cert", tmp_path / "cert.pem")
     assert ended.status == 2
     assert "lacks a certificate or its key" in ended.err
 
@@ -160,8 +160,8 @@ def test_objects_come_back_by_both_ways_and_wait_while_the_pacs_is_down(orthanc,
 def certified(bundle, tmp_path_factory):
     """A node that talks TLS, to clients of one authority."""
     folder = make_certificates(tmp_path_factory.mktemp("tls"))
-    words = ("--tls", folder / "server.pem", "--tls-key", folder / "server.key", "--tls-clients",
-             folder / "ca.pem")  # fmt: skip
+    words = ("--tls-cert", folder / "server.pem", "--tls-key", folder / "server.key",
+             "--tls-clients", folder / "ca.pem")  # fmt: skip
     with running_node(folder, bundle, *words) as node:
         yield node, folder
 

@@ -36,6 +36,7 @@ class NodeOptions:
     quiet_s: float = 30.0  # without a new slice, after which a series is complete
     retry_s: float = 30.0  # before the second try; each later one waits twice as long
     max_attempts: int = 10  # about eight hours with the wait above
+    keep_s: float = 0.0  # that a series stays on disk after its results were sent
     quota: int = 50 * 2**30  # bytes of the spool
     memory: int = 6 * 2**30  # bytes of the process that answers
     series_s: float = 600.0  # that the answer to one series may take
@@ -100,9 +101,10 @@ class Node:
             self._attempt(self._answer, folder)
 
     def _send_due(self) -> None:
+        self._spool.expire_done(keep_s=self._options.keep_s)
         for folder in self._spool.due(answered=True):
             if self._attempt(self._send, folder):
-                self._spool.remove(folder)
+                self._spool.finish(folder, keep_s=self._options.keep_s)
                 self._log("done", series=folder.name)
 
     def _attempt(self, step: Callable[[Path], None], folder: Path) -> bool:
