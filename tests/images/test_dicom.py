@@ -3,6 +3,7 @@
 import base64
 import io
 import struct
+import time
 import zlib
 from pathlib import Path
 
@@ -39,6 +40,7 @@ from tumorlens.images.readers import attempt, open_images, open_images_bytes, re
 from tumorlens.inputs.prepare import apply_window, prepare
 from tumorlens.records import Scan, Unusable
 from tumorlens.settings import ReadLimits
+from tumorlens.study.experiments.runner import peak_memory
 
 STORED = HEAD.astype(np.int16) * 12  # 12 bits
 PYDICOM_FILES = sorted(
@@ -397,7 +399,10 @@ def test_a_decoder_that_is_not_installed_is_named(monkeypatch):
 
 @pytest.mark.parametrize("path", PYDICOM_FILES, ids=lambda path: path.name)
 def test_each_of_pydicoms_own_files_is_read_or_has_a_clear_reason(path):
+    peak, started = peak_memory() or 0, time.process_time()
     found = attempt(open_images, path)
+    assert (peak_memory() or 0) - peak < 2**30
+    assert time.process_time() - started < 30
     if isinstance(found, Unusable):
         assert found.reason
     else:
