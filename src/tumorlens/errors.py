@@ -137,3 +137,7 @@ class ApiKeyError(TumorlensError):
 
 class ServiceError(TumorlensError):
     """A service that refuses, or cannot be reached."""
+
+
+class TrackingError(TumorlensError):
+    """An experiment tracker that cannot open a run."""

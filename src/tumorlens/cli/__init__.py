@@ -34,6 +34,8 @@ EXTRAS = {
     "dicom": "pydicom highdicom pynetdicom dicomweb_client",
     "nifti": "nibabel",
     "scale": "ray pyarrow fsspec s3fs",
+    "tracking": "mlflow tensorboardX huggingface_hub pandas",
+    "wandb": "wandb",
 }  # what to install -> the libraries that it brings
 
 # What the help shows, panel by panel: use a bundle, look at data, make a bundle, serve it.

@@ -1,7 +1,7 @@
 """`tumorlens evaluate`: a bundle measured on one part of a split, or on a whole folder."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,6 +9,7 @@ from tumorlens.cli.options import (
     AllowLeaks,
     Bundle,
     Folders,
+    Log,
     Out,
     Overwrite,
     SplitFile,
@@ -17,12 +18,14 @@ from tumorlens.cli.options import (
     print_left_out,
     print_losses,
     read_labeled,
+    tracked_run,
 )
 from tumorlens.cli.progress import console, counting
 from tumorlens.outputs import Outputs
 from tumorlens.settings import load_settings
 
 if TYPE_CHECKING:
+    from tumorlens.models.bundle import Bundle as LoadedBundle
     from tumorlens.records import Case
     from tumorlens.reports.evaluation.result import Evaluation, EvaluationResult, SplitFacts
     from tumorlens.study.evaluation.subgroups import Context
@@ -66,6 +69,7 @@ def evaluate(
     explanations: Explanations = True,
     workers: Workers = None,
     allow_leaks: AllowLeaks = False,
+    log: Log = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Measure a bundle on one part of a split, or on a whole folder without one.
@@ -73,27 +77,39 @@ def evaluate(
     Each evaluation of a test part is counted in the bundle's run folder. Example:
     `tumorlens evaluate scans/ --bundle runs/default --split split.csv --out results`
     """
-    from datetime import UTC, datetime
-
     from tumorlens.predictions.predictor import load_predictor
     from tumorlens.study.evaluation.run import evaluate as run_evaluation
-    from tumorlens.study.evaluation.run import write_evaluation
-    from tumorlens.study.evaluation.test_access_log import log_evaluation
 
-    settings = load_settings(workers=workers)
+    settings, part = load_settings(workers=workers), part if split_file else "all"
     predictor = load_predictor(bundle, settings)
+    tracked = tracked_run(log, name=f"{predictor.bundle.name} on {part}", out=out, resume=False)
     rival = load_predictor(against, settings) if against else None
     cases, facts, context = _part_of(read_labeled(folders), split_file, part, allow_leaks)
     Outputs(*folders, split_file, bundle, against, overwrite=overwrite).claim_folder(out)
-    found = run_evaluation(
-        cases, predictor, part=part if split_file else "all", split=facts, context=context,
-        baseline=rival, controls=controls, robustness=robustness, explanations=explanations,
-        steps=counting,
-    )  # fmt: skip
-    found = log_evaluation(found, predictor.bundle, out=out, now=datetime.now(UTC))
-    write_evaluation(found, out, bundle=predictor.bundle)
+    with tracked:
+        tracked.start({"bundle": predictor.bundle.version, "split": facts.fingerprint})
+        found = run_evaluation(
+            cases, predictor, part=part, split=facts, context=context, baseline=rival,
+            controls=controls, robustness=robustness, explanations=explanations, steps=counting,
+        )  # fmt: skip
+        found = _write_result(found, predictor.bundle, out, tracked)
     _print_result(found)
     typer.echo(out / "evaluation.html")
+
+
+def _write_result(
+    evaluation: "Evaluation", bundle: "LoadedBundle", out: Path, tracked: Any
+) -> "Evaluation":
+    """Count the evaluation in the log of the bundle, write it, and log its figures."""
+    from datetime import UTC, datetime
+
+    from tumorlens.study.evaluation.run import write_evaluation
+    from tumorlens.study.evaluation.test_access_log import log_evaluation
+
+    counted = log_evaluation(evaluation, bundle, out=out, now=datetime.now(UTC))
+    write_evaluation(counted, out, bundle=bundle)
+    _log_result(tracked, counted.result)
+    return counted
 
 
 def _part_of(
@@ -117,6 +133,17 @@ def _part_of(
     leak = splits.leaks_of(made)
     facts = SplitFacts(made.fingerprint, leak.n, leak.share)
     return chosen, facts, read_context(parted, made, part=part)
+
+
+def _log_result(tracked: Any, result: "EvaluationResult") -> None:
+    """Log the figures, and of what they were counted."""
+    counts = {"n": result.n, "unreadable": result.unreadable, "data sets": result.datasets}
+    tracked.log_parameters(counts)
+    measured = {
+        **result.detection, "type": result.type, "same level": result.same_level,
+        "calibration": result.calibration, "series": result.series,
+    }  # fmt: skip
+    tracked.log_figures({result.part: measured})
 
 
 def _print_result(evaluation: "Evaluation") -> None:

@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from pathlib import Path
 from socket import SOCK_STREAM
 from typing import Annotated, Any
@@ -12,6 +13,15 @@ import typer
 
 from tumorlens.cli.progress import console, counting
 from tumorlens.outputs import Outputs
+
+
+class TrackerName(StrEnum):
+    """Where a run is logged."""
+
+    MLFLOW = "mlflow"
+    TENSORBOARD = "tensorboard"
+    WANDB = "wandb"
+
 
 Folders = Annotated[
     list[Path],
@@ -56,6 +66,14 @@ RetentionDays = Annotated[
 ]
 Host = Annotated[str, typer.Option(help="The address to listen on.")]
 Port = Annotated[int, typer.Option(min=1, max=65535)]
+Log = Annotated[
+    TrackerName | None,
+    typer.Option(
+        "--log",
+        help="Log recipe, figures and bundle to an experiment tracker, never a scan or its name; "
+        "default: none. wandb stays offline unless WANDB_MODE says otherwise.",
+    ),
+]
 FAILED_STATUS = 3  # some file could not be read; every other one was answered
 Cache = Annotated[str | None, typer.Option(help="Folder of prepared images.")]
 Overwrite = Annotated[
@@ -83,6 +101,13 @@ def check_address(host: str, port: int) -> None:
             raise SettingsError(where, "is in use", "Choose another with --port.") from error
         fact = f"cannot be listened on ({error.strerror or error})"
         raise SettingsError(where, fact, "Choose another with --host or --port.") from error
+
+
+def tracked_run(log: TrackerName | None, *, name: str, out: Path, resume: bool) -> Any:
+    """Return the run that `--log` asks for, or one that nobody hears of."""
+    from tumorlens.study.tracking.run import TrackedRun
+
+    return TrackedRun(log or "", name=name, out=out, resume=resume, warn=console.print)
 
 
 def chosen_recipe(

@@ -13,6 +13,7 @@ from tumorlens.cli.options import (
     Epochs,
     Folders,
     InitOption,
+    Log,
     Overwrite,
     RecipeName,
     Resume,
@@ -29,6 +30,7 @@ from tumorlens.cli.options import (
     print_recipe,
     read_labeled,
     recipe_file,
+    tracked_run,
 )
 from tumorlens.cli.progress import TrainingBars, console, counting
 from tumorlens.outputs import Outputs
@@ -163,6 +165,7 @@ def train(
     cache: Cache = None,
     resume: Resume = False,
     allow_leaks: AllowLeaks = False,
+    log: Log = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Train a recipe; goes on after a kill with --resume.
@@ -177,7 +180,8 @@ def train(
     folder = load_settings(cache=cache).cache_folder
     read = (*folders, recipe_file(recipe), file, init)
     outputs = Outputs(*read, overwrite=overwrite)
-    asked = _Request(chosen, out, split_file, file, init, folder, resume, allow_leaks, outputs)
+    asked = _Request(chosen, out, split_file, file, init, folder, resume, allow_leaks, outputs,
+                     tracked_run(log, name=out.resolve().name, out=out, resume=resume))  # fmt: skip
     if folds is None:
         _train_one(folders, asked, name=name or out.resolve().name)
     else:
@@ -197,6 +201,15 @@ class _Request:
     resume: bool
     allow_leaks: bool
     outputs: Outputs
+    tracked: Any
+
+    def parameters(self, split: str) -> dict[str, Any]:
+        """Return what a tracker keeps of it, with the fingerprint of its split."""
+        return {
+            "recipe": self.recipe.to_json(),
+            "split": split,
+            "init": self.init.name if self.init else "",
+        }
 
 
 def _train_one(folders: list[Path], asked: _Request, *, name: str) -> None:
@@ -214,15 +227,22 @@ def _train_one(folders: list[Path], asked: _Request, *, name: str) -> None:
 
     job = Job(recipe, made, out, asked.cache, name, weights=asked.weights, start=asked.init)
     step = counting if recipe.head_epochs else silent_steps
+
+    def on_prepared(run: Path) -> None:
+        _print_prepared(parted, run)
+        asked.tracked.start(asked.parameters(made.fingerprint))
+
     with (
+        asked.tracked as tracked,
         counting("preparing scans") as report,
         step("features of the frozen network") as extracting,
         TrainingBars(recipe.epochs) as bars,
     ):
         bundle = run_training(
-            parted, job, callback=bars, progress=report, extracting=extracting,
-            on_prepared=lambda run: _print_prepared(parted, run), resume=asked.resume,
+            parted, job, callback=tracked.listening(bars), progress=report,
+            extracting=extracting, on_prepared=on_prepared, resume=asked.resume,
         )  # fmt: skip
+        tracked.log_bundle(bundle)
     _print_threshold(bundle)
     typer.echo(bundle.folder)
 
@@ -294,13 +314,31 @@ def _cross_validate(folders: list[Path], asked: _Request, *, folds: int, repeats
         asked.recipe, folds, repeats, asked.out, asked.cache, weights=asked.weights,
         start=asked.init,
     )  # fmt: skip
-    with counting("preparing scans") as report, TrainingBars(asked.recipe.epochs) as bars:
+
+    def on_start(number: int, total: int) -> None:
+        asked.tracked.start(asked.parameters("") | {"folds": folds, "repeats": repeats})
+        console.print(f"fold {number} of {total}")
+
+    with (
+        asked.tracked as tracked,
+        counting("preparing scans") as report,
+        TrainingBars(asked.recipe.epochs) as bars,
+    ):
         figures = cross_validate(
             cases, groups, plan, resume=asked.resume, listeners=Listeners(bars, preparing=report),
-            on_start=lambda number, total: console.print(f"fold {number} of {total}"),
+            on_start=on_start, on_end=lambda fold: _log_fold(tracked, fold),
         )  # fmt: skip
+        tracked.log_figures({"held out": figures})
     _print_cross(figures)
     typer.echo(asked.out / "cross_validation.json")
+
+
+def _log_fold(tracked: Any, fold: Path) -> None:
+    """Log a fold as a run of its own; of a frozen network no epochs are kept."""
+    from tumorlens.study.training.run_folder import HISTORY_FILE, read_history
+
+    history = read_history(fold / HISTORY_FILE)
+    tracked.log_child(fold.name, parameters={"fold": fold.name}, history=history)
 
 
 def _cases_to_fold(folders: list[Path], asked: _Request, kept: Path) -> tuple[list[Any], Any]:

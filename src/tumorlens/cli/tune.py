@@ -11,6 +11,7 @@ from tumorlens.cli.options import (
     Epochs,
     Folders,
     InitOption,
+    Log,
     Overwrite,
     RecipeName,
     Seed,
@@ -21,6 +22,7 @@ from tumorlens.cli.options import (
     parted_cases,
     print_recipe,
     recipe_file,
+    tracked_run,
 )
 from tumorlens.cli.progress import TrainingBars, console, counting
 from tumorlens.outputs import Outputs
@@ -53,6 +55,7 @@ def tune(
     weights: WeightsOption = None,
     cache: Cache = None,
     allow_leaks: AllowLeaks = False,
+    log: Log = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Search a recipe's space with Hyperband, on validation alone; repeat the command to go on.
@@ -66,21 +69,46 @@ def tune(
     searched = read_space(space) if space else space_of(chosen)
     outputs = Outputs(*folders, recipe_file(recipe), space, file, overwrite=overwrite)
     folder = load_settings(cache=cache).cache_folder
+    tracked = tracked_run(log, name=out.resolve().name, out=out, resume=True)
     parted, made = parted_cases(
         folders, split_file, out, outputs=outputs, allow_leaks=allow_leaks, recipe=chosen,
         cache=folder,
     )  # fmt: skip
     _print_search(chosen, searched)
     load_keras()
-    from tumorlens.study.experiments.runner import Listeners
-    from tumorlens.study.experiments.tuning import tune as search
     from tumorlens.study.training.run import Job
 
     job = Job(chosen, made, out, folder, out.resolve().name, weights=file)
-    with counting("preparing scans") as report, TrainingBars(chosen.epochs) as bars:
-        told = Listeners(bars, preparing=report)
-        tuned = search(parted, job, searched, trials=trials, listeners=told, on_start=_print_trial)
+    with tracked:
+        tuned = _search(parted, job, searched, trials=trials, tracked=tracked)
     _print_best(tuned, out)
+
+
+def _search(cases: list[Any], job: Any, space: Any, *, trials: int, tracked: Any) -> Any:
+    from tumorlens.study.experiments.runner import Listeners
+    from tumorlens.study.experiments.tuning import tune
+
+    def on_start(number: int, values: Any) -> None:
+        tracked.start({"recipe": job.recipe.to_json(), "split": job.split.fingerprint})
+        _print_trial(number, values)
+
+    with counting("preparing scans") as report, TrainingBars(job.recipe.epochs) as bars:
+        tuned = tune(
+            cases, job, space, trials=trials, listeners=Listeners(bars, preparing=report),
+            on_start=on_start, on_end=lambda trial, run: _log_trial(tracked, trial, run),
+        )  # fmt: skip
+    tracked.log_parameters({"best": tuned.best.values})
+    tracked.log_metrics({"best val_loss": tuned.best.val_loss})
+    return tuned
+
+
+def _log_trial(tracked: Any, trial: Any, run: Path) -> None:
+    from tumorlens.study.training.run_folder import HISTORY_FILE, read_history
+
+    tracked.log_child(
+        f"trial {trial.number}", parameters={**trial.values, "state": trial.state},
+        history=read_history(run / HISTORY_FILE),
+    )  # fmt: skip
 
 
 def _print_search(recipe: Any, space: Any) -> None:

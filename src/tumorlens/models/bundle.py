@@ -48,7 +48,6 @@ _OLD_SELF_TEST = "golden"  # its key in bundles of before
 _OWN_KEYS = {"schema", "name", "sha256", "atoms", "input", "temperature", "threshold", "scope",
              "threshold_choice", "abstention", "measured", "self_test", "series_rule",
              _OLD_SELF_TEST}  # fmt: skip
-_LISTED = re.compile(r"^([0-9a-f]{64}) [ *](.+)$", re.M)
 _ROW_OF_NUMBERS = re.compile(r"\[\s+(?:-?\d+,\s+)*-?\d+\s+\]")
 
 
@@ -152,25 +151,6 @@ def hash_files(files: Mapping[str, bytes]) -> str:
     """
     lines = [f"{_digest(data)}  {name}\n" for name, data in sorted(files.items())]
     return _digest("".join(lines).encode())
-
-
-def find_in_list(bundle: Bundle, file: Path) -> str:
-    """Compare a bundle with a list of `HASH  NAME` lines; returns what is wrong, "" is nothing.
-
-    Raises BundleError for a file that holds no such line.
-    """
-    try:
-        text = read_file(file).decode()
-    except (OSError, ValueError) as e:
-        raise BundleError(file, "cannot be read", "Give a text of hashes and names.") from e
-    listed = [(hash, name.strip()) for hash, name in _LISTED.findall(text)]
-    if not listed:
-        raise BundleError(file, "lists no bundle", "`tumorlens bundle show` prints such a line.")
-    if (bundle.sha256, bundle.name) in listed:
-        return ""
-    is_known = bundle.name in [name for _, name in listed]
-    fact = "has another hash than the list" if is_known else "is not in the list"
-    return f"{bundle.version} {fact} {file}"
 
 
 def _shipped(name: str) -> Path | None:

@@ -142,13 +142,14 @@ def cross_validate(
     executor: Executor = in_this_process,
     resume: bool = False,
     on_start: Callable[[int, int], None] = lambda _number, _total: None,
+    on_end: Callable[[Path], None] = lambda _folder: None,
 ) -> CrossFigures:
     """Train every fold of every repeat and judge each case where it was held out.
 
     Writes fold-1 ..., predictions.csv and cross_validation.json into `plan.out`. A fold that was
-    finished is not trained again; `on_start` hears which one of how many begins. More repeats may
-    be asked for later. Raises TrainingError where the folder holds other runs, or holds these and
-    `resume` is False.
+    finished is not trained again; `on_start` hears which one of how many begins, `on_end` the
+    folder of each that was trained now. More repeats may be asked for later. Raises TrainingError
+    where the folder holds other runs, or holds these and `resume` is False.
     """
     check_network(plan.recipe)
     check_preconditions(cases, plan.recipe, out=plan.out, cache=plan.cache)
@@ -158,9 +159,11 @@ def cross_validate(
         check_classes([replace(case, split=part) for case, part in parts], splits.PARTS)
     described = plan.to_json(groups)
     open_or_resume(plan.out / PLAN_FILE, described, resume=resume)
-    done = run_jobs(jobs, executor, listeners=listeners,
-                    on_start=lambda job: on_start(jobs.index(job) + 1, len(jobs)))  # fmt: skip
-    rows = [row for job in done for row in read_table(job.folder / TABLE_FILE)]
+    left = [job for job in jobs if not job.is_done]
+    for job in run_jobs(left, executor, listeners=listeners,
+                        on_start=lambda job: on_start(jobs.index(job) + 1, len(jobs))):  # fmt: skip
+        on_end(job.folder)
+    rows = [row for job in jobs for row in read_table(job.folder / TABLE_FILE)]
     write_table(plan.out / TABLE_FILE, FOLD_COLUMNS, rows)
     figures = cross_figures(read_scores(plan.out / TABLE_FILE))
     described |= {"repeats": plan.repeats, **figures.to_json()}

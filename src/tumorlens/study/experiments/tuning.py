@@ -86,12 +86,14 @@ def tune(
     listeners: Listeners = SILENT,
     executor: Executor = in_this_process,
     on_start: Callable[[int, Values], None] = lambda _number, _values: None,
+    on_end: Callable[[Trial, Path], None] = lambda _trial, _folder: None,
 ) -> Tuned:
     """Try recipes from `space` around `job.recipe` until `trials` have ended; keep the best.
 
     Trial 0 has the recipe's own values, where the space contains them. Reads train and val,
     never test. Writes trials.csv, trials.png and recipe.json into `job.out`, and goes on there
-    after a kill, in the epoch that was not finished.
+    after a kill, in the epoch that was not finished. `on_end` hears of each trial that ended,
+    and its folder.
 
     Raises TrainingError where the folder holds another search, or no trial could be completed.
     """
@@ -108,8 +110,9 @@ def tune(
     _queue_broken_off(study)
     plan = _plan_trials(study, cases, job, space, trials=trials, listeners=listeners,
                         on_start=on_start)  # fmt: skip
-    for _ in run_jobs(plan, executor, listeners=listeners):
-        _report(study, job)
+    for done in run_jobs(plan, executor, listeners=listeners):
+        ended = {trial.number: trial for trial in _report(study, job).trials}
+        on_end(ended[done.settings["trial"].number], done.folder)
     return _report(study, job)
 
 
