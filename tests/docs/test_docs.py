@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.cheap import SMALL, make_cheap, train_each_once
+from support.cheap import SMALL, draw_each_set_once, make_cheap, train_each_once
 from support.docs_shell import ONLY_PARSED, ROOT, Shell, blocks, pages, parse
 from typer.main import get_command
 
-import tumorlens.study.phantom as phantom_module
 from tumorlens.cli import app
 from tumorlens.study.phantom import write_phantoms
 from tumorlens.study.recipes import PRETRAININGS, RECIPES
@@ -26,7 +25,7 @@ NEEDS_SCANS = "README.md"  # speaks of a folder `scans/` that the reader has
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> Path:
-    """What was trained for any page."""
+    """What was trained or drawn for any page."""
     return tmp_path_factory.mktemp("runs")
 
 
@@ -41,15 +40,10 @@ def cheap(monkeypatch, tmp_path, runs) -> None:
     monkeypatch.setenv("TUMORLENS_BUNDLE", "tumorlens-tiny")  # the fastest of those that ship
     make_cheap(monkeypatch)
     train_each_once(monkeypatch, runs)
+    draw_each_set_once(monkeypatch, runs, most=PER_CLASS)
     whole = PRETRAININGS["vicreg"]
     small = replace(whole, recipe=replace(whole.recipe, **deeper), projector=(16, 16))
     monkeypatch.setitem(PRETRAININGS, "vicreg", small)
-
-    def fewer(out, *, per_class=40, seed=0, side=128, progress=None):
-        few = min(per_class, PER_CLASS)
-        return write_phantoms(out, per_class=few, seed=seed, side=side, progress=progress)
-
-    monkeypatch.setattr(phantom_module, "write_phantoms", fewer)
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)

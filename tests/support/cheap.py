@@ -16,7 +16,10 @@ import pytest
 from tumorlens.json_records import to_json
 from tumorlens.models.bundle import Bundle, load_bundle
 from tumorlens.records import Case
+from tumorlens.study import phantom
+from tumorlens.study.audit import page
 from tumorlens.study.explore import class_images, report, separation
+from tumorlens.study.phantom import write_phantoms
 from tumorlens.study.stats import intervals
 from tumorlens.study.training import run
 from tumorlens.study.training.packaging import assemble, bundle_performance
@@ -37,8 +40,9 @@ def make_cheap(patch: pytest.MonkeyPatch) -> None:
     few_permutations(patch)
     for name in ("plot_mean", "plot_variability", "plot_montage", "plot_difference"):
         patch.setattr(report, name, drawn_once(getattr(report, name)))
-    once = drawn_once(bundle_performance.draw_thresholds)
-    patch.setattr(bundle_performance, "draw_thresholds", once)
+    for place, name in ((bundle_performance, "draw_thresholds"), (page, "draw_shortcuts")):
+        patch.setattr(place, name, drawn_once(getattr(place, name)))
+    patch.setattr(run, "draw_curves", curves_drawn_once(run.draw_curves))
 
 
 def few_resamples(patch: pytest.MonkeyPatch) -> None:
@@ -78,6 +82,34 @@ def drawn_once(draw: Callable[..., Any]) -> Callable[..., Any]:
         return made[0]
 
     return drawn
+
+
+def curves_drawn_once(draw: Callable[..., None]) -> Callable[..., None]:
+    """Return what draws learning curves the first time, and copies that file ever after."""
+    made: list[bytes] = []
+
+    def drawn(history: Any, best_epoch: int, out: Path) -> None:
+        if not made:
+            draw(history, best_epoch, out)
+            made.append(out.read_bytes())
+        out.write_bytes(made[0])
+
+    return drawn
+
+
+def draw_each_set_once(patch: pytest.MonkeyPatch, kept: Path, *, most: int) -> None:
+    """Draw at most `most` phantoms a class, and each set once; `kept` holds the sets."""
+
+    def drawn(
+        out: Path, *, per_class: int = 40, seed: int = 0, side: int = 128, progress: Any = None
+    ) -> Path:
+        few = min(per_class, most)
+        made = kept / f"phantoms-{few}-{seed}-{side}"
+        if not made.exists():
+            write_phantoms(made, per_class=few, seed=seed, side=side)
+        return shutil.copytree(made, out, dirs_exist_ok=True)
+
+    patch.setattr(phantom, "write_phantoms", drawn)
 
 
 def train_each_once(patch: pytest.MonkeyPatch, kept: Path, *, resumed_too: bool = False) -> None:
