@@ -183,6 +183,13 @@ def _cause_of(error: BaseException | None) -> BaseException | None:
     return getattr(error, "cause", None) or error
 
 
+def available_cores() -> int:
+    """Return how many cores this process may use, which a container or Slurm may bound."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @contextmanager
 def open_executor(
     on: str = LOCAL, *, workers: int | None = None, cores: int = 1
@@ -193,7 +200,7 @@ def open_executor(
     is a cluster seen through its client port. Without `workers` there are as many as cores allow.
     """
     if on == LOCAL:
-        executor = _open_local(workers or max(1, (os.cpu_count() or 1) // cores))
+        executor = _open_local(workers or max(1, available_cores() // cores))
     elif on == RAY or on.startswith(f"{RAY}://"):
         executor = _open_ray("" if on == RAY else on, workers, cores)
     else:

@@ -10,6 +10,7 @@ import typer
 from tumorlens import __version__
 from tumorlens.cli import (
     audit,
+    batch,
     bids,
     bundle,
     dashboard,
@@ -43,6 +44,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Use": {
         "demo": use.demo,
         "predict": use.predict,
+        "batch": batch.batch_app,
         "bids": bids.bids,
         "dashboard": dashboard.dashboard,
         "doctor": use.doctor,

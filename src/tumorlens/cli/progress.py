@@ -5,8 +5,10 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -14,10 +16,14 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+if TYPE_CHECKING:
+    from tumorlens.executors import Underway
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 VARIABLE = "TUMORLENS_PROGRESS"  # "json": one object a line
@@ -72,6 +78,57 @@ def counting(step: str) -> Iterator[Callable[[int, int], None]]:
                 console.print(f"{step}: {done}/{total} after {now - started:.0f} s")
 
         yield report
+
+
+class WorkerBars:
+    """Watches workers: a bar for all, with the rate and the time left, and one for each."""
+
+    def __init__(self, step: str, total: int) -> None:
+        self._step, self._total, self._done = step, total, 0
+        self._bars = _columns()
+        self._all = self._bars.add_task(step, total=total, note="")
+        self._workers: dict[int, TaskID] = {}
+        self._started = self._last = time.monotonic()
+        self._seconds = JSON_SECONDS if _is_json() else QUIET_SECONDS
+
+    def __enter__(self) -> "WorkerBars":
+        self._bars.start()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._bars.stop()
+
+    def add(self, done: int) -> None:
+        """Count what one worker has finished."""
+        self._done += done
+
+    def watch(self, underway: "Sequence[Underway[Any]]") -> None:
+        """See what is under way."""
+        done = self._done + sum(one.done for one in underway)
+        rate = done / max(time.monotonic() - self._started, 1e-3)
+        self._bars.update(self._all, completed=done, note=f"{rate:.0f}/s")
+        for one in underway:
+            if one.worker not in self._workers:
+                added = self._bars.add_task(f"worker {one.worker + 1}", total=None, note="")
+                self._workers[one.worker] = added
+            self._bars.update(self._workers[one.worker], completed=one.done,
+                              total=one.total or None, note=f"shard {one.task}")  # fmt: skip
+        self._print(done, rate, workers=len(underway))
+
+    def _print(self, done: int, rate: float, *, workers: int) -> None:
+        now = time.monotonic()
+        if now - self._last < self._seconds or (console.is_terminal and not _is_json()):
+            return
+        self._last = now
+        left = (self._total - done) / rate if rate else math.inf
+        if _is_json():
+            _write_json(self._step, done, self._total, rate=rate, seconds_left=_finite(left),
+                        workers=workers)  # fmt: skip
+        else:
+            console.print(
+                f"{self._step}: {done:,}/{self._total:,} by {workers} workers, {rate:.0f}/s, "
+                f"{timedelta(seconds=round(left)) if rate else '?'} left"
+            )
 
 
 class TrainingBars:

@@ -367,24 +367,40 @@ def _walk(folder: Path, above: frozenset[str]) -> Iterator[tuple[Path, str]]:
     except OSError:
         yield folder, ""
         return
-    stems = {_stem(Path(entry.name)) for entry in entries}
-    names = {entry.name.lower() for entry in entries}
+    is_folder = {
+        entry.name: _is_folder(entry) and Path(entry.name).suffix.lower() not in readable_suffixes()
+        for entry in entries
+    }
+    kinds = kinds_in_folder([entry.name for entry in entries])
     for entry in entries:
-        path, is_hidden = Path(entry.path), entry.name.startswith(".")
-        is_system = is_system_file(entry.name)
-        if path.suffix.lower() == ".hdr" and f"{path.stem.lower()}.img" in names:
-            continue  # a pair is one volume, listed by its .img
-        if _is_folder(entry) and path.suffix.lower() not in readable_suffixes():
-            if not (is_hidden or is_system):
-                yield from _walk(path, above | {real})
-        elif is_system or is_hidden:
-            yield path, SYSTEM if is_system else HIDDEN
+        kind = kinds.get(entry.name)
+        if not is_folder[entry.name]:
+            if kind is not None:
+                yield Path(entry.path), kind
+        elif kind not in (SYSTEM, HIDDEN):
+            yield from _walk(Path(entry.path), above | {real})
+
+
+def kinds_in_folder(names: Sequence[str]) -> dict[str, str]:
+    """Return what each file of a folder is if it is no scan, by its name; "" is what may be one.
+
+    The header of a pair is not among them: a pair is one volume, listed by its .img.
+    """
+    lower, stems = {name.lower() for name in names}, {_stem(Path(name)) for name in names}
+    kinds: dict[str, str] = {}
+    for name in names:
+        path = Path(name)
+        if path.suffix.lower() == ".hdr" and f"{path.stem.lower()}.img" in lower:
+            continue
+        if is_system_file(name) or name.startswith("."):
+            kinds[name] = SYSTEM if is_system_file(name) else HIDDEN
         elif _scan_of_mask(_stem(path)) in stems:
-            yield path, MASK
-        elif reader_of_name(entry.name) is None and path.suffix.lower() in BESIDE:
-            yield path, f"{path.suffix.lower()} file"
+            kinds[name] = MASK
+        elif reader_of_name(name) is None and path.suffix.lower() in BESIDE:
+            kinds[name] = f"{path.suffix.lower()} file"
         else:
-            yield path, ""
+            kinds[name] = ""
+    return kinds
 
 
 def is_system_file(name: str) -> bool:

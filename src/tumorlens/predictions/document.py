@@ -94,27 +94,37 @@ def _finite(value: Any) -> float:
     return number
 
 
-def table_row(prediction: Prediction) -> dict[str, str]:
-    """Return the columns of one prediction; what is not known is empty."""
-
-    def number(value: float | None) -> str:
-        return "" if value is None else f"{value:.6f}"
-
+def table_values(prediction: Prediction) -> dict[str, str | float | int | None]:
+    """Return the columns of one prediction; numbers with every digit, None where not known."""
+    types = {f"p_{name}": prediction.type_probabilities.get(name) for name in TYPES}
     return {
         "path": prediction.path,
         "series": prediction.series,
-        "slice": "" if prediction.slice is None else str(prediction.slice),
+        "slice": prediction.slice,
         "modality": prediction.modality,
-        "modality_probability": number(prediction.modality_probability),
-        "tumor_probability": number(prediction.tumor_probability),
+        "modality_probability": prediction.modality_probability,
+        "tumor_probability": prediction.tumor_probability,
         "decision": prediction.decision,
         "type": prediction.type,
-        **{f"p_{name}": number(prediction.type_probabilities.get(name)) for name in TYPES},
-        "threshold": number(prediction.threshold),
+        **types,
+        "threshold": prediction.threshold,
         "bundle": prediction.bundle,
         "notes": "; ".join(prediction.notes),
         "error": prediction.error,
     }
+
+
+def table_cells(values: Mapping[str, str | float | int | None]) -> dict[str, str]:
+    """Return the columns as text; what is not known is empty."""
+    return {
+        name: "" if value is None else f"{value:.6f}" if isinstance(value, float) else str(value)
+        for name, value in values.items()
+    }
+
+
+def table_row(prediction: Prediction) -> dict[str, str]:
+    """Return the columns of one prediction as predictions.csv has them."""
+    return table_cells(table_values(prediction))
 
 
 def write_predictions(predictions: Iterable[Prediction], out: Path) -> None:

@@ -1,0 +1,249 @@
+"""Runs what is missing of a plan, shard by shard, on any executor.
+
+The part of a shard is its checkpoint: a kill costs at most the shards under way, and a rerun does
+only what has no part. Errors of single scans are rows. What concerns all scans alike, such as a
+store that refuses or a full disk, stops the run: what is done stays.
+"""
+
+import os
+import socket
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import groupby
+from pathlib import Path
+
+from tumorlens.batch.index import load_arrow
+from tumorlens.batch.parts import (
+    PartRecord,
+    done_shards,
+    part_row,
+    part_schema,
+    read_record,
+    write_part,
+)
+from tumorlens.batch.plan import BUNDLE, BUNDLE_FILES, Plan, Planned, load_plan, read_shard
+from tumorlens.batch.staging import StagedFiles, staged_ahead
+from tumorlens.batch.storage import Folder, is_remote, local_path
+from tumorlens.errors import BatchError, ExecutorError, SettingsError
+from tumorlens.executors import Executor, Outcome, Watch, unwatched
+from tumorlens.images.listing import list_series
+from tumorlens.losses import reason_of
+from tumorlens.models.bundle import load_bundle
+from tumorlens.predictions.predictor import Predictor, check_self_test
+from tumorlens.predictions.series_rows import iter_predict_series
+from tumorlens.progress import Progress
+from tumorlens.records import Prediction
+from tumorlens.settings import Settings
+
+CHUNK = 512  # scans whose files are staged together, at least
+_CHANGED = "it changed since the plan. Plan it again, or name its `slices` in an index."
+
+
+@dataclass(frozen=True)
+class PredictShard:
+    """The work of one task, the number of a shard: answer its scans and write its part."""
+
+    job: str
+
+    def __call__(self, number: int, progress: Progress) -> PartRecord:
+        """Do one shard; returns the record that its part holds."""
+        worker = _worker(self.job)
+        plan, job = worker.plan, Folder(self.job)
+        started = time.perf_counter()
+        shard = plan.shards[number]
+        scans = read_shard(job, plan, number)
+        schema, arrow = part_schema(plan.options), load_arrow()
+        decisions: Counter[str] = Counter()
+        failures: Counter[str] = Counter()
+        batches = []
+        for rows in _answers(worker, scans, progress):
+            decisions.update(answer.decision for _, answer in rows if not answer.error)
+            failures.update(reason_of(answer.error) for _, answer in rows if answer.error)
+            found = [part_row(scan, answer, plan.options) for scan, answer in rows]
+            batches.append(arrow.RecordBatch.from_pylist(found, schema))
+        record = PartRecord(
+            shard.id, shard.scans, plan.bundle, round(time.perf_counter() - started, 3),
+            datetime.now(UTC).isoformat(timespec="milliseconds"),
+            f"{socket.gethostname()}:{os.getpid()}", decisions, failures,
+        )  # fmt: skip
+        write_part(job, shard, batches, record)
+        return record
+
+
+def missing_shards(
+    job: Folder, plan: Plan, *, part: tuple[int, int] = (1, 1), failed_again: bool = False
+) -> list[int]:
+    """Return the numbers of the shards that are still to do, of one part of n, from 1.
+
+    With `failed_again` also those with scans that have an error. Raises SettingsError for a part
+    that is none.
+    """
+    number, of = part
+    if not 1 <= number <= of:
+        raise SettingsError("--shard", f"{number}/{of} is no part", "Give 1/n to n/n.")
+    mine = range(number - 1, len(plan.shards), of)
+    done = done_shards(job, plan.shards)
+    return [
+        n
+        for n in mine
+        if plan.shards[n].id not in done
+        or (failed_again and read_record(job, plan.shards[n]).failed)
+    ]
+
+
+def slurm_part(environment: Mapping[str, str]) -> tuple[int, int]:
+    """Return which part of how many a task of a Slurm array is to do.
+
+    Raises SettingsError outside of an array, and in one with gaps, where the share is not known.
+    """
+    names = ("ID", "MIN", "MAX", "STEP", "COUNT")
+    texts = [environment.get(f"SLURM_ARRAY_TASK_{name}", "") for name in names]
+    number, low, high, step, count = (int(t) if t.isdecimal() else -1 for t in texts)
+    step = max(step, 1)
+    if min(number, low, high, count) < 0:
+        fact, fix = "is not that of a Slurm array", "Submit it with sbatch --array=1-N."
+        raise SettingsError("the environment", fact, fix)
+    if (high - low) // step + 1 != count:
+        fact = "is of an array with gaps: which share this task has is not known"
+        raise SettingsError("the environment", fact, "Name its share by --shard i/n.")
+    return (number - low) // step + 1, count
+
+
+def run_shards(
+    job: Folder, shards: Sequence[int], executor: Executor, *, watch: Watch = unwatched
+) -> Iterator[PartRecord]:
+    """Do shards, and yield the record of each that is done.
+
+    Raises the first error that concerns all scans alike, after what was under way, and BatchError
+    at the end for shards that could not be done.
+    """
+    stopped: list[BaseException] = []
+    given_up: list[ExecutorError] = []
+
+    def still() -> Iterator[int]:
+        for number in shards:
+            if stopped:
+                return
+            yield number
+
+    outcome: Outcome[int, PartRecord]
+    for outcome in executor.map(PredictShard(job.url), still(), watch=watch):
+        if isinstance(outcome.error, ExecutorError):
+            given_up.append(outcome.error)
+        elif outcome.error is not None:
+            stopped.append(outcome.error)
+        elif outcome.result is not None:
+            yield outcome.result
+    if stopped:
+        raise stopped[0]
+    if given_up:
+        fact = f"has {len(given_up)} shards that could not be done: {given_up[0]}"
+        raise BatchError(job.url, fact, "Run it again for what is missing.")
+
+
+@dataclass(frozen=True)
+class _Worker:
+    plan: Plan
+    predictor: Predictor
+
+
+@lru_cache(maxsize=1)
+def _worker(job: str) -> _Worker:
+    """Load what a process needs for every shard of a job, once."""
+    import cv2
+
+    cv2.setNumThreads(1)  # a worker is a core
+    plan = load_plan(Folder(job))
+    folder = _bundle_folder(Folder(job))
+    bundle = load_bundle(folder)
+    if bundle.sha256 != plan.bundle_sha256:
+        fact = f"is {bundle.version}, the plan was made with {plan.bundle}"
+        raise BatchError(folder, fact, "Plan again into another folder.")
+    limits = plan.options.limits
+    settings = Settings(
+        workers=1, max_bytes=limits.max_bytes, max_pixels=limits.max_pixels,
+        max_volume_bytes=limits.max_volume_bytes, max_volume_pixels=limits.max_volume_pixels,
+        volume=limits.volume,
+    )  # fmt: skip
+    predictor = Predictor(bundle, settings, embeddings=plan.options.embeddings)
+    check_self_test(predictor)
+    return _Worker(plan, predictor)
+
+
+def _bundle_folder(job: Folder) -> Path:
+    """Return where the bundle of a job lies; from a store it is fetched, once a process."""
+    if not is_remote(job.url):
+        return local_path(job.path(BUNDLE))
+    folder = Path(tempfile.mkdtemp(prefix="tumorlens-bundle-"))
+    for name in BUNDLE_FILES:
+        (folder / name).write_bytes(job.read(f"{BUNDLE}/{name}"))
+    return folder
+
+
+def _answers(
+    worker: _Worker, scans: Sequence[Planned], progress: Progress
+) -> Iterator[list[tuple[Planned, Prediction]]]:
+    """Yield each chunk of scans with their answers, in order."""
+    done = 0
+    for chunk, staged in staged_ahead(_chunks(scans), lambda rows: [row.file for row in rows]):
+        found: dict[str, list[Prediction]] = defaultdict(list)
+        for number, answer in enumerate(_predict(worker, staged), start=done + 1):
+            found[answer.path].append(answer)
+            progress(min(number, len(scans)), len(scans))
+        done += len(chunk)
+        yield list(_matched(chunk, found, staged))
+
+
+def _chunks(scans: Sequence[Planned]) -> Iterator[list[Planned]]:
+    """Yield units together until they are a chunk."""
+    chunk: list[Planned] = []
+    for _, unit in groupby(scans, lambda scan: scan.unit):
+        if len(chunk) >= CHUNK:
+            yield chunk
+            chunk = []
+        chunk += unit
+    if chunk:
+        yield chunk
+
+
+def _predict(worker: _Worker, staged: StagedFiles) -> Iterator[Prediction]:
+    """Predict files as `predict` does, under the names that they were given."""
+    options = worker.plan.options
+    listing = list_series(staged.files, limits=options.limits)
+    answers = iter_predict_series(
+        worker.predictor, staged.files, listing, all_series=options.all_series,
+        heatmaps=options.heatmaps,
+    )  # fmt: skip
+    return map(staged.renamed, answers)
+
+
+def _matched(
+    chunk: Sequence[Planned], found: Mapping[str, Sequence[Prediction]], staged: StagedFiles
+) -> Iterator[tuple[Planned, Prediction]]:
+    """Yield every planned scan with its one answer, which is an error where there is none."""
+    frames: dict[str, set[int | None]] = defaultdict(set)
+    for scan in chunk:
+        frames[scan.path].add(scan.frame)
+    for scan in chunk:
+        answers = found.get(scan.path, ())
+        by_frame = {answer.frame: answer for answer in answers}
+        refused = staged.unusable.get(scan.file)
+        if len(answers) == 1 and (answers[0].error or len(frames[scan.path]) == 1):
+            answer = replace(answers[0], frame=scan.frame)
+        elif len(answers) == len(frames[scan.path]) and scan.frame in by_frame:
+            answer = by_frame[scan.frame]
+        elif refused is not None:
+            answer = _error(scan, f"{refused.fact}. {refused.fix}")
+        else:
+            planned = len(frames[scan.path])
+            answer = _error(scan, f"holds {len(answers)} slices, {planned} planned: {_CHANGED}")
+        yield scan, answer
+
+
+def _error(scan: Planned, reason: str) -> Prediction:
+    return Prediction(scan.path, frame=scan.frame, error=reason)
