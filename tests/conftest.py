@@ -24,7 +24,7 @@ from tumorlens.study.phantom import draw_phantom
 if TYPE_CHECKING:
     from support.trained_run import TrainedRun
 
-pytest_plugins = ["support.ray_cluster"]
+pytest_plugins = ["support.object_store", "support.ray_cluster"]
 WriteImage = Callable[..., Path]
 
 

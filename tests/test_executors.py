@@ -63,18 +63,3 @@ def test_a_task_is_asked_for_only_after_the_outcome_before_it_was_seen():
 def test_what_is_no_executor_is_named():
     with pytest.raises(SettingsError, match="zebra"), open_executor("zebra"):
         pass
-
-
-def test_on_ray_tasks_and_killed_workers_are_the_same(on_ray, tmp_path):
-    outcomes = {outcome.task: outcome for outcome in on_ray.map(refuse, range(3))}
-    assert [outcomes[n].result for n in (0, 2)] == [0, 2]
-    assert str(outcomes[1].error) == "1 is odd"
-    (killed,) = on_ray.map(be_killed_once, [tmp_path / "a"])
-    assert killed.result == "done"
-
-
-def test_a_cluster_of_our_own_listens_on_loopback_alone_and_asks_for_a_token(on_ray):
-    import ray
-
-    assert {node["NodeManagerAddress"] for node in ray.nodes()} == {"127.0.0.1"}
-    assert os.environ["RAY_AUTH_MODE"] == "token"
