@@ -80,8 +80,7 @@ def node(
     from tumorlens.services.spool import Spool as Opened
 
     if list_dead:
-        _print_dead(spool)
-        return
+        return _print_dead(spool)
     receiver = _receiver(host, port, title, callers, (tls, tls_key, tls_clients))
     rules = read_routes(routes) if routes else ()
     options = NodeOptions(quiet_s=quiet, keep_s=keep_hours * 3600, quota=quota * 2**20)
@@ -89,9 +88,9 @@ def node(
     if retry_dead:
         console.print(f"{opened.retry_dead()} series put to work again")
     settings = load_settings(bundle=bundle or None, store=store)
-    kept = _opened_store(settings)
-    running = Node(opened, kept, settings, routes=rules, receiver=receiver, options=options)
-    _run(running, metrics)
+    running = Node(opened, _opened_store(settings), settings, routes=rules, receiver=receiver,
+                   options=options)  # fmt: skip
+    return _run(running, metrics)
 
 
 def _opened_store(settings: "Settings") -> "OpenStore":
@@ -109,13 +108,13 @@ def _opened_store(settings: "Settings") -> "OpenStore":
 def _run(running: "Node", metrics: str) -> None:
     from tumorlens.services.node.metrics import serve_metrics
 
-    if metrics:
-        served = serve_metrics(running.metrics, *_address(metrics))
-        console.print(f"metrics on port {served.port}")
-    console.print(f"listens on port {running.port}  (Ctrl+C stops)")
-    console.print("Research use only. Not a medical device.", style="dim")
     signal.signal(signal.SIGTERM, lambda *_: running.stop())
     try:
+        if metrics:
+            served = serve_metrics(running.metrics, *_address(metrics))
+            console.print(f"metrics on port {served.port}")
+        console.print(f"listens on port {running.port}  (Ctrl+C stops)")
+        console.print("Research use only. Not a medical device.", style="dim")
         running.run()
     finally:
         running.stop()

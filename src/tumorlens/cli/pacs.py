@@ -12,6 +12,7 @@ from tumorlens.cli.progress import console, counting
 from tumorlens.errors import CasesError, SettingsError
 
 if TYPE_CHECKING:
+    from tumorlens.services.node.pull import Pulled
     from tumorlens.services.node.send import Destination
 
 _UID = re.compile(r"[0-9.]{1,64}")
@@ -93,25 +94,30 @@ def pull(
     """
     from tumorlens.services.node.pull import move_study, pull_study
 
-    uids, titles = (study, *(series or ())), {"calling_title": calling, "timeout_s": timeout}
-    if wrong := [uid for uid in uids if not _UID.fullmatch(uid)]:
-        raise SettingsError(wrong[0], "is no UID", "UIDs hold digits and points.")
+    _check_uids(study, *(series or ()))
     if (out is None) == (not move_to):
         raise SettingsError("pull", "needs one place to go", "Name --out or --move-to.")
     pacs = _destination(source, tls, (tls_ca, tls_cert, tls_key))
     with counting("receiving") as report:
-        found = (
-            move_study(study, pacs, move_to, series=series or (), progress=report, **titles)
-            if out is None
-            else pull_study(study, pacs, out, series=series or (), progress=report, **titles)
-        )
+        options = {"series": series or (), "calling_title": calling, "timeout_s": timeout}
+        if out is None:
+            found = move_study(study, pacs, move_to, progress=report, **options)
+        else:
+            found = pull_study(study, pacs, out, progress=report, **options)
+    _print_counts(found)
+
+
+def _check_uids(*uids: str) -> None:
+    if wrong := [uid for uid in uids if not _UID.fullmatch(uid)]:
+        raise SettingsError(wrong[0], "is no UID", "UIDs hold digits and points.")
+
+
+def _print_counts(found: "Pulled") -> None:
     there = f", {found.there:,} were there" if found.there else ""
     others = f"; {found.others:,} objects of other kinds left" if found.others else ""
     counts = f"{found.asked:,} asked: {found.received:,} received, {len(found.refused):,} refused"
     console.print(f"{counts}{there}{others}", markup=False)
     _end_with_losses("not received", (f"{uid}: {why}" for uid, why in found.refused.items()))
-    if out is not None:
-        typer.echo(out)
 
 
 def _destination(

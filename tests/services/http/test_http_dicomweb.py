@@ -1,11 +1,16 @@
 """Facts about STOW-RS into the spool of a node."""
 
+import io
+
 import numpy as np
 import pytest
-from pydicom import uid
+from pydicom import dcmread, uid
 from support.broken_files import HEAD
-from support.dicom_files import dicom_bytes, slice_dataset
+from support.dicom_files import dicom_bytes, slice_dataset, write_series
 from support.serving import serving
+
+from tumorlens.services.http.routes_dicomweb import read_related
+from tumorlens.services.store import find_predictions, find_series, open_store
 
 SLICE = slice_dataset(HEAD.astype(np.int16), StudyInstanceUID="1.2.3")
 REPORT = slice_dataset(HEAD.astype(np.int16), SOPClassUID=uid.BasicTextSRStorage)
@@ -70,6 +75,30 @@ def test_some_of_several_are_stored(stow):
 def test_a_request_that_is_no_stow_is_a_problem(stow, change, status):
     send, _ = stow
     assert send(dicom_bytes(SLICE), **change).status_code == status
+
+
+def test_objects_of_a_series_come_back_in_the_form_in_which_slices_went_in(stow, tmp_path):
+    send, spool = stow
+    folder = write_series(tmp_path, np.stack([HEAD.astype(np.int16)] * 5), StudyInstanceUID="1.2.7",
+                          FrameOfReferenceUID="1.2.8")  # fmt: skip
+    slices = [path.read_bytes() for path in sorted(folder.iterdir())]
+    answers = [send(*slices, path="/v1/series/objects") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 200], answers[0].text
+    parts = read_related(answers[0].content, answers[0].headers["content-type"], max_parts=99)
+    found = [dcmread(io.BytesIO(part)) for part in parts]
+    assert {one.StudyInstanceUID for one in found} == {"1.2.7"}
+    assert uid.Comprehensive3DSRStorage in {one.SOPClassUID for one in found}
+    store = open_store(str(spool.parent / "store.sqlite"))
+    assert len(find_predictions(store)) == len(slices)  # the second time adds nothing
+    (series,) = find_series(store)
+    assert (series.source, series.answer.slices) == ("http", len(slices))
+
+
+def test_a_series_that_gets_no_objects_says_why(stow):
+    send, _ = stow
+    answer = send(dicom_bytes(SLICE), path="/v1/series/objects")
+    assert answer.status_code == 422
+    assert "has 1 slice, fewer than 5" in answer.json()["detail"]
 
 
 def test_without_a_spool_there_is_no_such_address(client):

@@ -115,6 +115,7 @@ _ERRORS: tuple[tuple[type[Exception], str], ...] = (
     (errors.TooManyJobsError, "too-many-jobs"),
     (errors.ReviewError, "not-valid"),
     (errors.ReportError, "not-valid"),
+    (errors.ServiceError, "unusable-scan"),  # a series that ended the process that answers
 )
 _RETRY_SECONDS = {"store-failed": 2, "too-many-jobs": 10}
 _STATUSES = {404: "not-found", 405: "wrong-method", 400: "bad-request"}

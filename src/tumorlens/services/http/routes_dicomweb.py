@@ -1,10 +1,12 @@
-"""STOW-RS: slices are stored into the spool of a DICOM node, which answers whole series.
+"""DICOM by HTTP: series into the spool of a node (STOW-RS), or objects back at once.
 
-Only there where a spool is set (TUMORLENS_SPOOL). The answer says of each instance whether it is
-safe on disk (PS3.18 10.5).
+Only there where a spool is set (TUMORLENS_SPOOL). The answer to STOW-RS says of each instance
+whether it is safe on disk (PS3.18 10.5).
 """
 
 import io
+import secrets
+import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,12 +21,24 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from tumorlens.errors import ImageError, StoreFullError, UnreadableImageError
 from tumorlens.images.dicom import READ_SYNTAXES
 from tumorlens.images.dicom_header import attribute, modality, parse, parsing
+from tumorlens.services.answer_process import hash_slices, save_answers
 from tumorlens.services.http.documents import json_response
 from tumorlens.services.http.problems import Refusal
-from tumorlens.services.http.service import caller_of, service_of
-from tumorlens.services.spool import MISMATCH, NO_ROOM, NOT_UNDERSTOOD, UNSUPPORTED, Spool
+from tumorlens.services.http.service import Service, caller_of, service_of
+from tumorlens.services.spool import (
+    MISMATCH,
+    NO_ROOM,
+    NOT_UNDERSTOOD,
+    OBJECTS,
+    SLICES,
+    UNSUPPORTED,
+    Spool,
+)
 
-MEDIA_TYPE = "application/dicom+json"
+MEDIA_TYPE, RELATED = "application/dicom+json", "multipart/related"
+STORED: dict[int | str, dict[str, Any]] = {200: {"content": {MEDIA_TYPE: {}}}}
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+BODY = {"requestBody": {"required": True, "content": {RELATED: _BINARY}}}
 MAX_BOUNDARY = 200  # characters
 router = APIRouter(tags=["predict"])
 StudyId = Annotated[str, InPath(max_length=64, pattern=r"^[0-9.]+$")]
@@ -39,16 +53,64 @@ class _Stored:
     failure: int = 0
 
 
-@router.post("/dicom-web/studies", responses={200: {"content": {MEDIA_TYPE: {}}}})
+@router.post("/dicom-web/studies", responses=STORED, openapi_extra=BODY)
 async def store(request: Request) -> Response:
     """Store slices of CT or MR (multipart/related, application/dicom) for the DICOM node."""
     return await _stored(request, None)
 
 
-@router.post("/dicom-web/studies/{study}", responses={200: {"content": {MEDIA_TYPE: {}}}})
+@router.post("/dicom-web/studies/{study}", responses=STORED, openapi_extra=BODY)
 async def store_of_study(request: Request, study: StudyId) -> Response:
     """Store slices of one study; those of another are refused."""
     return await _stored(request, study)
+
+
+@router.post("/v1/series/objects", responses={200: {"content": {RELATED: {}}}}, openapi_extra=BODY)
+async def objects(request: Request) -> Response:
+    """Answer series of CT or MR, and return their DICOM objects in the same form.
+
+    What comes back can be sent to a PACS by STOW-RS as it is. The answers are kept in the store.
+    """
+    service, caller = service_of(request), caller_of(request, "predict")
+    body, kind = request.scope["state"].get("body", b""), request.headers.get("content-type", "")
+
+    def answer() -> list[bytes]:
+        parts = read_related(bytes(body), kind, max_parts=service.settings.max_files)
+        return _objects(service, parts, owner=caller.id)
+
+    with service.pool.slot(caller.id):
+        found = await service.pool.run(answer, owner=caller.id, large=True)
+    boundary = secrets.token_hex(16)
+    head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+    content = b"".join(head + data + b"\r\n" for data in found) + f"--{boundary}--\r\n".encode()
+    media_type = f'{RELATED}; type="application/dicom"; boundary={boundary}'
+    return Response(content, media_type=media_type)
+
+
+def _objects(service: Service, parts: list[bytes], *, owner: str) -> list[bytes]:
+    """Return the objects of the series that some slices make; raises Refusal where there are none.
+
+    The slices lie in a private folder meanwhile.
+    """
+    assert service.series is not None  # as the spool is set
+    with tempfile.TemporaryDirectory(prefix="tumorlens-") as name:
+        folder = Path(name)
+        (folder / SLICES).mkdir()
+        for number, data in enumerate(parts):
+            (folder / SLICES / f"{number:04}.dcm").write_bytes(data)
+        answers = service.series.answer(folder)
+        digests = hash_slices(folder)
+        save_answers(service.store, answers, digests, owner=owner, source="http",
+                     keep=service.settings.keep_images)  # fmt: skip
+        made = [path.read_bytes() for path in sorted((folder / OBJECTS).glob("*.dcm"))]
+    for prediction in answers.predictions:
+        service.metrics.count_prediction(prediction, {})
+    if not made:
+        reasons = {one.reason for one in answers.series if one.reason}
+        errors = {one.error for one in answers.predictions if one.error and not one.series}
+        fact = "; ".join(sorted(f"A series {reason}." for reason in reasons) + sorted(errors)[:9])
+        raise Refusal("unusable-scan", fact or "No slice could be judged.")
+    return made
 
 
 async def _stored(request: Request, study: str | None) -> Response:

@@ -3,6 +3,7 @@
 import threading
 import time
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from fastapi import Request
 
@@ -21,10 +22,14 @@ from tumorlens.services.store.upkeep import HourlyUpkeep
 from tumorlens.services.telemetry import Metrics, log
 from tumorlens.settings import ReadLimits, Settings
 
+if TYPE_CHECKING:
+    from tumorlens.services.answer_process import AnswerProcess
+
 IDLE_SECONDS = 2.0  # between looks for batches: another service may have left work behind
 POLITE_SECONDS = 0.1  # that a waiting scan lets requests pass, at most
 CLOSE_SECONDS = 5.0
 CHECK_SECONDS = 1.0
+SERIES_BYTES, SERIES_SECONDS = 2 * 2**30, 300.0  # of a DICOM series that is answered at once
 VOLUME_SHARE = 2  # pixels of all slices of a volume, by those of the largest image
 
 
@@ -132,6 +137,7 @@ class Service:
     authenticator: Authenticator
     batches: BatchRunner
     metrics: Metrics
+    series: "AnswerProcess | None"  # answers DICOM series, where a spool is set
     self_test: str  # how the answer to the bundle's own test scan compares
     is_open: bool = True
 
@@ -160,6 +166,7 @@ def start_service(settings: Settings, metrics: Metrics, *, needs_keys: bool) -> 
         authenticator=Authenticator(store, settings.requests_per_minute, needs_keys=needs_keys),
         batches=BatchRunner(predictor, store, pool, settings=settings),
         metrics=metrics,
+        series=_series_process(settings),
         self_test=self_test,
     )
     seconds = round(time.perf_counter() - started, 2)
@@ -168,6 +175,14 @@ def start_service(settings: Settings, metrics: Metrics, *, needs_keys: bool) -> 
         workers=settings.worker_count, self_test=self_test, seconds=seconds,
     )  # fmt: skip
     return service
+
+
+def _series_process(settings: Settings) -> "AnswerProcess | None":
+    if not settings.spool:
+        return None
+    from tumorlens.services.answer_process import AnswerProcess  # it needs the extra [dicom]
+
+    return AnswerProcess(settings, memory=SERIES_BYTES, seconds=SERIES_SECONDS)
 
 
 def _read_limits(settings: Settings) -> ReadLimits:
@@ -181,6 +196,8 @@ def stop_service(service: Service) -> None:
     """Call off what nobody waits for any more, write what was answered, and close."""
     service.is_open = False
     service.decoders.close()
+    if service.series is not None:
+        service.series.close()
     service.pool.close()
     service.batches.close()
     service.commits.close()

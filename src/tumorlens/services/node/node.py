@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tumorlens.errors import ServiceError, TumorlensError
-from tumorlens.services.node.answer import (
+from tumorlens.services.answer_process import (
     SOURCE,
     AnswerProcess,
     Answers,
@@ -151,7 +151,8 @@ class Node:
         write_state(folder, done)
         self.metrics.count_answer(answers.predictions, time.perf_counter() - started)
         count = sum(not p.error for p in answers.predictions)
-        self._log("answered", series=folder.name, slices=count)
+        left = {"without_objects": reasons} if (reasons := _reasons(answers)) else {}
+        self._log("answered", series=folder.name, slices=count, **left)
 
     def _destinations(self, answers: Answers, caller: str) -> tuple[str, ...]:
         """Return the names of all destinations of some series, without passwords."""
@@ -200,3 +201,7 @@ class Node:
         if lost:
             fact = f"did not store {len(lost)} of {len(sent)} objects: {lost[0].reason}"
             raise ServiceError(str(to), fact, "See the receiver's log.")
+
+
+def _reasons(answers: Answers) -> list[str]:
+    return [one.reason for one in answers.series if one.reason]

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import os
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -25,7 +26,6 @@ from tumorlens.predictions.predictor import Predictor, load_predictor
 from tumorlens.predictions.series_answer import SeriesPrediction, answer_of
 from tumorlens.predictions.series_rows import iter_predict_series
 from tumorlens.records import Heatmap, Prediction
-from tumorlens.reports.dicom.objects import ObjectOptions, result_objects, write_objects
 from tumorlens.services.decoder import plain_environment
 from tumorlens.services.spool import OBJECTS, SLICES
 from tumorlens.services.store import (
@@ -57,6 +57,7 @@ class AnsweredSeries:
     answer: SeriesPrediction
     modality: str  # that its header says
     description: str
+    reason: str = ""  # why it gets no objects; empty: it gets some
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,14 @@ def answer_folder(
     folder: Path, predictor: Predictor, *, limits: ReadLimits = ReadLimits()
 ) -> Answers:
     """Predict the slices that lie in a folder, and write the objects of each series beside them."""
+    # Not at the top: the process that receives never needs them.
+    from tumorlens.reports.dicom.objects import (
+        ObjectOptions,
+        result_objects,
+        why_no_objects,
+        write_objects,
+    )
+
     files = sorted((folder / SLICES).iterdir())
     listing = list_series(files, limits=limits)
     predictions = list(iter_predict_series(predictor, files, listing, heatmaps=True))
@@ -82,7 +91,8 @@ def answer_folder(
         made = result_objects(series, own, bundle=bundle, answer=answer, options=options)
         write_objects(made, folder / OBJECTS)
         answer = replace(answer, series=anonymous_series_name(series.name))
-        found.append(AnsweredSeries(answer, series.modality or "", series.slices[0].sequence))
+        sequence, reason = series.slices[0].sequence, why_no_objects(series, options)
+        found.append(AnsweredSeries(answer, series.modality or "", sequence, reason))
     named = (
         replace(p, path=Path(p.path).name, series=p.series and anonymous_series_name(p.series))
         for p in predictions
@@ -104,6 +114,7 @@ def save_answers(
     `digests` are the SHA-256 of the files, by name. So a series that is answered again, after a
     kill, adds nothing.
     """
+    asker = owner.removeprefix("dicom:") if source == SOURCE else f"{source}\0{owner}"
     slices = [
         NewPrediction(
             prediction=replace(p, path=anonymous_name(digests[p.path], p.path)),
@@ -112,7 +123,7 @@ def save_answers(
             owner=owner,
             source=source,
             keep=keep,
-            id=_id_of(owner.partition(":")[2], digests[p.path], p.frame, answers.bundle_sha256),
+            id=_id_of(asker, digests[p.path], p.frame, answers.bundle_sha256),
         )
         for p in answers.predictions
     ]
@@ -143,7 +154,7 @@ class AnswerProcess:
     """The process; started at the first series, and again whenever it has ended."""
 
     def __init__(self, settings: Settings, *, memory: int, seconds: float) -> None:
-        self._seconds = seconds
+        self._seconds, self._lock = seconds, threading.Lock()
         known = replace(settings, store="", audit_key="", audit_heads="")
         greeting = {"settings": dataclasses.asdict(known), "memory": memory}
         self._child = ChildProcess(
@@ -153,7 +164,8 @@ class AnswerProcess:
     def answer(self, folder: Path) -> Answers:
         """Answer the series of a folder; raises ServiceError where that fails, with why."""
         try:
-            head, data = self._child.ask({"folder": str(folder)}, seconds=self._seconds)
+            with self._lock:
+                head, data = self._child.ask({"folder": str(folder)}, seconds=self._seconds)
         except ChildEndedError as e:
             fact = f"ended its process (status {e.status}): out of memory, or out of time"
             raise ServiceError("a series", fact, "Look at its files.") from e
@@ -180,10 +192,7 @@ def _written(answers: Answers) -> Message:
             blocks += [np.asarray(heatmap.evidence, "<f4").tobytes(), heatmap.prepared.tobytes()]
             row["shapes"] = [heatmap.evidence.shape, heatmap.prepared.shape]
         rows.append(row)
-    series = [
-        {"answer": one.answer.to_document(), "modality": one.modality, "text": one.description}
-        for one in answers.series
-    ]
+    series = [{**vars(one), "answer": one.answer.to_document()} for one in answers.series]
     return {"bundle": answers.bundle_sha256, "series": series, "slices": rows}, b"".join(blocks)
 
 
@@ -202,10 +211,9 @@ def _read(head: Mapping[str, Any], data: bytes) -> Answers:
                 raise ValueError("evidence is not finite")
             heatmap = Heatmap(evidence.astype(np.float32), prepared)
         predictions.append(replace(prediction, heatmap=heatmap))
+    texts = ("modality", "description", "reason")
     series = [
-        AnsweredSeries(
-            read_series_prediction(row["answer"]), str(row["modality"]), str(row["text"])
-        )
+        AnsweredSeries(read_series_prediction(row["answer"]), *(str(row[name]) for name in texts))
         for row in head["series"]
     ]
     return Answers(tuple(series), tuple(predictions), str(head["bundle"]))

@@ -10,7 +10,7 @@ from support.dicom_files import write_series
 
 from tumorlens.errors import ServiceError
 from tumorlens.predictions.predictor import Predictor
-from tumorlens.services.node.answer import (
+from tumorlens.services.answer_process import (
     AnswerProcess,
     _read,
     _written,
