@@ -74,6 +74,7 @@ class Settings:
     spool_mib: int = 50 * 1024  # that it may hold
     # Of the dashboard:
     studies: str = ""  # folders whose records are shown, joined as in PATH
+    worklists: str = ""  # folder of worklists that readers keep; empty: in the user's data folder
     bench_data: str = ""  # labeled folders on which the bench may be started, the same
 
     def __post_init__(self) -> None:
@@ -101,6 +102,12 @@ class Settings:
             return Path(self.cache)
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return Path(home) / "tumorlens"
+
+    @property
+    def worklist_folder(self) -> Path:
+        """Where worklists lie that readers chose to keep."""
+        home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+        return Path(self.worklists) if self.worklists else Path(home) / "tumorlens" / "worklists"
 
     @property
     def study_folders(self) -> tuple[Path, ...]:

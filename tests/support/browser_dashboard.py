@@ -90,3 +90,8 @@ def settle(page: Page) -> None:
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
     # What a rerun left behind is faded, and fails any check of contrast.
     page.wait_for_function("!document.querySelector('[data-stale=true]')")
+
+
+def drop(page: Page, *paths: Path) -> None:
+    """Drop files into the uploader."""
+    page.set_input_files("[data-testid=stFileUploaderDropzoneInput]", [str(p) for p in paths])

@@ -86,14 +86,19 @@ _PARSER_ERRORS = (
 )
 
 
-def read_headers(path: str | Path, limits: ReadLimits = ReadLimits()) -> tuple[SliceHeader, ...]:
-    """Read what a file says of its slices, of any storage class; raises an ImageError."""
+def read_headers(
+    path: str | Path, limits: ReadLimits = ReadLimits(), data: bytes | None = None
+) -> tuple[SliceHeader, ...]:
+    """Read what a file says of its slices, of any storage class; raises an ImageError.
+
+    `data` is the whole file, where it is in memory and `path` only names it.
+    """
     source = str(path)
-    with parsing(source), open(path, "rb") as file:
+    with parsing(source), open(path, "rb") if data is None else io.BytesIO(data) as file:
         start = file.read(1024)
         file.seek(0)
-        data = inflated(file.read(), source, limits) if _DEFLATED in start else None
-        opened = file if data is None else io.BytesIO(data)
+        is_deflated = _DEFLATED in start
+        opened = io.BytesIO(inflated(file.read(), source, limits)) if is_deflated else file
         return slice_headers(parse(opened, source, header_only=True), source)
 
 

@@ -88,16 +88,22 @@ def decode_nifti(data: bytes, source: str, limits: ReadLimits) -> tuple[Scan, ..
         )
 
 
-def read_headers(path: str, limits: ReadLimits) -> tuple[SliceHeader, ...]:
-    """Read where the slices of a volume lie, without its voxels; raises an ImageError."""
+def read_headers(
+    path: str, limits: ReadLimits, data: bytes | None = None
+) -> tuple[SliceHeader, ...]:
+    """Read where the slices of a volume lie, without its voxels; raises an ImageError.
+
+    `data` is the whole file, where it is in memory and `path` only names it.
+    """
     with _parsing(path):
-        header = _header_of_file(path, limits)
+        header = _header_of_file(path, limits, data)
         _volume_number(header.get_data_shape(), path, limits)
         return _slices(_grid(header), path)
 
 
-def _header_of_file(path: str, limits: ReadLimits) -> Any:
-    with open(header_file(Path(path)), "rb") as file:
+def _header_of_file(path: str, limits: ReadLimits, data: bytes | None = None) -> Any:
+    named = header_file(Path(path))
+    with open(named, "rb") if data is None else io.BytesIO(data) as file:
         is_packed = file.read(2) == _GZIP
         file.seek(0)
         start = gzip.GzipFile(fileobj=file).read(2048) if is_packed else file.read(2048)

@@ -74,12 +74,14 @@ def decode_raster(data: bytes, source: str, limits: ReadLimits) -> tuple[Scan, .
             raise UnreadableImageError(source, fact, SAVE_AS_PNG) from e
 
 
-def stack_headers(path: str, _limits: ReadLimits) -> tuple[SliceHeader, ...]:
+def stack_headers(
+    path: str, _limits: ReadLimits, data: bytes | None = None
+) -> tuple[SliceHeader, ...]:
     """List the pages or frames of a file with several; none of one that is a single image."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            data = Path(path).read_bytes()
+            data = Path(path).read_bytes() if data is None else data
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 frames, (width, height) = _count_frames(image, data), image.size
         except _DECODER_ERRORS:

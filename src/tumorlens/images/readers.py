@@ -50,7 +50,8 @@ class Reader:
 
     `read` takes (data, source, limits) and returns every slice of the file. It raises an
     ImageError, and ModuleNotFoundError where the libraries of `extra` are not installed.
-    `headers` reads, from a path, what a file says of its slices; None: it holds single images.
+    `headers` takes (path, limits, data or None) and reads what a file says of its slices; None:
+    it holds single images.
     `announce` counts what a file asks for, without decoding; None: the format is not counted.
     """
 
@@ -61,7 +62,7 @@ class Reader:
     extra: str = ""
     announce: Callable[[bytes], Structure] | None = None
     is_volume: bool = False  # may hold many slices, and has caps of its own
-    headers: Callable[[str, ReadLimits], tuple[SliceHeader, ...]] | None = None
+    headers: Callable[[str, ReadLimits, bytes | None], tuple[SliceHeader, ...]] | None = None
 
 
 # With the preamble; without it, by its first group: the meta header, or the data set in either
@@ -124,10 +125,24 @@ def slice_headers(
             reader = reader_of_bytes(file.read(512)) or reader_of_name(path)
     except (OSError, ValueError):
         return ()  # reading it will tell
+    return _headers(reader, str(path), limits, None)
+
+
+def slice_headers_bytes(
+    data: bytes, *, source: str, limits: ReadLimits = ReadLimits()
+) -> tuple[SliceHeader, ...]:
+    """Read from memory what a file says of its slices. Raises as `slice_headers`."""
+    reader = reader_of_bytes(data) or reader_of_name(source)
+    return _headers(reader, source, limits, data)
+
+
+def _headers(
+    reader: Reader | None, source: str, limits: ReadLimits, data: bytes | None
+) -> tuple[SliceHeader, ...]:
     if reader is None or reader.headers is None:
         return ()
-    with named_extra(reader, str(path)):
-        return reader.headers(str(path), limits)
+    with named_extra(reader, source):
+        return reader.headers(source, limits, data)
 
 
 @contextmanager
@@ -386,7 +401,7 @@ def kinds_in_folder(names: Sequence[str]) -> dict[str, str]:
 
     The header of a pair is not among them: a pair is one volume, listed by its .img.
     """
-    lower, stems = {name.lower() for name in names}, {_stem(Path(name)) for name in names}
+    lower, stems = {name.lower() for name in names}, {name_stem(Path(name)) for name in names}
     kinds: dict[str, str] = {}
     for name in names:
         path = Path(name)
@@ -394,7 +409,7 @@ def kinds_in_folder(names: Sequence[str]) -> dict[str, str]:
             continue
         if is_system_file(name) or name.startswith("."):
             kinds[name] = SYSTEM if is_system_file(name) else HIDDEN
-        elif _scan_of_mask(_stem(path)) in stems:
+        elif scan_of_mask(name_stem(path)) in stems:
             kinds[name] = MASK
         elif reader_of_name(name) is None and path.suffix.lower() in BESIDE:
             kinds[name] = f"{path.suffix.lower()} file"
@@ -408,15 +423,15 @@ def is_system_file(name: str) -> bool:
     return name.lower() in SYSTEM_FILES or name.startswith(SYSTEM_PREFIX)
 
 
-def _stem(path: Path) -> str:
+def name_stem(path: Path) -> str:
     """Return a name without its ending, of which .nii.gz is one."""
     return path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
 
 
-def _scan_of_mask(stem: str) -> str | None:
+def scan_of_mask(stem: str) -> str | None:
     """Return the stem of the scan that a file is the mask of, by its name; None where it is none.
 
-    >>> _scan_of_mask("T_1_mask"), _scan_of_mask("T_1")
+    >>> scan_of_mask("T_1_mask"), scan_of_mask("T_1")
     ('T_1', None)
     """
     found = _MASK_NAME.fullmatch(stem)
@@ -425,7 +440,7 @@ def _scan_of_mask(stem: str) -> str | None:
 
 def _masked_by(mask: Path) -> list[Path]:
     """Return the scans beside a mask that it belongs to."""
-    stem = _scan_of_mask(_stem(mask))
+    stem = scan_of_mask(name_stem(mask))
     suffixes = ("", *_either_case(readable_suffixes()))  # "": the folder of a series
     names = (mask.with_name(f"{stem}{suffix}") for suffix in suffixes)
     return [path for path in names if path.exists()]

@@ -9,7 +9,7 @@ import base64
 import json
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,29 @@ from numpy.typing import NDArray
 from tumorlens.images.series import Series
 from tumorlens.images.slices import side_letters
 from tumorlens.predictions.series_answer import SeriesPrediction
-from tumorlens.records import Prediction, Scan
+from tumorlens.records import Modality, Prediction, Scan
 
 MAX_PIXELS = 24_000_000  # of one viewer; more are shrunk to fit
 ROBUST = (1.0, 99.5)  # percentiles that the first window shows, where values have no unit
 CT_WINDOW = (40.0, 80.0)  # center and width in HU
 PRESETS = {"brain": CT_WINDOW, "subdural": (75.0, 215.0), "stroke": (32.0, 8.0),
            "bone": (600.0, 2800.0)}  # fmt: skip
+HEAD_SIDE = 128  # of the outline that evidence is cut at
 _FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class PixelGrid:
+    """The pixels of a slice as a browser gets them: whole numbers, and what they mean."""
+
+    width: int
+    height: int
+    low: float  # what 0 means, in the units of the file
+    step: float  # what a step of 1 means
+    spacing_mm: tuple[float, float] | None = None  # between rows, between columns
+    modality: Modality | None = None
+    share: tuple[float, float] = (1.0, 1.0)  # of pixels of the scan, across and down
+    pixels: str = ""  # 16 bits each, as `packed`; empty: the browser fetches them
 
 
 @dataclass(frozen=True)
@@ -50,26 +65,55 @@ def viewer_content(
 ) -> dict[str, Any]:
     """Return what the viewer draws, as JSON holds it; out of scope shows no evidence."""
     shrink = max(1.0, np.sqrt(sum(s.scan.pixels.size for s in slices) / max_pixels))
-    strongest = max((_top(s.prediction) for s in slices), default=0.0)
-    is_ct = bool(slices) and all(s.scan.modality == "ct" for s in slices)
-    numbers = [s.prediction.slice for s in slices]
+    middle = slices[len(slices) // 2].scan.pixels if slices else np.array([0.0, 1.0])
+    grids = [_grid(s.scan, shrink) for s in slices]
+    content = lay_out(
+        [s.prediction for s in slices],
+        grids,
+        orientations=[s.orientation for s in slices],
+        name=name,
+        answer=answer,
+        window=None if _is_ct(grids) else robust_window(middle),
+    )
+    return {**content, "isShrunk": shrink > 1}
+
+
+def lay_out(
+    predictions: Sequence[Prediction],
+    grids: Sequence[PixelGrid],
+    *,
+    orientations: Sequence[tuple[float, ...] | None],
+    name: str,
+    answer: SeriesPrediction | None,
+    window: tuple[float, float] | None,
+) -> dict[str, Any]:
+    """Return what the viewer draws of slices whose pixels are known; `window` None: that of CT."""
+    if answer and answer.decision == "out of scope":
+        predictions = [replace(p, decision="out of scope") for p in predictions]
+    strongest = max(map(_top, predictions), default=0.0)
+    numbers = [p.slice for p in predictions]
     curve = (
         [answer.curve[number - 1] if number else None for number in numbers]
-        if answer
-        else [_probability(s.prediction) for s in slices]
+        if answer and answer.decision != "out of scope"
+        else [_probability(p) for p in predictions]
     )
     peak = answer.peak_slice if answer else None
+    rows = zip(predictions, grids, orientations, strict=True)
     return {
         "name": name,
-        "isCt": is_ct,
-        "window": CT_WINDOW if is_ct else _robust_window(slices),
-        "presets": PRESETS if is_ct else {},
-        "threshold": next((s.prediction.threshold for s in slices if s.prediction.threshold), None),
+        "isCt": window is None,
+        "window": window or CT_WINDOW,
+        "presets": {} if window else PRESETS,
+        "threshold": next((p.threshold for p in predictions if p.threshold), None),
         "curve": curve,
-        "isShrunk": shrink > 1,
+        "isShrunk": False,
         "start": numbers.index(peak) if peak in numbers else 0,
-        "slices": [_slice(s, shrink, strongest) for s in slices],
+        "slices": [_slice(p, g, o, strongest) for p, g, o in rows],
     }
+
+
+def _is_ct(grids: Sequence[PixelGrid]) -> bool:
+    return bool(grids) and all(grid.modality == "ct" for grid in grids)
 
 
 def viewers(
@@ -113,39 +157,46 @@ def _top(prediction: Prediction) -> float:
     return float(prediction.heatmap.evidence.max())
 
 
-def _robust_window(slices: Sequence[ViewedSlice]) -> tuple[float, float]:
-    """Return center and width of what nearly all pixels of the middle slice lie in."""
-    if not slices:
-        return 0.5, 1.0
-    pixels = slices[len(slices) // 2].scan.pixels
+def robust_window(pixels: NDArray[Any]) -> tuple[float, float]:
+    """Return center and width of what nearly all pixels lie in."""
     low, high = np.percentile(pixels, ROBUST)
     return float(low + high) / 2, max(float(high - low), 1e-6)
 
 
-def _slice(viewed: ViewedSlice, shrink: float, strongest: float) -> dict[str, Any]:
-    pixels = viewed.scan.pixels
+def _grid(scan: Scan, shrink: float) -> PixelGrid:
+    """Return the pixels of a scan as the page holds them."""
+    pixels = scan.pixels
     height, width = (max(1, round(side / shrink)) for side in pixels.shape)
     if shrink > 1:
         small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
         pixels = np.asarray(small, np.float32)
-    row_mm, column_mm = viewed.scan.spacing_mm or (None, None)
     low, step = float(pixels.min()), _step(pixels)
     stored = np.rint((pixels - low) / step).astype("<u2")
+    row_mm, column_mm = scan.spacing_mm or (None, None)
+    down, across = height / scan.pixels.shape[0], width / scan.pixels.shape[1]
+    return PixelGrid(
+        width, height, low, step, modality=scan.modality, share=(across, down),
+        spacing_mm=(row_mm / down, column_mm / across) if row_mm and column_mm else None,
+        pixels=packed(stored.tobytes()),
+    )  # fmt: skip
+
+
+def _slice(
+    found: Prediction, grid: PixelGrid, orientation: tuple[float, ...] | None, strongest: float
+) -> dict[str, Any]:
     return {
-        "width": width,
-        "height": height,
-        "mm": [row_mm * viewed.scan.pixels.shape[0] / height,
-               column_mm * viewed.scan.pixels.shape[1] / width] if row_mm and column_mm else None,
-        "low": low,
-        "step": step,
-        "pixels": packed(stored.tobytes()),
-        "letters": side_letters(viewed.orientation) if viewed.orientation else None,
-        "decision": viewed.prediction.decision,
-        "probability": _probability(viewed.prediction),
-        "error": viewed.prediction.error,
-        "heat": _heat(viewed, width / viewed.scan.pixels.shape[1],
-                      height / viewed.scan.pixels.shape[0], strongest),
-    }  # fmt: skip
+        "width": grid.width,
+        "height": grid.height,
+        "mm": grid.spacing_mm,
+        "low": grid.low,
+        "step": grid.step,
+        "pixels": grid.pixels,
+        "letters": side_letters(orientation) if orientation else None,
+        "decision": found.decision,
+        "probability": _probability(found),
+        "error": found.error,
+        "heat": _heat(found, grid, strongest),
+    }
 
 
 def _step(pixels: NDArray[np.float32]) -> float:
@@ -156,10 +207,10 @@ def _step(pixels: NDArray[np.float32]) -> float:
     return max(reach / 65_535, 1e-12)
 
 
-def _heat(viewed: ViewedSlice, across: float, down: float, strongest: float) -> dict | None:
+def _heat(found: Prediction, grid: PixelGrid, strongest: float) -> dict[str, Any] | None:
     """Return the evidence, 0 to 255 of the strongest in the series, and where it lies."""
-    heatmap = viewed.prediction.heatmap
-    if heatmap is None or heatmap.matrix is None or strongest <= 0 or not _top(viewed.prediction):
+    heatmap = found.heatmap
+    if heatmap is None or heatmap.matrix is None or strongest <= 0 or not _top(found):
         return None
     share = np.clip(heatmap.evidence / strongest, 0, 1)
     to_scan = np.linalg.inv(np.vstack([heatmap.matrix, [0, 0, 1]]))[:2]
@@ -167,9 +218,21 @@ def _heat(viewed: ViewedSlice, across: float, down: float, strongest: float) -> 
         "rows": share.shape[0],
         "columns": share.shape[1],
         "side": heatmap.prepared.shape[0],
-        "matrix": (to_scan * np.array([[across], [down]])).tolist(),
+        "matrix": (to_scan * np.array(grid.share)[:, None]).tolist(),
         "values": base64.b64encode(np.rint(share * 255).astype(np.uint8).tobytes()).decode(),
+        "head": base64.b64encode(np.packbits(_head(heatmap.prepared)).tobytes()).decode(),
     }
+
+
+def _head(prepared: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return where the head lies, [HEAD_SIDE, HEAD_SIDE]: all that is left, its holes filled."""
+    small = cv2.resize(np.asarray(prepared > 0, np.uint8) * 255, (HEAD_SIDE, HEAD_SIDE),
+                       interpolation=cv2.INTER_AREA)  # fmt: skip
+    outlines, _ = cv2.findContours(
+        np.asarray(small >= 128, np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+    )
+    filled = np.zeros((HEAD_SIDE, HEAD_SIDE), np.uint8)
+    return cv2.drawContours(filled, outlines, -1, 1, cv2.FILLED).astype(bool)
 
 
 def packed(data: bytes) -> str:

@@ -1,9 +1,30 @@
 // Slices on a canvas: wheel, window and level, zoom, pan, evidence, a strip of probabilities.
-// Nothing is asked of a server after the start. `mountViewer(root, content)` returns {destroy}.
+// No change asks anything of a server. Pixels stand in the content, or `content.load(k)` gets
+// those of a slice once. `mountViewer(root, content, language)` returns {destroy}; at the first
+// slice drawn it sends the event "tl-drawn".
 
-const HELP = "Wheel: slices. Drag: window and level. Shift and drag: pan. Ctrl and wheel: zoom. " +
-  "Double click: reset. Keys: arrows, I invert, H evidence, 2 second view, R reset.";
+const TEXTS = {
+  en: {
+    viewer: "Viewer", window: "Window", presets: {}, zoomIn: "Zoom in", zoomOut: "Zoom out", invert: "Invert",
+    two: "Two views", reset: "Reset", evidence: "Evidence", mask: "Labeled tumor", strip: "Probability along the head",
+    use: "Research use only. Not a medical device.", shrunk: " Slices are shrunk to fit.",
+    help: "Wheel: slices. Drag: window and level. Shift and drag: pan. Ctrl and wheel: zoom. " +
+      "Double click: reset. Keys: arrows, I invert, H evidence, 2 second view, R reset.",
+    none: "no probability", probability: "tumor probability", slice: "Slice", of: "of", decisions: {},
+  },
+  es: {
+    viewer: "Visor", window: "Ventana", presets: { brain: "cerebro", subdural: "subdural", stroke: "ictus", bone: "hueso" },
+    zoomIn: "Acercar", zoomOut: "Alejar", invert: "Invertir", two: "Dos vistas", reset: "Restablecer",
+    evidence: "Evidencia", mask: "Tumor etiquetado", strip: "Probabilidad a lo largo de la cabeza",
+    use: "Solo para investigaci\u00f3n. No es un producto sanitario.", shrunk: " Los cortes se han reducido para que quepan.",
+    help: "Rueda: cortes. Arrastrar: ventana y nivel. May\u00fas y arrastrar: mover. Ctrl y rueda: zoom. " +
+      "Doble clic: restablecer. Teclas: flechas, I invertir, H evidencia, 2 segunda vista, R restablecer.",
+    none: "sin probabilidad", probability: "probabilidad de tumor", slice: "Corte", of: "de",
+    decisions: { tumor: "tumor", "no tumor": "sin tumor", uncertain: "incierto", "out of scope": "fuera de alcance" },
+  },
+};
 const NICE_MM = [100, 50, 20, 10, 5, 2, 1];
+const HEAD_SIDE = 128, HEAT_SIDE = 256;
 
 async function unpack(text) {
   const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
@@ -26,39 +47,75 @@ function heatColor(share) {
   return COLORS[k].map((c, i) => c + (at - k) * (COLORS[k + 1][i] - c));
 }
 
-function heatCanvas(heat) {
+// The edge of a mask in green, so that what it marks stays in sight.
+async function outline(slice) {
+  const image = new Image(); image.src = slice.mask; await image.decode();
+  const canvas = canvasOf(slice.width, slice.height), context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0, slice.width, slice.height);
+  const found = context.getImageData(0, 0, slice.width, slice.height), w = slice.width;
+  const is = (k) => found.data[4 * k] > 127, drawn = new ImageData(slice.width, slice.height);
+  for (let k = 0; k < w * slice.height; k++) {
+    if (is(k) && !(is(k - 1) && is(k + 1) && is(k - w) && is(k + w))) drawn.data.set([60, 255, 120, 255], 4 * k);
+  }
+  context.putImageData(drawn, 0, 0);
+  return canvas;
+}
+
+function canvasOf(width, height) {
   const canvas = document.createElement("canvas");
-  canvas.width = heat.columns; canvas.height = heat.rows;
+  canvas.width = width; canvas.height = height;
+  return canvas;
+}
+
+function heatCanvas(heat) {
+  const canvas = canvasOf(heat.columns, heat.rows);
   const image = new ImageData(heat.columns, heat.rows), values = atob(heat.values);
   for (let k = 0; k < values.length; k++) {
     const share = values.charCodeAt(k) / 255, [r, g, b] = heatColor(share);
     image.data.set([r, g, b, 255 * Math.min(1, 1.6 * share)], 4 * k);
   }
   canvas.getContext("2d").putImageData(image, 0, 0);
-  return canvas;
+  return cutAtHead(canvas, heat.head);
 }
 
-export function mountViewer(root, content) {
+// Evidence is coarse: smoothed it would reach beyond the head, where the network saw nothing.
+function cutAtHead(canvas, packed) {
+  const head = canvasOf(HEAD_SIDE, HEAD_SIDE), image = new ImageData(HEAD_SIDE, HEAD_SIDE), bits = atob(packed);
+  for (let k = 0; k < HEAD_SIDE * HEAD_SIDE; k++) {
+    image.data[4 * k + 3] = (bits.charCodeAt(k >> 3) >> (7 - (k & 7))) & 1 ? 255 : 0;
+  }
+  head.getContext("2d").putImageData(image, 0, 0);
+  const cut = canvasOf(HEAT_SIDE, HEAT_SIDE), context = cut.getContext("2d");
+  context.imageSmoothingEnabled = true;
+  context.drawImage(canvas, 0, 0, HEAT_SIDE, HEAT_SIDE);
+  context.globalCompositeOperation = "destination-in";
+  context.drawImage(head, 0, 0, HEAT_SIDE, HEAT_SIDE);
+  return cut;
+}
+
+export function mountViewer(root, content, language) {
   root.replaceChildren();
-  const box = element("div", { class: "tl-viewer", role: "group", "aria-label": "Viewer: " + content.name }, root);
+  const t = TEXTS[language] || TEXTS.en;
+  const box = element("div", { class: "tl-viewer", role: "group", "aria-label": `${t.viewer}: ${content.name}` }, root);
+  const load = content.load || ((k) => unpack(content.slices[k].pixels));
   const tools = element("div", { class: "tl-tools" }, box);
   const views = element("div", { class: "tl-views" }, box);
   const n = content.slices.length;
   const first = () => ({ slice: Math.min(content.start || 0, n - 1), center: content.window[0],
-    width: content.window[1], zoom: 1, x: 0, y: 0, invert: false, opacity: 0.5, two: false });
+    width: content.window[1], zoom: 1, x: 0, y: 0, invert: false, opacity: 0.5, two: false, mask: false });
   let state = first(), frame = 0, closed = false;
-  const pixels = new Array(n), heats = new Array(n), off = document.createElement("canvas");
+  const pixels = new Array(n), heats = new Array(n), masks = new Array(n), off = document.createElement("canvas");
   let drawn = "";
 
   const plain = element("canvas", { tabindex: "0", role: "img" }, views);
   const second = element("canvas", { tabindex: "-1", "aria-hidden": "true", hidden: "" }, views);
   second.style.display = "none";
   const strip = n > 1 ? element("canvas", { class: "tl-strip", tabindex: "0", role: "slider",
-    "aria-label": "Probability along the head", "aria-valuemin": 1, "aria-valuemax": n }, box) : null;
+    "aria-label": t.strip, "aria-valuemin": 1, "aria-valuemax": n }, box) : null;
   const line = element("div", { class: "tl-line" }, box);
   const said = element("span", { "aria-live": "polite", class: "tl-said" }, line);
-  element("strong", {}, line, "Research use only. Not a medical device.");
-  element("div", { class: "tl-help" }, box, HELP + (content.isShrunk ? " Slices are shrunk to fit." : ""));
+  element("strong", {}, line, t.use);
+  element("div", { class: "tl-help" }, box, t.help + (content.isShrunk ? t.shrunk : ""));
 
   function set(changes) {
     Object.assign(state, changes);
@@ -75,26 +132,29 @@ export function mountViewer(root, content) {
     return made;
   }
   if (Object.keys(content.presets).length) {
-    const label = element("label", {}, tools, "Window");
+    const label = element("label", {}, tools, t.window);
     const select = element("select", {}, label);
     for (const name of Object.keys(content.presets)) {
       const [center, width] = content.presets[name];
-      element("option", { value: name }, select, `${name} ${width}/${center}`);
+      element("option", { value: name }, select, `${t.presets[name] || name} ${width}/${center}`);
     }
     select.addEventListener("change", () => {
       const [center, width] = content.presets[select.value]; set({ center, width });
     });
   }
-  button("+", () => set({ zoom: state.zoom * 1.25 })).setAttribute("aria-label", "Zoom in");
-  button("\u2212", () => set({ zoom: state.zoom / 1.25 })).setAttribute("aria-label", "Zoom out");
-  const inverter = button("Invert", () => set({ invert: !state.invert }), false);
-  const doubler = button("Two views", () => set({ two: !state.two }), false);
-  button("Reset", () => set({ ...first(), slice: state.slice }));
+  button("+", () => set({ zoom: state.zoom * 1.25 })).setAttribute("aria-label", t.zoomIn);
+  button("\u2212", () => set({ zoom: state.zoom / 1.25 })).setAttribute("aria-label", t.zoomOut);
+  const inverter = button(t.invert, () => set({ invert: !state.invert }), false);
+  const doubler = button(t.two, () => set({ two: !state.two }), false);
+  button(t.reset, () => set({ ...first(), slice: state.slice }));
   let slider = null;
   if (content.slices.some((slice) => slice.heat)) {
-    const label = element("label", {}, tools, "Evidence");
+    const label = element("label", {}, tools, t.evidence);
     slider = element("input", { type: "range", min: 0, max: 100, value: 50 }, label);
     slider.addEventListener("input", () => set({ opacity: slider.value / 100 }));
+  }
+  if (content.slices.some((slice) => slice.mask)) {
+    const masker = button(t.mask, () => { set({ mask: !state.mask }); masker.setAttribute("aria-pressed", String(state.mask)); }, false);
   }
 
   function render(slice, values) {
@@ -144,6 +204,10 @@ export function mountViewer(root, content) {
       context.drawImage(heat, 0, 0, slice.heat.side, slice.heat.side);
       context.restore();
     }
+    if (slice.mask && state.mask && masks[state.slice]) {
+      context.imageSmoothingEnabled = false;
+      context.drawImage(masks[state.slice], 0, 0, slice.width, slice.height);
+    }
     marks(context, canvas, slice, g, ratio);
   }
 
@@ -189,14 +253,15 @@ export function mountViewer(root, content) {
 
   function describe() {
     const slice = content.slices[state.slice];
-    const p = slice.probability === null ? "no probability" : `tumor probability ${slice.probability.toFixed(3)}`;
-    return `Slice ${state.slice + 1} of ${n}: ${slice.error || slice.decision}, ${p}`;
+    const p = slice.probability === null ? t.none : `${t.probability} ${slice.probability.toFixed(3)}`;
+    return `${t.slice} ${state.slice + 1} ${t.of} ${n}: ${slice.error || t.decisions[slice.decision] || slice.decision}, ${p}`;
   }
 
   async function draw() {
     if (closed) return;
     const at = state.slice, slice = content.slices[at];
-    if (!pixels[at]) { pixels[at] = await unpack(slice.pixels); if (closed || at !== state.slice) return draw(); }
+    if (!pixels[at]) { pixels[at] = await load(at); if (closed || at !== state.slice) return draw(); }
+    if (slice.mask && !masks[at]) { masks[at] = await outline(slice); if (closed || at !== state.slice) return draw(); }
     render(slice, pixels[at]);
     second.style.display = state.two ? "block" : "none";
     views.classList.toggle("tl-two", state.two);
@@ -259,7 +324,7 @@ export function mountViewer(root, content) {
   const watcher = new ResizeObserver(() => set({}));
   watcher.observe(views);
   // Neighbors are unpacked ahead, so that the wheel never waits.
-  (async () => { for (let k = 0; k < n && !closed; k++) pixels[k] ||= await unpack(content.slices[k].pixels); })();
+  (async () => { for (let k = 0; k < n && !closed; k++) { const j = (state.slice + k) % n; pixels[j] ||= await load(j); } })();
   set({});
   return { destroy() { closed = true; watcher.disconnect(); root.replaceChildren(); } };
 }

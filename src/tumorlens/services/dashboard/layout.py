@@ -26,7 +26,7 @@ STYLE = """<style>
 .stMainBlockContainer { padding-top: 4.2rem; padding-bottom: 3rem; max-width: 92rem; }
 .st-key-research-line { position: sticky; top: 3.75rem; z-index: 90; padding: .3rem .2rem;
   border-bottom: 1px solid #8884; backdrop-filter: blur(12px); }
-.st-key-queue [role="radiogroup"] { gap: .6rem; }
+.tl-title { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 [data-testid="stCaptionContainer"] { color: inherit; opacity: .8; }
 </style>"""
 

@@ -1,13 +1,13 @@
-"""Uploads become results: an answer, and as much of the scan as the page shows.
+"""What is kept of a scan that was answered: one slice, or a series with one answer.
 
-Nothing touches the disk. What is kept of a scan is an image of at most SIDE pixels, compressed
-without loss, the prepared square and the heatmap; a queue holds at most MAX_RESULTS.
+Pixels are kept at up to SIDE a side, compressed without loss in the file's own units, so that
+windows can be set; evidence stays as coarse as the network gave it.
 """
 
-import hashlib
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+import io
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 import cv2
@@ -15,151 +15,154 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens.files import table_text
-from tumorlens.images.readers import attempt, read_scan_bytes
+from tumorlens.images.slices import SliceHeader
 from tumorlens.labels import MODALITIES, TYPES
-from tumorlens.predictions.predictor import Predictor
-from tumorlens.progress import Progress
-from tumorlens.records import Modality, Prediction, Scan, Unusable
+from tumorlens.predictions.series_answer import SeriesPrediction, describe_value
+from tumorlens.records import Heatmap, Modality, Prediction, Scan
 from tumorlens.services.store.reviews import Review
-from tumorlens.settings import ReadLimits
 
 SIDE = 512  # pixels kept of the longer side
-MAX_RESULTS = 200  # in one queue
-BATCH = 16  # scans that are held whole at a time
-EXAMPLES = Path(__file__).with_name("examples")
-Fetch = Callable[[], bytes]
-# How a queue may be sorted: keys of a result, and of whether it was reviewed.
+# How a worklist may be sorted: keys of a result, and of whether it was reviewed.
 ORDERS: Mapping[str, Callable[["Result", bool], Any]] = {
     "dropped": lambda one, done: 0,
     "name": lambda one, done: one.name.lower(),
-    "probability": lambda one, done: -(one.prediction.tumor_probability or 0.0),
+    "probability": lambda one, done: -one.value,
     "doubt": lambda one, done: -doubt(one),
     "open": lambda one, done: done,
 }
 
 
 @dataclass(frozen=True)
-class Result:
-    """One answer with what is needed to draw it."""
+class KeptSlice:
+    """One slice with its own answer."""
 
-    name: str
-    digest: str  # SHA-256 of the file, hex
-    prediction: Prediction
-    untouched: bytes = b""  # PNG of the scan before anything was done to it, 8 or 16 bits
-    is_example: bool = False  # a phantom that came with the dashboard
-    values: tuple[float, float] = (0.0, 1.0)  # what 0 in `untouched` means, and a step of 1
+    prediction: Prediction  # without its heatmap
+    pixels: bytes = b""  # PNG, 8 or 16 bits; empty: it could not be read
+    values: tuple[float, float] = (0.0, 1.0)  # what 0 in `pixels` means, and a step of 1
     modality: Modality | None = None  # as the file says, with what follows
     spacing_mm: tuple[float, float] | None = None  # of the image as it is kept
-    series: str = ""
-    position: float | None = None
-
-    @property
-    def key(self) -> str:
-        """A short name that stays the same while the queue changes."""
-        return self.digest[:16]
+    orientation: tuple[float, ...] | None = None
+    evidence: NDArray[np.float32] | None = None  # [h, w]
+    prepared: bytes = b""  # PNG of what the network saw
+    matrix: NDArray[np.float64] | None = None  # [2, 3], kept pixels (x, y) to prepared pixels
+    mask: bytes = b""  # PNG of the labeled tumor, where the folder has one
 
     @property
     def scan(self) -> Scan:
         """The scan again, as far as it was kept."""
         low, step = self.values
-        pixels = decode_pixels(self.untouched).astype(np.float32) * np.float32(step) + np.float32(
-            low
-        )
-        return Scan(pixels, self.name, modality=self.modality, spacing_mm=self.spacing_mm)
+        stored = decode_pixels(self.pixels).astype(np.float32)
+        pixels = stored * np.float32(step) + np.float32(low)
+        name = self.prediction.path
+        return Scan(pixels, name, modality=self.modality, spacing_mm=self.spacing_mm)
+
+    @property
+    def heatmap(self) -> Heatmap | None:
+        """Where the evidence stood; None where there is none."""
+        if self.evidence is None:
+            return None
+        prepared = np.asarray(decode_pixels(self.prepared), np.uint8)
+        return Heatmap(self.evidence, prepared, self.matrix)
+
+    @property
+    def answered(self) -> Prediction:
+        """Its answer with the heatmap."""
+        return replace(self.prediction, heatmap=self.heatmap)
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes, but for what all slices have."""
+        return len(self.pixels) + len(self.prepared) + len(self.mask)
 
 
-def predict_files(
-    files: Sequence[tuple[str, Fetch]],
-    predictor: Predictor,
-    *,
-    limits: ReadLimits,
-    progress: Progress | None = None,
-    is_example: bool = False,
-) -> Iterator[Result]:
-    """Read and predict files one batch after the other; a file above `limits` is refused.
+@dataclass(frozen=True)
+class Result:
+    """One thing to be judged: an image, or a series with one answer for all its slices."""
 
-    A file that cannot be used gives a result whose prediction has its `error` set.
-    """
-    for start in range(0, len(files), BATCH):
-        batch = files[start : start + BATCH]
-        opened = [_open(name, fetch(), limits) for name, fetch in batch]
-        scans = [scan for _, scan in opened if isinstance(scan, Scan)]
-        answers = iter(predictor.predict_scans(scans, heatmaps=True)) if scans else iter(())
-        for (name, _), (digest, scan) in zip(batch, opened, strict=True):
-            if isinstance(scan, Scan):
-                yield _result(name, digest, next(answers), scan, is_example)
-            else:
-                failed = Prediction(name, bundle=predictor.bundle.version, error=scan)
-                yield Result(name, digest, failed, b"", is_example)
-        if progress:
-            progress(start + len(batch), len(files))
+    name: str
+    digest: str  # SHA-256 of the file, or of those of all slices, hex
+    prediction: Prediction  # of a series: its one answer, `series_as_prediction`
+    slices: tuple[KeptSlice, ...] = ()  # in order along the normal; none: it could not be read
+    answer: SeriesPrediction | None = None  # of a series
+    is_example: bool = False  # a phantom that came with the dashboard
+    truth: str = ""  # the label of the folder or table that it came with
+
+    @property
+    def key(self) -> str:
+        """A short name that stays the same while the worklist changes."""
+        return self.digest[:16]
+
+    @property
+    def value(self) -> float:
+        """What is held against the threshold: probability, or the score of a series; 0: none."""
+        value = self.answer.value if self.answer else self.prediction.tumor_probability
+        return 0.0 if value is None or self.prediction.decision == "out of scope" else value
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes."""
+        return sum(one.size for one in self.slices)
 
 
-def _result(name: str, digest: str, prediction: Prediction, scan: Scan, is_example: bool) -> Result:
+def keep_slice(
+    prediction: Prediction, scan: Scan | None, header: SliceHeader | None = None
+) -> KeptSlice:
     """Keep as much of a scan as the page shows; evidence is laid over what is kept."""
+    if scan is None:
+        return KeptSlice(replace(prediction, heatmap=None))
     kept = shrunk(scan.pixels)
     share = kept.shape[0] / scan.pixels.shape[0], kept.shape[1] / scan.pixels.shape[1]
-    heatmap = prediction.heatmap
-    if heatmap is not None and heatmap.matrix is not None and share != (1.0, 1.0):
+    heatmap, matrix, spacing = prediction.heatmap, None, scan.spacing_mm
+    if heatmap is not None and heatmap.matrix is not None:
         matrix = heatmap.matrix / np.array([share[1], share[0], 1.0])
-        prediction = replace(prediction, heatmap=replace(heatmap, matrix=matrix))
-    spacing = scan.spacing_mm
-    return Result(
-        name, digest, prediction, encode_pixels(kept), is_example,
+    return KeptSlice(
+        replace(prediction, heatmap=None),
+        encode_pixels(kept),
         values=(0.0, 1.0) if _is_byte(kept) else
                (float(kept.min()), float(kept.max() - kept.min()) / 65_535),
         modality=scan.modality,
         spacing_mm=(spacing[0] / share[0], spacing[1] / share[1]) if spacing else None,
-        series=scan.series,
-        position=scan.position,
+        orientation=header.orientation if header else None,
+        evidence=heatmap.evidence if heatmap else None,
+        prepared=encode_pixels(heatmap.prepared) if heatmap else b"",
+        matrix=matrix,
     )  # fmt: skip
 
 
-def predict_examples(predictor: Predictor) -> tuple[Result, ...]:
-    """Predict the phantoms that come with the dashboard, the likeliest tumor first."""
-    files = [(path.name, path.read_bytes) for path in sorted(EXAMPLES.glob("*.png"))]
-    limits = ReadLimits(2**20, 2**20)
-    found = predict_files(files, predictor, limits=limits, is_example=True)
-    return tuple(sorted(found, key=lambda r: -(r.prediction.tumor_probability or 0)))
+def series_as_prediction(answer: SeriesPrediction, name: str) -> Prediction:
+    """Return the answer of a series in the form in which the history keeps answers.
 
-
-def add_results(queue: Sequence[Result], added: Sequence[Result]) -> tuple[tuple[Result, ...], int]:
-    """Return the queue with new results behind the old ones, and how many found no room.
-
-    A file that is there already keeps its place and takes the new answer.
+    Its probability is None where no rule for series was fitted; then a note holds the score.
     """
-    held = {result.digest: result for result in queue}
-    lost = 0
-    for result in added:
-        if result.digest in held or len(held) < MAX_RESULTS:
-            held[result.digest] = result
-        else:
-            lost += 1
-    return tuple(held.values()), lost
+    notes = (f"one answer for {answer.slices} slices: {describe_value(answer) or 'no score'}",)
+    return Prediction(
+        path=name,
+        modality=answer.modality if answer.modality in MODALITIES else "",  # pyright: ignore
+        tumor_probability=answer.probability,
+        decision=answer.decision,
+        type=answer.type,
+        threshold=answer.threshold,
+        bundle=answer.bundle,
+        notes=(*notes, *answer.reasons),
+        series=answer.series,
+    )
 
 
-def _open(name: str, data: bytes, limits: ReadLimits) -> tuple[str, Scan | str]:
-    """Return the digest of a file, and its scan or what is wrong with it."""
-    digest = hashlib.sha256(data).hexdigest()
-    scan = attempt(read_scan_bytes, data, source=name, limits=limits)
-    return digest, scan.reason if isinstance(scan, Unusable) else scan
-
-
-def shrunk(pixels: NDArray[np.floating]) -> NDArray[np.floating]:
+def shrunk(pixels: NDArray[Any]) -> NDArray[np.float32]:
     """Return a scan, [h, w], of at most SIDE pixels a side."""
     longest = max(pixels.shape)
     if longest <= SIDE:
-        return pixels
+        return np.asarray(pixels, np.float32)
     height, width = (max(1, round(side * SIDE / longest)) for side in pixels.shape)
     small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.float32)
 
 
-def _is_byte(pixels: NDArray[np.floating]) -> bool:
+def _is_byte(pixels: NDArray[Any]) -> bool:
     return bool(pixels.min() >= 0 and pixels.max() <= 255)
 
 
-def encode_pixels(pixels: NDArray[np.floating]) -> bytes:
+def encode_pixels(pixels: NDArray[Any]) -> bytes:
     """Compress a scan, [h, w], to a PNG of at most SIDE pixels a side.
 
     Whole numbers from 0 to 255 are kept as they are; anything else is spread over 16 bits.
@@ -179,9 +182,24 @@ def decode_pixels(png: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]:
     return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)  # pyright: ignore
 
 
+def packed_array(array: NDArray[Any] | None) -> bytes:
+    """Write an array as .npy; nothing where there is none."""
+    if array is None:
+        return b""
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()
+
+
+def unpacked_array(data: bytes) -> NDArray[Any] | None:
+    """Read what `packed_array` wrote."""
+    return np.load(io.BytesIO(data), allow_pickle=False) if data else None
+
+
 def doubt(result: Result) -> float:
     """Return how little an answer is decided: 1 at the threshold, 0 at the ends and without one."""
-    p, threshold = result.prediction.tumor_probability, result.prediction.threshold
+    answer, threshold = result.answer, result.prediction.threshold
+    p = answer.value if answer else result.prediction.tumor_probability
     if p is None or threshold is None or result.prediction.decision == "out of scope":
         return 0.0
     side = 1 - threshold if p >= threshold else threshold
@@ -212,9 +230,25 @@ def cases_csv(results: Sequence[Result], reviews: Mapping[str, Review]) -> bytes
     Scans without a review, or judged uncertain or out of scope, are no cases.
     """
     rows = [
-        (one.name, label, one.prediction.modality)
+        (path, label, one.prediction.modality)
         for one in results
         if (review := reviews.get(one.digest))
         and (label := label_of(review.decision, review.type, one.prediction.modality))
+        for path in case_paths(one, review.decision)
     ]
     return table_text(("path", "label", "modality"), rows).encode()
+
+
+def case_paths(result: Result, decision: str) -> list[str]:
+    """Return what a case of a result is called: a file, or the folder of a series.
+
+    Of loose files, those of a series without a tumor are cases each; of one with a tumor nobody
+    said which of them show it.
+    """
+    paths = list(dict.fromkeys(one.prediction.path for one in result.slices))
+    if result.answer is None or len(paths) == 1:
+        return paths
+    folders = {str(PurePosixPath(path).parent) for path in paths}
+    if len(folders) == 1 and folders != {"."}:
+        return list(folders)
+    return paths if decision == "no tumor" else []

@@ -1,10 +1,12 @@
 """The ASGI application that Streamlit, or any ASGI server, runs.
 
 It gives every browser a cookie of its own, so that people find their history again after a
-reload and nobody else's, and it loads the network before the first page is asked for.
+reload and nobody else's, and it loads the network before the first page is asked for. What
+Streamlit leaves uncompressed is sent compressed: its own files, which make up the first load.
 """
 
 import asyncio
+import gzip
 import secrets
 from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
@@ -17,8 +19,9 @@ from starlette.middleware import Middleware
 
 from tumorlens.services.dashboard import layout
 from tumorlens.services.dashboard.session import COOKIE, expire, is_token, load_shared
+from tumorlens.services.dashboard.viewer import ROUTES
 
-HOUR = 3600.0  # seconds
+EXPIRE_S = 600.0
 COOKIE_DAYS = 30
 MAX_TABS = 200  # open at once: each holds a connection and a session in memory
 HEADERS = (
@@ -28,7 +31,9 @@ HEADERS = (
 )
 Scope = MutableMapping[str, Any]  # of ASGI
 # Uploads above 1 MB would pass through a temporary file; the cap on uploads is below this.
-MultiPartParser.spool_max_size = 32 * 2**20
+MultiPartParser.spool_max_size = 80 * 2**20
+COMPRESSED = (".js", ".css", ".svg", ".html", ".json", ".wasm")  # woff2 is compressed already
+STATIC = "/static/"
 
 
 class CookieMiddleware:
@@ -91,6 +96,56 @@ def _new_cookie(scope: Scope) -> bytes:
     ).encode()
 
 
+class StaticMiddleware:
+    """Sends Streamlit's own files compressed, each compressed once and held: some 5 MB in all."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._held: dict[str, tuple[list[tuple[bytes, bytes]], bytes]] = {}
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Answer for a file of Streamlit where the browser unpacks; pass all else on."""
+        path = scope.get("path", "")
+        if not (
+            scope["type"] == "http"
+            and scope["method"] == "GET"
+            and STATIC in path
+            and path.endswith(COMPRESSED)
+            and any(k == b"accept-encoding" and b"gzip" in v for k, v in scope["headers"])
+        ):
+            await self._app(scope, receive, send)
+            return
+        if path not in self._held:
+            status, headers, body = await self._fetched(scope, receive)
+            if status != 200:
+                await self._app(scope, receive, send)
+                return
+            packed = await asyncio.to_thread(gzip.compress, body, 9)
+            lost = (b"content-length", b"etag", b"accept-ranges")  # of the bytes that are not sent
+            kept = [(name, value) for name, value in headers if name not in lost]
+            kept += [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding"),
+                     (b"content-length", str(len(packed)).encode())]  # fmt: skip
+            self._held[path] = kept, packed
+        headers, packed = self._held[path]
+        await send({"type": "http.response.start", "status": 200, "headers": [*headers]})
+        await send({"type": "http.response.body", "body": packed})
+
+    async def _fetched(self, scope: Scope, receive: Any) -> tuple[int, list[Any], bytes]:
+        """Return what the application answers, whole and as it is."""
+        asked = (b"accept-encoding", b"range", b"if-none-match", b"if-modified-since")
+        plain = scope | {"headers": [row for row in scope["headers"] if row[0] not in asked]}
+        start: Scope = {}
+        body = bytearray()
+
+        async def keep(message: Scope) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+            body.extend(message.get("body", b""))
+
+        await self._app(plain, receive, keep)
+        return start["status"], start["headers"], bytes(body)
+
+
 @asynccontextmanager
 async def _warmed(_app: object) -> AsyncIterator[None]:
     """Load what all sessions share."""
@@ -101,10 +156,15 @@ async def _warmed(_app: object) -> AsyncIterator[None]:
 
 
 async def _forget() -> None:
-    """Remove answers that are too old, at once and every hour."""
+    """Remove answers and worklists that are too old, at once and again and again."""
     while True:
         await asyncio.to_thread(expire, load_shared())
-        await asyncio.sleep(HOUR)
+        await asyncio.sleep(EXPIRE_S)
 
 
-app = st.App(layout.__file__, middleware=[Middleware(CookieMiddleware)], lifespan=_warmed)
+app = st.App(
+    layout.__file__,
+    routes=ROUTES,
+    middleware=[Middleware(CookieMiddleware), Middleware(StaticMiddleware)],
+    lifespan=_warmed,
+)

@@ -5,17 +5,20 @@ import re
 import secrets
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from tumorlens.errors import NotStoredError
 from tumorlens.predictions.predictor import Predictor, load_predictor
 from tumorlens.services.dashboard.process_runner import ProcessRunner
-from tumorlens.services.dashboard.results import Result, predict_examples
+from tumorlens.services.dashboard.results import Result
 from tumorlens.services.dashboard.texts import LANGUAGES, Translate, translator
+from tumorlens.services.dashboard.uploads import predict_examples
+from tumorlens.services.dashboard.worklists import Lease, Worklist, Worklists
 from tumorlens.services.store.audit_log import check_signed, days_ago
 from tumorlens.services.store.database import Store, open_store
 from tumorlens.services.store.export import history_table
@@ -31,8 +34,9 @@ from tumorlens.services.store.reviews import Review, latest_reviews, save_review
 from tumorlens.settings import Settings, load_settings
 
 COOKIE = "tumorlens_reader"  # a random token
+LANGUAGE_COOKIE = "tumorlens_language"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{32,64}")
-_loading = threading.Lock()
+_loading, _following = threading.Lock(), threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Shared:
     store: Store
     examples: tuple[Result, ...]
     runner: ProcessRunner
+    worklists: Worklists
 
 
 def load_shared() -> Shared:
@@ -58,13 +63,23 @@ def _load() -> Shared:
     predictor = load_predictor(settings.bundle, settings)
     store = open_store(settings.store, audit_key=settings.audit_key)
     check_signed(store)
-    return Shared(settings, predictor, store, predict_examples(predictor), ProcessRunner())
+    worklists = Worklists(settings.worklist_folder)
+    return Shared(
+        settings, predictor, store, predict_examples(predictor), ProcessRunner(), worklists
+    )
 
 
 def expire(shared: Shared) -> int:
-    """Remove answers older than the settings allow, and return their number."""
+    """Remove answers and kept worklists that are too old; return the number of answers.
+
+    Worklists that no tab has open any more are let go, too.
+    """
+    shared.worklists.forget_idle()
     days = shared.settings.retention_days
-    return expire_predictions(shared.store, before=days_ago(days), actor="dashboard") if days else 0
+    if not days:
+        return 0
+    shared.worklists.forget_unused(days)
+    return expire_predictions(shared.store, before=days_ago(days), actor="dashboard")
 
 
 def is_token(text: str) -> bool:
@@ -86,9 +101,11 @@ def owner() -> str:
 
 
 def language() -> str:
-    """Return the language chosen, at first the browser's own where there is one."""
+    """Return the language chosen here or in this browser before, else the browser's own."""
     preferred = str(st.context.locale or "en").split("-")[0]
-    return st.session_state.get("language") or (preferred if preferred in LANGUAGES else "en")
+    kept = st.context.cookies.get(LANGUAGE_COOKIE)
+    wanted = (st.session_state.get("language"), kept, preferred)
+    return next((one for one in wanted if one in LANGUAGES), "en")
 
 
 def translation() -> Translate:
@@ -101,9 +118,37 @@ def text_color() -> str:
     return "#e6ebf0" if st.context.theme.type == "dark" else "#1c2733"
 
 
+# --- the worklist of a tab ------------------------------------------------------------------
+
+
+def worklists() -> list[Worklist]:
+    """Return the worklists of this browser, the last used first."""
+    return load_shared().worklists.of(owner())
+
+
+def worklist() -> Worklist:
+    """Return the worklist that this tab has open: at first the one that was used last."""
+    held, id = load_shared().worklists, st.session_state.get("worklist", "")
+    found = held.get(owner(), id) or held.of(owner())[0]
+    if found.id != st.session_state.get("worklist") or "lease" not in st.session_state:
+        open_worklist(found.id)
+    return found
+
+
+def open_worklist(id: str) -> None:
+    """Open a worklist in this tab, which keeps it from being forgotten while the tab is open."""
+    st.session_state["worklist"], st.session_state["lease"] = id, Lease()
+    load_shared().worklists.use(owner(), id, st.session_state["lease"])
+
+
 def queue() -> tuple[Result, ...]:
     """Return the results of this tab; the phantoms until there are any."""
     return own_results() or load_shared().examples
+
+
+def own_results() -> tuple[Result, ...]:
+    """Return the results of what was dropped in."""
+    return worklist().results
 
 
 def names() -> dict[str, str]:
@@ -111,14 +156,25 @@ def names() -> dict[str, str]:
     return {result.digest: result.name for result in own_results()}
 
 
-def own_results() -> tuple[Result, ...]:
-    """Return the results of what was dropped in."""
-    return st.session_state.get("results", ())
+@dataclass
+class Place:
+    """Where a tab is. It is changed in place: Streamlit may end a run at any look at its state."""
+
+    current: str = ""  # key of the result that is shown
+    followed: dict[str, int] = field(default_factory=dict)  # last event, by the tab that sent it
 
 
-def set_results(results: Sequence[Result]) -> None:
-    """Replace the queue."""
-    st.session_state["results"] = tuple(results)
+def place() -> Place:
+    """Return where this tab is; a new tab begins where the reader was last."""
+    if "place" not in st.session_state:
+        st.session_state["place"] = Place(load_shared().worklists.place_in(worklist().id))
+    return st.session_state["place"]
+
+
+def show(key: str) -> None:
+    """Choose the result that is shown."""
+    place().current = key
+    load_shared().worklists.set_place(worklist().id, key)
 
 
 def forget_uploads(files: Sequence[Any]) -> None:
@@ -134,14 +190,21 @@ def forget_uploads(files: Sequence[Any]) -> None:
 # --- the history of a browser ----------------------------------------------------------------
 
 
-def save_results(results: Sequence[Result]) -> None:
-    """Write new answers into the store, in this browser's history."""
+def add_results(results: Sequence[Result]) -> int:
+    """Put results into the worklist and their answers into the history.
+
+    Returns how many found no room.
+    """
+    ids = save_results(results)
+    return load_shared().worklists.add_results(owner(), worklist().id, results, ids)
+
+
+def save_results(results: Sequence[Result]) -> dict[str, str]:
+    """Write new answers into the store, in this browser's history; return their ids by digest."""
     shared = load_shared()
     new = [
         NewPrediction(
-            result.prediction
-            if shared.settings.keep_names
-            else replace(result.prediction, path=anonymous_name(result.digest, result.name)),
+            _named(result, keep_names=shared.settings.keep_names),
             input_sha256=result.digest,
             bundle_sha256=shared.predictor.bundle.sha256,
             owner=owner(),
@@ -151,18 +214,28 @@ def save_results(results: Sequence[Result]) -> None:
         if not result.is_example
     ]
     ids = save_predictions(shared.store, new)
-    held = st.session_state.setdefault("stored_ids", {})
-    held.update(zip((item.input_sha256 for item in new), ids, strict=True))
+    return dict(zip((item.input_sha256 for item in new), ids, strict=True))
+
+
+def _named(result: Result, *, keep_names: bool) -> Any:
+    """Return an answer as the store keeps it: with the evidence of a slice, and names if wanted."""
+    alone = result.slices[0] if result.slices and result.answer is None else None
+    answer = replace(result.prediction, heatmap=alone.heatmap if alone else None)
+    if keep_names:
+        return answer
+    name = anonymous_name(result.digest, result.name)
+    return replace(answer, path=name, series=name if answer.series else "")
 
 
 def stored_id(result: Result) -> str | None:
     """Return the id of a result's answer in the store; None for the phantoms."""
-    return st.session_state.get("stored_ids", {}).get(result.digest)
+    return worklist().stored_ids.get(result.digest)
 
 
 def queue_reviews(results: Sequence[Result]) -> dict[str, Review]:
     """Return the last review of each result that has one, by the result's digest."""
-    ids = {id: one.digest for one in results if (id := stored_id(one)) is not None}
+    held = worklist().stored_ids
+    ids = {id: one.digest for one in results if (id := held.get(one.digest)) is not None}
     found = latest_reviews(load_shared().store, list(ids)) if ids else {}
     return {ids[id]: review for id, review in found.items()}
 
@@ -170,6 +243,13 @@ def queue_reviews(results: Sequence[Result]) -> dict[str, Review]:
 def latest_review(id: str) -> Review | None:
     """Return the last review of an answer."""
     return latest_reviews(load_shared().store, [id]).get(id)
+
+
+def is_reviewed(owner: str, result: Result) -> bool:
+    """Whether a reader has said anything of a result, in any worklist."""
+    shared = load_shared()
+    ids = [id for one in shared.worklists.of(owner) if (id := one.stored_ids.get(result.digest))]
+    return bool(ids) and bool(latest_reviews(shared.store, ids))
 
 
 def review(
@@ -180,36 +260,38 @@ def review(
     save_review(load_shared().store, written, owner=written.reader)
 
 
-def set_order(queue: Sequence[Result]) -> None:
-    """Keep in which order the queue is read, for keys that are pressed before the next run."""
-    st.session_state["order"] = [one.key for one in queue]
-
-
-def agreed() -> int:
-    """Return how many presses of the key that agrees were followed in this tab."""
-    return st.session_state.get("agreed", 0)
-
-
-def agree_up_to(presses: int) -> None:
-    """Agree to the current scan and go on, once for each press that was not followed yet."""
-    for _ in range(presses - agreed()):
-        agree()
-    st.session_state["agreed"] = max(presses, agreed())
-
-
-def agree() -> None:
-    """Agree to the current scan and go on to the next; the last is agreed to once."""
-    by_key = {one.key: one for one in queue()}
-    order = [key for key in st.session_state.get("order", ()) if key in by_key]
-    current = str(st.session_state.get("current"))
-    if current not in order:
+def agree(key: str) -> None:
+    """Agree to a result; to one that was agreed to, or has no answer, nothing is added."""
+    held = worklist()
+    result = next((one for one in held.results if one.key == key), None)
+    id = held.stored_ids.get(result.digest) if result else None
+    if result is None or id is None or result.prediction.error:
         return
-    result, at = by_key[current], order.index(current)
-    id = stored_id(result)
-    is_last = at == len(order) - 1
-    if id and not result.prediction.error and not (is_last and latest_review(id)):
+    latest = latest_review(id)
+    if latest is not None and latest.verdict == "agree":
+        return
+    try:
         review(id, "agree")
-    st.session_state["current"] = order[min(at + 1, len(order) - 1)]
+    except NotStoredError:  # the history was emptied since: the answer goes into it again
+        add_results([result])
+        review(worklist().stored_ids[result.digest], "agree")
+
+
+def follow(events: Mapping[str, Any]) -> None:
+    """Do what was asked for in the browser since the last run, each event once and in order.
+
+    A browser sends its events again until it is told that they were followed: `followed`.
+    """
+    tab, at = str(events.get("tab", "")), place()
+    with _following:  # Streamlit starts a run while the one before it still ends
+        for event in events.get("list", ()):
+            number = int(event["n"])
+            if number <= at.followed.get(tab, 0):
+                continue
+            if event["act"] == "agree":
+                agree(str(event["key"]))
+            at.current, at.followed[tab] = str(event["next"]), number
+    show(at.current)
 
 
 def history_csv(owner: str, names: Mapping[str, str]) -> bytes:

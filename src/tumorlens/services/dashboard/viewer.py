@@ -1,83 +1,88 @@
-"""The viewer of slices on the page: what is changed in it never asks the server."""
+"""What a browser fetches of the scans of its reader: their view, and the pixels of each slice.
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import Any
-
-import streamlit as st
-from streamlit.components.v2 import component
-
-from tumorlens.reports.viewer.content import ViewedSlice, script, style, viewer_content
-from tumorlens.services.dashboard import session
-from tumorlens.services.dashboard.results import Result
-
-KEY = "viewer-of-slices"
-MAX_PIXELS = 8_000_000  # sent to a browser at once
-# Streamlit calls it at every run: the same slices keep window, zoom and place. Presses of A are
-# counted here and the sum is sent, so that none is lost while the server is at work.
-_MOUNT = """
-export default function ({ data, parentElement, setStateValue }) {
-  const root = parentElement.querySelector(".tl-root");
-  root.tlAgreed = Math.max(root.tlAgreed || 0, data.agreed);
-  root.tlSend = setStateValue;
-  if (!root.tlListens) {
-    root.tlListens = true;
-    const listen = (event) => {
-      if (!root.isConnected) { document.removeEventListener("keydown", listen); return; }
-      const at = event.composedPath()[0];
-      const isText = at.isContentEditable || /^(TEXTAREA|SELECT)$/.test(at.tagName) ||
-        (at.tagName === "INPUT" && !/^(radio|checkbox|range|button)$/.test(at.type));
-      if (isText || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-      if (event.key.toLowerCase() === "a") root.tlSend("agreed", ++root.tlAgreed);
-    };
-    document.addEventListener("keydown", listen);
-  }
-  if (root.dataset.shown === data.key) return;
-  root.dataset.shown = data.key;
-  if (root.tlViewer) root.tlViewer.destroy();
-  root.tlViewer = data.content ? mountViewer(root, data.content) : null;
-}
+A page does not carry images: the browser asks for those of the next scans ahead, so that keys
+never wait for the server. Who asks names a token that only the reader's own pages hold.
 """
 
+import struct
+import zlib
+from collections.abc import Sequence
+from typing import Any
 
-@lru_cache(maxsize=1)
-def _component() -> Callable[..., Any]:
-    return component(
-        "tumorlens_viewer", html='<div class="tl-root"></div>', css=style(), js=script() + _MOUNT
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from tumorlens.reports.page import png
+from tumorlens.reports.viewer.content import PixelGrid, lay_out, robust_window
+from tumorlens.services.dashboard.results import KeptSlice, Result, decode_pixels
+from tumorlens.services.dashboard.session import is_reviewed, load_shared
+
+PATH = "reader"  # below the page; what follows is the token, the result, the slice
+GONE = Response("no such scan: it was removed from the worklist\n", 404)
+HEADERS = {"cache-control": "no-store"}
+
+
+def view_of(result: Result, *, with_truth: bool = False) -> dict[str, Any]:
+    """Return what the viewer draws of a result, without the pixels."""
+    slices = shown_slices(result)
+    middle = slices[len(slices) // 2]
+    is_ct = all(one.modality == "ct" for one in slices)
+    content = lay_out(
+        [one.answered for one in slices],
+        [_grid(one) for one in slices],
+        orientations=[one.orientation for one in slices],
+        name=result.name,
+        answer=result.answer,
+        window=None if is_ct else robust_window(middle.scan.pixels),
     )
+    if with_truth:
+        for drawn, one in zip(content["slices"], slices, strict=True):
+            drawn["mask"] = png(one.mask) if one.mask else ""
+    return content
 
 
-def draw_viewer(result: Result, queue: Sequence[Result]) -> None:
-    """Draw a result among those of its series that lie in the queue, in order along the head.
-
-    Of one that could not be read nothing is drawn, but its keys are heard.
-    """
-    session.set_order(queue)
-    stack = [] if result.prediction.error else series_of(result, queue)
-    key = " ".join(one.key for one in (result, *stack))
-    kept_key, content = st.session_state.get("viewer", ("", None))
-    if key != kept_key:
-        content = _content(result, stack) if stack else None
-        st.session_state["viewer"] = (key, content)
-    data = {"key": key, "content": content, "agreed": session.agreed()}
-    _component()(data=data, key=KEY, default={"agreed": session.agreed()}, on_agreed_change=_agree)
+def shown_slices(result: Result) -> Sequence[KeptSlice]:
+    """Return the slices that could be read."""
+    return [one for one in result.slices if one.pixels]
 
 
-def _content(result: Result, stack: Sequence[Result]) -> dict[str, Any]:
-    slices = [ViewedSlice(one.scan, one.prediction) for one in stack]
-    content = viewer_content(slices, name=result.name, max_pixels=MAX_PIXELS)
-    return {**content, "start": list(stack).index(result)}
+def _grid(kept: KeptSlice) -> PixelGrid:
+    width, height = struct.unpack(">II", kept.pixels[16:24])  # of the PNG's head
+    low, step = kept.values
+    return PixelGrid(width, height, low, step, kept.spacing_mm, kept.modality)
 
 
-def _agree() -> None:
-    """Agree to as many scans, one after the other, as there were presses since the last run."""
-    session.agree_up_to(int(st.session_state[KEY]["agreed"]))
+def slice_pixels(kept: KeptSlice) -> bytes:
+    """Return the pixels of a slice as the viewer unpacks them: 16 bits each, zlib."""
+    return zlib.compress(decode_pixels(kept.pixels).astype("<u2").tobytes(), 1)
 
 
-def series_of(result: Result, queue: Sequence[Result]) -> list[Result]:
-    """Return the readable results of one series, ordered along its normal; one alone is itself."""
-    same = [
-        one for one in queue
-        if one.series and one.series == result.series and not one.prediction.error
-    ]  # fmt: skip
-    return sorted(same, key=lambda one: one.position or 0.0) or [result]
+def _answer(request: Request) -> Response:
+    """Answer one request of a browser."""
+    shared, named = load_shared(), request.path_params
+    owner = shared.worklists.owner_of(named["token"])
+    examples = {one.key: one for one in shared.examples}
+    result = examples.get(named["key"]) or (
+        shared.worklists.find(owner, named["key"]) if owner else None
+    )
+    if owner is None or result is None or not shown_slices(result):
+        return GONE
+    if "slice" not in named:
+        return JSONResponse(view_of(result, with_truth=is_reviewed(owner, result)), headers=HEADERS)
+    slices = shown_slices(result)
+    if named["slice"] >= len(slices):
+        return GONE
+    pixels = slice_pixels(slices[named["slice"]])
+    return Response(pixels, media_type="application/octet-stream", headers=HEADERS)
+
+
+async def _endpoint(request: Request) -> Response:
+    return await run_in_threadpool(_answer, request)
+
+
+ROUTES = [
+    Route(f"/{PATH}/{{token}}/{{key}}", _endpoint),
+    Route(f"/{PATH}/{{token}}/{{key}}/{{slice:int}}", _endpoint),
+]

@@ -1,5 +1,6 @@
 """What pages are made of: choices by name, figures in a row, images, downloads."""
 
+import html
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -43,6 +44,7 @@ def switch(
     names: Callable[[str], str] = str,
     help: str | None = None,
     persists: bool = False,
+    is_titled: bool | None = None,
 ) -> str:
     """Let people choose one of a few side by side; one that persists has no title over it."""
     return st.segmented_control(
@@ -53,7 +55,9 @@ def switch(
         format_func=names,
         key=key,
         help=help,
-        label_visibility="collapsed" if persists else "visible",
+        label_visibility="visible"
+        if (not persists if is_titled is None else is_titled)
+        else "collapsed",
         wrap=True,
         persist_state="session" if persists else None,
     )
@@ -65,6 +69,11 @@ def draw_metrics(section: str, figures: Mapping[str, str | int], t: Translate) -
         key = f"{section}.{name}"
         text = f"{figure:,}" if isinstance(figure, int) else figure
         column.metric(t(key), text, help=t(f"{key}_help"), border=True)
+
+
+def draw_hidden_title(text: str) -> None:
+    """Draw the title of a page for screen readers alone, where the menu names it already."""
+    st.html(f'<h1 class="tl-title">{html.escape(text)}</h1>')
 
 
 def draw_image(image: bytes | None, title: str, *, missing: str) -> None:

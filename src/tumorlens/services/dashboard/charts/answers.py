@@ -1,5 +1,7 @@
 """One answer: in sentences from the bundle's own statistics, on its scale, and as images."""
 
+import re
+
 import cv2
 import numpy as np
 import plotly.graph_objects as go
@@ -7,6 +9,7 @@ from numpy.typing import NDArray
 
 from tumorlens.models.bundle import Bundle, UncertaintyBand
 from tumorlens.predictions.decision import similar_scans, type_status
+from tumorlens.predictions.series_answer import SeriesPrediction
 from tumorlens.records import Heatmap, Prediction
 from tumorlens.services.dashboard.charts.shapes import BLUE, DECISIONS, faint
 from tumorlens.services.dashboard.texts import Translate
@@ -61,6 +64,42 @@ def small_text(prediction: Prediction, t: Translate) -> str:
     modality = f"{prediction.seen_modality.upper()} {max(share, 1 - share):.2f}"
     parts = [t("words.looks_like", modality=modality), t("words.by", bundle=prediction.bundle)]
     return " · ".join([*parts, *prediction.notes])
+
+
+def series_text(answer: SeriesPrediction, t: Translate) -> str:
+    """Write what a series was answered, without figures where it is out of scope."""
+    if answer.decision == "out of scope" or answer.value is None:
+        return t("series.judged", judged=answer.judged, slices=answer.slices)
+    kind = "probability" if answer.is_calibrated else "score"
+    figures = {"value": f"{answer.value:.3f}", "threshold": f"{answer.threshold:.3f}"}
+    parts = [t(f"series.{kind}", **figures)]
+    if answer.longest_run_mm is not None:
+        parts.append(t("series.extent", mm=f"{answer.longest_run_mm:.0f}"))
+    if answer.peak_slice is not None:
+        parts.append(t("series.peak", slice=answer.peak_slice, slices=answer.slices))
+    if answer.type:
+        parts.append(t("series.type", type=t(f"type.{answer.type}")))
+    parts.append(t("series.judged", judged=answer.judged, slices=answer.slices))
+    return " · ".join(parts)
+
+
+def reason_text(reason: str, t: Translate) -> str:
+    """Write what keeps a series open; the words of a rule that no text knows stay as they are."""
+    for name, pattern in _REASONS.items():
+        if found := pattern.fullmatch(reason):
+            return t(f"reason.{name}", **found.groupdict())
+    return reason
+
+
+_REASONS = {
+    "scope": re.compile(r"(?P<share>\d+%) of the slices are out of scope"),
+    "few": re.compile(r"(?P<judged>\d+) slices could be judged, fewer than (?P<least>\d+)"),
+    "oblique": re.compile(r"its plane is oblique"),
+    "plane": re.compile(r"its plane is (?P<plane>\w+); the rule was learned on (?P<planes>.+)"),
+    "mixed": re.compile(r"its slices look partly like CT and partly like MRI"),
+    "header": re.compile(r"its header says (?P<header>\w+), its slices look like (?P<seen>\w+)"),
+    "modality": re.compile(r"the rule for series was learned without (?P<modality>\w+)"),
+}
 
 
 def probability_scale(

@@ -10,60 +10,124 @@ from tumorlens.images.readers import readable_suffixes
 from tumorlens.services.dashboard import session
 from tumorlens.services.dashboard.charts.shapes import BADGES
 from tumorlens.services.dashboard.pages import scan
-from tumorlens.services.dashboard.results import (
-    MAX_RESULTS,
-    ORDERS,
-    Result,
-    add_results,
-    cases_csv,
-    ordered,
-    predict_files,
+from tumorlens.services.dashboard.reader import draw_reader
+from tumorlens.services.dashboard.results import ORDERS, Result, cases_csv, ordered
+from tumorlens.services.dashboard.texts import Translate
+from tumorlens.services.dashboard.uploads import predict_files
+from tumorlens.services.dashboard.widgets import (
+    choose,
+    draw_download,
+    draw_hidden_title,
+    switch,
 )
-from tumorlens.services.dashboard.texts import Translate, escape_markup
-from tumorlens.services.dashboard.widgets import choose, draw_download, switch
+from tumorlens.services.dashboard.worklists import MAX_RESULTS, Worklist
 from tumorlens.services.store.history import Selection, StoredPrediction, find_predictions
 from tumorlens.services.store.reviews import Review, latest_reviews
 
-QUEUE_HEIGHT = 520
 MAX_ROWS = 50  # of the history on the page; its CSV has them all
+MAX_FILES = 2000  # taken in at once
 
 
 def draw(t: Translate) -> None:
     """Draw the page."""
-    _draw_uploader(t)
+    draw_hidden_title(t("page.read"))
+    with st.container(key="intake"):
+        left, right = st.columns([2, 3], gap="medium")
+        with left:
+            _draw_worklists(t)
+        with right:
+            _draw_uploader(t)
     results = session.queue()
     if not session.own_results():
         st.info(t("read.examples"), icon=":material/category:")
-    left, right = st.columns([1.1, 3.2], gap="medium")
     reviews = session.queue_reviews(results)
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
     with left:
-        queue = _sort(_filter(results, t), reviews, t)
-        _draw_progress(results, reviews, t)
-        current = _choose(queue, reviews, t)
+        filtered = _filter(results, t)
     with right:
-        if current is None:
-            st.info(t("read.none_left"))
-        else:
-            scan.draw(current, queue, t)
+        queue = _sort(filtered, reviews, t)
+    current = _chosen(queue)
+    draw_reader(queue, reviews, t)
+    if current is None:
+        st.info(t("read.none_left"))
+    else:
+        scan.draw(current, reviews.get(current.digest), t)
+    _draw_files(results, reviews, t)
     _draw_history(t)
+
+
+# --- worklists ------------------------------------------------------------------------------
+
+
+def _draw_worklists(t: Translate) -> None:
+    """Let people choose a worklist, name it, keep it, begin another and remove it."""
+    found, open_ = session.worklists(), session.worklist()
+    names = {one.id: _worklist_name(one, t) for one in found}
+    st.session_state["worklist_choice"] = open_.id
+
+    def change() -> None:
+        session.open_worklist(st.session_state["worklist_choice"])
+
+    st.selectbox(
+        t("worklist.choose"), list(names), format_func=names.__getitem__,
+        key="worklist_choice", on_change=change,
+    )  # fmt: skip
+    with st.container(horizontal=True):
+        with st.popover(t("worklist.manage"), icon=":material/folder_managed:"):
+            _draw_worklist(open_, t)
+        st.button(t("worklist.new"), icon=":material/add:", on_click=_begin_worklist)
+
+
+def _worklist_name(worklist: Worklist, t: Translate) -> str:
+    """Return the name of a worklist with the number of its scans, and whether it is kept."""
+    kept = f", {t('worklist.kept')}" if worklist.is_kept else ""
+    name = worklist.name or t("worklist.unnamed")
+    return f"{name} ({t('worklist.scans', n=len(worklist.results))}{kept})"
+
+
+def _begin_worklist() -> None:
+    held = session.load_shared().worklists
+    session.open_worklist(held.add(session.owner(), "").id)
+
+
+def _draw_worklist(worklist: Worklist, t: Translate) -> None:
+    """Draw what can be changed of a worklist."""
+    held, owner = session.load_shared().worklists, session.owner()
+    name = st.text_input(
+        t("worklist.name"), worklist.name, key=f"name-{worklist.id}", max_chars=80
+    ).strip()
+    if name != worklist.name:
+        held.change(owner, worklist.id, name=name)
+        st.rerun()
+    kept = st.toggle(
+        t("worklist.keep"),
+        worklist.is_kept,
+        key=f"keep-{worklist.id}",
+        help=t("worklist.keep_help"),
+    )
+    st.caption(t("worklist.keep_help"))
+    if kept != worklist.is_kept:
+        held.change(owner, worklist.id, kept=kept)
+        st.rerun()
+    if st.button(t("worklist.remove"), icon=":material/delete_sweep:", key="remove-worklist"):
+        held.remove(owner, worklist.id)
+        st.session_state.pop("worklist", None)
+        st.rerun()
 
 
 def _draw_uploader(t: Translate) -> None:
     """Take files or a folder, answer them, and forget the uploads."""
     is_folder = st.session_state.get("drop_kind") == "folder"
-    box, kind = st.columns([5, 1], vertical_alignment="center")
     upload = st.session_state.get("upload", 0)
-    with kind:
-        switch(
-            t("read.drop_kind"), ["files", "folder"], "drop_kind", names=lambda n: t(f"read.{n}")
-        )
-    files = box.file_uploader(
+    files = st.file_uploader(
         t("read.drop"),
-        type=list(readable_suffixes()),
+        type=[*readable_suffixes(), ".gz", ".csv"],  # of cases.csv; "" names no suffix of DICOM
         accept_multiple_files="directory" if is_folder else True,
         key=f"drop-{is_folder}-{upload}",
         help=t("read.drop_help", most=MAX_RESULTS),
     )
+    switch(t("read.drop_kind"), ["files", "folder"], "drop_kind", names=lambda n: t(f"read.{n}"),
+           is_titled=False)  # fmt: skip
     for text in st.session_state.get("warnings", ()):
         st.warning(text)
     if files:
@@ -79,18 +143,20 @@ def _predict(files: list, t: Translate) -> None:
     def report(done: int, total: int) -> None:
         bar.progress(done / total, text=t("read.reading", done=done, total=total))
 
-    taken = [(file.name, file.getvalue) for file in files[:MAX_RESULTS]]
+    taken = [(file.name, file.getvalue) for file in files[:MAX_FILES]]
     limits = shared.settings.read_limits
-    added = list(predict_files(taken, shared.predictor, limits=limits, progress=report))
+    lost, first = len(files) - len(taken), ""
+    for result in predict_files(taken, shared.predictor, limits=limits, progress=report):
+        lost += session.add_results([result])
+        first = first or result.key
     session.forget_uploads(files)
-    results, lost = add_results(session.own_results(), added)
-    session.save_results(added)
-    session.set_results(results)
-    lost += len(files) - len(taken)
     full = (t("read.full", most=MAX_RESULTS, lost=lost),) if lost else ()
     st.session_state["warnings"] = full
-    if added:
-        st.session_state["current"] = added[0].key
+    if first:
+        session.show(first)
+
+
+# --- the order ------------------------------------------------------------------------------
 
 
 def _filter(results: tuple[Result, ...], t: Translate) -> tuple[Result, ...]:
@@ -119,50 +185,25 @@ def _sort(
     return ordered(results, order, reviews)
 
 
-def _draw_progress(
-    results: tuple[Result, ...], reviews: Mapping[str, Review], t: Translate
-) -> None:
-    """Draw how many of the own scans were reviewed, and what was seen as labels."""
-    if not session.own_results():
-        return
-    done = len(reviews)
-    st.progress(done / len(results), text=t("read.done", done=done, of=len(results)))
-    if reviews:
-        make = partial(cases_csv, results, dict(reviews))
-        draw_download(t("read.cases"), make, "cases.csv", icon="label")
+def _chosen(queue: tuple[Result, ...]) -> Result | None:
+    """Return the result that is shown: the first where the last one is not there any more."""
+    by_key = {result.key: result for result in queue}
+    if by_key and session.place().current not in by_key:
+        session.show(queue[0].key)
+    return by_key.get(session.place().current)
 
 
-def _choose(
-    results: tuple[Result, ...], reviews: Mapping[str, Review], t: Translate
-) -> Result | None:
-    """List the queue with a badge for each decision; arrow keys move in it."""
-    by_key = {result.key: result for result in results}
-    if not by_key:
-        return None
-    if st.session_state.get("current") not in by_key:
-        st.session_state["current"] = results[0].key
-    with st.container(height=QUEUE_HEIGHT, border=True, key="queue"):
-        chosen = st.radio(
-            t("read.choose"),
-            list(by_key),
-            format_func=lambda key: _queue_row(by_key[key], by_key[key].digest in reviews, t),
-            key="current",
-            label_visibility="collapsed",
-        )
-    if session.own_results() and st.button(t("read.clear"), icon=":material/delete_sweep:"):
-        session.set_results(())
-        st.rerun()
-    return by_key[chosen]
+# --- files to take home ---------------------------------------------------------------------
 
 
-def _queue_row(result: Result, is_done: bool, t: Translate) -> str:
-    decision = result.prediction.decision
-    is_shown = decision != "out of scope"
-    probability = result.prediction.tumor_probability if is_shown else None
-    badge = f":{BADGES[decision][0]}-badge[{_decision(decision, t)}]"
-    figure = "" if probability is None else f" {probability:.2f}"
-    mark = " :material/check:" if is_done else ""
-    return f"{badge}{figure}{mark}  \n{escape_markup(result.name)}"
+def _draw_files(results: tuple[Result, ...], reviews: Mapping[str, Review], t: Translate) -> None:
+    """Draw the table of the worklist, and what was seen as labels."""
+    with st.container(horizontal=True):
+        table = partial(scan.predictions_csv, results)
+        draw_download(t("read.queue_csv"), table, "tumorlens-queue.csv", icon="table")
+        if reviews:
+            make = partial(cases_csv, results, dict(reviews))
+            draw_download(t("read.cases"), make, "cases.csv", icon="label")
 
 
 def _draw_history(t: Translate) -> None:
@@ -193,7 +234,9 @@ def _table_row(
         t("history.decision"): t(f"decision.{answer.decision}")
         if answer.decision
         else answer.error,
-        t("history.probability"): answer.tumor_probability,
+        t("history.probability"): None
+        if answer.decision == "out of scope"
+        else answer.tumor_probability,
         t("history.type"): t(f"type.{answer.type}") if answer.type else "",
         t("history.review"): _review_text(review, t) if review else "",
     }

@@ -1,72 +1,80 @@
-"""One scan of the queue: three images, the answer on its scale, the review, the files."""
+"""One scan of the worklist: its answer on its scale, the review, the truth, the files."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import streamlit as st
 
 from tumorlens.errors import TumorlensError
 from tumorlens.files import table_text
-from tumorlens.labels import TYPES
+from tumorlens.labels import TYPES, is_tumor
 from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.document import COLUMNS, table_row
-from tumorlens.records import Prediction
+from tumorlens.predictions.series_answer import SeriesPrediction
+from tumorlens.records import Heatmap, Prediction
 from tumorlens.reports.scan.content import Examined
 from tumorlens.reports.scan.report import scan_html, scan_pdf
+from tumorlens.reports.viewer.content import ViewedSlice, viewer_content
 from tumorlens.services.dashboard import session
 from tumorlens.services.dashboard.charts import answers
 from tumorlens.services.dashboard.charts.shapes import BADGES
 from tumorlens.services.dashboard.results import Result
-from tumorlens.services.dashboard.texts import Translate, escape_markup
-from tumorlens.services.dashboard.viewer import draw_viewer
+from tumorlens.services.dashboard.texts import Translate, escape_markup, label_name
+from tumorlens.services.dashboard.viewer import shown_slices
 from tumorlens.services.dashboard.widgets import choose, draw_download
+from tumorlens.services.store.reviews import Review
 
 DECISIONS = ("tumor", "no tumor", "uncertain", "out of scope")
-STEPS = (
-    ("previous", ":material/arrow_back:", "Left", -1),
-    ("next", ":material/arrow_forward:", "Right", 1),
-)
 PLAIN = {"displayModeBar": False}  # a chart without Plotly's buttons
 
 
-def draw(result: Result, queue: tuple[Result, ...], t: Translate) -> None:
-    """Draw one result and the buttons that go on to the next."""
-    _draw_head(result, queue, t)
+def draw(result: Result, review: Review | None, t: Translate) -> None:
+    """Draw the answer of one result, what its reader says of it, and its files."""
     prediction = result.prediction
-    draw_viewer(result, queue)
     if prediction.error:
         st.error(t("read.failed", error=prediction.error), icon=":material/error:")
         return
     bundle = session.load_shared().predictor.bundle
-    _draw_prepared(prediction, t)
-    _draw_answer(prediction, bundle, t)
-    _draw_review(result, t)
-    _draw_downloads(result, bundle, t)
+    st.header(escape_markup(result.name), anchor=False)
+    if result.answer is None:
+        _draw_answer(prediction, bundle, t)
+        _draw_prepared(result.slices[0].heatmap, t)
+    else:
+        _draw_series(result, result.answer, t)
+    _draw_review(result, review, t)
+    if review and result.truth:
+        _draw_truth(result, review, t)
+    _draw_downloads(result, review, bundle, t)
 
 
-def _draw_head(result: Result, queue: tuple[Result, ...], t: Translate) -> None:
-    position = [other.key for other in queue].index(result.key)
-
-    def go(step: int) -> None:
-        st.session_state["current"] = queue[(position + step) % len(queue)].key
-
-    decision = result.prediction.decision
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.header(escape_markup(result.name), anchor=False, width="stretch")
-        if decision:
-            color, icon = BADGES[decision]
-            st.badge(t(f"decision.{decision}"), icon=icon, color=color)
-        st.caption(t("read.position", at=position + 1, of=len(queue)), width="content")
-        for name, icon, key, step in STEPS:
-            st.button(t(f"read.{name}"), icon=icon, shortcut=key, on_click=go, args=(step,))
-
-
-def _draw_prepared(prediction: Prediction, t: Translate) -> None:
+def _draw_prepared(heatmap: Heatmap | None, t: Translate) -> None:
     """Draw in a fold what the network saw."""
-    if prediction.heatmap is not None:
+    if heatmap is not None:
         with st.expander(t("read.prepared"), icon=":material/crop:"):
-            st.image(answers.prepared_image(prediction.heatmap), alt=t("read.prepared"))
+            st.image(answers.prepared_image(heatmap), alt=t("read.prepared"))
             st.caption(t("read.seen_help"))
+
+
+def _draw_series(result: Result, answer: SeriesPrediction, t: Translate) -> None:
+    """Draw the one answer of a series, and what keeps it open."""
+    color, icon = BADGES[answer.decision]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(t(f"decision.{answer.decision}"), icon=icon, color=color)
+        st.markdown(answers.series_text(answer, t), width="stretch")
+    lost = [one.prediction.error for one in result.slices if not one.pixels]
+    if lost:
+        st.warning(t("series.lost", n=len(lost), error=lost[0]), icon=":material/warning:")
+    if answer.reasons:
+        reasons = "\n".join(f"- {answers.reason_text(reason, t)}" for reason in answer.reasons)
+        st.warning(f"{t('series.open')}\n{reasons}", icon=":material/block:")
+    if answer.decision == "out of scope":
+        st.markdown(t("read.out_of_scope"))
+        return
+    if not answer.is_calibrated:
+        st.caption(t("series.uncalibrated"))
 
 
 def _draw_answer(prediction: Prediction, bundle: Bundle, t: Translate) -> None:
@@ -95,24 +103,46 @@ def _draw_answer(prediction: Prediction, bundle: Bundle, t: Translate) -> None:
     st.caption(answers.small_text(prediction, t))
 
 
-def _draw_review(result: Result, t: Translate) -> None:
+def _draw_review(result: Result, review: Review | None, t: Translate) -> None:
     """Ask whether the answer is right; the store keeps every review."""
     id = session.stored_id(result)
     with st.container(horizontal=True, vertical_alignment="center"):
         if id is None:
             st.caption(t("review.examples"))
             return
-        st.button(
-            t("review.agree_button"), icon=":material/thumb_up:", key="agree", help="A",
-            on_click=session.agree,
-        )  # fmt: skip
         with st.popover(t("review.correct_button"), icon=":material/edit:"):
+            st.markdown(f"**{escape_markup(result.name)}**")
             _draw_correction(id, result.prediction, t)
-        review = session.latest_review(id)
         if review:
             time, decision = review.created_at[:16].replace("T", " "), f"decision.{review.decision}"
             text = t(f"review.latest_{review.verdict}", time=time, decision=t(decision))
             st.badge(text, icon=":material/rate_review:", color="green")
+
+
+def _draw_truth(result: Result, review: Review, t: Translate) -> None:
+    """Let a reader who has said what he sees uncover what the folder says."""
+    with st.expander(t("truth.title"), icon=":material/visibility:"):
+        facts = {"label": label_name(result.truth, t)}
+        facts |= {
+            who: t(f"truth.{truth_of(result.truth, decision)}")
+            for who, decision in (
+                ("reader", review.decision), ("network", result.prediction.decision),
+            )
+        }  # fmt: skip
+        st.markdown(t("truth.text", **facts))
+        if any(one.mask for one in result.slices):
+            st.caption(t("truth.mask"))
+
+
+def truth_of(label: str, decision: str) -> str:
+    """Tell whether a decision is what a label says: right, wrong, or open.
+
+    >>> truth_of("mri_glioma", "no tumor"), truth_of("healthy", "uncertain")
+    ('wrong', 'open')
+    """
+    if decision not in ("tumor", "no tumor"):
+        return "open"
+    return "right" if is_tumor(label) == (decision == "tumor") else "wrong"
 
 
 def _draw_correction(id: str, answer: Prediction, t: Translate) -> None:
@@ -149,24 +179,35 @@ def _store_correction(
         st.rerun()
 
 
-def _draw_downloads(result: Result, bundle: Bundle, t: Translate) -> None:
-    """Draw the buttons for the reports of this scan and the table of the queue."""
-    examined = [Examined(result.prediction, result.scan, reader=_reader_text(result))]
-    predictions = [item.prediction for item in session.queue()]
-    stem, now = f"tumorlens-{result.key}", datetime.now(UTC)
-    pdf = partial(scan_pdf, examined, bundle, made=now)
-    html = partial(scan_html, examined, bundle, made=now)
-    table = partial(predictions_csv, predictions)
+def _draw_downloads(result: Result, review: Review | None, bundle: Bundle, t: Translate) -> None:
+    """Draw the buttons for the reports of this scan."""
+    stem = f"tumorlens-{result.key}"
     with st.container(horizontal=True):
-        draw_download(t("read.report_pdf"), pdf, f"{stem}.pdf", icon="picture_as_pdf")
-        draw_download(t("read.report_html"), html, f"{stem}.html", icon="description")
-        draw_download(t("read.queue_csv"), table, "tumorlens-queue.csv", icon="table")
+        for kind, icon in (("pdf", "picture_as_pdf"), ("html", "description")):
+            make = partial(report_of, result, review, bundle, format=kind)
+            draw_download(t(f"read.report_{kind}"), make, f"{stem}.{kind}", icon=icon)
 
 
-def _reader_text(result: Result) -> str:
+def report_of(result: Result, review: Review | None, bundle: Bundle, *, format: str) -> bytes | str:
+    """Return the report of one result, with the word of its reader."""
+    answer, slices = result.answer, shown_slices(result)
+    if answer is None:
+        examined = [Examined(slices[0].answered, slices[0].scan, reader=reader_text(review))]
+    else:  # the slice that spoke loudest stands for all; the viewer has every one
+        peak = next(
+            (s for s in slices if s.prediction.slice == answer.peak_slice), slices[len(slices) // 2]
+        )
+        examined = [Examined(peak.answered, peak.scan, reader=reader_text(review))]
+    options: dict[str, Any] = {"made": datetime.now(UTC), "series": [answer] if answer else []}
+    if format == "pdf":
+        return scan_pdf(examined, bundle, **options)
+    viewed = [ViewedSlice(s.scan, s.answered, s.orientation) for s in slices]
+    content = viewer_content(viewed, name=result.name, answer=answer)
+    return scan_html(examined, bundle, viewers=[content], **options)
+
+
+def reader_text(review: Review | None) -> str:
     """Put the last review into words; reports are in English. Nothing where there is none."""
-    id = session.stored_id(result)
-    review = session.latest_review(id) if id else None
     if review is None:
         return ""
     kind = f" ({review.type})" if review.type else ""
@@ -175,6 +216,11 @@ def _reader_text(result: Result) -> str:
     return f"{said}, {review.created_at[:16].replace('T', ' ')} UTC{reason}"
 
 
-def predictions_csv(predictions: list[Prediction]) -> bytes:
-    """Write predictions.csv in memory, as UTF-8 that spreadsheets read."""
-    return table_text(COLUMNS, map(table_row, predictions)).encode("utf-8-sig")
+def predictions_csv(results: Sequence[Result]) -> bytes:
+    """Write predictions.csv in memory, a row a slice, as UTF-8 that spreadsheets read."""
+    rows = [
+        one.prediction if result.answer else replace(one.prediction, path=result.name)
+        for result in results
+        for one in (result.slices or [result])
+    ]
+    return table_text(COLUMNS, map(table_row, rows)).encode("utf-8-sig")
