@@ -82,7 +82,8 @@ PRESS = """([times, rate]) => new Promise(done => {
   const start = performance.now(); let sent = 0;
   const timer = setInterval(() => {
     while (sent < times && performance.now() - start >= 1000 * sent / rate) {
-      document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'a', bubbles: true, composed: true}));
+      const press = new KeyboardEvent('keydown', {key: 'a', bubbles: true, composed: true});
+      document.body.dispatchEvent(press);
       sent++;
     }
     if (sent === times) { clearInterval(timer); done(); }
@@ -103,7 +104,7 @@ async def marked(page: Page, count: int) -> None:
 
 
 async def reviews(store: Store) -> Counter[int]:
-    """Return how many scans of the last reader have reviews, how many, once all have or time is up."""
+    """Return how many scans of the last reader have how many reviews, once all have one."""
     end = time.monotonic() + 60
     while True:
         answers = list(iter_predictions(store))

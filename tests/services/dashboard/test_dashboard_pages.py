@@ -6,9 +6,12 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
+import streamlit as st
 from streamlit.components.v2.component_manager import BidiComponentManager
 from streamlit.testing.v1 import AppTest
 from support.stored_study import copy_study, page
@@ -16,20 +19,18 @@ from support.stored_study import copy_study, page
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.reports.scan.content import Examined
 from tumorlens.reports.scan.report import scan_html
-from tumorlens.services.dashboard import session
+from tumorlens.services.dashboard import reader, session
 from tumorlens.services.dashboard.layout import PAGES
 from tumorlens.services.dashboard.pages import audit, explore, performance
 from tumorlens.services.dashboard.pages.scan import predictions_csv
-from tumorlens.services.dashboard.results import (
-    Result,
-    cases_csv,
-    doubt,
-    ordered,
-    predict_examples,
-)
+from tumorlens.services.dashboard.results import Result, cases_csv, doubt, ordered
 from tumorlens.services.dashboard.session import history_csv
+from tumorlens.services.dashboard.uploads import predict_examples
+from tumorlens.services.dashboard.viewer import view_of
+from tumorlens.services.dashboard.worklists import Worklist
 from tumorlens.services.store.history import Selection, find_predictions
-from tumorlens.services.store.reviews import Review
+from tumorlens.services.store.reviews import Review, reviews_by_prediction
+from tumorlens.study.phantom.volumes import draw_volume, write_dicom
 
 STUDY_PAGES = ("explore", "audit", "performance", "hypotheses")
 PARTS = {"explore": explore.PARTS, "audit": audit.PARTS, "performance": performance.PARTS}
@@ -57,6 +58,7 @@ def shared(tmp_path, predicted, monkeypatch) -> Iterator[Callable[[], session.Sh
     """A dashboard of its own for each test: a new store and the stored study."""
     predictor, examples = predicted
     monkeypatch.setenv("TUMORLENS_STORE", str(tmp_path / "store.sqlite"))
+    monkeypatch.setenv("TUMORLENS_WORKLISTS", str(tmp_path / "worklists"))
     monkeypatch.setenv("TUMORLENS_KEEP_NAMES", "yes")
     monkeypatch.setenv("TUMORLENS_STUDIES", str(copy_study(tmp_path / "study")))
     monkeypatch.setattr(session, "load_predictor", lambda *_arguments: predictor)
@@ -67,6 +69,47 @@ def shared(tmp_path, predicted, monkeypatch) -> Iterator[Callable[[], session.Sh
     session._load.cache_clear()
 
 
+class FakeBrowser:
+    """Stands for the component: keeps what it was given, and sends events as it does."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, Any] = {}
+        self._waiting: list[dict[str, Any]] = []
+        self._number = 0
+
+    def mount(self, *, data, key, default, on_events_change) -> None:
+        self.data = data
+        if self._waiting:
+            events, self._waiting = self._waiting, []
+            session.follow({"tab": "one", "list": events})
+            st.rerun()
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return self.data["rows"]
+
+    def press(self, at: AppTest, *acts: str) -> AppTest:
+        """Press keys one after the other, each on the scan that is shown then, and run the page."""
+        keys = [row["key"] for row in self.rows]
+        current = keys.index(self.data["current"])
+        for act in acts:
+            step = -1 if act == "previous" else 1
+            following = min(current + 1, len(keys) - 1) if act == "agree" else current + step
+            following %= len(keys)
+            self._number += 1
+            event = {"n": self._number, "act": act, "key": keys[current], "next": keys[following]}
+            self._waiting.append(event)
+            current = following
+        return at.run()
+
+
+@pytest.fixture(autouse=True)
+def browser(monkeypatch) -> FakeBrowser:
+    made = FakeBrowser()
+    monkeypatch.setattr(reader, "_component", lambda: made.mount)
+    return made
+
+
 @pytest.fixture
 def png(head) -> bytes:
     return cv2.imencode(".png", head)[1].tobytes()
@@ -75,6 +118,14 @@ def png(head) -> bytes:
 def text_of(at: AppTest) -> str:
     shown = [*at.title, *at.header, *at.markdown, *at.caption, *at.info, *at.error, *at.warning]
     return "\n".join(str(item.value) for item in shown)
+
+
+def worklist_of(at: AppTest) -> Worklist:
+    return session.load_shared().worklists.of(at.session_state["owner"])[0]
+
+
+def results_of(at: AppTest) -> tuple[Result, ...]:
+    return worklist_of(at).results
 
 
 def table_of(data: bytes) -> list[dict[str, str]]:
@@ -127,28 +178,27 @@ def test_a_record_of_another_schema_is_words_and_no_crash(tmp_path):
     assert "has schema 99" in at.error[0].value
 
 
-def test_the_first_page_shows_phantoms_before_anything_was_dropped():
+def test_the_first_page_shows_phantoms_before_anything_was_dropped(browser):
     at = page("read").run()
-    assert len(at.radio[0].options) == 6
+    assert len(browser.rows) == 6
     assert "no patient" in text_of(at)
-    assert not any(button.key == "agree" for button in at.button)
+    assert not browser.data["isOwn"]
 
 
-def test_a_dropped_scan_is_answered_and_stored(shared, png):
+def test_a_dropped_scan_is_answered_and_stored(shared, png, browser):
     at = drop(page("read").run(), ("mine.png", png))
     assert not at.exception
-    assert len(at.radio[0].options) == 1
-    assert at.radio[0].options[0].endswith("mine.png")
+    assert [row["name"] for row in browser.rows] == ["mine.png"]
     stored = find_predictions(shared().store)
     assert [row.prediction.path for row in stored] == ["mine.png"]
     assert stored[0].source == "dashboard"
 
 
-def test_a_text_file_named_as_an_image_is_refused_and_the_others_are_answered(png):
+def test_a_text_file_named_as_an_image_is_refused_and_the_others_are_answered(png, browser):
     at = drop(page("read").run(), ("text.png", b"hello"), ("good.png", png))
     assert not at.exception
     assert "is not a PNG" in at.error[0].value
-    assert len(at.radio[0].options) == 2
+    assert [row["canAgree"] for row in browser.rows] == [False, True]
 
 
 def test_nothing_of_an_upload_stays_in_the_uploader(png):
@@ -156,20 +206,18 @@ def test_nothing_of_an_upload_stays_in_the_uploader(png):
     assert at.file_uploader[0].value in (None, [])
 
 
-def test_next_and_previous_walk_through_the_queue_and_around_its_end():
+def test_next_and_previous_walk_through_the_queue_and_around_its_end(browser):
     at = page("read").run()
-    first = at.session_state["current"]
-    buttons = {button.label: button for button in at.button}
-    buttons["Next"].click().run()
-    assert at.session_state["current"] != first
-    {button.label: button for button in at.button}["Previous"].click().run()
-    {button.label: button for button in at.button}["Previous"].click().run()
-    assert at.radio[0].value == session.load_shared().examples[-1].key
+    keys = [row["key"] for row in browser.rows]
+    browser.press(at, "next")
+    assert browser.data["current"] == keys[1]
+    browser.press(at, "previous", "previous")
+    assert browser.data["current"] == keys[-1]
 
 
-def test_agreeing_is_stored_and_shown(shared, png):
+def test_agreeing_is_stored_and_shown(shared, png, browser):
     at = drop(page("read").run(), ("mine.png", png))
-    at.button(key="agree").click().run()
+    browser.press(at, "agree")
     assert not at.exception
     assert "You agreed" in text_of(at)
 
@@ -189,59 +237,52 @@ def test_a_correction_needs_a_reason(shared, png):
     assert f"You corrected to {other}" in text_of(at)
 
 
-def test_the_form_of_a_correction_is_empty_at_the_next_scan(png):
+def test_the_form_of_a_correction_is_empty_at_the_next_scan(png, browser):
     at = drop(page("read").run(), ("one.png", png), ("two.png", png[:-1] + b" "))
     at.text_area[0].set_value("Motion").run()
     _decision_of(at).set_value("out of scope").run()
-    {button.label: button for button in at.button}["Next"].click().run()
+    browser.press(at, "next")
     assert at.text_area[0].value == ""
-    second = at.session_state["results"][1].prediction
+    second = results_of(at)[1].prediction
     assert _decision_of(at).value == second.decision
 
 
-def test_agreeing_goes_on_to_the_next_scan(png):
-    at = drop(page("read").run(), ("one.png", png), ("two.png", png[:-1] + b" "))
-    first = at.session_state["current"]
-    at.button(key="agree").click().run()
-    assert at.session_state["current"] != first
-
-
-def test_presses_that_came_while_the_server_was_at_work_are_all_followed(png, monkeypatch):
+def test_each_press_agrees_to_its_own_scan_once_also_when_it_is_sent_again(png, browser):
     at = drop(page("read").run(), *((f"{k}.png", png + bytes(k)) for k in range(4)))
-    keys = [one.key for one in at.session_state["results"]]
-    state = {"order": keys, "current": keys[0], "results": at.session_state["results"],
-             "stored_ids": at.session_state["stored_ids"],
-             "owner": at.session_state["owner"]}  # fmt: skip
-    monkeypatch.setattr(session.st, "session_state", state)
-    monkeypatch.setattr(session, "owner", lambda: state["owner"])
-    session.agree_up_to(3)
-    session.agree_up_to(3)
-    assert state["current"] == keys[3]
-    reviewed = session.queue_reviews(state["results"])
-    assert set(reviewed) == {one.digest for one in state["results"][:3]}
+    browser.press(at, "agree", "agree", "agree")
+    assert [row["isDone"] for row in browser.rows] == [True, True, True, False]
+    assert browser.data["current"] == browser.rows[3]["key"]
+    browser._number = 0  # the page was reloaded before it was told that all were followed
+    browser.press(at, "agree")
+    ids = list(worklist_of(at).stored_ids.values())
+    found = reviews_by_prediction(session.load_shared().store, ids)
+    assert [len(found.get(id, ())) for id in ids] == [1, 1, 1, 0]
 
 
-def test_what_was_reviewed_is_marked_counted_and_goes_home_as_labels(png):
+def test_a_scan_that_could_not_be_read_is_passed_by_without_a_review(png, browser):
+    at = drop(page("read").run(), ("bad.png", b"no image"), ("good.png", png))
+    browser.press(at, "agree", "agree")
+    assert [row["isDone"] for row in browser.rows] == [False, True]
+
+
+def test_what_was_reviewed_is_marked_counted_and_goes_home_as_labels(png, browser):
     at = drop(page("read").run(), ("one.png", png), ("two.png", png[:-1] + b" "))
-    session_state = at.session_state
-    at.button(key="agree").click().run()
-    assert ":material/check:" in at.radio[0].options[0]
-    assert ":material/check:" not in at.radio[0].options[1]
-    one = session_state["results"][0]
+    browser.press(at, "agree")
+    assert [row["isDone"] for row in browser.rows] == [True, False]
+    one = results_of(at)[0]
     review = Review("id", "me", "correct", decision="tumor", type="glioma", reason="seen")
-    rows = table_of(cases_csv(session_state["results"], {one.digest: review}))
+    rows = table_of(cases_csv(results_of(at), {one.digest: review}))
     label = "mri_glioma" if one.prediction.modality == "mri" else "ct_tumor"
     assert rows == [{"path": "one.png", "label": label, "modality": one.prediction.modality}]
 
 
-def test_the_most_doubtful_comes_first_where_that_is_asked_for():
+def test_the_most_doubtful_comes_first_where_that_is_asked_for(browser):
     at = page("read").run()
     at.selectbox(key="sort").set_value("doubt").run()
     results = {one.key: one for one in session.load_shared().examples}
     listed = [doubt(one) for one in ordered(tuple(results.values()), "doubt", ())]
     assert listed == sorted(listed, reverse=True)
-    names = [option.rsplit("\n", 1)[1] for option in at.radio[0].options]
-    assert names[0].replace("\\", "") == ordered(tuple(results.values()), "doubt", ())[0].name
+    assert browser.rows[0]["name"] == ordered(tuple(results.values()), "doubt", ())[0].name
 
 
 def test_the_report_holds_the_word_of_the_reader(shared, png, predicted):
@@ -251,7 +292,9 @@ def test_the_report_holds_the_word_of_the_reader(shared, png, predicted):
     assert "Corrected to no tumor: an artifact" in html
 
 
-def test_out_of_scope_shows_no_probability_no_type_and_no_comparison(png, predicted, monkeypatch):
+def test_out_of_scope_shows_no_probability_no_type_and_no_comparison(
+    png, predicted, monkeypatch, browser
+):
     predictor, _ = predicted
     bundle = predictor.bundle
     scope = replace(bundle.ood_reference, limit=-1.0)
@@ -261,6 +304,57 @@ def test_out_of_scope_shows_no_probability_no_type_and_no_comparison(png, predic
     assert "Out of scope" in shown
     for word in ("Probability of a tumor", "Type if there", "validation scans with a"):
         assert word not in shown
+    assert browser.rows[0]["figure"] == ""
+
+
+def series_files(folder: Path, *, seed: int = 2) -> list[tuple[str, bytes]]:
+    write_dicom(draw_volume("ct", "glioma", seed=seed, side=64), folder, seed=seed)
+    return [(path.name, path.read_bytes()) for path in sorted(folder.iterdir())]
+
+
+def test_a_series_is_one_row_with_one_answer_and_is_agreed_to_once(shared, tmp_path, browser):
+    at = drop(page("read").run(), *series_files(tmp_path / "ct"))
+    assert not at.exception
+    assert [row["slices"] for row in browser.rows] == [24]
+    assert "of 24 slices" in text_of(at)
+    browser.press(at, "agree")
+    assert "You agreed" in text_of(at)
+    assert [row.source for row in find_predictions(shared().store)] == ["dashboard"]
+
+
+def test_a_series_out_of_scope_says_why_and_shows_no_figure(
+    tmp_path, predicted, monkeypatch, browser
+):
+    bundle = predicted[0].bundle
+    scope = replace(bundle.ood_reference, limit=-1.0)
+    monkeypatch.setattr(predicted[0], "bundle", replace(bundle, ood_reference=scope))
+    at = drop(page("read").run(), *series_files(tmp_path / "ct"))
+    shown = text_of(at)
+    assert "100% of the slices are out of scope" in shown
+    assert "judge it without the network" in shown
+    assert browser.rows[0]["figure"] == ""
+    for word in ("score", "probability of a tumor", "best seen as"):
+        assert word not in shown
+    assert view_of(results_of(at)[0])["curve"] == [None] * 24
+
+
+def test_what_a_folder_says_is_uncovered_after_the_guess_alone(png, browser):
+    at = page("read").run()
+    at.file_uploader[0].set_value([("set/yes/a.png", png, "image/png")])
+    at.run()
+    assert "Its label is" not in text_of(at)
+    browser.press(at, "agree")
+    assert "Its label is **tumor**" in text_of(at)
+
+
+def test_a_worklist_is_there_for_a_second_tab_of_the_browser_and_for_no_other(shared, png, browser):
+    at = drop(page("read").run(), ("mine.png", png))
+    second = page("read")
+    second.session_state["owner"] = at.session_state["owner"]
+    second.run()
+    assert [row["name"] for row in browser.rows] == ["mine.png"]
+    page("read").run()
+    assert not browser.data["isOwn"]
 
 
 def test_two_browsers_do_not_see_one_anothers_history(shared, png):
@@ -274,9 +368,9 @@ def test_two_browsers_do_not_see_one_anothers_history(shared, png):
         assert [list(row.values())[1] for row in at.dataframe[0].value.to_dict("records")] == [name]
 
 
-def test_the_history_as_csv_has_times_answers_and_reviews(shared, png):
+def test_the_history_as_csv_has_times_answers_and_reviews(shared, png, browser):
     at = drop(page("read").run(), ("mine.png", png))
-    at.button(key="agree").click().run()
+    browser.press(at, "agree")
     table = table_of(history_csv(at.session_state["owner"], {}))
     assert table[0]["created_at"].endswith("Z")
     assert table[0]["review"] == "agree"
@@ -291,9 +385,9 @@ def test_no_name_of_a_file_is_a_formula_in_what_is_taken_home(png, monkeypatch, 
     session._load.cache_clear()
     names = ["=cmd|' /C calc'!A0.png", "+1+1.png"]
     at = drop(page("read").run(), (names[0], png), (names[1], png[:-1] + b" "))
-    results = at.session_state["results"]
+    results = results_of(at)
     owner, by_digest = at.session_state["owner"], {r.digest: r.name for r in results}
-    queue = table_of(predictions_csv([result.prediction for result in results]))
+    queue = table_of(predictions_csv(results))
     history = table_of(history_csv(owner, by_digest))
     for table in (queue, history):
         assert {row["path"] for row in table} == {f"'{name}" for name in names}

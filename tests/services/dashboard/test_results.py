@@ -6,19 +6,13 @@ import pytest
 
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Prediction, Scan
-from tumorlens.services.dashboard import results as module
-from tumorlens.services.dashboard.results import (
-    EXAMPLES,
-    SIDE,
-    Result,
-    add_results,
-    decode_pixels,
-    encode_pixels,
-    predict_examples,
-    predict_files,
-)
+from tumorlens.services.dashboard import uploads as module
+from tumorlens.services.dashboard import worklists
+from tumorlens.services.dashboard.results import SIDE, Result, decode_pixels, encode_pixels
+from tumorlens.services.dashboard.uploads import EXAMPLES, predict_examples, predict_files
+from tumorlens.services.dashboard.worklists import joined
 from tumorlens.settings import ReadLimits
-from tumorlens.study.phantom.volumes import draw_volume, write_dicom
+from tumorlens.study.phantom.volumes import draw_volume, write_dicom, write_nifti
 
 LIMITS = ReadLimits(2**20, 2**22)
 
@@ -41,7 +35,7 @@ def test_a_result_answers_as_the_predictor_does_for_the_file(predictor, write_im
     result = next(predict_files([("a.png", path.read_bytes)], predictor, limits=LIMITS))
     from_file = predictor.predict([path])[0]
     assert result.prediction.tumor_probability == from_file.tumor_probability
-    assert result.prediction.heatmap is not None
+    assert result.slices[0].heatmap is not None
 
 
 def test_files_that_cannot_be_used_keep_their_place_and_say_why(predictor, head):
@@ -91,14 +85,14 @@ def test_a_flat_scan_is_kept_without_a_division_by_zero():
 
 
 def test_a_queue_takes_no_more_than_it_holds_and_says_how_many_were_lost(monkeypatch):
-    monkeypatch.setattr(module, "MAX_RESULTS", 3)
-    queue, lost = add_results(named("a", "b"), named("c", "d", "e"))
+    monkeypatch.setattr(worklists, "MAX_RESULTS", 3)
+    queue, lost = joined(named("a", "b"), named("c", "d", "e"))
     assert [r.name for r in queue] == ["a", "b", "c"]
     assert lost == 2
 
 
 def test_a_file_that_comes_again_keeps_its_place():
-    queue, lost = add_results(named("a", "b"), named("a"))
+    queue, lost = joined(named("a", "b"), named("a"))
     assert [r.name for r in queue] == ["a", "b"]
     assert lost == 0
 
@@ -114,11 +108,11 @@ def test_a_dropped_ct_slice_keeps_its_hounsfield_units_and_its_place(predictor, 
     volume = draw_volume("ct", "healthy", seed=2, side=96)
     write_dicom(volume, tmp_path, seed=2)
     files = [(path.name, path.read_bytes) for path in sorted(tmp_path.iterdir())[8:10]]
-    one, two = predict_files(files, predictor, limits=ReadLimits())
-    assert np.abs(one.scan.pixels - volume.voxels[8]).max() < 0.05
-    assert (one.modality, one.scan.spacing_mm) == ("ct", pytest.approx((230 / 96, 230 / 96)))
-    assert one.series == two.series != ""
-    assert two.position - one.position == pytest.approx(6.0)
+    one, _ = predict_files(files, predictor, limits=ReadLimits())
+    kept = one.slices[0]
+    assert np.abs(kept.scan.pixels - volume.voxels[8]).max() < 0.05
+    assert (kept.modality, kept.spacing_mm) == ("ct", pytest.approx((230 / 96, 230 / 96)))
+    assert kept.orientation == (1, 0, 0, 0, 1, 0)
 
 
 def test_evidence_lies_over_the_image_that_is_kept_of_a_large_one(predictor, head):
@@ -126,5 +120,40 @@ def test_evidence_lies_over_the_image_that_is_kept_of_a_large_one(predictor, hea
     (kept,) = predict_files([("a.png", lambda: png(large))], predictor, limits=ReadLimits())
     (whole,) = predictor.predict_scans([Scan(large.astype(np.float32), "a")], heatmaps=True)
     middle = np.array([256.0, 256.0, 1.0])
-    at = kept.prediction.heatmap.matrix @ middle
+    at = kept.slices[0].matrix @ middle
     assert at == pytest.approx(whole.heatmap.matrix @ np.array([512.0, 512.0, 1.0]))
+
+
+def test_the_slices_of_a_series_have_one_answer_and_are_one_row(predictor, tmp_path):
+    write_dicom(draw_volume("ct", "healthy", seed=2, side=96), tmp_path, seed=2)
+    files = [(path.name, path.read_bytes) for path in sorted(tmp_path.iterdir())]
+    found = list(predict_files([("a.png", lambda: b"no image"), *files[::-1]], predictor,
+                               limits=ReadLimits()))  # fmt: skip
+    assert [one.name for one in found] == ["a.png", found[1].name]
+    series = found[1]
+    assert series.answer.slices == len(series.slices) == 24
+    assert [one.prediction.slice for one in series.slices] == list(range(1, 25))
+    assert series.prediction.decision == series.answer.decision
+    assert series.prediction.tumor_probability == series.answer.probability
+
+
+def test_a_nifti_volume_is_answered_as_a_series_from_memory(predictor, tmp_path):
+    write_nifti(draw_volume("mri", "glioma", seed=3, side=96), tmp_path / "v.nii.gz")
+    data = (tmp_path / "v.nii.gz").read_bytes()
+    (found,) = predict_files([("v.nii.gz", lambda: data)], predictor, limits=ReadLimits())
+    assert (found.name, len(found.slices)) == ("v.nii.gz", found.answer.slices)
+    assert all(one.pixels for one in found.slices)
+
+
+def test_a_folder_says_what_is_true_and_its_masks_are_no_scans(predictor, head):
+    marked = np.zeros_like(head, dtype=np.uint8)
+    marked[60:80, 60:80] = 255
+    files = [
+        ("set/yes/one.png", lambda: png(head)),
+        ("set/yes/one_mask.png", lambda: png(marked)),
+        ("set/two.png", lambda: png(head[::-1])),
+        ("set/cases.csv", lambda: b"path,label,modality\ntwo.png,no tumor,mri\n"),
+    ]
+    one, two = predict_files(files, predictor, limits=ReadLimits())
+    assert (one.truth, two.truth) == ("tumor", "mri_healthy")
+    assert (decode_pixels(one.slices[0].mask) == marked).all()

@@ -252,6 +252,7 @@ def _write(folder: Path, worklist: Worklist, new: Sequence[Result]) -> None:
         "results": [result.key for result in worklist.results],
     }
     with replacing(folder / HEAD) as partial:
+        partial.chmod(0o600)
         partial.write_text(json.dumps(head), encoding="utf-8")
 
 
@@ -268,8 +269,8 @@ def _read_all(folder: Path) -> Iterator[Worklist]:
 
 
 def _write_result(path: Path, result: Result) -> None:
+    path.chmod(0o600)
     with zipfile.ZipFile(path, "w") as file:
-        path.chmod(0o600)
         slices = []
         for number, one in enumerate(result.slices):
             plain = {name: getattr(one, name) for name in _PLAIN}
