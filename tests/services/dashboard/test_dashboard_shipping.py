@@ -76,7 +76,7 @@ def test_no_use_is_reported_and_no_email_is_asked_for():
 
 def test_uploads_are_capped_and_guarded():
     found = options(streamlit_command("0.0.0.0", 1, opens=False))
-    assert found["server.maxUploadSize"] == "20"
+    assert found["server.maxUploadSize"] == "64"
     assert found["server.enableXsrfProtection"] == "true"
 
 

@@ -187,7 +187,7 @@ def _slice(
     return {
         "width": grid.width,
         "height": grid.height,
-        "mm": grid.spacing_mm,
+        "mm": list(grid.spacing_mm) if grid.spacing_mm else None,
         "low": grid.low,
         "step": grid.step,
         "pixels": grid.pixels,
