@@ -27,8 +27,8 @@ from support.browser_dashboard import (
 )
 
 from tumorlens.services.dashboard.layout import PAGES
-from tumorlens.services.dashboard.uploads import EXAMPLES
 from tumorlens.services.dashboard.texts import translator
+from tumorlens.services.dashboard.uploads import EXAMPLES
 from tumorlens.study.phantom import draw_phantom
 from tumorlens.study.phantom.volumes import draw_volume, write_dicom
 
