@@ -1,18 +1,23 @@
 """The jobs of the study of baselines: each trains one network, asks it, and keeps its scores."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from studies.baselines.protocols import divide, held_out_sets, rows_asked
 from studies.baselines.runs import (
+    FIRST,
     FOLDS,
+    HEAD,
     LEARNED_SETS,
     MEASURED_SET,
     PRETRAINED,
     RUNS,
+    SEARCHES,
     SEEDS,
+    SEVEN,
     SHARES,
     SHIPPED,
     SOURCES,
@@ -36,16 +41,28 @@ from tumorlens.study.experiments.scores import (
     train_network,
     write_scores,
 )
-from tumorlens.study.recipes import IMAGENET, REPRODUCTIONS, Recipe, find_pretraining
+from tumorlens.study.recipes import (
+    IMAGENET,
+    REPRODUCTIONS,
+    Recipe,
+    find_pretraining,
+    find_recipe,
+    read_recipe,
+    space_of,
+)
 from tumorlens.study.training.transfer.initialize import check_warm_start
 from tumorlens.study.training.transfer.pretraining import PretrainJob, pretrain
+
+SEARCHED = "ended.txt"  # what a search writes last
 
 
 def plan_jobs(sets: Sets) -> dict[str, Job]:
     """Return all jobs by their names, each after those that it starts from."""
     last_of_start = f"size-{SHARES[-1]:g}-seed-{SEEDS - 1}/result.json"
     works = {
+        **{name: (_do_run, scores_file(sets.runs / name)) for name in FIRST},
         **dict.fromkeys(SOURCES, (_train_source, "bundle/bundle.json")),
+        **dict.fromkeys(SEARCHES, (_search, SEARCHED)),
         **{run.name: (_do_run, scores_file(sets.runs / run.name)) for run in RUNS},
         PRETRAINED: (_pretrain, "learning_curves.png"),
         **dict.fromkeys(STARTS, (_measure_start, last_of_start)),
@@ -60,6 +77,7 @@ def epochs_of(name: str) -> int:
     """Return how many epochs a job trains, to show progress by."""
     recipes = {run.name: run.changed_recipe for run in RUNS}
     recipes |= {name: found.recipe for name, found in {**SOURCES, **STARTS}.items()}
+    recipes |= {name: find_recipe(found.system) for name, found in SEARCHES.items()}
     return (recipes.get(name) or find_pretraining("vicreg").recipe).epochs
 
 
@@ -82,11 +100,41 @@ def _train_source(folder: Path, listeners: Listeners, *, sets: Sets) -> None:
                   cache=sets.cache, listeners=listeners)  # fmt: skip
 
 
+def _search(folder: Path, listeners: Listeners, *, sets: Sets) -> None:
+    """Search a recipe's space by Hyperband at its full pixels and epochs; the best is kept."""
+    from tumorlens.study.experiments.tuning import RECIPE_FILE, tune
+    from tumorlens.study.training.run import Job as TrainingJob
+
+    search = SEARCHES[folder.name]
+    recipe = find_recipe(search.system)
+    cases, groups = sets.read((REPRODUCTIONS[search.system].data_set,))
+    parts, known = divide(cases, groups, protocol=search.protocol, joint=sets.joint)
+    split = split_of(folder, cases, parts, known)
+    job = TrainingJob(recipe, split, folder, sets.cache, folder.name)
+    learned = splits.apply_split(cases, split, allow_leaks=True)
+    found = tune(learned, job, space_of(recipe), trials=search.trials, listeners=listeners)
+    text = f"{len(found.trials)} trials, the best is {found.best.number}: {RECIPE_FILE}\n"
+    (folder / SEARCHED).write_text(text, encoding="utf-8")
+
+
+def _recipe_of(run: Run, sets: Sets) -> Recipe:
+    """Return the recipe of a run: what its search found, changed as its row says."""
+    if not run.search:
+        return run.changed_recipe
+    found = sets.runs / run.search
+    if not (found / SEARCHED).exists():
+        fix = f"Run it first: --only {run.search} {run.name}"
+        raise TrainingError(run.name, f"takes what {run.search} finds, which has not ended", fix)
+    return replace(read_recipe(found / "recipe.json"), **run.changes)
+
+
 def _do_run(folder: Path, listeners: Listeners, *, sets: Sets) -> None:
     run = next(run for run in RUNS if run.name == folder.name)
     cases, groups = sets.read((REPRODUCTIONS[run.system].data_set,))
     if run.protocol == SHIPPED:
         _ask_shipped(folder, cases, groups, sets)
+    elif run.stored:
+        _train_on_stored(run, folder, listeners, cases, groups=groups, sets=sets)
     elif run.protocol == FOLDS:
         plan = CrossValidation(
             run.changed_recipe, 5, run.repeats, folder, sets.cache,
@@ -103,7 +151,7 @@ def _train_and_ask(
 ) -> None:
     parts, known = divide(cases, groups, protocol=run.protocol, joint=sets.joint)
     split = split_of(folder, cases, parts, known)
-    recipe = run.changed_recipe
+    recipe = _recipe_of(run, sets)
     bundle = train_network(
         splits.apply_split(cases, split, allow_leaks=True),  # faults are left in on purpose
         split, recipe=recipe, out=folder, cache=sets.cache, weights=_weights(recipe, sets),
@@ -113,17 +161,42 @@ def _train_and_ask(
     ask(bundle, cases, groups, rows, folder)
 
 
+def _train_on_stored(
+    run: Run, folder: Path, listeners: Listeners, cases: list[Case], *, groups: Groups, sets: Sets
+) -> None:
+    """Train what lies above the frozen part on its stored maps, which are computed where needed."""
+    from studies.baselines import xception
+
+    parts, known = divide(cases, groups, protocol=run.protocol, joint=sets.joint)
+    split = split_of(folder, cases, parts, known)
+    named = splits.with_groups(cases, groups)
+    tested = rows_asked(cases, [split.parts[case.key] for case in cases], protocol=run.protocol)
+    recipe = run.changed_recipe
+    stored = xception.store(
+        xception.needed(named, split, tested), split, recipe, cache=sets.cache,
+        weights=_weights(recipe, sets), out=folder, listeners=listeners,
+    )  # fmt: skip
+    rows = xception.row_sets(stored, split, {cases[row].key for row in tested.tolist()})
+    if run.stored == SEVEN:
+        scores = xception.train_seven(stored, rows, recipe)
+    elif run.stored == HEAD:
+        scores = xception.train_frozen(stored, rows, recipe)
+    else:
+        scores = xception.train_tail(stored, rows, recipe, out=folder, listeners=listeners)
+    write_scores(scores, folder / scores_file(folder))
+
+
 def _ask_shipped(folder: Path, cases: list[Case], groups: Groups, sets: Sets) -> None:
     """Ask our bundle for the test part of the split it was trained on; nothing is trained."""
-    joint = sets.joint
-    if joint is None or sets.bundle is None:
-        fix = "Give --bundle and --split."
+    if sets.joint is None:
+        fix = "Give --split FILE: the split that it was trained on."
         raise TrainingError(folder.name, "needs our bundle and its split", fix)
-    bundle = load_bundle(sets.bundle)
-    if bundle.provenance.data.split != joint.fingerprint:
+    bundle = load_bundle(sets.bundle or "")
+    if bundle.provenance.data.split != sets.joint.fingerprint:
         fix = "Give the split that it was trained on."
-        raise TrainingError(sets.bundle, "was trained on another split", fix)
-    tested = np.flatnonzero([joint.parts[case.key] == "test" for case in cases])
+        raise TrainingError(bundle.folder, "was trained on another split", fix)
+    tested = np.flatnonzero([sets.joint.parts[case.key] == "test" for case in cases])
+    folder.mkdir(parents=True, exist_ok=True)
     ask(bundle, cases, groups, tested, folder)
 
 
@@ -139,7 +212,7 @@ def _start(run: Run, cases: Sequence[Case], sets: Sets) -> Path | None:
 
 def _weights(recipe: Recipe, sets: Sets) -> str:
     """Return the file of the weights that a recipe starts from, where it asks for any."""
-    return sets.weights if recipe.weights == IMAGENET else ""
+    return sets.weights_of(recipe.network) if recipe.weights == IMAGENET else ""
 
 
 def _pretrain(folder: Path, listeners: Listeners, *, sets: Sets) -> None:

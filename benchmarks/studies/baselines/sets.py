@@ -26,7 +26,7 @@ class Sets:
     runs: Path
     audit: Path  # of all sets together, so that copies across sets are known
     cache: Path
-    weights: str = ""  # of MobileNet: a file instead of a download
+    weights: Path | None = None  # a folder of NETWORK.weights.h5, instead of ImageNet's own way
     split: Path | None = None  # one grouped split of all sets
     bundle: Path | None = None  # ours, trained on the train part of that
 
@@ -34,6 +34,11 @@ class Sets:
     def joint(self) -> Split | None:
         """The split of all sets."""
         return splits.read_split(self.split) if self.split else None
+
+    def weights_of(self, network: str) -> str:
+        """Return the file of a network's ImageNet weights; without one the usual way is gone."""
+        file = self.weights / f"{network}.weights.h5" if self.weights else None
+        return str(file) if file and file.exists() else ""
 
     def read(self, names: Sequence[str]) -> tuple[list[Case], Groups]:
         """List the scans of some data sets, with their groups."""

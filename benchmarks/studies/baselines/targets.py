@@ -19,7 +19,8 @@ from tumorlens.study.experiments.scores import (
     truth_of,
     type_accuracy,
 )
-from tumorlens.study.stats.intervals import Statistics
+from tumorlens.study.stats.discrimination import areas
+from tumorlens.study.stats.intervals import Statistics, bootstrap, estimate_of, share
 
 
 def own_threshold(scores: Sequence[Score]) -> NDArray[np.bool_]:
@@ -54,11 +55,17 @@ def detection_of(scores: Sequence[Score], threshold: str = "own") -> Summary:
 def class_accuracy(scores: Sequence[Score]) -> Statistics:
     """Measure how often the likeliest atom is in the set of the label.
 
-    So a tumor whose type was not recorded counts as right with any type.
+    So a tumor whose type was not recorded counts as right with any type; of a network that has a
+    class for it, only that class is right.
     """
-    likeliest = [max(score.atoms, key=lambda atom: score.atoms[atom]) for score in scores]
-    pairs = zip(scores, likeliest, strict=True)
-    return accuracy(np.array([atom in labels.LABELS[score.label] for score, atom in pairs]))
+    return accuracy(np.array([_is_right(score) for score in scores]))
+
+
+def _is_right(score: Score) -> bool:
+    likeliest = max(score.atoms, key=lambda atom: score.atoms[atom])
+    return likeliest == score.label or (
+        score.label not in score.atoms and likeliest in labels.LABELS[score.label]
+    )
 
 
 def mismatched(scores: Sequence[Score], *, seed: int = 0) -> float:
@@ -94,6 +101,15 @@ FIGURES: Mapping[str, Callable[[Sequence[Score], str], Estimate | None]] = {
 }
 
 
+TYPED = ("classes right", "AUC on CT", "AUC on MRI", "type right")
+DETECTED = ("accuracy", "recall", "specificity", "F1", "AUC")
+
+
+def columns_of(data_set: str) -> tuple[str, ...]:
+    """Return the figures that a data set can show."""
+    return TYPED if data_set == "multimodal" else DETECTED
+
+
 @dataclass(frozen=True)
 class Target:
     """A figure that a run is to reach."""
@@ -108,24 +124,65 @@ class Target:
         return "reached" if found >= self.minimum else f"short by {self.minimum - found:.3f}"
 
 
-_FROZEN = "MobileNet, frozen, by whole groups"
-_ADAPTED = "our network adapted, by whole groups, five folds"
 TARGETS: tuple[Target, ...] = (
     Target("multimodal-ours-published", "published folders, train and val alone", "classes right",
         0.985),
-    Target("multimodal-shipped", "by whole groups", "classes right", 0.95),
-    Target("br35h-shipped", "by whole groups", "accuracy", 0.98),
-    Target("br35h-ours", f"{_FROZEN}, five folds", "accuracy", 0.98),
-    Target("br35h-adapted", _ADAPTED, "accuracy", 0.98),
-    Target("bohaju-shipped", "by whole groups", "F1", 0.95),
-    Target("bohaju-shipped", "by whole groups", "recall", 0.98),
-    Target("bohaju-ours-longer", "the author's test part", "F1", 0.95),
-    Target("bohaju-ours-longer", "the author's test part", "recall", 0.98),
-    Target("navoneel-ours", f"{_FROZEN}, 5 x 5 folds", "accuracy", 0.92),
-    Target("navoneel-ours", f"{_FROZEN}, 5 x 5 folds", "recall", 0.95),
-    Target("navoneel-adapted", _ADAPTED, "accuracy", 0.92),
-    Target("navoneel-adapted", _ADAPTED, "recall", 0.95),
-    Target("multimodal-xception-grouped", _FROZEN, "AUC on MRI", 0.989),
-    Target("multimodal-xception-grouped", _FROZEN, "AUC on CT", 0.989),
-    Target("multimodal-xception-grouped", _FROZEN, "type right", 0.847),
+    Target("multimodal-ours-grouped", "by whole groups, that set alone", "classes right", 0.96),
+    Target("multimodal-shipped", "by whole groups, the shipped network", "classes right", 0.96),
+    Target("br35h-ours", "by whole groups, five folds", "accuracy", 0.93),
+    Target("bohaju-ours-published", "the author's test part", "F1", 0.95),
+    Target("bohaju-ours-published", "the author's test part", "recall", 0.98),
+    Target("navoneel-ours", "by whole groups, 5 x 5 folds", "accuracy", 0.92),
+    Target("navoneel-ours", "by whole groups, 5 x 5 folds", "recall", 0.95),
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two runs that answered the same scans: what ours is ahead by."""
+
+    ours: str
+    theirs: str
+    figures: tuple[str, ...]  # rows of DIFFERENCES
+
+
+def _areas_of(modality: str) -> Callable[[Sequence[Score]], Statistics]:
+    def measure(scores: Sequence[Score]) -> Statistics:
+        own = np.array([labels.modality_of(score.label) == modality for score in scores])
+        truth, found = truth_of(scores), probabilities_of(scores)
+        return lambda weights: {"accuracy": areas(truth[own], found[own], weights[:, own])["auc"]}
+
+    return measure
+
+
+def _types_of(scores: Sequence[Score]) -> Statistics:
+    typed = np.array([bool(labels.type_of(score.label)) for score in scores])
+    right = np.array([score.type == labels.type_of(score.label) for score in scores]) & typed
+    return lambda weights: {"accuracy": share(weights @ right, weights @ typed)}
+
+
+DIFFERENCES: Mapping[str, Callable[[Sequence[Score]], Statistics]] = {
+    "classes right": class_accuracy,
+    "AUC on CT": _areas_of("ct"),
+    "AUC on MRI": _areas_of("mri"),
+    "type right": _types_of,
+}
+PAIRS: tuple[Pair, ...] = (
+    Pair("multimodal-shipped", "multimodal-xception-grouped", tuple(DIFFERENCES)),
+    Pair("multimodal-shipped", "multimodal-xception-grouped-tuned", tuple(DIFFERENCES)),
+    Pair("multimodal-ours-grouped", "multimodal-xception-grouped", tuple(DIFFERENCES)),
+    Pair("multimodal-ours-published", "multimodal-xception-published", tuple(DIFFERENCES)),
+)  # fmt: skip
+
+
+def difference(ours: Sequence[Score], theirs: Sequence[Score], figure: str) -> Estimate:
+    """Return by how much a figure of ours is higher on the scans that both answered.
+
+    The interval is of a bootstrap over groups that draws the same groups for both.
+    """
+    known = {score.case: score for score in theirs}
+    own = [score for score in ours if score.case in known]
+    both = [DIFFERENCES[figure](rows) for rows in (own, [known[score.case] for score in own])]
+    groups = np.array([score.group for score in own])
+    found = bootstrap(lambda w: {"gain": both[0](w)["accuracy"] - both[1](w)["accuracy"]}, groups)
+    return estimate_of(found, "gain", len(own))

@@ -114,7 +114,9 @@ def scores_of(predicted: HeldOut, **place: Any) -> list[Score]:
 
 
 def write_scores(scores: Iterable[Score], path: Path) -> None:
-    """Write the table that `read_scores` reads."""
+    """Write the table that `read_scores` reads; a class that is no atom gets its own column."""
+    scores = list(scores)
+    own = sorted({name for score in scores for name in score.atoms} - set(labels.ATOMS))
     rows = (
         {
             **asdict(score),
@@ -124,7 +126,7 @@ def write_scores(scores: Iterable[Score], path: Path) -> None:
         }
         for score in scores
     )
-    write_table(path, COLUMNS, rows)
+    write_table(path, (*COLUMNS, *own), rows)
 
 
 def read_scores(path: Path) -> list[Score]:
@@ -133,7 +135,7 @@ def read_scores(path: Path) -> list[Score]:
 
 
 def _score(row: Mapping[str, str]) -> Score:
-    atoms = {atom: float(row[atom]) for atom in labels.ATOMS if row.get(atom)}
+    atoms = {name: float(row[name]) for name in labels.LABELS if row.get(name)}
     given = {name: float(row[f"p_{name}"]) for name in labels.TYPES if row.get(f"p_{name}")}
     return Score(
         case=row["case"],
