@@ -1,20 +1,21 @@
 """A job is run where and as often as need be: every scan gets the one row that `predict` gives."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from support.batch_jobs import planned, run_here, write_heads, write_world, write_zip
 from support.command import ended
 
-from tumorlens.batch import run as run_module
 from tumorlens.batch.parts import read_part
 from tumorlens.batch.plan import Options
 from tumorlens.batch.results import merge_parts, verify_job
-from tumorlens.batch.run import missing_shards, slurm_part
+from tumorlens.batch.run import missing_shards, remove_leftovers, slurm_part
 from tumorlens.errors import SettingsError, StorageError
 from tumorlens.files import read_table, write_table
 from tumorlens.predictions.document import COLUMNS
@@ -139,14 +140,27 @@ def test_a_full_disk_stops_the_run_and_what_is_done_stays(job, monkeypatch):
     folder, plan = job
     run_here(folder, plan, [0])
 
-    def full(*_given):
-        raise StorageError("job", "has no space left", "Free space.")
+    def full(path, _data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr(run_module, "write_part", full)
-    with pytest.raises(StorageError, match="no space left"):
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StorageError, match=r"has no space left .*Free space"):
         run_here(folder, plan)
     monkeypatch.undo()
     assert missing_shards(folder, plan) == [1, 2]
+    assert len(folder.names("parts")) == 1
+
+
+def test_what_killed_workers_left_goes_once_all_parts_are_there(job):
+    folder, plan = job
+    run_here(folder, plan, [0])
+    left = f"{plan.shards[1].part}.0123456789abcdef.partial"
+    folder.write(left, b"half")
+    remove_leftovers(folder, plan)
+    assert len(folder.names("parts")) == 2
+    run_here(folder, plan)
+    remove_leftovers(folder, plan)
+    assert len(folder.names("parts")) == 3
 
 
 def test_a_killed_run_goes_on_with_what_is_missing(tmp_path, tiny_bundle):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from support.docs_shell import parse
 
 from tumorlens.cli import app
 from tumorlens.services import lambda_handler
@@ -37,7 +38,7 @@ def test_the_images_are_without_findings_of_hadolint():
 def test_the_images_take_only_extras_that_exist_and_no_tensorflow():
     text = (ROOT / "pyproject.toml").read_text()
     extras = set(re.findall(r"--extra (\w+)", DOCKERFILE))
-    assert extras == {"service", "postgres", "dashboard", "lambda"}
+    assert extras == {"service", "postgres", "dashboard", "lambda", "scale", "dicom", "nifti"}
     for extra in extras:
         listed = re.search(rf"^{extra} = \[(.*?)\]\n", text, re.M | re.S)
         assert listed
@@ -71,6 +72,26 @@ def test_the_container_of_kserve_is_as_kubernetes_wants_it():
     }
     assert predictor["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     kubernetes_validate.validate(pod, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_the_pods_of_the_job_on_ray_are_as_kubernetes_wants_them():
+    import kubernetes_validate
+
+    (manifest,) = documents("kubernetes/rayjob.yaml")
+    cluster = manifest["spec"]["rayClusterSpec"]
+    assert cluster["authOptions"] == {"mode": "token"}
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}} | group["template"]
+        kubernetes_validate.validate(pod, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_the_commands_of_jobs_are_parsed():
+    (manifest,) = documents("kubernetes/rayjob.yaml")
+    array = (DEPLOY / "slurm-array.sh").read_text().replace('"${1:?name the job}"', "job")
+    for line in (manifest["spec"]["entrypoint"], array.splitlines()[-1].removeprefix("exec ")):
+        name, *words = line.split()
+        assert name == "tumorlens"
+        parse(words)
 
 
 @pytest.mark.parametrize("name", ["kubernetes/service.yaml", "kubernetes/kserve.yaml"])

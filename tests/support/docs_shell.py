@@ -55,6 +55,7 @@ ONLY_PARSED: Mapping[tuple[str, ...], str] = {
     ("dicom", "send"): "needs a PACS; tests/services/node has one",
     ("dicom", "node"): "serves until it is stopped",
     ("keys", "revoke"): "names a key that only the reader has",
+    ("batch", "plan", "s3://bucket/scans"): "needs an object store; tests/batch has one",
     ("audit", "multimodal"): "needs public sets",
     ("audit", "sets/*"): "needs public sets",
     ("explore", "multimodal"): "needs public sets",

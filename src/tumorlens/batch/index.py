@@ -196,9 +196,9 @@ def _beside(folder: str, path: str) -> str:
 
 
 def _check_doubled(given: str, names: list[str], numbers: Sequence[int], *, is_id: bool) -> None:
-    counts = Counter(names)
-    if len(counts) == len(names):
+    if len(set(names)) == len(names):
         return
+    counts = Counter(names)
     name = counts.most_common(1)[0][0]
     rows = [number for number, held in zip(numbers, names, strict=True) if held == name]
     lost = len(names) - len(counts)

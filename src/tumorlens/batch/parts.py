@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tumorlens.batch.index import as_text, load_arrow
-from tumorlens.batch.plan import Options, Planned, Shard
+from tumorlens.batch.plan import PARTS, Options, Planned, Shard
 from tumorlens.batch.storage import Folder
 from tumorlens.errors import BatchError
 from tumorlens.json_records import from_json, to_json
@@ -121,7 +121,7 @@ def read_record(job: Folder, shard: Shard) -> PartRecord:
 
 def done_shards(job: Folder, shards: Sequence[Shard]) -> set[str]:
     """Return the ids of the shards whose parts are there."""
-    names = set(job.names("parts"))
+    names = set(job.names(PARTS))
     return {shard.id for shard in shards if shard.part.rpartition("/")[2] in names}
 
 

@@ -125,6 +125,7 @@ def make_plan(
                 first = shards[-1].first + shards[-1].scans if shards else 0
                 shards.append(Shard(_shard_id(rows, bundle, options), first, len(rows)))
                 writer.write_table(_table(rows, first), row_group_size=len(rows))
+                progress(first + len(rows), max(first + len(rows), len(index.paths)))
         plan = Plan(bundle.version, bundle.sha256, options, tuple(shards), len(opened.copies))
         return plan, _keep(job, plan, table, bundle, opened.copies)
 
@@ -283,10 +284,11 @@ def _units(index: Index, opened: _Opened) -> Iterator[list[_Slice]]:
     for file, name, count, series in _rows(index):
         if key := _unit_key(file, series, opened):
             members[key].append((file, name, count))
+    copies = set(opened.copies)
     for file, name, count, series in _rows(index):
         key = _unit_key(file, series, opened)
         if key is None:
-            if file not in opened.copies:
+            if file not in copies:
                 yield _slices_of(file, name, count, opened)
         elif key in members:
             yield [s for row in members.pop(key) for s in _slices_of(*row, opened)]

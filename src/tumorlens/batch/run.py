@@ -26,7 +26,15 @@ from tumorlens.batch.parts import (
     read_record,
     write_part,
 )
-from tumorlens.batch.plan import BUNDLE, BUNDLE_FILES, Plan, Planned, load_plan, read_shard
+from tumorlens.batch.plan import (
+    BUNDLE,
+    BUNDLE_FILES,
+    PARTS,
+    Plan,
+    Planned,
+    load_plan,
+    read_shard,
+)
 from tumorlens.batch.staging import StagedFiles, staged_ahead
 from tumorlens.batch.storage import Folder, is_remote, local_path
 from tumorlens.errors import BatchError, ExecutorError, SettingsError
@@ -49,10 +57,11 @@ class PredictShard:
     """The work of one task, the number of a shard: answer its scans and write its part."""
 
     job: str
+    digest: str  # of its plan
 
     def __call__(self, number: int, progress: Progress) -> PartRecord:
         """Do one shard; returns the record that its part holds."""
-        worker = _worker(self.job)
+        worker = _worker(self.job, self.digest)
         plan, job = worker.plan, Folder(self.job)
         started = time.perf_counter()
         shard = plan.shards[number]
@@ -96,6 +105,15 @@ def missing_shards(
     ]
 
 
+def remove_leftovers(job: Folder, plan: Plan) -> None:
+    """Remove the files that killed workers left half written, once every part is there."""
+    if is_remote(job.url) or len(done_shards(job, plan.shards)) < len(plan.shards):
+        return
+    for name in job.names(PARTS):
+        if name.endswith(".partial"):
+            job.remove(f"{PARTS}/{name}")
+
+
 def slurm_part(environment: Mapping[str, str]) -> tuple[int, int]:
     """Return which part of how many a task of a Slurm array is to do.
 
@@ -132,7 +150,8 @@ def run_shards(
             yield number
 
     outcome: Outcome[int, PartRecord]
-    for outcome in executor.map(PredictShard(job.url), still(), watch=watch):
+    work = PredictShard(job.url, load_plan(job).digest)
+    for outcome in executor.map(work, still(), watch=watch):
         if isinstance(outcome.error, ExecutorError):
             given_up.append(outcome.error)
         elif outcome.error is not None:
@@ -153,12 +172,14 @@ class _Worker:
 
 
 @lru_cache(maxsize=1)
-def _worker(job: str) -> _Worker:
+def _worker(job: str, digest: str) -> _Worker:
     """Load what a process needs for every shard of a job, once."""
     import cv2
 
     cv2.setNumThreads(1)  # a worker is a core
     plan = load_plan(Folder(job))
+    if plan.digest != digest:
+        raise BatchError(job, "holds another plan than when it was started", "Run it again.")
     folder = _bundle_folder(Folder(job))
     bundle = load_bundle(folder)
     if bundle.sha256 != plan.bundle_sha256:

@@ -94,6 +94,11 @@ class Folder:
 
     url: str
 
+    def __post_init__(self) -> None:
+        """Make a local path absolute: workers may run in other folders."""
+        if not is_remote(self.url):
+            object.__setattr__(self, "url", str(local_path(self.url)))
+
     def path(self, name: str) -> str:
         """Return the path of a file in it."""
         return joined(self.url, name)
@@ -157,6 +162,11 @@ class Folder:
             else:
                 with local_path(path).open("rb") as file:
                     yield file
+
+    def remove(self, name: str) -> None:
+        """Remove a file of a local folder, if it is still there."""
+        with named_errors(self.path(name)):
+            local_path(self.path(name)).unlink(missing_ok=True)
 
     def names(self, folder: str) -> list[str]:
         """List the names of the files in a folder of it, sorted; none where it is not there."""

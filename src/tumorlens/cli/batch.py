@@ -83,7 +83,7 @@ def plan(
     options = Options(heatmaps, embeddings, all_series, shard_size, settings.read_limits)
     index = read_index(given)
     job = Folder(out)
-    with counting("reading headers") as progress:
+    with counting("planning") as progress:
         made, is_new = make_plan(index, job, loaded, options, progress=progress)
     if text := index.describe():
         console.print(f"passed over: {text}", markup=False)
@@ -107,7 +107,7 @@ def run(
     Scans that cannot be read are rows with an error, and no reason for an exit status.
     Example: `tumorlens batch run job --workers 2`
     """
-    from tumorlens.batch.run import missing_shards, run_shards
+    from tumorlens.batch.run import missing_shards, remove_leftovers, run_shards
     from tumorlens.executors import LOCAL, available_cores, open_executor
 
     folder, planned = _opened(job)
@@ -123,6 +123,7 @@ def run(
         for record in run_shards(folder, todo, executor, watch=bars.watch):
             bars.add(record.scans)
             failures.update(record.failures)
+    remove_leftovers(folder, planned)
     _print_failures(failures)
     console.print("Research use only. Not a medical device.", style="dim")
     typer.echo(job)
