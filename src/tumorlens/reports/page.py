@@ -6,6 +6,8 @@ it carries the charts' library whole, and is handed it by whoever asks for that 
 
 import base64
 import math
+import re
+from itertools import count
 from typing import Any
 
 import cv2
@@ -13,6 +15,9 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
+
+MIN_PARTS = 5  # of a page that gets a list of them
+_PART = re.compile(r"<h2>(.*?)</h2>", re.DOTALL)
 
 
 def render_page(template: str, **context: Any) -> str:
@@ -25,7 +30,20 @@ def render_page(template: str, **context: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"share": share, "picture": picture, "png": png}
-    return environment.get_template(template).render(**context)
+    text = environment.get_template(template).render(**context)
+    return with_contents(text) if template.endswith(".html") else text
+
+
+def with_contents(page: str) -> str:
+    """Put a list of its parts below the title of a long page, each a link."""
+    titles = [found[1].strip() for found in _PART.finditer(page)]
+    if len(titles) < MIN_PARTS:
+        return page
+    numbers = count(1)
+    page = _PART.sub(lambda found: f'<h2 id="part-{next(numbers)}">{found[1]}</h2>', page)
+    rows = "".join(f'<li><a href="#part-{n}">{text}</a></li>' for n, text in enumerate(titles, 1))
+    contents = f'<nav aria-label="Contents"><ul class="contents">{rows}</ul></nav>'
+    return page.replace("</h1>", f"</h1>\n{contents}", 1)
 
 
 def share(value: float) -> str:

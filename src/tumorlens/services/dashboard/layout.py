@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
 import streamlit as st
 from PIL import Image
+from streamlit.components.v2 import component
 
 from tumorlens.errors import TumorlensError
 from tumorlens.services.dashboard.pages import about, audit, explore, performance, read
-from tumorlens.services.dashboard.session import language, translation
+from tumorlens.services.dashboard.session import LANGUAGE_COOKIE, language, translation
 from tumorlens.services.dashboard.texts import LANGUAGES, Translate
 
 PAGES: Mapping[str, tuple[Callable[[Translate], None], str]] = {
@@ -27,8 +29,31 @@ STYLE = """<style>
 .st-key-research-line { position: sticky; top: 3.75rem; z-index: 90; padding: .3rem .2rem;
   border-bottom: 1px solid #8884; backdrop-filter: blur(12px); }
 .tl-title { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-[data-testid="stCaptionContainer"] { color: inherit; opacity: .8; }
+[data-testid="stCaptionContainer"] { color: inherit; opacity: .85; }
+.stApp :focus-visible { outline: 3px solid #d55e00 !important; outline-offset: 2px; }
+@media (prefers-color-scheme: dark) { .stApp [data-testid="stImage"] img { background: #fff; } }
+@media (max-width: 40rem) {
+  [data-testid="stLayoutWrapper"]:has(> .st-key-intake) { order: 2; }
+  [data-testid="stLayoutWrapper"]:has(> .st-key-answer) { order: 1; }
+  .stMainBlockContainer { padding-left: .8rem; padding-right: .8rem; }
+}
 </style>"""
+# Streamlit's own words of the box for files stand in no table: CSS writes others over them.
+STYLE_ES = """<style>
+[data-testid="stFileUploaderDropzone"] button p { font-size: 0; }
+[data-testid="stFileUploaderDropzone"] button p::after { content: "Elegir"; font-size: .95rem; }
+</style>"""
+# What a page's script cannot set: the language of the document, for screen readers, and the cookie
+# that keeps the choice.
+_PAGE_JS = """
+export default function ({ data }) {
+  document.documentElement.lang = data.language;
+  const year = 31536000, kept = `${data.cookie}=${data.language}`;
+  if (data.isChosen && !document.cookie.includes(kept)) {
+    document.cookie = `${kept}; path=/; max-age=${year}; SameSite=Strict`;
+  }
+}
+"""
 
 
 def draw() -> None:
@@ -48,7 +73,23 @@ def draw() -> None:
     chosen = st.navigation(pages, position="top")
     st.html(STYLE)
     _research_line(t)
+    _tell_browser()
     chosen.run()
+
+
+@lru_cache(maxsize=1)
+def _page_component() -> Callable[..., Any]:
+    return component("tumorlens_page", html="<span></span>", js=_PAGE_JS)
+
+
+def _tell_browser() -> None:
+    """Set what the document says of its language, and keep a language that was chosen."""
+    data = {"language": language(), "cookie": LANGUAGE_COOKIE,
+            "isChosen": "language" in st.session_state}  # fmt: skip
+    if language() == "es":
+        st.html(STYLE_ES)
+    with st.container(key="page-facts", height=1, border=False):
+        _page_component()(data=data, key="page")
 
 
 @lru_cache(maxsize=1)

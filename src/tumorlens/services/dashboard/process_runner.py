@@ -70,8 +70,8 @@ class ProcessRunner:
         self._lock = threading.Lock()
         atexit.register(self.stop_all)
 
-    def start(self, kind: str, data: Path, out: Path) -> Run:
-        """Start a command on a labeled folder.
+    def start(self, kind: str, data: Path, out: Path, *, split: Path | None = None) -> Run:
+        """Start a command on a labeled folder, with a split where one is named.
 
         Raises StudyError where it runs already, OutputError where `out` is somebody's.
         """
@@ -83,6 +83,7 @@ class ProcessRunner:
             Outputs(data).claim_folder(out)
             name, *flags = COMMANDS[kind]
             command = [sys.executable, "-m", "tumorlens", name, str(data), "--out", str(out)]
+            flags += ["--split", str(split)] if split else []
             with (out / LOG).open("wb") as log:
                 process = subprocess.Popen(
                     [*command, *flags],

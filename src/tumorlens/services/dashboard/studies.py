@@ -32,6 +32,7 @@ KINDS: Mapping[str, Kind] = {
     "evaluation": Kind("evaluation.json", "evaluate", 2),
 }
 HISTORY = "history.csv"  # of a training run
+SPLIT = "split.csv"
 
 
 def find_records(folders: Sequence[Path], file: str) -> dict[str, Path]:

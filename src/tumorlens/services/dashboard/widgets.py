@@ -3,11 +3,13 @@
 import html
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from tumorlens.services.dashboard import session
 from tumorlens.services.dashboard.texts import Translate
 
 MIME_TYPES = {".csv": "text/csv", ".html": "text/html", ".pdf": "application/pdf"}
@@ -69,6 +71,18 @@ def draw_metrics(section: str, figures: Mapping[str, str | int], t: Translate) -
         key = f"{section}.{name}"
         text = f"{figure:,}" if isinstance(figure, int) else figure
         column.metric(t(key), text, help=t(f"{key}_help"), border=True)
+
+
+def draw_chart(place: Any, figure: go.Figure, **options: Any) -> None:
+    """Draw a chart with axes that can be read on the theme, and its title and axes as alt text."""
+    color = session.text_color()
+    for update in (figure.update_xaxes, figure.update_yaxes):
+        update(tickfont_color=color, title_font_color=color)
+    figure.update_layout(font_color=color, legend_font_color=color, title_font_color=color)
+    layout = figure.layout
+    parts = (layout.title.text, layout.xaxis.title.text, layout.yaxis.title.text)
+    options.setdefault("alt", "; ".join(filter(None, parts)) or None)
+    place.plotly_chart(figure, **options)
 
 
 def draw_hidden_title(text: str) -> None:

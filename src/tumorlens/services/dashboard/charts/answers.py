@@ -1,20 +1,19 @@
 """One answer: in sentences from the bundle's own statistics, on its scale, and as images."""
 
 import re
+from html import escape
 
 import cv2
 import numpy as np
-import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from tumorlens.models.bundle import Bundle, UncertaintyBand
 from tumorlens.predictions.decision import similar_scans, type_status
 from tumorlens.predictions.series_answer import SeriesPrediction
 from tumorlens.records import Heatmap, Prediction
-from tumorlens.services.dashboard.charts.shapes import BLUE, DECISIONS, faint
+from tumorlens.services.dashboard.charts.shapes import BLUE, DECISIONS
 from tumorlens.services.dashboard.texts import Translate
 
-HEIGHT = 132  # pixels of the scale and of the types
 SIDE = 448  # pixels of the prepared square and of the heatmap on a page
 
 
@@ -102,39 +101,43 @@ _REASONS = {
 }
 
 
-def probability_scale(
-    prediction: Prediction, band: UncertaintyBand, t: Translate, *, text_color: str = "#000000"
-) -> go.Figure:
-    """Draw the calibrated tumor probability, the zones of decision and the threshold."""
+def probability_scale(prediction: Prediction, band: UncertaintyBand, t: Translate) -> str:
+    """Draw the calibrated tumor probability, the zones of decision and the threshold, as SVG."""
     probability, threshold = prediction.tumor_probability or 0.0, prediction.threshold or 0.0
-    font = {"color": text_color, "size": 13}
-    figure = go.Figure()
+
+    def at(share: float) -> float:
+        return round(10 + 620 * share, 1)
+
+    parts = []
     for decision, start, end in zones(threshold, band):
-        color = faint(DECISIONS[decision], 0.35)
-        figure.add_vrect(x0=start, x1=end, line_width=0, fillcolor=color, layer="below")
-        if end - start > 0.08:
-            name, middle = t(f"decision.{decision}"), (start + end) / 2
-            figure.add_annotation(x=middle, y=0.16, text=name, showarrow=False, font=font)
-    figure.add_vline(x=threshold, line={"dash": "dot", "width": 2, "color": text_color})
+        color = DECISIONS[decision]
+        parts.append(f'<rect x="{at(start)}" y="24" width="{at(end) - at(start):.1f}" height="34" '
+                     f'fill="{color}" fill-opacity=".3"/>')  # fmt: skip
+        if end - start > 0.12:
+            name = escape(t(f"decision.{decision}"))
+            parts.append(_svg_text(at((start + end) / 2), 55, name, "middle"))
+    anchor = "end" if threshold > 0.75 else "start"
+    parts.append(f'<line x1="{at(threshold)}" x2="{at(threshold)}" y1="18" y2="60" '
+                 'stroke="currentColor" stroke-width="2" stroke-dasharray="3 3"/>')  # fmt: skip
     label = t("read.threshold", value=f"{threshold:.3f}")
-    above = {"y": 1.0, "yanchor": "bottom", "xanchor": "left"}
-    figure.add_annotation(x=threshold, **above, text=label, showarrow=False, font=font)
-    color, outline = DECISIONS.get(prediction.decision), {"width": 2, "color": text_color}
-    marker = {"size": 18, "symbol": "diamond", "color": color, "line": outline}
-    figure.add_scatter(
-        x=[probability],
-        y=[0.64],
-        mode="markers",
-        name="",
-        marker=marker,
-        cliponaxis=False,
-        hovertemplate="%{x:.3f}",
+    parts.append(_svg_text(at(threshold), 14, label, anchor))
+    x, color = at(probability), DECISIONS.get(prediction.decision, BLUE)
+    parts.append(f'<path d="M{x - 9} 33L{x} 24L{x + 9} 33L{x} 42Z" stroke="currentColor" '
+                 f'stroke-width="2" fill="{color}"/>')  # fmt: skip
+    parts += [_svg_text(at(k / 5), 76, f"{k / 5:g}", "middle") for k in range(6)]
+    parts.append(_svg_text(320, 94, escape(t("read.scale")), "middle"))
+    return _svg(98, "".join(parts), t("read.probability", value=f"{probability:.3f}"))
+
+
+def _svg(height: int, content: str, alt: str) -> str:
+    return (
+        f'<svg viewBox="0 0 640 {height}" role="img" aria-label="{escape(alt)}" style="width:100%;'
+        f'max-width:44rem;height:auto;font-size:14px;fill:currentColor">{content}</svg>'
     )
-    figure.update_xaxes(range=[0, 1], dtick=0.1, title=t("read.scale"), fixedrange=True)
-    figure.update_xaxes(showgrid=False, zeroline=False)
-    figure.update_yaxes(range=[0, 1], visible=False, fixedrange=True)
-    margin = {"l": 10, "r": 10, "t": 22, "b": 40}
-    return figure.update_layout(height=HEIGHT, margin=margin, showlegend=False)
+
+
+def _svg_text(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}">{text}</text>'
 
 
 def zones(threshold: float, band: UncertaintyBand) -> list[tuple[str, float, float]]:
@@ -157,23 +160,18 @@ def zones(threshold: float, band: UncertaintyBand) -> list[tuple[str, float, flo
     return [(name, start, end) for name, start, end in edges if end > start]
 
 
-def type_bars(prediction: Prediction, t: Translate) -> go.Figure:
-    """Draw how probable each type is, given that there is a tumor."""
-    rows = sorted(prediction.type_probabilities.items(), key=lambda row: row[1])
-    bars = go.Bar(
-        x=[p for _, p in rows],
-        y=[t(f"type.{name}") for name, _ in rows],
-        text=[f"{p:.2f}" for _, p in rows],
-        orientation="h",
-        textposition="outside",
-        cliponaxis=False,
-        marker_color=BLUE,
-        hovertemplate="%{y}: %{x:.3f}<extra></extra>",
-    )
-    figure = go.Figure(bars)
-    figure.update_xaxes(range=[0, 1.3], visible=False, fixedrange=True)
-    figure.update_yaxes(fixedrange=True)
-    return figure.update_layout(height=HEIGHT, margin={"l": 10, "r": 10, "t": 6, "b": 6})
+def type_bars(prediction: Prediction, t: Translate) -> str:
+    """Draw how probable each type is, given that there is a tumor, as SVG."""
+    rows = sorted(prediction.type_probabilities.items(), key=lambda row: -row[1])
+    parts = []
+    for number, (name, p) in enumerate(rows):
+        y = 28 * number + 20
+        parts.append(_svg_text(0, y, escape(t(f"type.{name}")), "start"))
+        parts.append(f'<rect x="170" y="{y - 14}" width="{400 * p:.1f}" height="18" '
+                     f'fill="{BLUE}"/>')  # fmt: skip
+        parts.append(_svg_text(180 + 400 * p, y, f"{p:.2f}", "start"))
+    alt = ", ".join(f"{t(f'type.{name}')} {p:.2f}" for name, p in rows)
+    return _svg(28 * len(rows) + 6, "".join(parts), alt)
 
 
 def prepared_image(heatmap: Heatmap) -> NDArray[np.uint8]:

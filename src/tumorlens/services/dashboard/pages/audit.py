@@ -9,7 +9,12 @@ from tumorlens.services.dashboard.charts import data_sets
 from tumorlens.services.dashboard.pages.study import DrawPart, draw_part, open_page
 from tumorlens.services.dashboard.studies import Record
 from tumorlens.services.dashboard.texts import Translate, escape_markup, label_name
-from tumorlens.services.dashboard.widgets import draw_image, draw_metrics, switch
+from tumorlens.services.dashboard.widgets import (
+    draw_chart,
+    draw_image,
+    draw_metrics,
+    switch,
+)
 
 VERDICT_BOXES = {"leaks": st.warning, "clean": st.success, "none": st.info}
 
@@ -41,7 +46,7 @@ def _draw_copies(record: Record, t: Translate) -> None:
     n = record.count("n")
     for column, kind in zip(st.columns(2), ("by_split", "by_dataset"), strict=True):
         shared = record.part("copies").table(kind)
-        column.plotly_chart(data_sets.shared_map(shared, t(f"audit.{kind}", n=n), t), key=kind)
+        draw_chart(column, data_sets.shared_map(shared, t(f"audit.{kind}", n=n), t), key=kind)
     groups = record.part("gallery").rows("groups")
     st.header(t("audit.groups_shown", n=len(groups)), anchor=False)
     if not groups:
@@ -95,7 +100,7 @@ def _draw_shortcuts(record: Record, t: Translate) -> None:
         return
     task = switch(t("audit.task"), tasks, "audit_task")
     figure, reasons = data_sets.shortcut_dots(shortcuts, task, t)
-    st.plotly_chart(figure, key="shortcuts")
+    draw_chart(st, figure, key="shortcuts")
     for reason in reasons:
         st.caption(reason)
 

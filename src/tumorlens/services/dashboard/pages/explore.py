@@ -13,6 +13,7 @@ from tumorlens.services.dashboard.texts import Translate, is_known, label_name, 
 from tumorlens.services.dashboard.widgets import (
     choose,
     columns_in_rows,
+    draw_chart,
     draw_download,
     draw_image,
     draw_metrics,
@@ -61,7 +62,7 @@ def _draw_images(record: Record, t: Translate) -> None:
             _draw_image(rows[name], kind, label_name(name, t), t=t)
     if names:
         figure = data_sets.gray_levels({name: rows[name] for name in names}, t)
-        st.plotly_chart(figure, key="gray", alt=t("explore.histogram_alt"))
+        draw_chart(st, figure, key="gray", alt=t("explore.histogram_alt"))
 
 
 def _draw_image(row: Record, kind: str, title: str, *, t: Translate) -> None:
@@ -106,8 +107,8 @@ def _signed(value: float) -> str:
 def _draw_sets(record: Record, t: Translate) -> None:
     """Draw how many scans of what, and in which sizes."""
     left, right = st.columns(2)
-    left.plotly_chart(data_sets.balance_bars(record.table("balance"), t), key="balance")
-    right.plotly_chart(data_sets.size_scatter(record.part("sizes").rows("points"), t), key="sizes")
+    draw_chart(left, data_sets.balance_bars(record.table("balance"), t), key="balance")
+    draw_chart(right, data_sets.size_scatter(record.part("sizes").rows("points"), t), key="sizes")
 
 
 def _draw_features(record: Record, t: Translate) -> None:
@@ -122,13 +123,13 @@ def _draw_features(record: Record, t: Translate) -> None:
     study = studies[modality]
     _draw_feature(study, t)
     left, right = st.columns(2)
-    left.plotly_chart(data_sets.single_dots(study, t), key="single")
-    right.plotly_chart(data_sets.correlation_map(study, t), key="correlation")
+    draw_chart(left, data_sets.single_dots(study, t), key="single")
+    draw_chart(right, data_sets.correlation_map(study, t), key="correlation")
     _draw_models(study, t)
     frames = record.part("frames").part(modality)
     if frames:
         st.markdown(t("explore.frames_what"))
-        st.plotly_chart(data_sets.frame_dots(frames, t), key="frames")
+        draw_chart(st, data_sets.frame_dots(frames, t), key="frames")
     table = record.path.parent / record.text("features_table")
     if table.is_file():
         draw_download(t("explore.table"), table.read_bytes, table.name, icon="table")
@@ -142,7 +143,7 @@ def _draw_feature(study: Record, t: Translate) -> None:
         feature = choose(title, features, "explore_feature", names=lambda n: term("feature", n, t))
         if is_known(f"feature.{feature}_what"):
             st.caption(t(f"feature.{feature}_what"))
-        st.plotly_chart(data_sets.feature_boxes(study, feature, t), key="boxes")
+        draw_chart(st, data_sets.feature_boxes(study, feature, t), key="boxes")
     contrasts = study.rows("contrasts")
     if not contrasts:
         return
@@ -161,12 +162,12 @@ def _draw_models(study: Record, t: Translate) -> None:
     if not models:
         return
     left, right = st.columns(2)
-    left.plotly_chart(data_sets.model_dots(study, t), key="models")
+    draw_chart(left, data_sets.model_dots(study, t), key="models")
     with right:
         model = choose(
             t("explore.model"), models, "explore_model", names=lambda n: term("model", n, t)
         )
-        st.plotly_chart(data_sets.importance_dots(study, model, t), key="importance")
+        draw_chart(st, data_sets.importance_dots(study, model, t), key="importance")
 
 
 PARTS: Mapping[str, DrawPart] = {
@@ -207,7 +208,7 @@ def _draw_hypothesis(row: Record, t: Translate) -> None:
     findings = row.rows("findings")
     measures = dict.fromkeys(f.text("measure") for f in findings if data_sets.has_value(f))
     for number, measure in enumerate(measures):
-        st.plotly_chart(data_sets.findings_figure(findings, measure, t), key=f"{id}-{number}")
+        draw_chart(st, data_sets.findings_figure(findings, measure, t), key=f"{id}-{number}")
     for finding in findings:
         st.markdown(f"- {data_sets.finding_text(finding, t)}")
     with st.expander(t("hypotheses.how")):

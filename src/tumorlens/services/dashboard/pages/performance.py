@@ -11,7 +11,13 @@ from tumorlens.services.dashboard.charts.shapes import estimate_text, interval_t
 from tumorlens.services.dashboard.pages.study import DrawPart, choose_record, draw_part, open_page
 from tumorlens.services.dashboard.studies import HISTORY, KINDS, Record, read_record
 from tumorlens.services.dashboard.texts import Translate, escape_markup, label_name
-from tumorlens.services.dashboard.widgets import choose, columns_in_rows, draw_image, switch
+from tumorlens.services.dashboard.widgets import (
+    choose,
+    columns_in_rows,
+    draw_chart,
+    draw_image,
+    switch,
+)
 
 PREVALENCES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -72,7 +78,7 @@ def _draw_threshold(record: Record, t: Translate) -> None:
     sweeps = {name: sweep for name, sweep in record.table("sweep").items() if sweep.count("n")}
     if not sweeps:
         st.info(t("performance.no_sweep"))
-        st.plotly_chart(evaluation.roc_curves(record, t), key="roc")
+        draw_chart(st, evaluation.roc_curves(record, t), key="roc")
         return
     controls, figures = st.columns([2, 3], gap="large")
     with controls:
@@ -87,8 +93,8 @@ def _draw_threshold(record: Record, t: Translate) -> None:
     specificity, sensitivity = rates.specificity.value, rates.sensitivity.value
     marked = None if specificity is None or sensitivity is None else (specificity, sensitivity)
     left, right = st.columns(2)
-    left.plotly_chart(evaluation.roc_curves(record, t, marked=marked), key="roc")
-    right.plotly_chart(sweep_figure(sweeps[name], threshold, own=own, t=t), key="sweep")
+    draw_chart(left, evaluation.roc_curves(record, t, marked=marked), key="roc")
+    draw_chart(right, sweep_figure(sweeps[name], threshold, own=own, t=t), key="sweep")
 
 
 def _choose_threshold(sweep: Record, name: str, *, own: float, t: Translate) -> tuple[float, float]:
@@ -142,11 +148,11 @@ def _draw_confusion(record: Record, t: Translate) -> None:
     rows = _read_rows(record)
     for column, (name, found) in zip(st.columns(len(rows)), rows.items(), strict=True):
         column.markdown(f"**{t(f'rows.{name}')}**")
-        column.plotly_chart(evaluation.detection_matrix(found, t), key=f"two-{name}")
+        draw_chart(column, evaluation.detection_matrix(found, t), key=f"two-{name}")
     left, right = st.columns([3, 2])
-    left.plotly_chart(evaluation.class_matrix(record.part("classes"), t), key="classes")
+    draw_chart(left, evaluation.class_matrix(record.part("classes"), t), key="classes")
     if record.part("type"):
-        right.plotly_chart(evaluation.type_matrix(record.part("type"), t), key="types")
+        draw_chart(right, evaluation.type_matrix(record.part("type"), t), key="types")
 
 
 def _draw_calibration(record: Record, t: Translate) -> None:
@@ -156,13 +162,13 @@ def _draw_calibration(record: Record, t: Translate) -> None:
     if found.estimate("slope").value is not None:
         text += t("performance.slope", **figures)
     left, right = st.columns(2)
-    left.plotly_chart(evaluation.reliability(found, t), key="calibration")
+    draw_chart(left, evaluation.reliability(found, t), key="calibration")
     left.markdown(text, help=t("performance.ece_help"))
     benefit = record.part("decision").part("net_benefit")
     if benefit:
-        right.plotly_chart(evaluation.net_benefit(benefit, t), key="benefit")
+        draw_chart(right, evaluation.net_benefit(benefit, t), key="benefit")
         right.caption(t("performance.benefit_what"))
-    st.plotly_chart(evaluation.precision_curves(record, t), key="precision")
+    draw_chart(st, evaluation.precision_curves(record, t), key="precision")
 
 
 def _draw_subgroups(record: Record, t: Translate) -> None:
@@ -180,7 +186,7 @@ def _draw_subgroups(record: Record, t: Translate) -> None:
         measure = choose(
             title, evaluation.MEASURES, key, names=lambda name: t(f"performance.{name}")
         )
-    st.plotly_chart(evaluation.subgroup_dots(record, kind, measure, t=t), key="subgroups")
+    draw_chart(st, evaluation.subgroup_dots(record, kind, measure, t=t), key="subgroups")
 
 
 # --- failures, comparison, controls, training -----------------------------------------------
@@ -215,7 +221,7 @@ def _draw_comparison(record: Record, t: Translate) -> None:
     if against:
         own, other, n = record.text("bundle"), against.text("bundle"), f"{against.count('n'):,}"
         st.markdown(t("performance.against", own=own, other=other, n=n))
-        st.plotly_chart(evaluation.comparison_dots(against, t), key="against")
+        draw_chart(st, evaluation.comparison_dots(against, t), key="against")
     st.markdown(f"**{t('performance.side_by_side')}**")
     path = choose_record(
         KINDS["evaluation"].file, t("performance.other"), "other_evaluation", index=1
@@ -250,7 +256,7 @@ def _draw_learning(t: Translate) -> None:
         st.info(t("learning.no_epoch"))
         return
     for column, figure in zip(st.columns(2), evaluation.learning_curves(history, t), strict=True):
-        column.plotly_chart(figure)
+        draw_chart(column, figure)
     st.caption(t("learning.what"))
 
 

@@ -28,7 +28,6 @@ from tumorlens.services.dashboard.widgets import choose, draw_download
 from tumorlens.services.store.reviews import Review
 
 DECISIONS = ("tumor", "no tumor", "uncertain", "out of scope")
-PLAIN = {"displayModeBar": False}  # a chart without Plotly's buttons
 
 
 def draw(result: Result, review: Review | None, t: Translate) -> None:
@@ -90,14 +89,11 @@ def _draw_answer(prediction: Prediction, bundle: Bundle, t: Translate) -> None:
     with left:
         probability = t("read.probability", value=f"{prediction.tumor_probability:.3f}")
         st.markdown(f"**{probability}**", help=t("read.probability_help"))
-        color = session.text_color()
-        figure = answers.probability_scale(prediction, bundle.uncertainty_band, t, text_color=color)
-        st.plotly_chart(figure, key="scale", config=PLAIN, alt=decision)
+        st.html(answers.probability_scale(prediction, bundle.uncertainty_band, t))
     with right:
         st.markdown(f"**{t('read.type')}** {type_text}", help=t("read.type_help"))
         if prediction.type_probabilities:
-            figure = answers.type_bars(prediction, t)
-            st.plotly_chart(figure, key="types", config=PLAIN, alt=type_text)
+            st.html(answers.type_bars(prediction, t))
     st.markdown(decision)
     st.markdown(answers.similar_text(prediction, bundle, t))
     st.caption(answers.small_text(prediction, t))

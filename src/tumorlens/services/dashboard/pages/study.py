@@ -10,6 +10,7 @@ from tumorlens.errors import TumorlensError
 from tumorlens.services.dashboard import process_runner, session
 from tumorlens.services.dashboard.studies import (
     KINDS,
+    SPLIT,
     Record,
     find_records,
     new_folder,
@@ -90,9 +91,13 @@ def _draw_runner(kind: str, t: Translate) -> None:
 def _start(kind: str, out: Path, t: Translate) -> None:
     shared = session.load_shared()
     data = choose(t("bench.data"), shared.settings.bench_folders, f"data-{kind}")
+    splits = {"": None} | find_records(shared.settings.study_folders, SPLIT)
+    name = choose(t("bench.split"), list(splits), f"split-{kind}",
+                  names=lambda one: f"{one}/{SPLIT}" if one else t("bench.no_split"))  # fmt: skip
+    st.caption(t("bench.writes", out=out))
     if st.button(t("bench.start"), icon=":material/play_arrow:", key=f"start-{kind}"):
         try:
-            shared.runner.start(kind, data, out)
+            shared.runner.start(kind, data, out, split=splits[name])
         except TumorlensError as error:
             st.error(f"{error.fact}. {error.fix}")
         else:
