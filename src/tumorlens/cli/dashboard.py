@@ -40,6 +40,14 @@ KeepNames = Annotated[
         "served. They may name patients.",
     ),
 ]
+Spool = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Spool of a DICOM node, whose series may be taken into worklists by all who reach "
+        "this address.",
+    ),
+]
 Opens = Annotated[bool, typer.Option("--open/--no-open", help="Open a browser, from a terminal.")]
 
 
@@ -50,6 +58,7 @@ def dashboard(
     store: StoreUrl = None,
     keep_names: KeepNames = None,
     retention_days: RetentionDays = None,
+    spool: Spool = None,
     host: Host = "localhost",
     port: Port = 8501,
     open_browser: Opens = True,
@@ -76,6 +85,7 @@ def dashboard(
         # A shipped bundle goes by its name, which is no path.
         bundle=str(Path(bundle).resolve()) if Path(bundle).exists() and bundle else bundle,
         store=store or "",
+        spool=str(spool.resolve()) if spool else "",
         keep_names="" if keep_names is None else "yes" if keep_names else "no",
         retention_days="" if retention_days is None else str(retention_days),
     )

@@ -28,6 +28,7 @@ from tumorlens.services.dashboard.session import history_csv
 from tumorlens.services.dashboard.uploads import predict_examples
 from tumorlens.services.dashboard.viewer import view_of
 from tumorlens.services.dashboard.worklists import Worklist
+from tumorlens.services.spool import State, write_state
 from tumorlens.services.store.history import Selection, find_predictions
 from tumorlens.services.store.reviews import Review, reviews_by_prediction
 from tumorlens.study.phantom.volumes import draw_volume, write_dicom
@@ -336,6 +337,21 @@ def test_a_series_out_of_scope_says_why_and_shows_no_figure(
     for word in ("score", "probability of a tumor", "best seen as"):
         assert word not in shown
     assert view_of(results_of(at)[0])["curve"] == [None] * 24
+
+
+def test_a_series_that_arrived_at_the_node_is_taken_into_the_worklist(
+    tmp_path, monkeypatch, browser
+):
+    folder = tmp_path / "spool" / "done" / "a"
+    write_dicom(draw_volume("ct", "glioma", seed=2, side=64), folder / "slices", seed=2)
+    write_state(folder, State("CT_1"))
+    monkeypatch.setenv("TUMORLENS_SPOOL", str(tmp_path / "spool"))
+    session._load.cache_clear()
+    at = page("read").run()
+    at.multiselect[0].set_value([at.multiselect[0].options[0]]).run()
+    next(button for button in at.button if "Take into" in button.label).click().run()
+    assert not at.exception
+    assert [row["slices"] for row in browser.rows] == [24]
 
 
 def test_what_a_folder_says_is_uncovered_after_the_guess_alone(png, browser):

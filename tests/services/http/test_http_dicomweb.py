@@ -1,6 +1,8 @@
 """Facts about STOW-RS into the spool of a node."""
 
 import io
+import json
+import re
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from support.dicom_files import dicom_bytes, slice_dataset, write_series
 from support.serving import serving
 
 from tumorlens.services.http.routes_dicomweb import read_related
+from tumorlens.services.spool import State, write_state
 from tumorlens.services.store import find_predictions, find_series, open_store
 
 SLICE = slice_dataset(HEAD.astype(np.int16), StudyInstanceUID="1.2.3")
@@ -28,6 +31,7 @@ def stow(tmp_path_factory, tiny_bundle):
         return client.post(path, content=body, headers={"Content-Type": kind})
 
     with serving(folder, tiny_bundle, spool=str(folder / "spool")) as client:
+        send.client = client
         yield send, folder / "spool"
 
 
@@ -92,6 +96,30 @@ def test_objects_of_a_series_come_back_in_the_form_in_which_slices_went_in(stow,
     assert len(find_predictions(store)) == len(slices)  # the second time adds nothing
     (series,) = find_series(store)
     assert (series.source, series.answer.slices) == ("http", len(slices))
+
+
+def test_a_series_is_looked_at_while_its_files_lie_in_the_spool(stow, tmp_path):
+    send, spool = stow
+    folder = write_series(tmp_path, np.stack([HEAD.astype(np.int16)] * 5), StudyInstanceUID="1.3.7")
+    slices = [path.read_bytes() for path in sorted(folder.iterdir())]
+    send(*slices, path="/v1/series/objects")
+    row = find_series(open_store(str(spool.parent / "store.sqlite")))[0]
+    get = send.client.get
+    (listed,) = [one for one in get("/v1/series").json()["series"] if one["id"] == row.id]
+    gone = get(listed["links"]["view"])
+    assert gone.status_code == 410
+    assert "--keep-hours" in gone.json()["detail"]
+    kept = spool / "done" / "a"
+    (kept / "slices").mkdir(parents=True)
+    for number, data in enumerate(slices):
+        (kept / "slices" / f"{number}.dcm").write_bytes(data)
+    write_state(kept, State("CT_1", series=(row.series,)))
+    page = get(listed["links"]["view"])
+    assert page.status_code == 200, page.text
+    assert "script-src 'sha256-" in page.headers["content-security-policy"]
+    content = json.loads(re.search(r'id="viewer-0">(.*?)</script>', page.text)[1])
+    assert len(content["slices"]) == 5
+    assert get(f"/v1/series/{'0' * 32}/view").status_code == 404
 
 
 def test_a_series_that_gets_no_objects_says_why(stow):

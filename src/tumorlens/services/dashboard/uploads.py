@@ -37,8 +37,12 @@ from tumorlens.services.dashboard.results import (
     keep_slice,
     series_as_prediction,
 )
+from tumorlens.services.spool import SLICES, read_state, series_folders
+from tumorlens.services.store.database import Store
+from tumorlens.services.store.series import find_series
 from tumorlens.settings import ReadLimits
 
+MAX_ARRIVED = 100  # series of a node that are listed
 BATCH = 16  # slices that are held whole at a time
 TABLE = "cases.csv"  # labels of a folder
 EXAMPLES = Path(__file__).with_name("examples")
@@ -140,6 +144,35 @@ def predict_examples(predictor: Predictor) -> tuple[Result, ...]:
     limits = ReadLimits(2**20, 2**20)
     found = predict_files(files, predictor, limits=limits, is_example=True)
     return tuple(sorted(found, key=lambda r: -(r.prediction.tumor_probability or 0)))
+
+
+# --- what arrived at the DICOM node ---------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ArrivedSeries:
+    """A series whose files lie in the spool of a node."""
+
+    name: str  # its description and when it was answered, as far as that is known
+    folder: Path
+    slices: int
+
+
+def arrived_series(root: Path, store: Store) -> list[ArrivedSeries]:
+    """Return the whole series in the spool of a node, the last that were answered first."""
+    answered = {row.series: row for row in find_series(store, limit=MAX_ARRIVED)}
+    found: list[tuple[str, ArrivedSeries]] = []
+    for stage, folder in series_folders(root):
+        try:
+            names, count = read_state(folder).series, len(list((folder / SLICES).iterdir()))
+        except (OSError, ValueError):  # moved on meanwhile
+            continue
+        row = next((answered[name] for name in names if name in answered), None)
+        at = row.created_at[:16].replace("T", " ") if row else ""
+        name = f"{row.description or row.series}, {at} UTC" if row else folder.name[:12]
+        if stage != "series":  # which still grows
+            found.append((at, ArrivedSeries(name, folder, count)))
+    return [one for _, one in sorted(found, key=lambda pair: pair[0], reverse=True)][:MAX_ARRIVED]
 
 
 # --- what was dropped -----------------------------------------------------------------------

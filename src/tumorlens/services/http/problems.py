@@ -38,6 +38,7 @@ KINDS: Mapping[str, Kind] = {
     "forwarded": Kind(403, "Without keys, nothing is taken from a proxy"),
     "not-found": Kind(404, "There is nothing here"),
     "wrong-method": Kind(405, "The method does not fit the address"),
+    "gone": Kind(410, "What was here is not kept any more"),
     "too-slow": Kind(408, "The request did not arrive in time"),
     "length-conflict": Kind(400, "The body is not as long as announced"),
     "too-large": Kind(413, "The request is too large"),

@@ -27,6 +27,7 @@ from tumorlens.services.http import (
     routes_history,
     routes_model,
     routes_predict,
+    routes_series,
     routes_v2,
 )
 from tumorlens.services.http.authenticator import is_loopback
@@ -43,7 +44,7 @@ IDLE_SECONDS = 15
 MAX_CONNECTIONS = 512
 DRAIN_SECONDS = 20  # for requests; what is called off then, and the store, have some more
 SWITCH_SECONDS = 0.002  # threads take turns: half the latency of Python's own 0.005
-WITH_KEYS = (routes_predict, routes_history)
+WITH_KEYS = (routes_predict, routes_history, routes_series)
 
 
 class GuardedProtocol(H11Protocol):

@@ -101,6 +101,14 @@ def find_series(
         return [_stored(row) for row in connection.execute(query)]
 
 
+def get_series(store: Store, id: str) -> StoredSeries | None:
+    """Return the answer for one series; None where there is none of this id."""
+    query = select(SeriesRow.__table__).where(SeriesRow.id == id)
+    with store.reading() as connection:
+        row = connection.execute(query).one_or_none()
+    return None if row is None else _stored(row)
+
+
 def read_series_prediction(document: Any) -> SeriesPrediction:
     """Return an answer from plain data as `to_document` gives it; raises a ValueError for other."""
     try:

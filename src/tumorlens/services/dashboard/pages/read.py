@@ -1,8 +1,9 @@
 """Read: drop scans in, look at each beside what the network saw, agree or correct."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import streamlit as st
 
@@ -13,7 +14,7 @@ from tumorlens.services.dashboard.pages import scan
 from tumorlens.services.dashboard.reader import draw_reader
 from tumorlens.services.dashboard.results import ORDERS, Result, cases_csv, ordered
 from tumorlens.services.dashboard.texts import Translate
-from tumorlens.services.dashboard.uploads import predict_files
+from tumorlens.services.dashboard.uploads import Fetch, arrived_series, predict_files
 from tumorlens.services.dashboard.widgets import (
     choose,
     draw_download,
@@ -21,6 +22,7 @@ from tumorlens.services.dashboard.widgets import (
     switch,
 )
 from tumorlens.services.dashboard.worklists import MAX_RESULTS, Worklist
+from tumorlens.services.spool import SLICES
 from tumorlens.services.store.history import Selection, StoredPrediction, find_predictions
 from tumorlens.services.store.reviews import Review, latest_reviews
 
@@ -76,6 +78,7 @@ def _draw_worklists(t: Translate) -> None:
         with st.popover(t("worklist.manage"), icon=":material/folder_managed:"):
             _draw_worklist(open_, t)
         st.button(t("worklist.new"), icon=":material/add:", on_click=_begin_worklist)
+        _draw_node(t)
 
 
 def _worklist_name(worklist: Worklist, t: Translate) -> str:
@@ -137,23 +140,45 @@ def _draw_uploader(t: Translate) -> None:
 
 
 def _predict(files: list, t: Translate) -> None:
-    shared = session.load_shared()
+    taken = [(file.name, file.getvalue) for file in files[:MAX_FILES]]
+    _take(taken, t, lost=len(files) - len(taken))
+    session.forget_uploads(files)
+
+
+def _take(files: Sequence[tuple[str, Fetch]], t: Translate, *, lost: int = 0) -> None:
+    """Answer files and put them into the worklist; `lost` found no room before."""
+    shared, first = session.load_shared(), ""
     bar = st.progress(0.0, text=t("read.reading", done=0, total=len(files)))
 
     def report(done: int, total: int) -> None:
         bar.progress(done / total, text=t("read.reading", done=done, total=total))
 
-    taken = [(file.name, file.getvalue) for file in files[:MAX_FILES]]
     limits = shared.settings.read_limits
-    lost, first = len(files) - len(taken), ""
-    for result in predict_files(taken, shared.predictor, limits=limits, progress=report):
+    for result in predict_files(files, shared.predictor, limits=limits, progress=report):
         lost += session.add_results([result])
         first = first or result.key
-    session.forget_uploads(files)
     full = (t("read.full", most=MAX_RESULTS, lost=lost),) if lost else ()
     st.session_state["warnings"] = full
     if first:
         session.show(first)
+
+
+def _draw_node(t: Translate) -> None:
+    """Let people take series into the worklist that arrived at the DICOM node."""
+    settings = session.load_shared().settings
+    if not settings.spool:
+        return
+    with st.popover(t("node.title"), icon=":material/lan:"):
+        found = arrived_series(Path(settings.spool), session.load_shared().store)
+        if not found:
+            st.caption(t("node.none"))
+            return
+        names = {one.folder: t("node.row", what=one.name, n=one.slices) for one in found}
+        wanted = st.multiselect(t("node.choose"), list(names), format_func=names.__getitem__)
+        if st.button(t("node.take"), disabled=not wanted):
+            files = [path for folder in wanted for path in sorted((folder / SLICES).iterdir())]
+            _take([(path.name, path.read_bytes) for path in files[:MAX_FILES]], t)
+            st.rerun()
 
 
 # --- the order ------------------------------------------------------------------------------
