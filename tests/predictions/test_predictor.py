@@ -151,6 +151,11 @@ def test_where_the_file_says_its_modality_the_answer_is_the_one_given_it(tiny_bu
     assert found.atoms["mri_glioma"] == 0
     assert not found.type_probabilities
     assert found.notes == ("the file says CT, the network alone would say MRI",)
+    assert found.decision == "uncertain"
+    foreign = answer(tiny_bundle, 2.0, modality="ct", **atoms)
+    assert foreign.decision == "out of scope"
+    sure = answer(tiny_bundle, modality="ct", ct_tumor=0.4, mri_healthy=0.6)
+    assert (sure.tumor_probability, sure.decision) == (pytest.approx(1), "uncertain")
     agreed = answer(tiny_bundle, modality="mri", **atoms)
     assert agreed.tumor_probability == pytest.approx(0.75)
     assert agreed.notes == ()

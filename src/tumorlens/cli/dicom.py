@@ -134,7 +134,9 @@ def _table(found: "Listing", above: Path) -> "Table":
     def below(path: object) -> str:
         return os.path.relpath(str(path), above) if above.is_dir() else str(path)
 
-    table = Table("series", "sequence", "slices", "used", "why not, notes", box=None)
+    table = Table(box=None)
+    for name in ("series", "sequence", "slices", "used", "why not, notes"):
+        table.add_column(name, overflow="fold")  # whole names: they tell series apart
     for series in found.series:
         row = series_row(series)
         distance = f" of {row['spacing_mm']} mm" if row["spacing_mm"] != "" else ""

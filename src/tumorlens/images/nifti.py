@@ -101,6 +101,22 @@ def read_headers(
         return _slices(_grid(header), path)
 
 
+def split_volumes(path: str, frame: int, limits: ReadLimits) -> tuple[int, int]:
+    """Return volume and slice in it that a frame names, of a file with several volumes.
+
+    Their slices are counted on from volume to volume. (-1, frame) of a file with one, and of a
+    file that cannot be read: reading it tells.
+    """
+    try:
+        with _parsing(path):
+            header = _header_of_file(path, limits)
+            grid = _grid(header)
+            count, slices = prod(header.get_data_shape()[3:]), grid.shape[grid.across]
+    except ImageError:
+        return -1, frame
+    return divmod(frame, slices) if count > 1 else (-1, frame)
+
+
 def _header_of_file(path: str, limits: ReadLimits, data: bytes | None = None) -> Any:
     named = header_file(Path(path))
     with open(named, "rb") if data is None else io.BytesIO(data) as file:
@@ -297,7 +313,7 @@ def _volume_number(shape: tuple[int, ...], source: str, limits: ReadLimits) -> i
     if limits.volume < 0:
         size = " x ".join(map(str, shape))
         fact = f"holds {count} volumes ({size})"
-        fix = f"Name one with --volume, 0 to {count - 1}."
+        fix = f"Name one with --volume, 0 to {count - 1}, or in the column volume of cases.csv."
         raise UnreadableImageError(source, fact, fix)
     if limits.volume >= count:
         fact = f"has no volume {limits.volume}, it holds {count}"

@@ -182,11 +182,16 @@ def _frame_of(file: Path, frame: int, limits: ReadLimits) -> Scan:
         changed_ns = file.stat().st_mtime_ns
     except (OSError, ValueError):
         changed_ns = 0  # reading tells
+    whole, reader = frame, reader_of_name(file)
+    if reader is not None and reader.name == "NIfTI" and changed_ns:
+        with named_extra(reader, str(file)):
+            volume, frame = nifti.split_volumes(str(file), frame, limits)
+        limits = replace(limits, volume=volume) if volume >= 0 else limits
     with _DECODING:
         found = _decoded(file, changed_ns, limits)
     if isinstance(found, Unusable):
         error = found.error
-        raise type(error)(frame_path(file, frame), error.fact, error.fix)
+        raise type(error)(frame_path(file, whole), error.fact, error.fix)
     return _one_of(found, frame)
 
 

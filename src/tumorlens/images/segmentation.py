@@ -58,13 +58,13 @@ def match_mask(mask: Path, slices: tuple[SliceHeader, ...]) -> list[tuple[int | 
         return [(None, pixels is not None and bool(pixels.any())) for pixels in found]
     frames = {(scan.frame or 0): bool((scan.pixels > 0).any()) for scan in open_images(mask)}
     own = slice_headers(mask)
-    chosen = [_frame_at(header, own) for header in slices]
+    chosen = [_frame_at(header, own, count=len(slices)) for header in slices]
     if len(own) != len(slices) or any(frame is None for frame in chosen):
         return None
     return [(frame, frames.get(frame or 0, False)) for frame in chosen]
 
 
-def _frame_at(header: SliceHeader, masks: tuple[SliceHeader, ...]) -> int | None:
+def _frame_at(header: SliceHeader, masks: tuple[SliceHeader, ...], *, count: int) -> int | None:
     """Return the frame of the mask slice on the same grid; without positions, by number."""
     if header.corner is not None:
         chosen = (mask for mask in masks if _is_same_place(header, mask))
@@ -72,7 +72,7 @@ def _frame_at(header: SliceHeader, masks: tuple[SliceHeader, ...]) -> int | None
         chosen = (
             mask for mask in masks
             if header.frame is not None
-            and (mask.frame, mask.matrix) == (header.frame, header.matrix)
+            and (mask.frame, mask.matrix) == (header.frame % count, header.matrix)
         )  # fmt: skip
     return next((mask.frame or 0 for mask in chosen), None)
 

@@ -196,17 +196,19 @@ def summarize(
     """Turn one row of calibrated probabilities, [atoms], into a Prediction.
 
     What is not one plain slice is out of scope, whatever the network says. Where the file says its
-    modality, the answer is the one given that modality.
+    modality, the answer is the one given that modality; where the network alone would say another,
+    it misreads the slice, and nothing is decided.
     """
     atoms = bundle.atoms
     mri = float(labels.modality_probability(probabilities, "mri", atoms))
     seen: Modality = "mri" if mri >= 0.5 else "ct"
     answered = labels.given_modality(probabilities, modality, atoms)
-    if modality not in (None, seen):
-        notes = (*notes, DOUBTED_MODALITY.format(modality.upper(), seen.upper()))
-    modality = modality or seen
     tumor = float(labels.tumor_probability(answered, atoms))
     decision = _decision(tumor, distance, bundle) if is_plain else "out of scope"
+    if modality not in (None, seen):
+        notes = (*notes, DOUBTED_MODALITY.format(modality.upper(), seen.upper()))
+        decision = decision if decision == "out of scope" else "uncertain"
+    modality = modality or seen
     given = labels.type_probabilities(answered, atoms) if modality == "mri" else []
     types: dict[TumorType, float] = {
         name: float(p) for name, p in zip(labels.TYPES, given, strict=False)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.dicom_files import dicom_bytes, slice_dataset
+from support.nifti_files import nifti_bytes
 from support.planted import ARTIST, BURNED, head_of, with_artist, with_text, write
 
 from tumorlens.models.bundle import Bundle
@@ -53,6 +55,18 @@ def test_columns_of_stored_files_hold_what_the_header_says(look, tmp_path):
     assert columns["height"].tolist() == [128, 100]
     assert columns["format"].tolist() == ["PNG", "JPEG"]
     assert set(PIXEL_FACTS) | {"bytes", "mode"} < set(columns)
+
+
+def test_a_slice_of_a_volume_has_every_figure_but_its_bytes(look, tmp_path):
+    head = head_of(0)
+    (tmp_path / "p.nii").write_bytes(nifti_bytes(np.stack([head, head], axis=-1)))
+    (tmp_path / "a").write_bytes(dicom_bytes(slice_dataset(head)))
+    found = look(tmp_path / "p.nii#1", tmp_path / "a")
+    columns = found.stored_columns()
+    assert columns["width"].tolist() == [128, 128]
+    assert columns["format"].tolist() == ["NIfTI", "DICOM"]
+    assert columns["bytes"].tolist() == [0, (tmp_path / "a").stat().st_size]
+    assert all(np.isfinite(found.stored[name]).all() for name in PIXEL_FACTS)
 
 
 def broken(root: Path) -> dict[str, Path]:

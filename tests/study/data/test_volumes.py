@@ -15,6 +15,7 @@ from support.dicom_files import CORONAL, dicom_bytes, slice_dataset, write_serie
 from support.nifti_files import RAS, nifti_bytes
 
 from tumorlens.errors import CasesError
+from tumorlens.images.readers import read_scan
 from tumorlens.images.segmentation import read_mask
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.study.data.acquisition import source_of
@@ -347,3 +348,50 @@ def test_the_mask_of_a_folder_may_stand_beside_it(tmp_path):
     found = read_set(tmp_path / "set")
     assert sum(case.label == "mri_tumor" for case in found.cases) == 1
     assert dict(found.passed_over) == {"mask": 1}
+
+
+def four_dimensional(path: Path, *, volumes: int = 3) -> Path:
+    """Write a file of several volumes, each brighter by 20 than the last, and a mask."""
+    volume(path, marked=(3, 4))
+    one = nib.load(path).get_fdata().astype(np.int16)
+    whole = np.stack([one + np.int16(20 * v) * (one > 0) for v in range(volumes)], axis=-1)
+    path.write_bytes(nifti_bytes(whole))
+    return path
+
+
+def test_a_table_names_a_volume_of_a_file_with_several(tmp_path):
+    four_dimensional(tmp_path / "p.nii")
+    rows = ["p.nii,glioma,mri,0,p_mask.nii", "p.nii,glioma,mri,2,p_mask.nii"]
+    text = "\n".join(["path,label,modality,volume,mask", *rows])
+    (tmp_path / "cases.csv").write_text(text)
+    cases = read_cases(tmp_path)
+    ill = {case.key.split("#")[1]: case for case in cases if case.label == "mri_glioma"}
+    assert sorted(ill, key=int) == ["3", "4", str(2 * SLICES + 3), str(2 * SLICES + 4)]
+    assert {case.group for case in cases} == {"p.nii"}
+    low, high = (read_scan(ill[name].path).pixels for name in ("3", str(2 * SLICES + 3)))
+    np.testing.assert_array_equal(high - low, 40 * (low > 0))
+    assert read_mask(ill["4"].mask, ill["4"].path).any()
+
+
+def test_a_table_of_slices_of_a_volume_of_several_is_read_back(tmp_path):
+    four_dimensional(tmp_path / "p.nii")
+    (tmp_path / "cases.csv").write_text("path,label,modality,volume\np.nii,healthy,mri,1\n")
+    cases = read_cases(tmp_path)
+    assert len(cases) == SLICES
+    write_cases(cases, tmp_path / "slices.csv")
+    again = read_cases(tmp_path / "slices.csv")
+    assert [case.path for case in again] == [case.path for case in cases]
+
+
+@pytest.mark.parametrize("named", ["3", "second", "-1"])
+def test_a_volume_that_is_not_there_is_an_error_that_says_so(tmp_path, named):
+    four_dimensional(tmp_path / "p.nii")
+    (tmp_path / "cases.csv").write_text(f"path,label,volume\np.nii,glioma,{named}\n")
+    with pytest.raises(CasesError, match="no volume"):
+        read_cases(tmp_path)
+
+
+def test_a_column_volume_of_other_files_is_theirs(tmp_path):
+    Image.fromarray(HEAD).save(tmp_path / "a.png")
+    (tmp_path / "cases.csv").write_text("path,label,volume\na.png,yes,12.5 ml\n")
+    assert [case.label for case in read_cases(tmp_path)] == ["tumor"]

@@ -73,8 +73,8 @@ class FileFacts:
 
     width: int  # of the stored image, before any turning by EXIF
     height: int
-    mode: str  # Pillow's name: "L", "RGB", "I;16", ...
-    format: str  # one of raster.FORMATS
+    mode: str  # Pillow's name: "L", "RGB", "I;16", ...; "" of DICOM and NIfTI
+    format: str  # one of raster.FORMATS, DICOM or NIfTI
     bytes: int
     exif: tuple[str, ...]  # filled fields that can name people or places; never their values
 

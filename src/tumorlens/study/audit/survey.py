@@ -12,13 +12,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tumorlens.images.frames import split_frame_path
-from tumorlens.images.readers import attempt, read_bytes, read_scan, read_scan_bytes
+from tumorlens.images.readers import (
+    attempt,
+    read_bytes,
+    read_scan,
+    read_scan_bytes,
+    reader_of_bytes,
+    reader_of_name,
+)
 from tumorlens.inputs.prepare import InputSpec, find_head, prepare_scan
 from tumorlens.models.bundle import Bundle
 from tumorlens.models.engine import Engine
 from tumorlens.predictions.decision import neighbor_distance
 from tumorlens.progress import Progress, silent
-from tumorlens.records import Unusable
+from tumorlens.records import Scan, Unusable
 from tumorlens.study.audit.facts import PIXEL_FACTS, FileFacts, pixel_facts, read_file_facts
 from tumorlens.study.audit.text import Box, find_text
 
@@ -134,8 +141,8 @@ def _measure(
     )
     if isinstance(scan, Unusable):
         return replace(file, error=scan.error.fact), None
-    stored = _numbers(scan.pixels, len(data)) if file.facts else _NOTHING
-    file = replace(file, notes=scan.notes, stored=stored)
+    facts = file.facts or _facts_of_slice(scan, path, data)
+    file = replace(file, facts=facts, notes=scan.notes, stored=_numbers(scan.pixels, len(data)))
     head = attempt(find_head, scan)
     if isinstance(head, Unusable):
         return replace(file, error=head.error.fact), None
@@ -145,6 +152,13 @@ def _measure(
         return replace(file, error=made.error.fact), None
     length = len(cv2.imencode(".png", made.pixels)[1])
     return replace(file, prepared=_numbers(made.pixels, length)), made.pixels
+
+
+def _facts_of_slice(scan: Scan, path: Path, data: bytes) -> FileFacts:
+    """Return the facts of a slice of a volume; of one among several, its bytes are not known: 0."""
+    height, width = scan.pixels.shape
+    reader = reader_of_bytes(data) or reader_of_name(split_frame_path(path)[0])
+    return FileFacts(width, height, "", reader.name if reader else "", len(data), ())
 
 
 def _numbers(pixels: NDArray, length: int) -> tuple[float, ...]:

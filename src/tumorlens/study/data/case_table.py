@@ -10,6 +10,7 @@ from tumorlens import labels
 from tumorlens.errors import CasesError
 from tumorlens.files import numbered_rows, write_table
 from tumorlens.images.frames import file_of
+from tumorlens.images.readers import reader_of_name
 from tumorlens.losses import counted
 from tumorlens.records import Case
 
@@ -19,6 +20,7 @@ UNLABELED_NAMES = frozenset({"pred", "unlabeled", "unlabelled"})
 LEVELS = "levels.csv"  # beside it: path,level
 COLUMNS = ("path", "label", "modality", "split", "patient", "group", "mask", "level")
 _READ = (*COLUMNS, "slices")  # the last of volumes alone, which are written as slices
+VOLUME = "volume"  # of a NIfTI file with several; tables of other files may mean anything by it
 Record = Mapping[str, str]  # a row by the names of its columns, those of COLUMNS in lower case
 
 
@@ -36,6 +38,7 @@ class CaseRow:
     mask: Path | None = None
     level: float | None = None  # in the stack of its patient
     slices: str | None = None  # of a volume, those that show its tumor: "12-40" or "all"
+    volume_number: int | None = None  # of a NIfTI file with several volumes, from 0
     volume: str = ""  # file or folder that it is a slice of, inside the set
     class_folder: Path | None = None  # whose name is the label, where there is one
 
@@ -56,6 +59,7 @@ def rows_of_table(table: Path) -> list[CaseRow]:
             mask=base / record["mask"] if record.get("mask") else None,
             level=_level(record["level"]) if record.get("level") else levels.get(record["path"]),
             slices=record.get("slices", "").lower() or None,
+            volume_number=int(volume) if (volume := _volume(record)) else None,
         )
         for _, record in records
     ]
@@ -179,14 +183,24 @@ def _check_records(table: Path, records: Sequence[tuple[int, Record]]) -> None:
         empty = [row for row, record in records if not record[column]]
         if empty:
             raise CasesError(table, f"has no {column} in {_in_rows(empty)}", fix)
-    rows: dict[str, list[int]] = {}
+    rows: dict[tuple[str, str], list[int]] = {}
     for row, record in records:
-        rows.setdefault(os.path.normpath(record["path"]), []).append(row)
-    for name, found in rows.items():
+        volume = _volume(record)
+        if volume and not volume.isdecimal():
+            fix = "Number the volumes of a file from 0; name other columns otherwise."
+            raise CasesError(table, f"states no volume in row {row} ({volume})", fix)
+        rows.setdefault((os.path.normpath(record["path"]), volume), []).append(row)
+    for (name, _), found in rows.items():
         if len(found) > 1:
             fact = f"has {name}, which is named twice, in {_in_rows(found)}"
             raise CasesError(table, fact, "Leave one of the rows.")
     _check_files(table, records)
+
+
+def _volume(record: Record) -> str:
+    """Return which volume of a NIfTI file a row names, "" for none."""
+    reader = reader_of_name(record["path"])
+    return record.get(VOLUME, "") if reader is not None and reader.name == "NIfTI" else ""
 
 
 def _check_files(table: Path, records: Sequence[tuple[int, Record]]) -> None:

@@ -20,6 +20,7 @@ from tumorlens.images.segmentation import is_automatic, match_mask
 from tumorlens.images.series import MIN_SLICES, Series, group_slices
 from tumorlens.images.slices import SliceHeader, normal_of
 from tumorlens.records import Unusable
+from tumorlens.settings import ReadLimits
 from tumorlens.study.data.case_table import CaseRow
 from tumorlens.study.data.named_groups import patient_of_volume
 
@@ -43,7 +44,7 @@ class _Headers:
     """What the files of rows hold, as it is found."""
 
     all: list[SliceHeader] = field(default_factory=list)
-    row_of: dict[str, int] = field(default_factory=dict)  # file -> number of its row
+    row_of: dict[tuple[str, int | None], int] = field(default_factory=dict)  # file, frame -> row
     inside: dict[str, str] = field(default_factory=dict)  # file -> its path inside the set
     counts: Counter[str] = field(default_factory=Counter)  # slices of each file
     classes: defaultdict[tuple[str, str], set[str]] = field(
@@ -71,7 +72,7 @@ def slices_of_rows(
     series = [one for part in _parts(rows, headers) for one in group_slices(part)]
     segmentations = _segmentations(series)
     for one in series:
-        number = min(headers.row_of[header.path] for header in one.slices)
+        number = min(headers.row_of[header.path, header.frame] for header in one.slices)
         is_volume = _is_volume(one, rows, headers, is_table=is_table)
         if one.slices[0].storage == _SEGMENTATION:
             continue
@@ -85,7 +86,7 @@ def slices_of_rows(
             )
         else:
             for header, level in zip(one.slices, _levels(one), strict=True):
-                own = headers.row_of[header.path]
+                own = headers.row_of[header.path, header.frame]
                 found[own].append(_placed(rows[own], header, headers, level))
     _count_doubled(rows, headers, series, found=found, left_out=left_out, is_table=is_table)
     slices = [row for number in sorted(found) for row in found[number]]
@@ -107,7 +108,7 @@ def _parts(rows: Sequence[CaseRow], headers: _Headers) -> list[list[SliceHeader]
     """
     parts: defaultdict[object, list[SliceHeader]] = defaultdict(list)
     for header in headers.all:
-        number = headers.row_of[header.path]
+        number = headers.row_of[header.path, header.frame]
         is_named = rows[number].path.is_dir() or headers.counts[header.path] > 1
         parts[rows[number].class_folder or (number if is_named else None)].append(header)
     return list(parts.values())
@@ -127,7 +128,7 @@ def _count_doubled(
     for header in headers.all:
         if (header.path, header.frame) in kept:
             continue
-        number = headers.row_of[header.path]
+        number = headers.row_of[header.path, header.frame]
         if is_table and str(rows[number].path) == header.path and headers.counts[header.path] == 1:
             found[number].append(_placed(rows[number], header, headers, None))
         else:
@@ -139,21 +140,35 @@ def _read_headers(rows: Sequence[CaseRow], found: defaultdict[int, list[CaseRow]
     headers = _Headers()
     for number, row in enumerate(rows):
         for path, inside in _files_of(row):
-            read = attempt(slice_headers, path) if _may_hold_slices(path) else ()
+            read = _headers_of(row, path) if _may_hold_slices(path) else ()
             if isinstance(read, Unusable) or not read:  # reading it gives the error
                 found[number].append(_named_slice(replace(row, path=path, inside=inside)))
                 continue
             name = str(path)
-            if name in headers.row_of:
+            if any((name, header.frame) in headers.row_of for header in read):
                 fact = f"names {inside} twice, by itself and with its folder"
                 raise CasesError(row.path, fact, "Leave one of the rows.")
             headers.all += read
-            headers.row_of[name], headers.inside[name] = number, inside
+            headers.row_of |= {(name, header.frame): number for header in read}
+            headers.inside[name] = inside
             headers.counts[name] = len(read)
             headers.classes[read[0].study, read[0].series or name].add(row.name)
             for folder in PurePosixPath(inside).parents:
                 headers.patients[str(folder)].add(read[0].patient)
     return headers
+
+
+def _headers_of(row: CaseRow, path: Path) -> tuple[SliceHeader, ...] | Unusable:
+    """Return the headers of a file, or of one of its volumes: their slices are counted on."""
+    volume = row.volume_number
+    if volume is None:
+        return attempt(slice_headers, path)
+    found = attempt(slice_headers, path, limits=ReadLimits(volume=volume))
+    if isinstance(found, Unusable):
+        raise CasesError(
+            path, f"has no volume {volume} to read: {found.error.fact}", found.error.fix
+        )
+    return tuple(replace(h, frame=(h.frame or 0) + volume * len(found)) for h in found)
 
 
 def _named_slice(row: CaseRow) -> CaseRow:
@@ -183,7 +198,7 @@ def _is_volume(
     series: Series, rows: Sequence[CaseRow], headers: _Headers, *, is_table: bool
 ) -> bool:
     """Tell whether its label was given to the stack as a whole, not to each of its slices."""
-    owners = [rows[headers.row_of[header.path]] for header in series.slices]
+    owners = [rows[headers.row_of[header.path, header.frame]] for header in series.slices]
     if any(headers.counts[header.path] > 1 for header in series.slices):
         return True
     if all(owner is owners[0] for owner in owners) and owners[0].path.is_dir():
