@@ -39,7 +39,7 @@ from tumorlens.settings import Settings
 SELF_TEST = Path(__file__).with_name("self_test.png")
 SELF_TEST_TOLERANCE = 1e-3  # of a probability: processors round differently, mistakes are larger
 _REFIT = "Fetch or train the bundle again."
-DOUBTED_MODALITY = "the file says {}, the network alone would say {}"
+MISREAD = "the file says {}, the network alone would say {}"
 MIN_TYPE_PROBABILITY = 0.5  # given a tumor; below it the type is undetermined
 
 
@@ -195,24 +195,17 @@ def summarize(
 ) -> Prediction:
     """Turn one row of calibrated probabilities, [atoms], into a Prediction.
 
-    What is not one plain slice is out of scope, whatever the network says. Where the file says its
-    modality, the answer is the one given that modality; where the network alone would say another,
-    it misreads the slice, and nothing is decided.
+    What is not one plain slice is out of scope. Where the file says its modality, the answer is the
+    one given it; where the network alone would say the other, nothing is decided.
     """
     atoms = bundle.atoms
     mri = float(labels.modality_probability(probabilities, "mri", atoms))
-    seen: Modality = "mri" if mri >= 0.5 else "ct"
     answered = labels.given_modality(probabilities, modality, atoms)
     tumor = float(labels.tumor_probability(answered, atoms))
     decision = _decision(tumor, distance, bundle) if is_plain else "out of scope"
-    if modality not in (None, seen):
-        notes = (*notes, DOUBTED_MODALITY.format(modality.upper(), seen.upper()))
-        decision = decision if decision == "out of scope" else "uncertain"
-    modality = modality or seen
-    given = labels.type_probabilities(answered, atoms) if modality == "mri" else []
-    types: dict[TumorType, float] = {
-        name: float(p) for name, p in zip(labels.TYPES, given, strict=False)
-    }
+    modality, misread = _modality(mri, modality)
+    decision = "uncertain" if misread and decision != "out of scope" else decision
+    types = _types_of(answered, atoms) if modality == "mri" else {}
     return Prediction(
         path=path,
         modality=modality,
@@ -223,11 +216,24 @@ def summarize(
         type_probabilities=types,
         threshold=bundle.threshold,
         bundle=bundle.version,
-        notes=notes,
+        notes=(*notes, *misread),
         heatmap=heatmap,
         frame=frame,
         atoms={atom: float(p) for atom, p in zip(atoms, answered, strict=True)},
     )
+
+
+def _modality(mri: float, stated: Modality | None) -> tuple[Modality, tuple[str, ...]]:
+    """Return what the file says, else what the network sees; a note where these differ."""
+    seen: Modality = "mri" if mri >= 0.5 else "ct"
+    if stated in (None, seen):
+        return seen, ()
+    return stated, (MISREAD.format(stated.upper(), seen.upper()),)
+
+
+def _types_of(probabilities: NDArray[np.floating], atoms: Sequence[str]) -> dict[TumorType, float]:
+    given = labels.type_probabilities(probabilities, atoms).tolist()
+    return dict(zip(labels.TYPES, given, strict=True))
 
 
 def _decision(tumor: float, distance: float, bundle: Bundle) -> Decision:
