@@ -20,12 +20,15 @@ SHIPPED = Path(__file__).parents[2] / "deploy" / "orthanc.json"
 TITLE, USER, PASSWORD = "ORTHANC", "tumorlens", "of-the-tests"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Orthanc:
     """A running PACS."""
 
     dicom_port: int
     http_port: int
+    folder: Path
+    program: str
+    process: "subprocess.Popen[bytes] | None" = None
 
     @property
     def entity(self) -> str:
@@ -53,6 +56,30 @@ class Orthanc:
         for patient in json.loads(self.request("/patients")):
             self.request(f"/patients/{patient}", "DELETE")
 
+    def start(self) -> None:
+        """Start it, also on the storage that a killed one left, and wait until it answers."""
+        log = self.folder / "orthanc.log"
+        with log.open("ab") as written:
+            self.process = subprocess.Popen(
+                [self.program, str(self.folder / "orthanc.json")], stdout=written, stderr=written,
+                env={**os.environ, "ORTHANC_PASSWORD": PASSWORD},
+            )  # fmt: skip
+        end = time.monotonic() + 60
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                self.request("/system")
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return
+        raise AssertionError(f"Orthanc did not start:\n{log.read_text()[-2000:]}")
+
+    def kill(self) -> None:
+        """End it at once, as a power cut does."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(30)
+
 
 @contextmanager
 def running_orthanc(folder: Path) -> Iterator[Orthanc]:
@@ -63,33 +90,17 @@ def running_orthanc(folder: Path) -> Iterator[Orthanc]:
     program = shutil.which("Orthanc")
     if program is None or not _PLUGIN.exists():
         pytest.skip("Orthanc is not installed (Debian orthanc, orthanc-dicomweb)")
-    orthanc = Orthanc(free_port(), free_port())
+    orthanc = Orthanc(free_port(), free_port(), folder, program)
     here = {
         "StorageDirectory": str(folder / "storage"), "IndexDirectory": str(folder / "storage"),
         "Plugins": [str(_PLUGIN)], "RemoteAccessAllowed": False,
         "HttpPort": orthanc.http_port, "DicomPort": orthanc.dicom_port,
     }  # fmt: skip
     (folder / "orthanc.json").write_text(json.dumps({**json.loads(SHIPPED.read_text()), **here}))
-    with (folder / "orthanc.log").open("wb") as log:
-        process = subprocess.Popen(
-            [program, str(folder / "orthanc.json")], stdout=log, stderr=log,
-            env={**os.environ, "ORTHANC_PASSWORD": PASSWORD},
-        )  # fmt: skip
+    orthanc.start()
     try:
-        _wait(orthanc, process, folder / "orthanc.log")
         yield orthanc
     finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _wait(orthanc: Orthanc, process: subprocess.Popen, log: Path) -> None:
-    end = time.monotonic() + 60
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            orthanc.request("/system")
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise AssertionError(f"Orthanc did not start:\n{log.read_text()[-2000:]}")
+        assert orthanc.process is not None
+        orthanc.process.terminate()
+        orthanc.process.wait(30)

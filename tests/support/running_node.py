@@ -15,11 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import uid
+from pynetdicom.ae import ApplicationEntity
 from support.live_server import free_port
+
+from tumorlens.services.node.node import Node, NodeOptions
+from tumorlens.services.node.receiver import ReceiverOptions
+from tumorlens.services.spool import OBJECTS, Spool, State, write_state
+from tumorlens.services.store import open_store
+from tumorlens.settings import Settings
 
 # pynetdicom brings a program of the same name along.
 DCMTK = shutil.which("storescu", path="/usr/bin:/usr/local/bin:/opt/homebrew/bin")
 needs_dcmtk = pytest.mark.skipif(DCMTK is None, reason="dcmtk is not installed")
+NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")  # made at once
 PATIENCE_S = 120.0  # on a machine with much else to do
 
 
@@ -88,13 +97,15 @@ def make_certificates(folder: Path) -> Path:
         subprocess.run([openssl, *words], cwd=folder, check=True, capture_output=True)
 
     for name in ("ca", "other"):  # the other authority signs nobody
-        run("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out",
+        run("req", "-x509", *NEW_KEY, "-nodes", "-keyout", f"{name}.key", "-out",
             f"{name}.pem", "-days", "1", "-subj", f"/CN={name}")  # fmt: skip
     for name in ("server", "client"):
-        run("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out",
-            f"{name}.csr", "-subj", f"/CN={name}")  # fmt: skip
+        run("req", *NEW_KEY, "-nodes", "-keyout", f"{name}.key", "-out",
+            f"{name}.csr", "-subj", f"/CN={name}", "-addext",
+            "subjectAltName=IP:127.0.0.1")  # fmt: skip
         run("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
-            "-CAcreateserial", "-days", "1", "-out", f"{name}.pem")  # fmt: skip
+            "-CAcreateserial", "-copy_extensions", "copy", "-days", "1", "-out",
+            f"{name}.pem")  # fmt: skip
     return folder
 
 
@@ -115,3 +126,31 @@ def storescu(port: int, files: Sequence[Path], *words: str) -> "subprocess.Compl
         [DCMTK, "-aec", "TUMORLENS", *words, "127.0.0.1", str(port), *map(str, files)],
         capture_output=True, text=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
+
+
+def associate(port: int, *, title="CT_1", called="TUMORLENS", contexts=None, tls=None):
+    entity = ApplicationEntity(ae_title=title)
+    entity.acse_timeout = entity.dimse_timeout = 60
+    for storage, syntax in contexts or [("1.2.840.10008.1.1", uid.ImplicitVRLittleEndian)]:
+        entity.add_requested_context(storage, syntax)
+    tls_args = (tls, None) if tls else None
+    return entity.associate("127.0.0.1", port, ae_title=called, tls_args=tls_args)
+
+
+def own_node(spool: Spool, *, log, **options) -> Node:
+    """Return a node in this process, which answers nothing."""
+    return Node(
+        spool, open_store(str(spool.root / "store.db")), Settings(),
+        routes=options.pop("routes", ()), receiver=ReceiverOptions(port=free_port()),
+        options=NodeOptions(**options), log=log,
+    )  # fmt: skip
+
+
+def answered_folder(spool: Spool, *pending: str):
+    """Return the folder of a series that is answered, with one object to be sent."""
+    spool.add(b"slice", caller="CT_1", series="1.2", instance="1.2.3")
+    [folder] = spool.complete(quiet_s=0)
+    (folder / OBJECTS).mkdir()
+    (folder / OBJECTS / "report-1.dcm").touch()
+    write_state(folder, State("CT_1", is_answered=True, pending=pending))
+    return folder

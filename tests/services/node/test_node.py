@@ -1,25 +1,32 @@
 """Facts about the running node, with dcmtk on the other side."""
 
-import ssl
+import socket
+import urllib.request
 
 import numpy as np
 import pytest
 from pydicom import uid
-from pynetdicom.ae import ApplicationEntity
 from support.broken_files import HEAD
 from support.command import command_runner
 from support.dicom_files import slice_dataset, write_series
 from support.live_server import free_port
-from support.running_node import make_certificates, needs_dcmtk, running_node, storescu
+from support.running_node import (
+    answered_folder,
+    associate,
+    needs_dcmtk,
+    own_node,
+    running_node,
+    storescu,
+)
 
-from tumorlens.services.node.node import Node, NodeOptions
+from tumorlens.errors import ServiceError
+from tumorlens.services.node.metrics import NodeMetrics, serve_metrics
 from tumorlens.services.node.receiver import ReceiverOptions, start_receiver
 from tumorlens.services.node.routes import Route
 from tumorlens.services.node.send import Sent, parse_destination
-from tumorlens.services.spool import OBJECTS, Spool, State, dead_series, read_state, write_state
+from tumorlens.services.spool import Spool, dead_series, read_state
 from tumorlens.services.store import find_predictions, find_series, open_store, verify
 from tumorlens.services.store.audit_log import entries
-from tumorlens.settings import Settings
 
 VOLUME = np.stack([HEAD.astype(np.int16)] * 5)
 
@@ -27,15 +34,6 @@ VOLUME = np.stack([HEAD.astype(np.int16)] * 5)
 @pytest.fixture(scope="module")
 def bundle(tiny_bundle):
     return tiny_bundle.folder
-
-
-def associate(port: int, *, title="CT_1", called="TUMORLENS", contexts=None, tls=None):
-    entity = ApplicationEntity(ae_title=title)
-    entity.acse_timeout = entity.dimse_timeout = 60
-    for storage, syntax in contexts or [("1.2.840.10008.1.1", uid.ImplicitVRLittleEndian)]:
-        entity.add_requested_context(storage, syntax)
-    tls_args = (tls, None) if tls else None
-    return entity.associate("127.0.0.1", port, ae_title=called, tls_args=tls_args)
 
 
 def answered(node) -> list:
@@ -120,6 +118,38 @@ def test_a_sender_that_hangs_up_halfway_leaves_nothing(strict):
     assert associate(strict.port).is_established
 
 
+def test_metrics_count_instances_events_and_what_waits(tmp_path):
+    spool = Spool(tmp_path, max_bytes=60_000)
+    node = own_node(spool, log=lambda *_, **__: None)
+    served = serve_metrics(node.metrics, "127.0.0.1", 0)
+    try:
+        assert [send(node.port, VOLUME[0]) for _ in range(2)] == [0, 0]
+        send(node.port, np.zeros((128, 128), np.int16))
+        address = f"http://127.0.0.1:{served.port}/metrics"
+        with urllib.request.urlopen(address, timeout=60) as answer:
+            text = answer.read().decode()
+    finally:
+        served.close()
+        node.stop()
+    for line in (
+        'tumorlens_node_instance_seconds_count{outcome="stored"} 2.0',
+        'tumorlens_node_instance_seconds_count{outcome="no room"} 1.0',
+        'tumorlens_node_events_total{event="no room"} 1.0',
+        'tumorlens_node_series_waiting{stage="series"} 1.0',
+    ):
+        assert line in text
+    assert "1.2.3" not in text
+
+
+def test_a_port_that_is_taken_is_an_error(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ServiceError, match="cannot be listened on"):
+            serve_metrics(NodeMetrics(), "127.0.0.1", port)
+        with pytest.raises(ServiceError, match="Name another --port"):
+            start_receiver(Spool(tmp_path, max_bytes=1), ReceiverOptions(port=port), print)
+
+
 def test_dead_series_are_listed(tmp_path, monkeypatch, capsys):
     spool = Spool(tmp_path, max_bytes=1000)
     spool.add(b"x", caller="CT_1", series="1", instance="2")
@@ -156,30 +186,6 @@ def test_objects_come_back_by_both_ways_and_wait_while_the_pacs_is_down(orthanc,
     assert len(orthanc.instances()) == len(made)
 
 
-@pytest.fixture(scope="module")
-def certified(bundle, tmp_path_factory):
-    """A node that talks TLS, to clients of one authority."""
-    folder = make_certificates(tmp_path_factory.mktemp("tls"))
-    words = ("--tls-cert", folder / "server.pem", "--tls-key", folder / "server.key",
-             "--tls-clients", folder / "ca.pem")  # fmt: skip
-    with running_node(folder, bundle, *words) as node:
-        yield node, folder
-
-
-@pytest.mark.parametrize(("has_certificate", "gets_in"), [(True, True), (False, False)])
-def test_with_tls_only_clients_of_the_authority_get_in(certified, has_certificate, gets_in):
-    node, folder = certified
-    context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
-    context.check_hostname = False
-    if has_certificate:
-        context.load_cert_chain(folder / "client.pem", folder / "client.key")
-    assert associate(node.port, tls=context).is_established == gets_in
-
-
-def test_without_tls_nobody_gets_into_a_node_that_asks_for_it(certified):
-    assert not associate(certified[0].port).is_established
-
-
 @pytest.fixture
 def small(tmp_path):
     """A receiver with little room, in this process, and what it logged."""
@@ -211,25 +217,6 @@ def test_an_object_beyond_the_limit_ends_its_association(small):
     assert send(port, np.zeros((512, 512), np.int16)) is None
     assert "object too large" in events
     assert not any((spool.root / "series").iterdir())
-
-
-def own_node(spool: Spool, *, log, **options) -> Node:
-    """Return a node in this process, which answers nothing."""
-    return Node(
-        spool, open_store(str(spool.root / "store.db")), Settings(),
-        routes=options.pop("routes", ()), receiver=ReceiverOptions(port=free_port()),
-        options=NodeOptions(**options), log=log,
-    )  # fmt: skip
-
-
-def answered_folder(spool: Spool, *pending: str):
-    """Return the folder of a series that is answered, with one object to be sent."""
-    spool.add(b"slice", caller="CT_1", series="1.2", instance="1.2.3")
-    [folder] = spool.complete(quiet_s=0)
-    (folder / OBJECTS).mkdir()
-    (folder / OBJECTS / "report-1.dcm").touch()
-    write_state(folder, State("CT_1", is_answered=True, pending=pending))
-    return folder
 
 
 def test_a_disk_that_is_full_for_a_while_ends_no_work(tmp_path, monkeypatch):

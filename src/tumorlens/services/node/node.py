@@ -35,6 +35,7 @@ class NodeOptions:
 
     quiet_s: float = 30.0  # without a new slice, after which a series is complete
     retry_s: float = 30.0  # before the second try; each later one waits twice as long
+    send_s: float = 30.0  # that a destination may take to answer
     max_attempts: int = 10  # about eight hours with the wait above
     keep_s: float = 0.0  # that a series stays on disk after its results were sent
     quota: int = 50 * 2**30  # bytes of the spool
@@ -196,7 +197,7 @@ class Node:
         raise ServiceError(plain, "is in no route any more", fix)
 
     def _send_to(self, to: Destination, objects: Sequence[Path]) -> None:
-        sent = send_objects(objects, to, calling_title=self._title)
+        sent = send_objects(objects, to, calling_title=self._title, timeout_s=self._options.send_s)
         lost = [item for item in sent if not item.is_stored]
         if lost:
             fact = f"did not store {len(lost)} of {len(sent)} objects: {lost[0].reason}"

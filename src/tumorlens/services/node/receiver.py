@@ -12,7 +12,7 @@ from tumorlens.services.node.metrics import Log, NodeMetrics
 from tumorlens.services.spool import MISMATCH, NO_ROOM, NOT_UNDERSTOOD, Spool
 
 if TYPE_CHECKING:
-    from pynetdicom.transport import ThreadedAssociationServer
+    from tumorlens.services.node.guarded_server import GuardedServer
 
 SUCCESS = 0x0000
 _OUTCOMES = {SUCCESS: "stored", NO_ROOM: "no room", MISMATCH: "mismatch",
@@ -37,10 +37,12 @@ class ReceiverOptions:
 
 def start_receiver(
     spool: Spool, options: ReceiverOptions, log: Log, *, metrics: NodeMetrics | None = None
-) -> "ThreadedAssociationServer":
+) -> "GuardedServer":
     """Listen; `shutdown()` of what is returned stops. Raises ServiceError where a port is taken."""
     from pynetdicom import evt
     from pynetdicom.ae import ApplicationEntity
+
+    from tumorlens.services.node.guarded_server import start_server
 
     entity = ApplicationEntity(ae_title=options.title)
     entity.maximum_associations = options.max_associations
@@ -61,15 +63,13 @@ def start_receiver(
         (evt.EVT_REJECTED, lambda event: log("rejected", caller=_caller(event))),
     ]
     try:
-        server = entity.start_server(
-            (options.host, options.port), block=False, ssl_context=options.tls,
-            evt_handlers=handlers,
+        return start_server(
+            entity, (options.host, options.port), context=options.tls, handlers=handlers,
+            on_failure=lambda kind: log("not let in", error=kind),
         )  # fmt: skip
     except OSError as e:
         fact = f"cannot be listened on ({e.strerror})"
         raise ServiceError(f"{options.host}:{options.port}", fact, "Name another --port.") from e
-    assert server is not None  # it does not block
-    return server
 
 
 def _store(event: Any, spool: Spool, log: Log, metrics: NodeMetrics) -> int:
