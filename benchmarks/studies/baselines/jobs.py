@@ -53,17 +53,17 @@ from tumorlens.study.recipes import (
 from tumorlens.study.training.transfer.initialize import check_warm_start
 from tumorlens.study.training.transfer.pretraining import PretrainJob, pretrain
 
-SEARCHED = "ended.txt"  # what a search writes last
+ENDED = "ended.txt"  # what a search, or the last repeat of folds, writes last
 
 
 def plan_jobs(sets: Sets) -> dict[str, Job]:
     """Return all jobs by their names, each after those that it starts from."""
     last_of_start = f"size-{SHARES[-1]:g}-seed-{SEEDS - 1}/result.json"
     works = {
-        **{name: (_do_run, scores_file(sets.runs / name)) for name in FIRST},
+        **{name: (_do_run, _result_of(name, sets)) for name in FIRST},
         **dict.fromkeys(SOURCES, (_train_source, "bundle/bundle.json")),
-        **dict.fromkeys(SEARCHES, (_search, SEARCHED)),
-        **{run.name: (_do_run, scores_file(sets.runs / run.name)) for run in RUNS},
+        **dict.fromkeys(SEARCHES, (_search, ENDED)),
+        **{run.name: (_do_run, _result_of(run.name, sets)) for run in RUNS},
         PRETRAINED: (_pretrain, "learning_curves.png"),
         **dict.fromkeys(STARTS, (_measure_start, last_of_start)),
     }  # fmt: skip
@@ -71,6 +71,11 @@ def plan_jobs(sets: Sets) -> dict[str, Job]:
         name: Job(sets.runs / name, result, work, {"sets": sets})
         for name, (work, result) in works.items()
     }
+
+
+def _result_of(name: str, sets: Sets) -> str:
+    run = next(run for run in RUNS if run.name == name)
+    return ENDED if run.protocol == FOLDS else scores_file(sets.runs / name)
 
 
 def epochs_of(name: str) -> int:
@@ -114,7 +119,7 @@ def _search(folder: Path, listeners: Listeners, *, sets: Sets) -> None:
     learned = splits.apply_split(cases, split, allow_leaks=True)
     found = tune(learned, job, space_of(recipe), trials=search.trials, listeners=listeners)
     text = f"{len(found.trials)} trials, the best is {found.best.number}: {RECIPE_FILE}\n"
-    (folder / SEARCHED).write_text(text, encoding="utf-8")
+    (folder / ENDED).write_text(text, encoding="utf-8")
 
 
 def _recipe_of(run: Run, sets: Sets) -> Recipe:
@@ -122,7 +127,7 @@ def _recipe_of(run: Run, sets: Sets) -> Recipe:
     if not run.search:
         return run.changed_recipe
     found = sets.runs / run.search
-    if not (found / SEARCHED).exists():
+    if not (found / ENDED).exists():
         fix = f"Run it first: --only {run.search} {run.name}"
         raise TrainingError(run.name, f"takes what {run.search} finds, which has not ended", fix)
     return replace(read_recipe(found / "recipe.json"), **run.changes)
@@ -136,14 +141,24 @@ def _do_run(folder: Path, listeners: Listeners, *, sets: Sets) -> None:
     elif run.stored:
         _train_on_stored(run, folder, listeners, cases, groups=groups, sets=sets)
     elif run.protocol == FOLDS:
+        _do_folds(run, folder, listeners, cases, groups=groups, sets=sets)
+    else:
+        _train_and_ask(run, folder, listeners, cases, groups=groups, sets=sets)
+
+
+def _do_folds(
+    run: Run, folder: Path, listeners: Listeners, cases: list[Case], *, groups: Groups, sets: Sets
+) -> None:
+    """Cross-validate repeat by repeat; the page shows those that have ended."""
+    recipe = run.changed_recipe
+    for repeats in range(1, run.repeats + 1):
         plan = CrossValidation(
-            run.changed_recipe, 5, run.repeats, folder, sets.cache,
-            weights=_weights(run.changed_recipe, sets), start=_start(run, cases, sets),
+            recipe, 5, repeats, folder, sets.cache, weights=_weights(recipe, sets),
+            start=_start(run, cases, sets),
         )  # fmt: skip
         cross_validate(cases, groups, plan, listeners=listeners, resume=True)
         write_scores(read_scores(folder / "predictions.csv"), folder / scores_file(folder))
-    else:
-        _train_and_ask(run, folder, listeners, cases, groups=groups, sets=sets)
+    (folder / ENDED).write_text(f"{run.repeats} repeats\n", encoding="utf-8")
 
 
 def _train_and_ask(
