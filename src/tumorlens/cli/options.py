@@ -113,16 +113,23 @@ def tracked_run(log: TrackerName | None, *, name: str, out: Path, resume: bool) 
 def chosen_recipe(
     name: str, *, epochs: int | None, seed: int | None, weights: str | None
 ) -> tuple[Any, str]:
-    """Return the recipe with what was set instead, and the file of weights where one was given."""
+    """Return the recipe with what was set instead, and the file of weights where one was given.
+
+    Without weights nothing is worth keeping frozen: then all layers learn from the first epoch.
+    """
     from dataclasses import replace
 
     from tumorlens.study.recipes import IMAGENET, NO_WEIGHTS, find_recipe
 
     file = "" if weights in (None, IMAGENET, NO_WEIGHTS) else str(weights)
     # The record of a run keeps the name of a file of weights and its hash, not its folder.
-    changes = {"epochs": epochs, "seed": seed, "weights": Path(file).name if file else weights}
+    named = Path(file).name if file else weights
+    changes = {"epochs": epochs, "seed": seed, "weights": named}
     set_instead = {key: value for key, value in changes.items() if value is not None}
-    return replace(find_recipe(name), **set_instead), file
+    recipe = replace(find_recipe(name), **set_instead)
+    if weights == NO_WEIGHTS and recipe.epochs:
+        recipe = replace(recipe, head_epochs=0, tuned_blocks=-1)
+    return recipe, file
 
 
 def read_labeled(folders: list[Path], *, unlabeled: bool = False) -> list[Any]:
