@@ -1,8 +1,10 @@
 """Jobs that a process of its own can import, and soon."""
 
 import os
+import time
 from pathlib import Path
 
+from tumorlens.errors import TrainingError
 from tumorlens.study.experiments.runner import Job, Listeners, peak_memory
 
 RESULT = "result.txt"
@@ -24,3 +26,18 @@ def be_killed(folder: Path, listeners: Listeners) -> None:
 def peak_job(folder: Path, size: int) -> Job:
     """Return a job of `write_peak`."""
     return Job(folder, RESULT, write_peak, {"size": size})
+
+
+def meet(folder: Path, listeners: Listeners, *, names: str) -> None:
+    """Wait until as many jobs as are named are under way at once; write how many cores are ours."""
+    folder.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + 60
+    while not all((folder.parent / name).exists() for name in names):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    (folder / RESULT).write_text(os.environ["TUMORLENS_WORKERS"])
+
+
+def fail(folder: Path, listeners: Listeners) -> None:
+    """End as a training does that diverges."""
+    raise TrainingError(folder, "diverged", "Train again.")

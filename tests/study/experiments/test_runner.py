@@ -1,10 +1,11 @@
 """Jobs are done once, here or in a process of their own."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support.jobs import RESULT, be_killed, peak_job
+from support.jobs import RESULT, be_killed, fail, meet, peak_job
 
 from tumorlens.errors import TrainingError
 from tumorlens.study.experiments.runner import (
@@ -14,6 +15,7 @@ from tumorlens.study.experiments.runner import (
     Listeners,
     in_own_process,
     in_this_process,
+    open_workers,
     run_jobs,
 )
 
@@ -66,3 +68,19 @@ def test_the_peak_of_memory_is_that_of_the_work_alone(tmp_path):
 def test_a_process_that_is_killed_is_an_error_a_user_can_read(tmp_path):
     with pytest.raises(TrainingError, match="ended from outside"):
         in_own_process(Job(tmp_path, RESULT, be_killed, {}), SILENT)
+
+
+def test_workers_do_jobs_at_once_and_yield_also_what_was_done(tmp_path):
+    jobs = [Job(tmp_path / name, RESULT, meet, {"names": "bc"}) for name in "abc"]
+    jobs[0].folder.mkdir()
+    (jobs[0].folder / RESULT).write_text("kept")
+    with open_workers("local", cores=(os.cpu_count() or 2) // 2 or 1) as workers:
+        if len(workers.opened.workers) < 2:
+            pytest.skip("needs two cores")
+        found = list(run_jobs(jobs, workers))
+        failed = Job(tmp_path / "d", RESULT, fail, {})
+        with pytest.raises(TrainingError, match="diverged"):
+            list(run_jobs([failed], workers))
+    assert {job.folder.name for job in found} == set("abc")
+    assert (tmp_path / "a" / RESULT).read_text() == "kept"
+    assert (tmp_path / "b" / RESULT).read_text() == str(workers.cores)

@@ -59,6 +59,7 @@ class Ear:
     stop_after: int = 10**6
     epochs: list[float] = field(default_factory=list)
     begun: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
+    ended: list[tuple[int, bool]] = field(default_factory=list)
 
     def on_batch_end(self, epoch: int, done: int, total: int, loss: float) -> None:
         if len(self.epochs) == self.stop_after:
@@ -66,6 +67,9 @@ class Ear:
 
     def on_epoch_end(self, row: Any, is_best: bool) -> None:
         self.epochs.append(row["epoch"])
+
+    def end(self, trial: Trial, folder: Path) -> None:
+        self.ended.append((trial.number, (folder / "history.csv").exists()))
 
     def begin(self, number: int, values: Mapping[str, Any]) -> None:
         self.begun.append((number, values))
@@ -80,7 +84,7 @@ class Searched:
 
 
 @pytest.fixture(scope="module")
-def searched(tmp_path_factory) -> Searched:
+def searched(tmp_path_factory, executor) -> Searched:
     """Three trials, broken off in the second epoch of the second, and taken up again."""
     root = tmp_path_factory.mktemp("search")
     cases = read_cases(write_phantoms(root / "phantoms", per_class=5, seed=6, side=48))
@@ -96,8 +100,9 @@ def searched(tmp_path_factory) -> Searched:
     with pytest.raises(KeyboardInterrupt):
         tune(cases, job, SPACE, trials=TRIALS, listeners=Listeners(ears[0]), on_start=ears[0].begin)
     tuned = tune(
-        cases, job, SPACE, trials=TRIALS, listeners=Listeners(ears[1]), on_start=ears[1].begin
-    )
+        cases, job, SPACE, trials=TRIALS, listeners=Listeners(ears[1]), executor=executor,
+        on_start=ears[1].begin, on_end=ears[1].end,
+    )  # fmt: skip
     return Searched(cases, job, tuned, ears)
 
 
@@ -111,6 +116,10 @@ def test_a_trial_that_was_broken_off_goes_on_with_its_values_in_the_epoch_it_was
     assert searched.ears[0].epochs == [1, 2, 1]
     assert searched.ears[1].begun[0][1] == searched.ears[0].begun[1][1]
     assert searched.ears[1].epochs[0] == 2
+
+
+def test_each_trial_that_ends_is_reported_with_the_folder_of_its_epochs(searched):
+    assert searched.ears[1].ended == [(number, True) for number, _ in searched.ears[1].begun]
 
 
 def test_as_many_trials_end_as_were_asked_for(searched):

@@ -24,6 +24,7 @@ from tumorlens.study.experiments.runner import (
     Listeners,
     in_own_process,
     peak_memory,
+    reset_peak_memory,
     run_jobs,
 )
 from tumorlens.study.experiments.scores import (
@@ -151,9 +152,10 @@ def measure_learning_curve(
         prepare_files(files, InputSpec(side=plan.recipe.side), cache=plan.cache, progress=progress)
     runs: list[Run] = []
     for job in run_jobs(jobs, executor):
-        runs.append(Run(**read_json(job.folder / RUN_FILE)))
+        run = Run(**read_json(job.folder / RUN_FILE))
+        runs = sorted((*runs, run), key=lambda run: (run.share, run.seed))
         _write(runs, plan, cases)
-        on_end(len(runs), len(jobs), runs[-1])
+        on_end(len(runs), len(jobs), run)
     return runs
 
 
@@ -180,6 +182,7 @@ def _do_run(
     from tumorlens.study.training.backend import load_backend
 
     load_backend()
+    reset_peak_memory()
     learned = [case for case in cases if case.split == "train"]
     kept = groups_kept(learned, share=share, seed=seed)
     taken = [c for c in cases if c.split != "train" or c.group_name in kept]

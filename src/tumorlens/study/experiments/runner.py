@@ -2,21 +2,25 @@
 
 A kind of experiment makes a plan, which is jobs in their order. A job is plain data with a folder
 of its own, so a process or a machine that sees that folder can do it. An executor is a function
-that does one job. What a kill broke off is done again, and goes on where training goes on.
+that does one job, or the workers of this machine or of a cluster, which do several at once. What
+a kill broke off is done again, and goes on where training goes on.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from tumorlens import executors
 from tumorlens.errors import TrainingError
 from tumorlens.progress import Progress, SilentCallback, TrainingCallback, silent
 
-STATUS = Path("/proc/self/status")
+STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Job:
 
 
 Executor = Callable[[Job, Listeners], None]
+Watch = Callable[[Sequence[executors.Underway[Job]]], None]  # epochs are what is counted
 
 
 def run_jobs(
@@ -60,10 +65,14 @@ def run_jobs(
     listeners: Listeners = SILENT,
     on_start: Callable[[Job], None] = lambda _job: None,
 ) -> Iterator[Job]:
-    """Do jobs one after the other unless they are done, and yield each with its result there.
+    """Do jobs unless they are done, and yield each with its result there.
 
-    A plan may be an iterator that looks at what came of the jobs before.
+    A plan may be an iterator that looks at what came of the jobs before. By `Workers` several are
+    done at once, and come in the order in which they end.
     """
+    if isinstance(executor, Workers):
+        yield from executor.run_jobs(jobs, on_start)
+        return
     for job in jobs:
         if not job.is_done:
             on_start(job)
@@ -88,6 +97,88 @@ def in_own_process(job: Job, listeners: Listeners) -> None:
             fact = "was ended from outside, most often for want of memory"
             fix = "Free memory or take a smaller batch, and repeat the command."
             raise TrainingError(job.folder, fact, fix) from e
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Processes of this machine, or of a Ray cluster whose nodes see the same folders."""
+
+    opened: executors.Executor
+    cores: int  # of each
+    watch: Watch = executors.unwatched
+
+    def __call__(self, job: Job, listeners: Listeners) -> None:
+        """Do one job on a worker, in silence."""
+        for outcome in self.opened.map(_Run(self.cores), [job]):
+            _check(outcome)
+
+    def run_jobs(self, jobs: Iterable[Job], on_start: Callable[[Job], None]) -> Iterator[Job]:
+        """Do jobs unless they are done, and yield each that is; raises what a job raised."""
+        done: list[Job] = []
+
+        def to_do() -> Iterator[Job]:
+            for job in jobs:
+                if job.is_done:
+                    done.append(job)
+                else:
+                    on_start(job)
+                    yield job
+
+        for outcome in self.opened.map(_Run(self.cores), to_do(), watch=self.watch):
+            _check(outcome)
+            yield from done
+            done.clear()
+            yield outcome.task
+        yield from done
+
+
+@contextmanager
+def open_workers(
+    on: str, *, cores: int | None = None, watch: Watch = executors.unwatched
+) -> Iterator[Workers]:
+    """Yield workers with `cores` each, `on` "local", "ray" or "ray://HOST:PORT".
+
+    Without `cores` a job has a whole machine: as many as this one has.
+    """
+    cores = cores or os.cpu_count() or 1
+    with executors.open_executor(on, cores=cores) as opened:
+        yield Workers(opened, cores, watch)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a worker does with a job: with so many cores, and telling its epochs."""
+
+    cores: int
+
+    def __call__(self, job: Job, progress: Progress) -> None:
+        # TensorFlow and the predictor read these when they start.
+        for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "TUMORLENS_WORKERS"):
+            os.environ[name] = str(self.cores)
+        if not job.is_done:  # by a worker that was killed in its last moment
+            job.run(Listeners(_EpochCounter(progress)))
+
+
+class _EpochCounter(SilentCallback):
+    """Tells how many epochs have ended."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def on_epoch_end(self, row: Mapping[str, float], is_best: bool) -> None:
+        """Tell the number of the epoch."""
+        self._progress(int(row["epoch"]), 0)
+
+
+def _check(outcome: executors.Outcome[Job, None]) -> None:
+    if outcome.error is not None:
+        raise outcome.error
+
+
+def reset_peak_memory() -> None:
+    """Let `peak_memory` count from now on, where this process has done other work before."""
+    with suppress(OSError):
+        RESET.write_text("5", encoding="ascii")
 
 
 def peak_memory() -> int | None:

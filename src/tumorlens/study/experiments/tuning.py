@@ -7,6 +7,7 @@ search knows is in one journal file, written after every epoch.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,7 +18,7 @@ from optuna.trial import TrialState
 
 from tumorlens.errors import TrainingError
 from tumorlens.files import write_file
-from tumorlens.progress import TrainingCallback
+from tumorlens.progress import Progress, TrainingCallback, silent
 from tumorlens.records import Case
 from tumorlens.study.experiments.runner import (
     SILENT,
@@ -126,17 +127,40 @@ def _plan_trials(
     listeners: Listeners,
     on_start: Callable[[int, Values], None],
 ) -> Iterator[Job]:
-    """Draw a trial after what came of those before, until enough have ended."""
+    """Draw a trial after what came of those before, until enough have ended or are under way."""
     if len(_ended(study)) >= trials:
         return
-    subsets = training.prepare_subsets(cases, job, progress=listeners.preparing)
-    pair = subsets["train"], subsets["val"].without_copies()
+    subsets = _Subsets(tuple(cases), job, [_prepared(cases, job, listeners.preparing)])
     drawn = {name: distribution_of(row) for name, row in space.items()}
-    while len(_ended(study)) < trials:
+    while len(_ended(study)) + len(_under_way(study)) < trials:
         trial = study.ask(drawn)
         on_start(trial.number, decoded(trial.params))
         yield Job(job.out / "trials" / values_digest(trial.params), "ended", _do_trial,
-                  {"study": study, "trial": trial, "job": job, "subsets": pair})  # fmt: skip
+                  {"study": study, "trial": trial, "job": job, "subsets": subsets})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Subsets:
+    """What is trained and validated on: a worker prepares it anew, from the cache."""
+
+    cases: tuple[Case, ...]
+    job: training.Job
+    kept: list[tuple[Subset, Subset]]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the pixels here: they are many, and stand in the cache."""
+        return {**vars(self), "kept": []}
+
+    def pair(self) -> tuple[Subset, Subset]:
+        """Return train and val."""
+        return self.kept[0] if self.kept else _prepared(self.cases, self.job, silent)
+
+
+def _prepared(
+    cases: Sequence[Case], job: training.Job, progress: Progress
+) -> tuple[Subset, Subset]:
+    subsets = training.prepare_subsets(cases, job, progress=progress)
+    return subsets["train"], subsets["val"].without_copies()
 
 
 def _open(job: training.Job) -> optuna.Study:
@@ -173,9 +197,13 @@ def _cut_half_line(journal: Path) -> None:
 
 def _queue_broken_off(study: optuna.Study) -> None:
     """Queue what a kill broke off: with the same values it goes on in its own folder."""
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+    for trial in _under_way(study):
         study.tell(trial.number, state=TrialState.FAIL)
         study.enqueue_trial(trial.params)
+
+
+def _under_way(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
 
 @dataclass
@@ -209,7 +237,7 @@ def _do_trial(
     study: optuna.Study,
     trial: optuna.Trial,
     job: training.Job,
-    subsets: tuple[Subset, Subset],  # train and val
+    subsets: "_Subsets",
 ) -> None:
     """Train one trial to its end, or to where it is behind, and tell the search."""
     recipe = recipe_with(job.recipe, decoded(trial.params))
@@ -221,7 +249,8 @@ def _do_trial(
     state, error = TrialState.COMPLETE, ""
     try:
         keras.backend.clear_session()
-        training.fit_subsets(replace(job, recipe=recipe, out=folder), *subsets, callback=reporter)
+        training.fit_subsets(replace(job, recipe=recipe, out=folder), *subsets.pair(),
+                             callback=reporter)  # fmt: skip
     except optuna.TrialPruned:
         state = TrialState.PRUNED
     except TrainingError as e:
