@@ -8,12 +8,15 @@ import typer
 from tumorlens.cli.options import (
     FAILED_STATUS,
     Cache,
+    Cores,
     Epochs,
     Folders,
+    On,
     Overwrite,
     TableOut,
     chosen_recipe,
     found_groups,
+    job_executor,
     print_losses,
     print_losses_in,
     read_labeled,
@@ -224,6 +227,8 @@ def hypotheses(
     audit: AuditOfAll = None,
     experiments: Judged = None,
     runs: Runs = None,
+    on: On = "",
+    cores: Cores = None,
     recipe: SmallRecipe = None,
     epochs: Epochs = None,
     folds: Folds = 5,
@@ -238,8 +243,6 @@ def hypotheses(
     Example: `tumorlens hypotheses first/ second/ --out study`
     """
     from tumorlens.inputs.prepare import InputSpec
-    from tumorlens.study.explore.hypothesis_report import TEXT, write_hypothesis_report
-    from tumorlens.study.explore.report import FEATURES_TABLE, study_sets
 
     cases, kept = read_labeled(folders), load_settings(cache=cache).cache_folder
     outputs = Outputs(*folders, audit, experiments, recipe_file(recipe or ""), overwrite=overwrite)
@@ -247,12 +250,19 @@ def hypotheses(
     groups = found_groups(cases, audit, cache=kept, spec=InputSpec())
     results = experiments or _trained(
         cases, groups, out / "networks", cache=kept, recipe=recipe, epochs=epochs, folds=folds,
-        scans=scans, runs=runs,
+        scans=scans, runs=runs, workers=job_executor(on, cores, own_process=True),
     )  # fmt: skip
-    if results is None:
-        return
+    if results is not None:
+        _judge(cases, groups, results, out=out, cache=kept)
+
+
+def _judge(cases: list[Any], groups: Any, results: Path, *, out: Path, cache: Path) -> None:
+    """Judge the hypotheses by what the networks showed, and write the report."""
+    from tumorlens.study.explore.hypothesis_report import TEXT, write_hypothesis_report
+    from tumorlens.study.explore.report import FEATURES_TABLE, study_sets
+
     studies = study_sets(
-        cases, groups, out=out, cache=kept, results=results, steps=counting, on_set=console.print
+        cases, groups, out=out, cache=cache, results=results, steps=counting, on_set=console.print
     )
     for name, study in studies.items():
         _print_study(study, out / name / FEATURES_TABLE, title=name)
@@ -271,6 +281,7 @@ def _trained(
     folds: int,
     scans: int,
     runs: int | None,
+    workers: Any,
 ) -> Path | None:
     """Train what is missing; give the file of results, or None where some still is."""
     from dataclasses import replace
@@ -283,9 +294,9 @@ def _trained(
     if epochs:
         chosen = replace(chosen, epochs=epochs)
     plan = pairs.PairedRuns(chosen, out, cache, folds=folds, max_images=scans)
-    with counting("pairs of networks") as report:
-        sets = pairs.choose_sets(cases, groups, plan)
-        done = pairs.run_pairs(sets, plan, at_most=runs, on_end=report)
+    sets = pairs.choose_sets(cases, groups, plan)
+    with counting("pairs of networks") as report, workers as executor:
+        done = pairs.run_pairs(sets, plan, at_most=runs, executor=executor, on_end=report)
     if not done:
         console.print("Some networks are not trained yet. Repeat the command to go on, or judge by")
         console.print(f"what there is: --experiments {out / pairs.EXPERIMENTS_FILE}")

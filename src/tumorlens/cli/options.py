@@ -3,7 +3,9 @@
 import errno
 import os
 import socket
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from socket import SOCK_STREAM
@@ -11,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tumorlens.cli.progress import console, counting
+from tumorlens.cli.progress import QUIET_SECONDS, console, counting
 from tumorlens.outputs import Outputs
 
 
@@ -74,6 +76,17 @@ Log = Annotated[
         "default: none. wandb stays offline unless WANDB_MODE says otherwise.",
     ),
 ]
+On = Annotated[
+    str,
+    typer.Option(
+        metavar="local|ray|ray://HOST:PORT",
+        help="Train several networks at once, by processes of this machine or on a Ray cluster "
+        "whose nodes see the same folders; default: one after the other.",
+    ),
+]
+Cores = Annotated[
+    int | None, typer.Option(min=1, help="Of each network with --on; default: a whole machine.")
+]
 FAILED_STATUS = 3  # some file could not be read; every other one was answered
 Cache = Annotated[str | None, typer.Option(help="Folder of prepared images.")]
 Overwrite = Annotated[
@@ -108,6 +121,31 @@ def tracked_run(log: TrackerName | None, *, name: str, out: Path, resume: bool) 
     from tumorlens.study.tracking.run import TrackedRun
 
     return TrackedRun(log or "", name=name, out=out, resume=resume, warn=console.print)
+
+
+@contextmanager
+def job_executor(on: str, cores: int | None, *, own_process: bool = False) -> Iterator[Any]:
+    """Yield what trains networks: the workers that `--on` asks for, or this process.
+
+    With `own_process` a fresh one for each instead, where no workers are asked for.
+    """
+    from tumorlens.study.experiments.runner import in_own_process, in_this_process, open_workers
+
+    if not on:
+        yield in_own_process if own_process else in_this_process
+        return
+    last = time.monotonic()
+
+    def watch(underway: Sequence[Any]) -> None:
+        nonlocal last
+        if underway and time.monotonic() - last > QUIET_SECONDS:
+            last = time.monotonic()
+            rows = [f"{row.task.folder.name}, {row.done} epochs" for row in underway]
+            console.print(f"under way: {'; '.join(rows)}", markup=False)
+
+    with open_workers(on, cores=cores, watch=watch) as workers:
+        console.print(f"{len(workers.opened.workers)} at once, {workers.cores} cores each")
+        yield workers
 
 
 def chosen_recipe(

@@ -10,10 +10,12 @@ import typer
 from tumorlens.cli.options import (
     AllowLeaks,
     Cache,
+    Cores,
     Epochs,
     Folders,
     InitOption,
     Log,
+    On,
     Overwrite,
     RecipeName,
     Resume,
@@ -24,6 +26,7 @@ from tumorlens.cli.options import (
     check_init,
     chosen_recipe,
     found_groups,
+    job_executor,
     parted_cases,
     print_left_out,
     print_losses,
@@ -157,6 +160,8 @@ def train(
     split_file: SplitFile = None,
     folds: Folds = None,
     repeats: Repeats = 1,
+    on: On = "",
+    cores: Cores = None,
     epochs: Epochs = None,
     seed: Seed = None,
     weights: WeightsOption = None,
@@ -174,8 +179,9 @@ def train(
     scan is predicted once a repeat, by a network that saw nothing of its group. Example:
     `tumorlens train scans/ --split split.csv --out runs/default`
     """
-    if repeats > 1 and folds is None:
-        raise typer.BadParameter("needs --folds", param_hint="--repeats")
+    for name_, given in {"--repeats": repeats > 1, "--on": on, "--cores": cores}.items():
+        if given and folds is None:
+            raise typer.BadParameter("needs --folds", param_hint=name_)
     chosen, file = chosen_recipe(recipe, epochs=epochs, seed=seed, weights=weights)
     folder = load_settings(cache=cache).cache_folder
     read = (*folders, recipe_file(recipe), file, init)
@@ -185,7 +191,8 @@ def train(
     if folds is None:
         _train_one(folders, asked, name=name or out.resolve().name)
     else:
-        _cross_validate(folders, asked, folds=folds, repeats=repeats)
+        workers = job_executor(on, cores)
+        _cross_validate(folders, asked, folds=folds, repeats=repeats, workers=workers)
 
 
 @dataclass(frozen=True)
@@ -296,7 +303,9 @@ def _print_threshold(bundle: Any) -> None:
         console.print(sentence)
 
 
-def _cross_validate(folders: list[Path], asked: _Request, *, folds: int, repeats: int) -> None:
+def _cross_validate(
+    folders: list[Path], asked: _Request, *, folds: int, repeats: int, workers: Any
+) -> None:
     from tumorlens.study.training.backend import load_backend
 
     print_recipe(asked.recipe)
@@ -323,10 +332,11 @@ def _cross_validate(folders: list[Path], asked: _Request, *, folds: int, repeats
         asked.tracked as tracked,
         counting("preparing scans") as report,
         TrainingBars(asked.recipe.epochs) as bars,
+        workers as executor,
     ):
         figures = cross_validate(
             cases, groups, plan, resume=asked.resume, listeners=Listeners(bars, preparing=report),
-            on_start=on_start, on_end=lambda fold: _log_fold(tracked, fold),
+            executor=executor, on_start=on_start, on_end=lambda fold: _log_fold(tracked, fold),
         )  # fmt: skip
         tracked.log_figures({"held out": figures})
     _print_cross(figures)

@@ -8,16 +8,19 @@ import typer
 from tumorlens.cli.options import (
     AllowLeaks,
     Cache,
+    Cores,
     Epochs,
     Folders,
     InitOption,
     Log,
+    On,
     Overwrite,
     RecipeName,
     Seed,
     SplitFile,
     WeightsOption,
     chosen_recipe,
+    job_executor,
     load_keras,
     parted_cases,
     print_recipe,
@@ -48,6 +51,8 @@ def tune(
     out: TuneOut,
     recipe: RecipeName = "default",
     trials: Trials = 30,
+    on: On = "",
+    cores: Cores = None,
     space: Space = None,
     split_file: SplitFile = None,
     epochs: Epochs = None,
@@ -79,12 +84,13 @@ def tune(
     from tumorlens.study.training.run import Job
 
     job = Job(chosen, made, out, folder, out.resolve().name, weights=file)
-    with tracked:
-        tuned = _search(parted, job, searched, trials=trials, tracked=tracked)
-    _print_best(tuned, out)
+    with tracked, job_executor(on, cores) as executor:
+        _print_best(_search(parted, job, searched, trials, tracked, executor), out)
 
 
-def _search(cases: list[Any], job: Any, space: Any, *, trials: int, tracked: Any) -> Any:
+def _search(
+    cases: list[Any], job: Any, space: Any, trials: int, tracked: Any, executor: Any
+) -> Any:
     from tumorlens.study.experiments.runner import Listeners
     from tumorlens.study.experiments.tuning import tune
 
@@ -95,7 +101,8 @@ def _search(cases: list[Any], job: Any, space: Any, *, trials: int, tracked: Any
     with counting("preparing scans") as report, TrainingBars(job.recipe.epochs) as bars:
         tuned = tune(
             cases, job, space, trials=trials, listeners=Listeners(bars, preparing=report),
-            on_start=on_start, on_end=lambda trial, run: _log_trial(tracked, trial, run),
+            executor=executor, on_start=on_start,
+            on_end=lambda trial, run: _log_trial(tracked, trial, run),
         )  # fmt: skip
     tracked.log_parameters({"best": tuned.best.values})
     tracked.log_metrics({"best val_loss": tuned.best.val_loss})
@@ -144,6 +151,8 @@ def size_curve(
     shares: Shares = "5,10,25,50,100",
     seeds: Seeds = 3,
     same_updates: SameUpdates = False,
+    on: On = "",
+    cores: Cores = None,
     split_file: SplitFile = None,
     epochs: Epochs = None,
     weights: WeightsOption = None,
@@ -160,9 +169,8 @@ def size_curve(
     from tumorlens.study.experiments.learning_curve import LearningCurve, measure_learning_curve
 
     chosen, file = chosen_recipe(recipe, epochs=epochs, seed=None, weights=weights)
-    percents = _percents(shares)
+    percents, folder = _percents(shares), load_settings(cache=cache).cache_folder
     outputs = Outputs(*folders, recipe_file(recipe), file, init, overwrite=overwrite)
-    folder = load_settings(cache=cache).cache_folder
     parted, made = parted_cases(
         folders, split_file, out, outputs=outputs, allow_leaks=allow_leaks, init=init,
         recipe=chosen, cache=folder,
@@ -172,8 +180,9 @@ def size_curve(
         shares=percents, seeds=seeds, same_updates=same_updates, weights=file, start=init,
     )  # fmt: skip
     print_recipe(chosen)
-    with counting("preparing scans") as report:
-        measure_learning_curve(parted, plan, progress=report, on_end=_print_run)
+    workers = job_executor(on, cores, own_process=True)
+    with counting("preparing scans") as report, workers as executor:
+        measure_learning_curve(parted, plan, executor=executor, progress=report, on_end=_print_run)
     typer.echo(out / "size_curve.json")
 
 
