@@ -43,6 +43,7 @@ RAY_ENVIRONMENT = {
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # loopback
+    "RAY_raylet_start_wait_time_s": "120",
 }
 
 

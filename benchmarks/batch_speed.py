@@ -12,6 +12,7 @@ does the same preparation and the same network in actors of one core and writes 
 import argparse
 import json
 import os
+import resource
 import secrets
 import shutil
 import subprocess
@@ -20,12 +21,13 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from PIL import Image
 
-from tumorlens.batch.parts import read_record
+from tumorlens.batch.parts import PartRecord, read_record
 from tumorlens.batch.plan import load_plan
 from tumorlens.batch.storage import Folder
 from tumorlens.study.phantom import draw_phantom
@@ -65,6 +67,14 @@ if __name__ == "__main__":
 """  # noqa: E501
 
 
+@dataclass(frozen=True)
+class Timed:
+    """What one row took."""
+
+    seconds: float  # in which scans were predicted
+    cpu_ms: float | None = None  # of all processes, for each scan
+
+
 def main() -> None:
     """Draw, run each row in turns, and print the table."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -78,21 +88,21 @@ def main() -> None:
     chosen = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = rows_of(chosen, draw(Path(folder, "scans"), chosen.images, chosen.side))
+        found: dict[str, list[Timed]] = defaultdict(list)
         walls: dict[str, list[float]] = defaultdict(list)
-        rates: dict[str, list[float]] = defaultdict(list)
         for repeat in range(chosen.repeats):
             for name, row in rows.items():
                 started = time.perf_counter()
-                rates[name].append(chosen.images / row(Path(folder, f"{name}-{repeat}")))
+                found[name].append(row(Path(folder, f"{name}-{repeat}")))
                 walls[name].append(time.perf_counter() - started)
-                print(f"{name}: {rates[name][-1]:.0f}/s, {walls[name][-1]:.1f} s", file=sys.stderr)
-        print_table(chosen, rates, walls)
+                print(f"{name}: {found[name][-1]}, {walls[name][-1]:.1f} s", file=sys.stderr)
+        print_table(chosen, found, walls)
         print_overhead(chosen, Path(folder))
 
 
-def rows_of(chosen: argparse.Namespace, scans: Path) -> dict[str, Callable[[Path], float]]:
-    """Return what is timed, by name: each takes a place to write to and returns seconds."""
-    rows: dict[str, Callable[[Path], float]] = {}
+def rows_of(chosen: argparse.Namespace, scans: Path) -> dict[str, Callable[[Path], Timed]]:
+    """Return what is timed, by name: each takes a place to write to."""
+    rows: dict[str, Callable[[Path], Timed]] = {}
     if "predict" not in chosen.without:
         rows |= {f"predict, {n} threads": lambda out, n=n: predict(scans, out, n, chosen.bundle)
                  for n in chosen.workers}  # fmt: skip
@@ -121,30 +131,44 @@ def draw(folder: Path, count: int, side: int) -> Path:
     return folder
 
 
-def predict(scans: Path, out: Path, threads: int, bundle: str) -> float:
-    """Run `tumorlens predict`; returns the seconds that it says."""
-    said = run("predict", scans, "--out", f"{out}.csv", "--bundle", bundle, "--workers", threads)
-    return float(said.partition(" in ")[2].partition(" s ")[0])
+def predict(scans: Path, out: Path, threads: int, bundle: str) -> Timed:
+    """Run `tumorlens predict`; returns the seconds that it says, and what one scan adds."""
+    files = sorted(scans.iterdir())
+    cpu = []
+    for given in (files[0], scans):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        said = run("predict", given, "--out", f"{out}.csv", "--bundle", bundle,
+                   "--workers", threads)  # fmt: skip
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    seconds = float(said.partition(" in ")[2].partition(" s ")[0])
+    return Timed(seconds, 1000 * (cpu[1] - cpu[0]) / (len(files) - 1))
 
 
-def batch(scans: Path, out: Path, workers: int, chosen: argparse.Namespace, on: str) -> float:
+def batch(scans: Path, out: Path, workers: int, chosen: argparse.Namespace, on: str) -> Timed:
     """Plan and run a job; returns the seconds from the start of the first shard to the last end."""
     run("batch", "plan", scans, "--out", out, "--bundle", chosen.bundle,
         "--shard-size", chosen.shard_size)  # fmt: skip
     run("batch", "run", out, "--workers", workers, "--on", on)
-    records = records_of(out)
+    return timed(records_of(out))
+
+
+def timed(records: list[PartRecord]) -> Timed:
+    """Return what shards took together."""
     ends = [datetime.fromisoformat(record.finished).timestamp() for record in records]
     starts = [end - record.seconds for end, record in zip(ends, records, strict=True)]
-    return max(ends) - min(starts)
+    scans = sum(record.scans for record in records)
+    cpu_ms = 1000 * sum(record.cpu_seconds for record in records) / scans
+    return Timed(max(ends) - min(starts), cpu_ms)
 
 
-def records_of(job: Path) -> list:
+def records_of(job: Path) -> list[PartRecord]:
     """Read what workers said of their shards."""
     folder = Folder(str(job))
     return [read_record(folder, shard) for shard in load_plan(folder).shards]
 
 
-def ray_data(scans: Path, out: Path, workers: int, bundle: str) -> float:
+def ray_data(scans: Path, out: Path, workers: int, bundle: str) -> Timed:
     """Map the same files through Ray Data; returns the seconds of a second run in one process."""
     environment = os.environ | {
         "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32),
@@ -159,8 +183,7 @@ def ray_data(scans: Path, out: Path, workers: int, bundle: str) -> float:
     )  # fmt: skip
     if done.returncode:
         sys.exit(done.stderr)
-    said = json.loads(done.stdout.splitlines()[-1])
-    return float(said["seconds"])
+    return Timed(float(json.loads(done.stdout.splitlines()[-1])["seconds"]))
 
 
 def run(*words: object) -> str:
@@ -175,33 +198,36 @@ def run(*words: object) -> str:
 
 
 def print_table(
-    chosen: argparse.Namespace, rates: dict[str, list[float]], walls: dict[str, list[float]]
+    chosen: argparse.Namespace, found: dict[str, list[Timed]], walls: dict[str, list[float]]
 ) -> None:
     """Print rates beside that of `batch` with one worker."""
-    one = max(rates[f"batch, {chosen.workers[0]} local"])
+    best = {name: min(row.seconds for row in rows) for name, rows in found.items()}
+    one = best[f"batch, {chosen.workers[0]} local"]
     print(f"{chosen.images} JPEG of {chosen.side} px, {chosen.bundle}, {os.cpu_count()} cores, "
-          f"best of {chosen.repeats}\n")  # fmt: skip
-    print("| | scans/s | beside one worker | whole command, s |\n|---|---|---|---|")
-    for name, found in rates.items():
-        print(f"| {name} | {max(found):.0f} | {max(found) / one:.2f} | {min(walls[name]):.1f} |")
+          f"best of {chosen.repeats}; load {os.getloadavg()[1]:.0f}\n")  # fmt: skip
+    print("| | scans/s | beside one worker | CPU ms a scan | whole command, s |")
+    print("|---|---|---|---|---|")
+    for name, seconds in best.items():
+        cpu = [row.cpu_ms for row in found[name] if row.cpu_ms is not None]
+        print(f"| {name} | {chosen.images / seconds:.0f} | {one / seconds:.2f} | "
+              f"{f'{min(cpu):.2f}' if cpu else '-'} | {min(walls[name]):.1f} |")  # fmt: skip
 
 
 def print_overhead(chosen: argparse.Namespace, folder: Path) -> None:
     """Print what a shard costs, from the same scans in few shards and in many."""
-    seconds, shards = [], []
-    for size in (chosen.images, 20):
+    jobs = []
+    for size in (chosen.images // 2, 20):
         job = folder / f"overhead-{size}"
         run("batch", "plan", folder / "scans", "--out", job, "--bundle", chosen.bundle,
             "--shard-size", size)  # fmt: skip
         run("batch", "run", job, "--workers", 1)
-        records = records_of(job)
-        ends = [datetime.fromisoformat(record.finished).timestamp() for record in records]
-        seconds.append(max(ends) - ends[records.index(min(records, key=lambda r: r.finished))]
-                       + min(records, key=lambda r: r.finished).seconds)  # fmt: skip
-        shards.append(len(records))
-    cost = (seconds[1] - seconds[0]) / (shards[1] - shards[0])
-    print(f"\na shard costs {1000 * cost:.0f} ms ({shards[0]} shards {seconds[0]:.1f} s, "
-          f"{shards[1]} shards {seconds[1]:.1f} s, one worker)")  # fmt: skip
+        jobs.append(records_of(job))
+    few, many = jobs
+    more = len(many) - len(few)
+    seconds = timed(many).seconds - timed(few).seconds
+    cpu = sum(record.cpu_seconds for record in many) - sum(record.cpu_seconds for record in few)
+    print(f"\na shard costs {1000 * seconds / more:.0f} ms, of them {1000 * cpu / more:.0f} ms CPU "
+          f"({len(few)} shards beside {len(many)}, {chosen.images} scans, one worker)")  # fmt: skip
 
 
 if __name__ == "__main__":

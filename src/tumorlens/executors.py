@@ -303,6 +303,7 @@ def _load_ray(address: str) -> Any:
     if not address:
         # This one makes Ray take 127.0.0.1 for its own address, on every system.
         defaults["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        defaults["RAY_raylet_start_wait_time_s"] = "120"  # on a busy machine it takes its time
         if not (os.environ.get("RAY_AUTH_TOKEN_PATH") or _TOKEN_FILE.expanduser().exists()):
             defaults["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     if "ray" not in sys.modules:  # it reads its environment as it is imported

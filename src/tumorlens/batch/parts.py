@@ -36,6 +36,7 @@ class PartRecord:
     scans: int
     bundle: str
     seconds: float
+    cpu_seconds: float  # of its process, which is what a core-hour costs on a busy machine too
     finished: str  # ISO 8601, UTC
     worker: str  # machine and process
     decisions: Mapping[str, int] = field(default_factory=dict)

@@ -63,7 +63,7 @@ class PredictShard:
         """Do one shard; returns the record that its part holds."""
         worker = _worker(self.job, self.digest)
         plan, job = worker.plan, Folder(self.job)
-        started = time.perf_counter()
+        started, cpu_started = time.perf_counter(), time.process_time()
         shard = plan.shards[number]
         scans = read_shard(job, plan, number)
         schema, arrow = part_schema(plan.options), load_arrow()
@@ -77,6 +77,7 @@ class PredictShard:
             batches.append(arrow.RecordBatch.from_pylist(found, schema))
         record = PartRecord(
             shard.id, shard.scans, plan.bundle, round(time.perf_counter() - started, 3),
+            round(time.process_time() - cpu_started, 3),
             datetime.now(UTC).isoformat(timespec="milliseconds"),
             f"{socket.gethostname()}:{os.getpid()}", decisions, failures,
         )  # fmt: skip
