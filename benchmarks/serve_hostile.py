@@ -25,7 +25,7 @@ import hostile_files
 import httpx
 import numpy as np
 from hostile_requests import BOUNDARY, PORT, hostile, part, upload
-from service_process import Running, phantom_jpeg, resident_mib, start, start_command
+from service_process import Running, phantom_jpeg, resident_mib, start_command
 
 from tumorlens.services.store import open_store
 from tumorlens.services.store.keys import create_key
@@ -56,8 +56,12 @@ def main() -> None:
 
 def send_one_by_one(folder: Path, group: "Group", folders: list[Path]) -> list[str]:
     """Send each hostile request alone; returns the names of those that broke something."""
-    service = start(folder, port=PORT, TUMORLENS_RECEIVE_SECONDS="5")
-    group.add(service.process.pid)
+    environment = {
+        "TUMORLENS_STORE": str(folder / "store.sqlite"),
+        "TUMORLENS_RECEIVE_SECONDS": "5",
+    }
+    command = group.command(sys.executable, "-m", "tumorlens", "serve", "--port", str(PORT))
+    service = start_command(command, folder, port=PORT, environment=environment)
     pid = service.process.pid
     try:
         for seed in range(40):
@@ -131,15 +135,13 @@ def attack(
 
 def start_with_keys(folder: Path, group: "Group") -> Running:
     """Start a service that asks for keys."""
-    command = [sys.executable, "-m", "tumorlens", "serve", "--keys", "--port", str(PORT)]
+    serve = (sys.executable, "-m", "tumorlens", "serve", "--keys", "--port", str(PORT))
     environment = {
         "TUMORLENS_STORE": str(folder / "keys.sqlite"),
         "TUMORLENS_WORKERS": "2",
         "TUMORLENS_REQUESTS_PER_MINUTE": "1000000",
     }
-    service = start_command(command, folder, port=PORT, environment=environment)
-    group.add(service.process.pid)
-    return service
+    return start_command(group.command(*serve), folder, port=PORT, environment=environment)
 
 
 def stop(service: Running) -> float:
@@ -268,19 +270,26 @@ class Group:
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
 
-    def add(self, pid: int) -> None:
-        """Put a process with all that it starts into it."""
-        for started in (pid, *children_of(pid)):
-            if self.folder is not None:
-                with suppress(ProcessLookupError):
-                    (self.folder / "cgroup.procs").write_text(str(started))
+    def command(self, *command: str) -> list[str]:
+        """Return a command that starts in the group: what is charged before, it never counts."""
+        if self.folder is None:
+            return list(command)
+        enter = 'echo $$ > "$0" && exec "$@"'
+        return ["sh", "-c", enter, str(self.folder / "cgroup.procs"), *command]
 
     def text(self) -> str:
-        """Say how much memory was used at most, and whether the kernel had to kill."""
+        """Say how much memory was used at most, and whether the kernel had to kill.
+
+        Version 1 forgets the peak then, so that each attack has its own. Pages of files count
+        in it; the kernel takes those back before it kills.
+        """
         if self.folder is None:
             return "memory not limited: no cgroup can be made here"
         names = ("memory.peak", "memory.max_usage_in_bytes")
-        peak = next(int((self.folder / n).read_text()) for n in names if (self.folder / n).exists())
+        name = next(name for name in names if self.has(name))
+        peak = int((self.folder / name).read_text())
+        with suppress(OSError):
+            (self.folder / name).write_text("0")
         events = next(n for n in ("memory.events", "memory.oom_control") if self.has(n))
         kills = dict(map(str.split, (self.folder / events).read_text().splitlines()))["oom_kill"]
         return f"peak {peak / 2**20:.0f} of {LIMIT_MIB} MiB, {kills} killed"
@@ -288,11 +297,6 @@ class Group:
     def has(self, name: str) -> bool:
         """Return whether the kernel offers a file."""
         return self.folder is not None and (self.folder / name).exists()
-
-
-def children_of(pid: int) -> list[int]:
-    """Return the processes that a process has started."""
-    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @contextmanager

@@ -4,6 +4,7 @@ No pickle crosses a pipe: a decoder that a file has taken over can answer nonsen
 """
 
 import json
+import os
 import signal
 import struct
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, Any
 
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # environment of a child
@@ -81,6 +83,14 @@ class ChildProcess:
             if watch is not None:
                 watch.cancel()
 
+    def renew(self, *, above: int) -> None:
+        """Start again where the child fills more memory than so many bytes, where that is told."""
+        child = self._child
+        if child is not None and _resident_bytes(child.pid) > above:
+            _end(child)
+            with suppress(ChildEndedError):  # once closed
+                self.start()
+
     def close(self) -> None:
         """End it for good, also in the middle of an answer."""
         with self._lock:
@@ -88,6 +98,15 @@ class ChildProcess:
             if self._child is not None:
                 self._child.kill()
                 self._child.wait()
+
+
+def _resident_bytes(pid: int) -> int:
+    """Return the memory that a process fills; 0 where the system does not tell."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _end(child: "subprocess.Popen[bytes]") -> int:

@@ -1,6 +1,8 @@
 """Facts about how a scan becomes a square that holds the head and nothing else."""
 
+import gc
 import warnings
+import weakref
 from dataclasses import replace
 
 import cv2
@@ -13,8 +15,15 @@ from support.broken_files import encoded
 from tumorlens.errors import BlankImageError, BundleError, ImageError
 from tumorlens.images.readers import read_scan_bytes
 from tumorlens.inputs import prepare as module
-from tumorlens.inputs.prepare import InputSpec, carry_mask, find_head, load_spec, prepare
-from tumorlens.records import Scan
+from tumorlens.inputs.prepare import (
+    InputSpec,
+    carry_mask,
+    find_head,
+    load_spec,
+    prepare,
+    prepare_scan,
+)
+from tumorlens.records import Scan, Unusable
 from tumorlens.study.phantom import draw_phantom
 
 SPEC = InputSpec(side=96)
@@ -327,3 +336,17 @@ def test_a_spec_of_another_version_is_refused():
 def test_a_spec_with_an_unknown_field_is_refused():
     with pytest.raises(BundleError, match="denoise"):
         load_spec({**SPEC.to_json(), "denoise": True})
+
+
+def test_a_refused_scan_keeps_no_pixels_alive():
+    gc.collect()
+    gc.disable()  # counting alone has to free them: the collector may not run for long
+    try:
+        pixels = np.zeros((16, 16), np.float32)
+        alive = weakref.ref(pixels)
+        found = prepare_scan(Scan(pixels, "a"))
+        del pixels
+        assert isinstance(found, Unusable)
+        assert alive() is None
+    finally:
+        gc.enable()

@@ -101,6 +101,18 @@ def test_a_decoder_that_was_killed_while_idle_is_replaced_before_the_next_file(s
     assert isinstance(prepare(shared, SCAN), PreparedScan)
 
 
+def test_a_decoder_that_keeps_much_memory_after_a_file_is_replaced(
+    shared: Decoders, monkeypatch: pytest.MonkeyPatch
+):
+    prepare(shared, SCAN)
+    child = shared._all[0]._child
+    with monkeypatch.context() as changed:
+        changed.setattr(decoder, "MAX_RESTING_BYTES", 2**20)
+        assert isinstance(prepare(shared, SCAN), PreparedScan)
+    assert child.returncode is not None
+    assert isinstance(prepare(shared, SCAN), PreparedScan)
+
+
 def test_a_file_that_brings_its_decoder_down_is_unreadable_and_the_next_one_is_read(
     shared: Decoders, monkeypatch: pytest.MonkeyPatch
 ):

@@ -269,7 +269,9 @@ def attempt(step: Callable[P, T], *args: P.args, **options: P.kwargs) -> T | Unu
     try:
         return step(*args, **options)
     except ImageError as error:
-        return Unusable(error)
+        # Tracebacks hold the pixels, in a circle that only the garbage collector opens.
+        error.__context__ = error.__cause__ = None
+        return Unusable(error.with_traceback(None))
 
 
 def _one_of(scans: Sequence[Scan], frame: int | None) -> Scan:

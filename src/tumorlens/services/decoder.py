@@ -38,6 +38,7 @@ from tumorlens.worker_process import (
 )
 
 BASE_BYTES = 96 * 2**20  # of a process that has nothing to do, with some air
+MAX_RESTING_BYTES = 128 * 2**20  # after a file; what leaks in a decoder would add up
 BYTES_PER_PIXEL = 28  # that the hungriest format (WebP) takes while it is decoded, with some air
 MIN_PIXELS = 1_000_000  # that a file may turn out to have, whatever it announces
 SMALL_SHARE = 0.2  # of the time of a file of the largest size that any file has
@@ -86,7 +87,9 @@ class Decoders:
         }
         process = self._idle.get()
         try:
-            return _read_answer(*process.ask(head, data))
+            answer = process.ask(head, data)
+            process.renew(above=MAX_RESTING_BYTES)
+            return _read_answer(*answer)
         except ChildEndedError as ended:
             with suppress(ChildEndedError):  # once closed
                 process.start()
