@@ -28,18 +28,8 @@ class Engine:
     """A loaded graph; `run` may be called from several threads at once."""
 
     def __init__(self, bundle: Bundle) -> None:
-        options = ort.SessionOptions()
-        # One thread per call and several calls at once beat several threads in one call.
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Weights stand in the graph, whose hash is known: none are taken from files beside it.
-        options.add_session_config_entry(_WEIGHTS_FOLDER, os.devnull)
         try:
-            graph = bundle.graph.read_bytes()
-            if bundle.graph_sha256 and hashlib.sha256(graph).hexdigest() != bundle.graph_sha256:
-                raise ValueError("it was altered since its hash was checked")
-            self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            self._session = start_session(read_graph(bundle))
             missing = set(OUTPUTS) - {output.name for output in self._session.get_outputs()}
             if missing:
                 raise ValueError(f"it has no output {', '.join(sorted(missing))}")
@@ -62,6 +52,26 @@ class Engine:
         if not (np.isfinite(raw.logits).all() and np.isfinite(raw.embedding).all()):
             raise ValueError("the graph gives what is no number")
         return raw
+
+
+def read_graph(bundle: Bundle) -> bytes:
+    """Return the graph of a bundle; raises ValueError where it is no longer what was checked."""
+    graph = bundle.graph.read_bytes()
+    if bundle.graph_sha256 and hashlib.sha256(graph).hexdigest() != bundle.graph_sha256:
+        raise ValueError("it was altered since its hash was checked")
+    return graph
+
+
+def start_session(graph: bytes) -> ort.InferenceSession:
+    """Load a graph that is run by several threads at once, each with one of its own."""
+    options = ort.SessionOptions()
+    # One thread per call and several calls at once beat several threads in one call.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Weights stand in the graph, whose hash is known: none are taken from files beside it.
+    options.add_session_config_entry(_WEIGHTS_FOLDER, os.devnull)
+    return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def _check_shapes(raw: RawOutputs, *, atoms: int) -> None:

@@ -39,7 +39,7 @@ def neighbor_distance(
     """
     norms = np.linalg.norm(embedding, axis=1, keepdims=True)
     similarity = (embedding / np.maximum(norms, 1e-12)) @ reference.references.T
-    nearest = np.sort(similarity, axis=1)[:, -reference.neighbors]
+    nearest = np.partition(similarity, -reference.neighbors, axis=1)[:, -reference.neighbors]
     return 1.0 - nearest.astype(np.float64)
 
 

@@ -8,12 +8,13 @@ from support.dicom_files import dicom_bytes, slice_dataset
 from support.nifti_files import nifti_bytes
 from support.planted import ARTIST, BURNED, head_of, with_artist, with_text, write
 
-from tumorlens.models.bundle import Bundle
+from tumorlens.models.bundle import Bundle, load_bundle
 from tumorlens.models.engine import Engine
 from tumorlens.progress import silent
 from tumorlens.study.audit import survey
 from tumorlens.study.audit.facts import PIXEL_FACTS, FileFacts
 from tumorlens.study.audit.survey import (
+    Embedder,
     HeaderOutlier,
     OodFile,
     Survey,
@@ -118,13 +119,13 @@ def test_fields_that_name_people_are_told_by_name_alone(look, tmp_path):
 
 def test_the_network_is_asked_once_for_each_picture(look, tmp_path, monkeypatch):
     asked = []
-    run = Engine.run
+    run = Embedder.run
     monkeypatch.setattr(
-        Engine, "run", lambda self, batch: asked.append(len(batch)) or run(self, batch)
+        Embedder, "run", lambda self, batch: asked.append(len(batch)) or run(self, batch)
     )
     paths = [write(tmp_path / f"{i}.png", head_of(i // 2)) for i in range(4)]
     found = look(*paths, image_ids=[4, 4, 9, 9])
-    assert asked[-1] == 2  # before it, the bundle answers its own test scan
+    assert asked == [2]
     assert found.distance[0] == found.distance[1]
     assert found.distance[2] == found.distance[3]
 
@@ -205,3 +206,13 @@ def test_the_farthest_file_comes_first():
 
 def test_no_files_are_out_of_distribution():
     assert ood_files([], limit=0.2) == []
+
+
+@pytest.mark.parametrize("name", ["tumorlens-tiny", "tumorlens-base"])
+def test_the_part_of_a_graph_that_embeds_gives_what_the_whole_gives(name):
+    bundle = load_bundle(name)
+    side = bundle.spec.side
+    pixels = np.random.default_rng(0).integers(0, 256, (2, side, side), np.uint8)
+    np.testing.assert_array_equal(
+        Embedder(bundle).run(pixels), Engine(bundle).run(pixels).embedding
+    )

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 from numpy.typing import ArrayLike, NDArray
+from onnx.utils import Extractor
 
 from tumorlens.images.frames import split_frame_path
 from tumorlens.images.readers import (
@@ -22,7 +24,7 @@ from tumorlens.images.readers import (
 )
 from tumorlens.inputs.prepare import InputSpec, find_head, prepare_scan
 from tumorlens.models.bundle import Bundle
-from tumorlens.models.engine import Engine
+from tumorlens.models.engine import Engine, read_graph, start_session
 from tumorlens.predictions.decision import neighbor_distance
 from tumorlens.progress import Progress, silent
 from tumorlens.records import Scan, Unusable
@@ -87,14 +89,14 @@ def survey_files(
     """
     ids = np.arange(len(paths)) if image_ids is None else image_ids
     _, first, numbers = np.unique(ids, return_index=True, return_inverse=True)
-    representatives, engine = set(first.tolist()), Engine(network) if network else None
+    representatives, embedder = set(first.tolist()), Embedder(network) if network else None
 
     def work(batch: Sequence[int]) -> list[_File]:
         made = [_measure(paths[i], spec, with_text) for i in batch]
-        if network and engine:
+        if embedder:
             seen = {k: pixels for k, i in enumerate(batch)
                     if i in representatives and (pixels := made[k][1]) is not None}  # fmt: skip
-            for k, distance, embedding in _distances(seen, network, engine):
+            for k, distance, embedding in _distances(seen, embedder):
                 made[k] = (replace(made[k][0], distance=distance, embedding=embedding), None)
         return [file for file, _ in made]
 
@@ -165,14 +167,34 @@ def _numbers(pixels: NDArray, length: int) -> tuple[float, ...]:
     return (*pixel_facts(pixels).tolist(), float(length))
 
 
+class Embedder:
+    """The part of a bundle's graph that embeds images, run by itself: nothing is decided here.
+
+    Where the embedding comes from a network of its own, this is a small part of the work.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        Engine(bundle)  # tells what is wrong with a graph
+        graph = onnx.load_from_string(read_graph(bundle))
+        names = [tensor.name for tensor in graph.graph.input]
+        part = Extractor(graph).extract_model(names, ["embedding"])
+        self._session, self._input = start_session(part.SerializeToString()), names[0]
+        self.reference = bundle.ood_reference
+
+    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the embeddings of prepared images, uint8 [n, side, side]: [n, D]."""
+        (embedding,) = self._session.run(["embedding"], {self._input: pixels[..., None]})
+        return np.asarray(embedding)
+
+
 def _distances(
-    images: Mapping[int, NDArray[np.uint8]], network: Bundle, engine: Engine
+    images: Mapping[int, NDArray[np.uint8]], embedder: Embedder
 ) -> list[tuple[int, float, NDArray[np.float32]]]:
     if not images:
         return []
-    raw = engine.run(np.stack(list(images.values())))
-    found = neighbor_distance(raw.embedding, network.ood_reference)
-    return list(zip(images, found.tolist(), raw.embedding, strict=True))
+    embedding = embedder.run(np.stack(list(images.values())))
+    found = neighbor_distance(embedding, embedder.reference)
+    return list(zip(images, found.tolist(), embedding, strict=True))
 
 
 def _stacked(rows: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32]:

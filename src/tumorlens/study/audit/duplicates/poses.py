@@ -3,11 +3,12 @@
 Of each candidate the log-polar spectra are laid over one another, which gives rotation and scale
 (Reddy and Chatterji, 1996), then the thumbnails, which gives the shift and the sign; the enhanced
 correlation coefficient refines. One image is warped into the frame of the other, the coarser one,
-and what both show is measured as in `verification`, with higher limits.
+and what both show is measured as in `verification`, with higher limits. A head is nearly symmetric:
+where the better of a pose and its mirror image comes near and does not hold, the other is tried.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -43,7 +44,7 @@ MIN_OVERLAP = 0.35  # of the frame; a crop of 15 % a side leaves 0.42
 MIN_EDGES = 150  # pixels with a strong edge in both
 MAX_SCALE = 1.6
 MAX_STRETCH = 1.2  # in a square frame a rotation shears an image that was not square
-_HYPOTHESES = 2  # rotations and scales of each pair that are tried
+NEARLY = 0.6  # score of a pose that may be the mirror image of the right one; seen: 0.64 to 0.95
 _PADDED_RADII = 64
 _MAX_STEPS = 5  # of the radius: a scale of 1.5
 _SMALL = 48
@@ -103,8 +104,8 @@ def _posed(
     for row in np.flatnonzero(surfaces.max((1, 2, 3)) >= MIN_SPECTRUM).tolist():
         i, j, *of, _ = pairs[row].tolist()
         a, b = int(kept[i]), int(kept[j])
-        pose = _estimate(_View(prints, a, of[0]), _View(prints, b, of[1]), surfaces[row])
-        copy = _verified(prints, a, b, pose) if pose else None
+        poses = _estimates(_View(prints, a, of[0]), _View(prints, b, of[1]), surfaces[row])
+        copy = _first_verified(prints, a, b, poses)
         if copy:
             found.append((i, j, copy))
     return found
@@ -158,53 +159,63 @@ class _Pose:
     sign: int  # -1 where the brightness is inverted
 
 
-def _estimate(a: _View, b: _View, surface: NDArray[np.float32]) -> _Pose | None:
-    best, pose = MIN_PEAK, None
+def _estimates(a: _View, b: _View, surface: NDArray[np.float32]) -> list[_Pose]:
+    """Return the likeliest pose as it is and the likeliest mirrored one, the better first."""
+    best: dict[bool, tuple[float, Matrix, int]] = {}
     padded = 64
     of_b = fft.rfft2(b.small, (padded, padded))
     shifts = np.arange(-_MAX_SHIFT, _MAX_SHIFT + 1)
     energy_b = float((b.small**2).sum())
-    for matrix in _hypotheses(surface):
+    for is_mirrored, matrix in _hypotheses(surface):
         turned = cv2.warpAffine(a.small, matrix[:2], (_SMALL, _SMALL))
         product = np.conj(fft.rfft2(turned, (padded, padded))) * of_b
         near = np.asarray(fft.irfft2(product, (padded, padded)))[shifts[:, None], shifts]
         down, across = np.unravel_index(int(np.abs(near).argmax()), near.shape)
         value = float(near[down, across])
         peak = abs(value) / np.sqrt(float((turned**2).sum()) * energy_b + 1e-6)
-        if peak > best:
-            moved = matrix.copy()
-            moved[:2, 2] += shifts[across], shifts[down]
-            best, pose = peak, (moved, 1 if value > 0 else -1)
-    if pose is None:
-        return None
+        if peak > best.get(is_mirrored, (MIN_PEAK,))[0]:
+            matrix[:2, 2] += shifts[across], shifts[down]
+            best[is_mirrored] = peak, matrix, 1 if value > 0 else -1
     larger = np.array([[2, 0, 0.5], [0, 2, 0.5], [0, 0, 1]])
-    of_thumbs = larger @ pose[0] @ np.linalg.inv(larger)
-    return _Pose(b.to_frame @ of_thumbs @ np.linalg.inv(a.to_frame), pose[1])
+    before, after = np.linalg.inv(a.to_frame @ larger), b.to_frame @ larger
+    ranked = sorted(best.values(), key=lambda found: -found[0])
+    return [_Pose(after @ matrix @ before, sign) for _, matrix, sign in ranked]
 
 
-def _hypotheses(surface: NDArray[np.float32]) -> Iterator[Matrix]:
-    """Yield matrices about the middle of small thumbnails, by the highest peaks.
+def _hypotheses(surface: NDArray[np.float32]) -> Iterator[tuple[bool, Matrix]]:
+    """Yield whether a matrix mirrors, and the matrix about the middle of small thumbnails.
 
     The spectrum does not tell a rotation from one half a turn further.
     """
-    left = surface.copy()
-    for _ in range(_HYPOTHESES):
-        is_mirrored, angle, step = np.unravel_index(int(left.argmax()), left.shape)
-        around = np.arange(int(angle) - 2, int(angle) + 3) % ANGLES
-        left[is_mirrored, around, max(0, int(step) - 2) : int(step) + 3] = -1
+    middle = np.full(2, (_SMALL - 1) / 2)
+    for is_mirrored in (False, True):
+        of_one = surface[int(is_mirrored)]
+        angle, step = np.unravel_index(int(of_one.argmax()), of_one.shape)
         scale = np.exp(-(int(step) - _MAX_STEPS) * RADIUS_STEP)
         for turn in (0, np.pi):
             radians = int(angle) * np.pi / ANGLES + turn
             cos, sin = scale * np.cos(radians), scale * np.sin(radians)
             linear = np.array([[cos, -sin], [sin, cos]]) @ (_MIRROR if is_mirrored else np.eye(2))
-            middle = np.full(2, (_SMALL - 1) / 2)
             matrix = np.eye(3)
             matrix[:2, :2], matrix[:2, 2] = linear, middle - linear @ middle
-            yield matrix
+            yield is_mirrored, matrix
 
 
-def _verified(prints: Fingerprints, a: int, b: int, pose: _Pose) -> PosedCopy | None:
-    """Refine a pose and measure what both show, in the frame of the coarser image."""
+def _first_verified(
+    prints: Fingerprints, a: int, b: int, poses: Sequence[_Pose]
+) -> PosedCopy | None:
+    for pose in poses:
+        copy, score = _verified(prints, a, b, pose)
+        if copy or score < NEARLY:
+            return copy
+    return None
+
+
+def _verified(prints: Fingerprints, a: int, b: int, pose: _Pose) -> tuple[PosedCopy | None, float]:
+    """Refine a pose and measure what both show, in the frame of the coarser image.
+
+    Return the copy, where it is one, and the score.
+    """
     matrix, first, second = pose.matrix, a, b
     if abs(np.linalg.det(matrix[:2, :2])) > 1:
         matrix, first, second = np.asarray(np.linalg.inv(matrix), float), b, a
@@ -212,14 +223,14 @@ def _verified(prints: Fingerprints, a: int, b: int, pose: _Pose) -> PosedCopy | 
     of_b = thumbnail(other).astype(np.float32)
     matrix = _refined(pose.sign * thumbnail(gray).astype(np.float32), of_b, matrix)
     if not _is_pose(matrix):
-        return None
-    score = _score(*_overlaid(gray, of_b, matrix, pose.sign))
-    if score is None:
-        return None
+        return None, 0.0
+    score, is_copy = _measured(*_overlaid(gray, of_b, matrix, pose.sign))
+    if not is_copy:
+        return None, score
     if first != a:
         matrix = np.asarray(np.linalg.inv(matrix), float)
     name, change = _described(matrix, pose.sign)
-    return PosedCopy(a, b, name, round(score, 4), change)
+    return PosedCopy(a, b, name, round(score, 4), change), score
 
 
 def _refined(a: NDArray[np.float32], b: NDArray[np.float32], matrix: Matrix) -> Matrix:
@@ -258,12 +269,12 @@ def _overlaid(
     return sign * thumbnail(warped).astype(np.float32), of_b, inside
 
 
-def _score(
+def _measured(
     a: NDArray[np.float32], b: NDArray[np.float32], inside: NDArray[np.bool_]
-) -> float | None:
-    """Return the correlation inside, or None where the limits of a copy are not reached."""
+) -> tuple[float, bool]:
+    """Return the correlation inside, and whether the limits of a copy are reached."""
     if inside.mean() < MIN_OVERLAP:
-        return None
+        return 0.0, False
     strong = inside & (np.abs(a) > STRONG_EDGE) & (np.abs(b) > STRONG_EDGE)
     agreed = (strong & (a * b > 0)).sum()
     seen = np.abs(b) * inside
@@ -276,7 +287,7 @@ def _score(
         and middle >= POSED.middle
         and agreed >= POSED.agreement * strong.sum()
     )
-    return score if is_copy else None
+    return score, bool(is_copy)
 
 
 def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
