@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from tumorlens.study.audit.duplicates.copies import SAME, Link, connected, find_copies
+from tumorlens.study.audit.duplicates.fingerprints import fingerprint
+from tumorlens.study.audit.duplicates.poses import find_posed_copies
 from tumorlens.study.phantom import PLANES, draw_phantom
 
 Image = np.ndarray
@@ -83,6 +85,20 @@ def test_two_heads_are_never_one_image(planted):
     copies = [link for link in planted if link.kind in SAME]
     assert copies
     assert all(link.a % HEADS == link.b % HEADS for link in copies)
+
+
+def test_a_nearly_symmetric_head_is_found_though_its_mirror_image_fits_well(tmp_path):
+    """Here the wrong one of the two poses lies nearer on small thumbnails."""
+    pixels = draw_phantom("mri", "glioma", seed=3, plane="axial").pixels
+    middle = (pixels.shape[1] - 1) / 2
+    matrix = cv2.getRotationMatrix2D((middle, middle), -12, 1.1)
+    matrix[:, 2] += 8
+    moved = cv2.warpAffine(pixels, matrix, pixels.shape[::-1])[:, ::-1]
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path, image in zip(paths, (pixels, moved), strict=True):
+        cv2.imwrite(str(path), np.ascontiguousarray(image))
+    (copy,) = find_posed_copies(fingerprint(paths, cache=tmp_path), np.arange(2))
+    assert copy.orientation == "flip left-right"
 
 
 def test_the_change_is_told_in_words(planted):
