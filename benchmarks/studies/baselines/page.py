@@ -124,7 +124,7 @@ def _row(run: Run, result: Result | None, columns: Sequence[str], threshold: str
         return [*named, f"{NOT_RUN}: `--only {' '.join(filter(None, (run.search, run.name)))}`"]
     named[5] = "; ".join(text for text in (remarks, result.remark) if text)
     figures = [cell(result.figures[threshold][name]) for name in columns]
-    return [*named, *figures, str(result.groups), duration(result.seconds)]
+    return [*named, *figures, str(result.groups or "-"), duration(result.seconds)]
 
 
 def duration(seconds: float | None) -> str:
