@@ -131,6 +131,13 @@ def test_two_stacks_under_one_id_are_two_series(field, value):
     assert [(s.name, len(s.slices), s.reason) for s in found] == [("1.2", 6, ""), ("1.2#2", 6, "")]
 
 
+def test_an_id_that_two_studies_share_is_two_series_with_names_of_their_own():
+    other = [replace(h, study="another", instance=f"o{h.instance}") for h in stack()]
+    found = group_slices([*stack(), *other, other[0]])
+    assert [(s.name, len(s.slices)) for s in found] == [("1.2", 6), ("1.2#2", 6)]
+    assert [s.notes for s in found] == [(), ("1 duplicate left out",)]
+
+
 def test_acquisitions_that_repeat_no_position_stay_one_series():
     headers = [replace(h, acquisition=str(k)) for k, h in enumerate(stack())]
     assert len(only(headers).slices) == 6

@@ -318,7 +318,8 @@ def _find_files(paths: list[Path], lies: Mapping[Path, Path]) -> "FoundFiles":
     if not found.scans:
         named, beside = ", ".join(map(str, paths)), found.describe()
         fact = f"holds no images{f', only {beside}' if beside else ''}"
-        raise CasesError(named, fact, "Name image files, or a folder with some.")
+        zips = " A zip is looked into where it is named itself." if ".zip" in beside else ""
+        raise CasesError(named, fact, f"Name image files, or a folder with some.{zips}")
     return found
 
 

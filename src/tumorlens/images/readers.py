@@ -92,9 +92,10 @@ READERS = (
 # Files that lie beside scans and are not meant as scans; anything else is tried.
 BESIDE = frozenset({".csv", ".json", ".txt", ".md", ".html", ".xml", ".yaml", ".yml", ".pdf",
                     ".xlsx", ".zip", ".gz", ".py", ".ipynb", ".log"})  # fmt: skip
-# What systems put into folders; "._" is the twin of a file on foreign disks of a Mac.
+# What systems and burners of discs put there; "._" is the twin of a file on foreign disks of a Mac.
 SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", "__macosx",
-                          "$recycle.bin", "system volume information", "@eadir"})  # fmt: skip
+                          "$recycle.bin", "system volume information", "@eadir", "dicomdir",
+                          "autorun.inf"})  # fmt: skip
 SYSTEM_PREFIX = "._"
 # What the mask of a scan is called that stands beside it: T_1_mask.png beside T_1.png.
 MASK_ENDINGS = ("mask", "masks", "seg", "segmentation")

@@ -15,6 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from tumorlens.images.slices import SliceHeader, normal_of
+from tumorlens.losses import counted
 from tumorlens.records import Modality, Plane
 
 MIN_SLICES = 5
@@ -87,11 +88,14 @@ def group_slices(headers: Iterable[SliceHeader]) -> list[Series]:
     """Return the series that slices make, in the order of their first slice."""
     kept, doubled = _without_duplicates(headers)
     parts: list[Series] = []
-    for name, slices in _named_groups(kept):
-        stacks = [stack for group in _of_one_kind(slices) for stack in _of_one_plane(group)]
-        for number, stack in enumerate(stacks, start=1):
-            part_name = name if number == 1 else f"{name}#{number}"
-            parts.append(_examined(part_name, stack, doubled[name]))
+    numbers: Counter[str] = Counter()  # of each name: studies may share one
+    for identity, slices in _identified(kept).items():
+        for group in _of_one_kind(slices):
+            for stack in _of_one_plane(group):
+                name = identity[1]
+                numbers[name] += 1
+                part_name = name if numbers[name] == 1 else f"{name}#{numbers[name]}"
+                parts.append(_examined(part_name, stack, doubled[identity]))
     return _with_single_slices_joined(parts)
 
 
@@ -125,29 +129,30 @@ def _path_of(series: Series) -> str:
 
 def _without_duplicates(
     headers: Iterable[SliceHeader],
-) -> tuple[list[SliceHeader], Counter[str]]:
-    """Keep one of each slice; count the others by the name of their series."""
+) -> tuple[list[SliceHeader], Counter[tuple[str, str]]]:
+    """Keep one of each slice; count the others by the identity of their series."""
     seen: dict[tuple[object, ...], SliceHeader] = {}
-    doubled: Counter[str] = Counter()
+    doubled: Counter[tuple[str, str]] = Counter()
     for header in headers:
         identity = header.instance or header.path
         key = (identity, header.frame, header.corner)
         if key in seen:
-            doubled[_name_of(header)] += 1
+            doubled[_identity(header)] += 1
         else:
             seen[key] = header
     return list(seen.values()), doubled
 
 
-def _name_of(header: SliceHeader) -> str:
-    return header.series or header.path
+def _identity(header: SliceHeader) -> tuple[str, str]:
+    """Return study and series, or the file where it names none."""
+    return header.study, header.series or header.path
 
 
-def _named_groups(headers: Sequence[SliceHeader]) -> list[tuple[str, list[SliceHeader]]]:
-    groups: dict[tuple[str, str], list[SliceHeader]] = defaultdict(list)
+def _identified(headers: Sequence[SliceHeader]) -> dict[tuple[str, str], list[SliceHeader]]:
+    groups: defaultdict[tuple[str, str], list[SliceHeader]] = defaultdict(list)
     for header in headers:
-        groups[header.study, _name_of(header)].append(header)
-    return [(name, slices) for (_, name), slices in groups.items()]
+        groups[_identity(header)].append(header)
+    return groups
 
 
 def _of_one_kind(slices: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
@@ -227,7 +232,7 @@ def _examined(name: str, slices: list[SliceHeader], doubled: int) -> Series:
     steps = [step for step in _steps(slices) if step >= SAME_POSITION_MM]
     notes = [*_notes_on_steps(steps), *_notes_on_tilt(slices)]
     if doubled:
-        notes.append(f"{doubled} duplicates left out")
+        notes.append(f"{counted(doubled, 'duplicate')} left out")
     series = Series(name, tuple(slices), float(np.median(steps)) if steps else None, tuple(notes))
     return _judged(series)
 

@@ -59,7 +59,7 @@ def normal_of(orientation: Sequence[float]) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=4096)  # the slices of a stack share theirs
 def _normal_of(orientation: tuple[float, ...]) -> NDArray[np.float64]:
-    normal = np.cross(orientation[:3], orientation[3:])
+    normal = np.cross(np.array(orientation[:3], float), orientation[3:])
     normal /= np.linalg.norm(normal)
     normal.flags.writeable = False
     return normal
