@@ -38,12 +38,12 @@ from tumorlens.study.phantom import draw_phantom
 
 WORKERS, TASKS, NODES = 2, 4, 2
 ACTOR = "ray::_RayTasks"
+TRIES = 4  # to start a node
 RAY_ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # loopback
-    "RAY_raylet_start_wait_time_s": "120",
 }
 
 
@@ -224,8 +224,9 @@ class OnRay(Drivers):
         os.environ |= RAY_ENVIRONMENT  # Ray reads it as it is imported
         from ray.cluster_utils import Cluster
 
-        self._cluster: Any = Cluster(True, head_node_args={"num_cpus": 0})
-        self._nodes = [self._cluster.add_node(num_cpus=1) for _ in range(NODES)]
+        self._cluster: Any = Cluster()
+        self._add(0)
+        self._nodes = [self._add(1) for _ in range(NODES)]
         words = command("batch", "run", job, "--on", "ray", "--workers", NODES)
         super().__init__([words], self._cluster.address)
         self.kinds["node"] = self.kill_node
@@ -239,8 +240,15 @@ class OnRay(Drivers):
         """End a node with all on it, and add another."""
         number = moments.randrange(NODES)
         self._cluster.remove_node(self._nodes[number], allow_graceful=False)
-        self._nodes[number] = self._cluster.add_node(num_cpus=1)
+        self._nodes[number] = self._add(1)
         return 1
+
+    def _add(self, cores: int) -> Any:
+        """Add a node, again where the machine was too busy for the limits of Ray."""
+        for _ in range(TRIES):
+            with suppress(Exception):
+                return self._cluster.add_node(num_cpus=cores)
+        return self._cluster.add_node(num_cpus=cores)
 
     def stop(self) -> None:
         """End the driver and the cluster."""

@@ -303,7 +303,6 @@ def _load_ray(address: str) -> Any:
     if not address:
         # This one makes Ray take 127.0.0.1 for its own address, on every system.
         defaults["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-        defaults["RAY_raylet_start_wait_time_s"] = "120"  # on a busy machine it takes its time
         if not (os.environ.get("RAY_AUTH_TOKEN_PATH") or _TOKEN_FILE.expanduser().exists()):
             defaults["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     if "ray" not in sys.modules:  # it reads its environment as it is imported
@@ -311,21 +310,30 @@ def _load_ray(address: str) -> Any:
             os.environ.setdefault(name, value)
     try:
         import ray
-        from ray.exceptions import RayError
     except ModuleNotFoundError as e:
         fix = 'Install it: pip install "tumorlens[scale]".'
         raise MissingExtraError("ray", "is not installed", fix) from e
     own = {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
-    try:
-        ray.init(
-            address or "local", log_to_driver=False, logging_level=logging.WARNING,
-            **({} if address else own),
-        )  # fmt: skip
-    except (OSError, RuntimeError, RayError) as e:
-        fact = f"cannot be reached ({str(e).splitlines()[0]})"
-        fix = "Check the address, and that RAY_AUTH_TOKEN is the token of the cluster."
-        raise ExecutorError(address or "a cluster of Ray on this machine", fact, fix) from e
+    options = {} if address else own
+    for tries_left in (0,) if address else (1, 0):  # a busy machine may be too slow for its limits
+        try:
+            ray.init(
+                address or "local", log_to_driver=False, logging_level=logging.WARNING, **options
+            )
+            break
+        except Exception as e:
+            ray.shutdown()
+            if not tries_left:
+                raise _unreachable(address, e) from e
     return ray
+
+
+def _unreachable(address: str, error: Exception) -> ExecutorError:
+    fact = f"cannot be reached ({(str(error).splitlines() or [type(error).__name__])[0]})"
+    if address:
+        fix = "Check the address, and that RAY_AUTH_TOKEN is the token of the cluster."
+        return ExecutorError(address, fact, fix)
+    return ExecutorError("Ray on this machine", fact, "Try it again when the machine is less busy.")
 
 
 _TOKEN_FILE = Path("~/.ray/auth_token")

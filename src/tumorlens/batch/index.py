@@ -53,12 +53,8 @@ class Index:
     tried: int = 0
 
     def describe(self) -> str:
-        """Return in words what was passed over or is not there, "" for nothing."""
-        words = [counted(count, kind) for kind, count in self.passed_over.items()]
-        if self.missing:
-            words.append(f"{self.missing} of {self.tried} files tried are not there: such a scan "
-                         "is a row with its error")  # fmt: skip
-        return ", ".join(words)
+        """Return in words what was passed over, "" for nothing."""
+        return ", ".join(counted(count, kind) for kind, count in self.passed_over.items())
 
 
 def load_arrow() -> Any:

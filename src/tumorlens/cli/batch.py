@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tumorlens.cli.options import FAILED_STATUS, Bundle
+from tumorlens.cli.options import FAILED_STATUS, Bundle, print_passed_over
 from tumorlens.cli.progress import WorkerBars, console, counting
 from tumorlens.settings import load_settings
 
@@ -85,8 +85,10 @@ def plan(
     job = Folder(out)
     with counting("planning") as progress:
         made, is_new = make_plan(index, job, loaded, options, progress=progress)
-    if text := index.describe():
-        console.print(f"passed over: {text}", markup=False)
+    print_passed_over(index.describe())
+    if index.missing:
+        tried = f"{index.missing} of {index.tried} files tried are not there"
+        console.print(f"{tried}: each such scan will be a row with an error")
     if made.left_out:
         console.print(f"{made.left_out:,} files are copies of slices: see {job.path(LEFT_OUT)}")
     was = "" if is_new else " (it was planned before, and is the same)"

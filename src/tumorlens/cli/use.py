@@ -438,7 +438,8 @@ def _check_libraries() -> Iterator[str]:
 
     for name in ("numpy", "opencv-python-headless", "pillow", "simplejpeg", "onnxruntime"):
         yield f"{name} {version(name)}"
-    for extra, name in (("train", "keras"), ("dashboard", "streamlit"), ("service", "fastapi")):
+    for extra, name in (("train", "keras"), ("dashboard", "streamlit"), ("service", "fastapi"),
+                        ("scale", "ray")):  # fmt: skip
         try:
             yield f"{name} {version(name)} (extra: {extra})"
         except PackageNotFoundError:
