@@ -1,6 +1,7 @@
-"""Memory of the dashboard's server while more scans are dropped in than its queue holds.
+"""Memory of the dashboard's server: a series of 300 slices, then more scans than a worklist holds.
 
-Prints the resident memory after each batch, and what Streamlit still holds of the uploads.
+Prints the resident memory after each, what Streamlit still holds of the uploads, and what lies on
+the server's disk of them.
 """
 
 import sys
@@ -13,35 +14,52 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from support.browser_dashboard import chromium, dashboard, open_page
+from support.browser_dashboard import Running, chromium, dashboard, drop, open_page
 
 from tumorlens.study.phantom import draw_phantom
+from tumorlens.study.phantom.volumes import PhantomVolume, draw_volume, write_dicom
 
-SCANS, BATCH, SIDE = 240, 40, 512  # more than the queue of 200 takes
+SLICES, SCANS, BATCH, SIDE = 300, 210, 70, 512
 
 
 def main() -> None:
     """Upload and watch."""
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         home = Path(folder)
+        _write_series(home / "series")
         scans = _scans(home / "scans")
-        size = sum(path.stat().st_size for path in scans) / 2**20
-        print(f"{len(scans)} scans of {SIDE} x {SIDE}, {size:.0f} MiB in all")
         with dashboard(home / "home") as running:
             page = browser.new_page()
+            page.set_default_timeout(600_000)
             open_page(page, running.url)
-            print(f"{'at the start':14} {_resident(running.pid):6.0f} MiB")
-            for start in range(0, len(scans), BATCH):
-                page.set_input_files(
-                    "[data-testid=stFileUploaderDropzoneInput]",
-                    [str(path) for path in scans[start : start + BATCH]],
-                )
-                page.get_by_text(f"Queue: {min(200, start + BATCH)}").wait_for()
+            _print("at the start", running)
+            drop(page, *sorted((home / "series").iterdir()))
+            page.get_by_text(f"{SLICES} slices").first.wait_for()
+            _print(f"{SLICES} slices of {SIDE} x {SIDE}", running)
+            for start in range(0, SCANS, BATCH):
+                drop(page, *scans[start : start + BATCH])
+                page.get_by_text(f"Queue: {min(200, start + BATCH + 1)}").wait_for()
                 page.wait_for_timeout(1500)
-                held = _uploads(running.url)
-                print(f"{start + BATCH:4} uploaded  {_resident(running.pid):6.0f} MiB, "
-                      f"uploads held {held:.0f} bytes")  # fmt: skip
+                _print(f"and {start + BATCH} images", running)
             page.get_by_text("were not taken").wait_for()
+
+
+def _print(title: str, running: Running) -> None:
+    files = [path for path in (running.home).rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files) / 2**20
+    print(f"{title:24} {_resident(running.pid):6.0f} MiB; uploads held {_uploads(running.url):.0f} "
+          f"bytes; on disk {size:.1f} MiB in {len(files)} files", flush=True)  # fmt: skip
+
+
+def _write_series(folder: Path) -> None:
+    """Write a CT series of a phantom with noise, which does not compress well."""
+    base = draw_volume("ct", "healthy", seed=2, side=SIDE)
+    at = np.linspace(0, len(base.voxels) - 1, SLICES).round().astype(int)
+    noise = np.random.default_rng(0).normal(0, 8, (SLICES, 1, SIDE)).astype(np.int16)
+    voxels = (base.voxels[at] + noise).astype(np.int16)
+    empty = np.zeros(voxels.shape, bool)
+    volume = PhantomVolume(voxels, empty, "ct", "phantom", base.pixel_mm)
+    write_dicom(volume, folder, seed=2)
 
 
 def _scans(folder: Path) -> list[Path]:
@@ -59,7 +77,7 @@ def _scans(folder: Path) -> list[Path]:
 
 
 def _resident(pid: int) -> float:
-    """Give the resident memory of a process in MiB."""
+    """Return the resident memory of a process in MiB."""
     rows = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(row.split()[1]) for row in rows if row.startswith("VmRSS")) / 1024
 

@@ -1,72 +1,84 @@
 """Take the dashboard's pictures: `python docs/make_dashboard_pictures.py STUDY`.
 
 STUDY is what `tumorlens demo` leaves: phantoms alone, so that no picture shows a patient. With
-`--all DIR` every page is taken in both widths and both themes, to be looked at.
+`--all DIR` every page is taken in three widths and both themes, to be looked at.
 """
 
 import io
 import sys
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 ROOT = Path(__file__).parent.parent
 PICTURES = Path(__file__).parent / "pictures"
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.browser_dashboard import chromium, dashboard, open_page, settle  # noqa: E402
+from support.browser_dashboard import chromium, dashboard, drop, open_page, settle  # noqa: E402
 
 from tumorlens.services.dashboard.layout import PAGES  # noqa: E402
+from tumorlens.services.dashboard.texts import translator  # noqa: E402
+from tumorlens.services.dashboard.uploads import EXAMPLES  # noqa: E402
+from tumorlens.study.phantom.volumes import draw_volume, write_dicom  # noqa: E402
 
-HEIGHTS = {"read": 1010, "explore": 1080, "audit": 1150, "performance": 1330, "hypotheses": 1150,
+Scheme = Literal["light", "dark"]
+
+HEIGHTS = {"read": 1420, "explore": 1080, "audit": 1150, "performance": 1330, "hypotheses": 1150,
            "about": 1300}  # fmt: skip
-WIDTHS = {"desk": 1280, "tablet": 820}
+WIDTHS = {"desk": 1280, "tablet": 820, "phone": 390}
 
 
 def main(study: Path, everything: Path | None) -> None:
     """Take the pictures of the documentation, or every page in every way."""
     with (
         tempfile.TemporaryDirectory() as home,
-        dashboard(Path(home), "--study", str(study.resolve())) as running,
+        dashboard(Path(home) / "home", "--study", str(study.resolve())) as running,
         chromium() as browser,
     ):
+        context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US")
+        page = context.new_page()
+        open_page(page, running.url)
+        _read_a_series(page, Path(home))
         for name in PAGES:
+            if name != "read":
+                page.get_by_role("link", name=translator("en")(f"page.{name}"), exact=True).click()
+            settle(page)
             if everything is None:
-                _take(browser, running.url, name, PICTURES / f"dashboard-{name}.png")
+                _take(page, PICTURES / f"dashboard-{name}.png", name)
+                if name == "read":
+                    _take(page, PICTURES / "dashboard-dark.png", name, scheme="dark")
                 continue
             for place, width in WIDTHS.items():
                 for scheme in ("light", "dark"):
                     out = everything / f"{name}-{place}-{scheme}.png"
-                    _take(browser, running.url, name, out, width=width, scheme=scheme)
-        if everything is None:
-            out = PICTURES / "dashboard-dark.png"
-            _take(browser, running.url, "read", out, scheme="dark")
+                    _take(page, out, name, width=width, scheme=scheme)
 
 
-def _take(
-    browser: Browser, url: str, name: str, out: Path, *, width: int = 1280, scheme: str = "light"
-) -> None:
-    size = {"width": width, "height": HEIGHTS[name] * (3 if width < 1000 else 2) // 2}
-    if out.parent == PICTURES:
-        size["height"] = HEIGHTS[name]
-    context = browser.new_context(viewport=size, color_scheme=scheme, locale="en-US")
-    page = context.new_page()
-    open_page(page, f"{url}/{'' if name == 'read' else name}")
-    _wait_for_charts(page)
-    _store(page.screenshot(), out)
-    context.close()
-
-
-def _wait_for_charts(page: Page) -> None:
-    page.wait_for_timeout(1500)
+def _read_a_series(page: Page, home: Path) -> None:
+    """Drop a phantom's CT series and two slices of phantoms, and agree to the first."""
+    write_dicom(draw_volume("ct", "glioma", seed=4, side=256), home / "CT head", seed=4)
+    drop(page, *sorted((home / "CT head").iterdir()), *sorted(EXAMPLES.glob("*mri*.png")))
+    page.wait_for_selector(".tl-list li:nth-child(5)")
+    page.wait_for_selector(".tl-viewer[data-slice]")
+    page.keyboard.press("a")
+    page.wait_for_selector(".tl-done")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_timeout(3000)
     settle(page)
 
 
-def _store(png: bytes, out: Path) -> None:
+def _take(page: Page, out: Path, name: str, *, width: int = 1280, scheme: Scheme = "light") -> None:
+    height = HEIGHTS[name] if out.parent == PICTURES or width > 1000 else 1500
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": height})
+    page.wait_for_timeout(2500)
+    settle(page)
     out.parent.mkdir(parents=True, exist_ok=True)
-    Image.open(io.BytesIO(png)).convert("RGB").save(out, optimize=True)
+    image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    image.save(out, optimize=True)
     print(out)
 
 
