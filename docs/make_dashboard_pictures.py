@@ -61,7 +61,8 @@ def _read_a_series(page: Page, home: Path) -> None:
     """Drop a phantom's CT series and two slices of phantoms, and agree to the first."""
     write_dicom(draw_volume("ct", "glioma", seed=4, side=256), home / "CT head", seed=4)
     drop(page, *sorted((home / "CT head").iterdir()), *sorted(EXAMPLES.glob("*mri*.png")))
-    page.wait_for_selector(".tl-list li:nth-child(5)")
+    page.get_by_text("24 slices").first.wait_for()
+    settle(page)
     page.wait_for_selector(".tl-viewer[data-slice]")
     page.keyboard.press("a")
     page.wait_for_selector(".tl-done")

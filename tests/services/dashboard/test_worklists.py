@@ -107,6 +107,19 @@ def test_what_no_tab_has_open_is_forgotten_after_a_while(held, monkeypatch):
     assert held.get("me", id) is None
 
 
+def test_a_kept_one_is_still_listed_when_it_was_idle_beside_one_that_is_open(held, monkeypatch):
+    kept, open_, lease = filled(held, "a"), filled(held, "b"), Lease()
+    held.change("me", kept, kept=True)
+    held.use("me", open_, lease)
+    monkeypatch.setattr(worklists, "IDLE_S", -1.0)
+    held.forget_idle()
+    assert held.get("me", kept).results
+    del lease
+    gc.collect()
+    held.forget_idle()
+    assert [one.id for one in held.of("me")] == [kept]
+
+
 def test_kept_ones_that_nobody_opens_go_with_the_answers_that_are_too_old(held, tmp_path):
     held.change("me", filled(held, "a"), kept=True)
     assert held.forget_unused(1) == 0

@@ -28,6 +28,8 @@ STYLE = """<style>
 .stMainBlockContainer { padding-top: 4.2rem; padding-bottom: 3rem; max-width: 92rem; }
 .st-key-research-line { position: sticky; top: 3.75rem; z-index: 90; padding: .3rem .2rem;
   border-bottom: 1px solid #8884; backdrop-filter: blur(12px); }
+[data-testid="stElementContainer"]:has(.tl-title),
+[data-testid="stLayoutWrapper"]:has(> .st-key-page-facts) { position: absolute; }
 .tl-title { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 [data-testid="stCaptionContainer"] { color: inherit; opacity: .85; }
 .stApp :focus-visible { outline: 3px solid #d55e00 !important; outline-offset: 2px; }

@@ -138,7 +138,10 @@ def worklist() -> Worklist:
 def open_worklist(id: str) -> None:
     """Open a worklist in this tab, which keeps it from being forgotten while the tab is open."""
     st.session_state["worklist"], st.session_state["lease"] = id, Lease()
-    load_shared().worklists.use(owner(), id, st.session_state["lease"])
+    held = load_shared().worklists
+    held.use(owner(), id, st.session_state["lease"])
+    if "place" in st.session_state:
+        st.session_state["place"].current = held.place_in(id)
 
 
 def queue() -> tuple[Result, ...]:

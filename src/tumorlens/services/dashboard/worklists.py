@@ -32,7 +32,7 @@ from tumorlens.services.dashboard.results import (
 MAX_RESULTS = 200  # in one worklist
 MAX_BYTES = 384 * 2**20  # of one worklist, compressed as it is kept
 MAX_TOTAL_BYTES = 2 * 2**30  # of all in memory; those let go first are forgotten first
-MAX_WORKLISTS = 20  # of one reader
+MAX_LOOSE = 20  # worklists of one reader that are not kept
 IDLE_S = 3600.0  # after which a worklist that no tab has open is forgotten
 HEAD = "worklist.json"
 _PLAIN = ("values", "modality", "spacing_mm", "orientation")
@@ -84,11 +84,11 @@ class Worklists:
             return self._of(owner).get(id)
 
     def add(self, owner: str, name: str) -> Worklist:
-        """Make a new one, the last used; the oldest of too many that is not kept goes."""
+        """Make a new one, the last used; of too many that are not kept the oldest goes."""
         with self._lock:
             held = self._of(owner)
-            if len(held) >= MAX_WORKLISTS:
-                loose = [one for one in held.values() if not one.is_kept] or [*held.values()]
+            loose = [one for one in held.values() if not one.is_kept]
+            if len(loose) >= MAX_LOOSE:
                 self.remove(owner, min(loose, key=lambda one: one.used_at).id)
             made = Worklist(secrets.token_hex(8), name, used_at=time.time())
             held[made.id] = made
@@ -149,17 +149,9 @@ class Worklists:
     def forget_idle(self) -> int:
         """Forget what no tab has had open for an hour; what is kept stays on disk."""
         with self._lock:
-            now, gone = time.time(), 0
-            for owner, held in list(self._held.items()):
-                for one in list(held.values()):
-                    if not self._leases.get(one.id) and now - one.used_at > IDLE_S:
-                        del held[one.id]
-                        self._leases.pop(one.id, None)
-                        self._places.pop(one.id, None)
-                        gone += 1
-                if not held:
-                    self._held.pop(owner)
-            return gone
+            old = time.time() - IDLE_S
+            idle = [(owner, one) for owner, one in self._everything() if one.used_at < old]
+            return sum(self._let_go(owner, one) for owner, one in idle)
 
     def forget_unused(self, days: int) -> int:
         """Remove kept worklists that were not opened for so many days; return their number."""
@@ -206,19 +198,32 @@ class Worklists:
     def _path(self, owner: str, id: str) -> Path:
         return self._folder / owner / id
 
+    def _everything(self) -> list[tuple[str, Worklist]]:
+        rows = [(owner, one) for owner, held in self._held.items() for one in held.values()]
+        return sorted(rows, key=lambda row: row[1].used_at)
+
+    def _let_go(self, owner: str, worklist: Worklist) -> bool:
+        """Forget one that no tab has open; one that is kept, only when no other is left."""
+        held = self._held.get(owner, {})
+        if self._leases.get(worklist.id) or (worklist.is_kept and self._is_open(owner)):
+            return False
+        if held.pop(worklist.id, None) is None:
+            return False
+        self._leases.pop(worklist.id, None)
+        self._places.pop(worklist.id, None)
+        if all(one.is_kept for one in held.values()) and not self._is_open(owner):
+            self._held.pop(owner)  # what is kept is read again when it is asked for
+        return True
+
+    def _is_open(self, owner: str) -> bool:
+        return any(self._leases.get(id) for id in self._held.get(owner, {}))
+
     def _make_room(self) -> None:
         """Forget those that no tab has open, the longest unused first, until all have room."""
-        everything = [(one.used_at, owner, one) for owner, held in self._held.items()
-                      for one in held.values()]  # fmt: skip
-        total = sum(one.size for _, _, one in everything)
-        for _, owner, one in sorted(everything, key=lambda row: row[0]):
-            if total <= MAX_TOTAL_BYTES:
+        for owner, one in self._everything():
+            if sum(other.size for _, other in self._everything()) <= MAX_TOTAL_BYTES:
                 return
-            if not self._leases.get(one.id):
-                total -= one.size
-                self._held.pop(owner) if len(self._held[owner]) == 1 else (
-                    self._held[owner].pop(one.id)
-                )
+            self._let_go(owner, one)
 
 
 def joined(results: Sequence[Result], added: Sequence[Result]) -> tuple[tuple[Result, ...], int]:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import streamlit as st
@@ -14,7 +15,7 @@ from tumorlens.services.dashboard.pages import scan
 from tumorlens.services.dashboard.reader import draw_reader
 from tumorlens.services.dashboard.results import ORDERS, Result, cases_csv, ordered
 from tumorlens.services.dashboard.texts import Translate
-from tumorlens.services.dashboard.uploads import Fetch, arrived_series, predict_files
+from tumorlens.services.dashboard.uploads import BATCH, Fetch, arrived_series, predict_files
 from tumorlens.services.dashboard.widgets import (
     choose,
     draw_download,
@@ -154,9 +155,10 @@ def _take(files: Sequence[tuple[str, Fetch]], t: Translate, *, lost: int = 0) ->
         bar.progress(done / total, text=t("read.reading", done=done, total=total))
 
     limits = shared.settings.read_limits
-    for result in predict_files(files, shared.predictor, limits=limits, progress=report):
-        lost += session.add_results([result])
-        first = first or result.key
+    found = predict_files(files, shared.predictor, limits=limits, progress=report)
+    while some := list(islice(found, BATCH)):
+        lost += session.add_results(some)
+        first = first or some[0].key
     full = (t("read.full", most=MAX_RESULTS, lost=lost),) if lost else ()
     st.session_state["warnings"] = full
     if first:
