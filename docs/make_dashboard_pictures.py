@@ -43,6 +43,7 @@ def main(study: Path, everything: Path | None) -> None:
         open_page(page, running.url)
         _read_a_series(page, Path(home))
         for name in PAGES:
+            page.set_viewport_size({"width": 1280, "height": 900})  # its menu has names
             if name != "read":
                 page.get_by_role("link", name=translator("en")(f"page.{name}"), exact=True).click()
             settle(page)

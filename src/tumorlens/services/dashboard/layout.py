@@ -36,7 +36,7 @@ STYLE = """<style>
 @media (prefers-color-scheme: dark) { .stApp [data-testid="stImage"] img { background: #fff; } }
 @media (max-width: 40rem) {
   [data-testid="stLayoutWrapper"]:has(> .st-key-intake) { order: 2; }
-  [data-testid="stLayoutWrapper"]:has(> .st-key-answer) { order: 1; }
+  [data-testid="stLayoutWrapper"]:has(> .st-key-order) { order: 1; }
   .stMainBlockContainer { padding-left: .8rem; padding-right: .8rem; }
 }
 </style>"""

@@ -77,7 +77,8 @@ def series_text(answer: SeriesPrediction, t: Translate) -> str:
     if answer.peak_slice is not None:
         parts.append(t("series.peak", slice=answer.peak_slice, slices=answer.slices))
     if answer.type:
-        parts.append(t("series.type", type=t(f"type.{answer.type}")))
+        kind = "untyped" if answer.type == "undetermined" else "type"
+        parts.append(t(f"series.{kind}", type=t(f"type.{answer.type}")))
     parts.append(t("series.judged", judged=answer.judged, slices=answer.slices))
     return " · ".join(parts)
 

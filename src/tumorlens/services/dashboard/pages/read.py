@@ -44,11 +44,12 @@ def draw(t: Translate) -> None:
     if not session.own_results():
         st.info(t("read.examples"), icon=":material/category:")
     reviews = session.queue_reviews(results)
-    left, right = st.columns([3, 1], vertical_alignment="bottom")
-    with left:
-        filtered = _filter(results, t)
-    with right:
-        queue = _sort(filtered, reviews, t)
+    with st.container(key="order"):
+        left, right = st.columns([3, 1], vertical_alignment="bottom")
+        with left:
+            filtered = _filter(results, t)
+        with right:
+            queue = _sort(filtered, reviews, t)
     current = _chosen(queue)
     draw_reader(queue, reviews, t)
     if current is None:
