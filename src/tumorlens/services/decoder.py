@@ -93,7 +93,7 @@ class Decoders:
         except ChildEndedError as ended:
             with suppress(ChildEndedError):  # once closed
                 process.start()
-            return Unusable(_error_of_end(source, ended.status, seconds))
+            return Unusable(error_of_end(source, ended.status, seconds))
         finally:
             self._idle.put(process)
 
@@ -110,23 +110,31 @@ def plain_environment() -> dict[str, str]:
 
 
 def _read_answer(head: dict[str, Any], blob: bytes) -> PreparedScan | Unusable:
-    if "failure" in head:
-        raise RuntimeError(f"a decoder failed: {head['failure']}")
-    if "error" in head:
-        kind = getattr(errors, head["error"], None)
-        if not (isinstance(kind, type) and issubclass(kind, TumorlensError)):
-            raise RuntimeError("a decoder names an error that is none")
-        error = kind(head["subject"], head["fact"], head["fix"])
-        if isinstance(error, ImageError):
-            return Unusable(error)
-        raise error
+    if refused := read_error(head):
+        return refused
     pixels = np.frombuffer(blob, np.uint8).reshape(head["shape"])
     matrix = np.array(head["matrix"], np.float64)
     notes, modality = tuple(head["notes"]), head["modality"]
     return PreparedScan(head["path"], pixels, notes, head["frame"], matrix, modality)
 
 
-def _error_of_end(source: str, status: int, seconds: float) -> ImageError:
+def read_error(head: dict[str, Any]) -> Unusable | None:
+    """Return why a file was refused, None where it was not; raises any other error."""
+    if "failure" in head:
+        raise RuntimeError(f"a decoder failed: {head['failure']}")
+    if "error" not in head:
+        return None
+    kind = getattr(errors, head["error"], None)
+    if not (isinstance(kind, type) and issubclass(kind, TumorlensError)):
+        raise RuntimeError("a decoder names an error that is none")
+    error = kind(head["subject"], head["fact"], head["fix"])
+    if isinstance(error, ImageError):
+        return Unusable(error)
+    raise error
+
+
+def error_of_end(source: str, status: int, seconds: float) -> ImageError:
+    """Return why a file brought its process to an end."""
     if -status in TIME_SIGNALS:
         fact = f"takes more than {seconds:.1f} s of processor time to decode"
         return ImageTooLargeError(source, fact, SAVE_AS_PNG)
@@ -145,7 +153,7 @@ def main() -> None:
             head, data = receive(sys.stdin.buffer)
         except EOFError:
             return
-        with _time_limit(head["seconds"]):
+        with time_limit(head["seconds"]):
             answer = _answer(head, data)
         send(sys.stdout.buffer, *answer)
 
@@ -156,14 +164,14 @@ def _answer(head: dict[str, Any], data: bytes) -> Message:
         spec, limits = InputSpec(**head["spec"]), ReadLimits(**head["limits"])
         found = prepare_bytes(data, spec, source=source, limits=limits)
     except TumorlensError as error:
-        return _written(error), b""
+        return error_message(error), b""
     except (MemoryError, cv2.error):
         fact = "needs more memory to be decoded than a file may take"
-        return _written(ImageTooLargeError(source, fact, SAVE_AS_PNG)), b""
+        return error_message(ImageTooLargeError(source, fact, SAVE_AS_PNG)), b""
     except Exception as error:  # noqa: BLE001 (the edge of this process)
         return {"failure": type(error).__name__}, b""
     if isinstance(found, Unusable):
-        return _written(found.error), b""
+        return error_message(found.error), b""
     written = {
         "path": found.path,
         "notes": found.notes,
@@ -175,13 +183,14 @@ def _answer(head: dict[str, Any], data: bytes) -> Message:
     return written, found.pixels.tobytes()
 
 
-def _written(error: TumorlensError) -> dict[str, Any]:
+def error_message(error: TumorlensError) -> dict[str, Any]:
+    """Return an error as plain data, for `read_error`."""
     row = {"subject": error.subject, "fact": error.fact, "fix": error.fix}
     return {"error": type(error).__name__, **row}
 
 
 @contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
+def time_limit(seconds: float) -> Iterator[None]:
     """Have the kernel end this process after so much processor time, or ten times by the clock."""
     if not hasattr(signal, "setitimer"):  # Windows
         yield

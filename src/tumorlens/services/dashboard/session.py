@@ -19,6 +19,7 @@ from tumorlens.services.dashboard.results import Result
 from tumorlens.services.dashboard.texts import LANGUAGES, Translate, translator
 from tumorlens.services.dashboard.uploads import predict_examples
 from tumorlens.services.dashboard.worklists import Lease, Worklist, Worklists
+from tumorlens.services.scan_reader import ScanReader
 from tumorlens.services.store.audit_log import check_signed, days_ago
 from tumorlens.services.store.database import Store, open_store
 from tumorlens.services.store.export import history_table
@@ -49,6 +50,7 @@ class Shared:
     examples: tuple[Result, ...]
     runner: ProcessRunner
     worklists: Worklists
+    reader: ScanReader
 
 
 def load_shared() -> Shared:
@@ -65,8 +67,9 @@ def _load() -> Shared:
     check_signed(store)
     worklists = Worklists(settings.worklist_folder)
     return Shared(
-        settings, predictor, store, predict_examples(predictor), ProcessRunner(), worklists
-    )
+        settings, predictor, store, predict_examples(predictor), ProcessRunner(), worklists,
+        ScanReader(settings.read_limits),
+    )  # fmt: skip
 
 
 def expire(shared: Shared) -> int:

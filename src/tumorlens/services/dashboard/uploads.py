@@ -37,6 +37,7 @@ from tumorlens.services.dashboard.results import (
     keep_slice,
     series_as_prediction,
 )
+from tumorlens.services.scan_reader import ScanReader
 from tumorlens.services.spool import SLICES, read_state, series_folders
 from tumorlens.services.store.database import Store
 from tumorlens.services.store.series import find_series
@@ -76,8 +77,13 @@ class _Labels:
 class _Files:
     """Files that were dropped, by a name each of them has alone."""
 
-    def __init__(self, files: Sequence[tuple[str, Fetch]], limits: ReadLimits) -> None:
-        self.limits = limits
+    def __init__(
+        self,
+        files: Sequence[tuple[str, Fetch]],
+        limits: ReadLimits,
+        reader: ScanReader | None = None,
+    ) -> None:
+        self.limits, self._reader = limits, reader
         self._fetch: dict[str, Fetch] = {}
         for name, fetch in files:
             again = (f"{name} ({number})" for number in range(2, len(files) + 2))
@@ -105,6 +111,8 @@ class _Files:
         return next((scan for scan in found if frame is None or scan.frame == frame), found[0])
 
     def _decoded(self, name: str) -> tuple[Scan, ...] | Unusable:
+        if self._reader is not None:
+            return self._reader.open_images(self.data(name), source=name)
         return attempt(open_images_bytes, self.data(name), source=name, limits=self.limits)
 
     def mask(self, name: str, frame: int | None) -> NDArray[np.bool_] | None:
@@ -118,15 +126,17 @@ def predict_files(
     predictor: Predictor,
     *,
     limits: ReadLimits,
+    reader: ScanReader | None = None,
     progress: Progress = silent,
     is_example: bool = False,
 ) -> Iterator[Result]:
     """Read and predict files, DICOM and NIfTI by series; a file above `limits` is refused.
 
+    Files of strangers are decoded by the process of a `reader`, which has the same limits.
     A file that cannot be used gives a result whose prediction has its `error` set. `progress`
     counts slices.
     """
-    held = _Files(files, limits)
+    held = _Files(files, limits, reader)
     labels = _read_labels(held)
     items = _items(held, [name for name in held.names if name not in labels.beside])
     total, done = sum(item.slices for item in items), 0

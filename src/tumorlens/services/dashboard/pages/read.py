@@ -156,7 +156,9 @@ def _take(files: Sequence[tuple[str, Fetch]], t: Translate, *, lost: int = 0) ->
         bar.progress(done / total, text=t("read.reading", done=done, total=total))
 
     limits = shared.settings.read_limits
-    found = predict_files(files, shared.predictor, limits=limits, progress=report)
+    found = predict_files(
+        files, shared.predictor, limits=limits, reader=shared.reader, progress=report
+    )
     while some := list(islice(found, BATCH)):
         lost += session.add_results(some)
         first = first or some[0].key

@@ -1,0 +1,123 @@
+"""Scans of strangers are read in a process of its own, within limits of memory and time.
+
+The decoders of `services.decoder` give prepared images, for which the pixels are done with; a page
+shows the scan itself, so this one hands every slice of a file over as it is stored.
+"""
+
+import sys
+import threading
+from dataclasses import asdict
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from tumorlens.errors import ImageTooLargeError, TumorlensError
+from tumorlens.images.raster import SAVE_AS_PNG
+from tumorlens.images.readers import open_images_bytes
+from tumorlens.records import Scan, Unusable
+from tumorlens.services.decoder import (
+    BASE_BYTES,
+    BYTES_PER_PIXEL,
+    error_message,
+    error_of_end,
+    plain_environment,
+    read_error,
+    time_limit,
+)
+from tumorlens.settings import ReadLimits
+from tumorlens.worker_process import (
+    ChildEndedError,
+    ChildProcess,
+    Message,
+    limit_process,
+    receive,
+    send,
+)
+
+SECONDS = 60.0  # of processor time for one file
+BYTES_PER_VOXEL = 12  # as stored, as it is turned, and as it is handed over
+_PLAIN = ("source", "modality", "notes", "plane", "spacing_mm", "position", "frame", "series")
+
+
+class ScanReader:
+    """One process that reads files, started with the first; safe to use from several threads."""
+
+    def __init__(self, limits: ReadLimits, *, seconds: float = SECONDS) -> None:
+        self._limits, self._seconds = limits, seconds
+        memory = BASE_BYTES + BYTES_PER_PIXEL * limits.max_pixels + 2 * limits.max_bytes
+        memory += 2 * limits.max_volume_bytes + BYTES_PER_VOXEL * limits.max_volume_pixels
+        self._child = ChildProcess(__name__, str(memory), environment=plain_environment())
+        self._lock = threading.Lock()
+
+    def open_images(self, data: bytes, *, source: str) -> tuple[Scan, ...] | Unusable:
+        """Read every slice of a file; raises what reading raises except ImageErrors."""
+        head = {"source": source, "limits": asdict(self._limits), "seconds": self._seconds}
+        with self._lock:
+            try:
+                found, blob = self._child.ask(head, data)
+            except ChildEndedError as ended:
+                return Unusable(error_of_end(source, ended.status, self._seconds))
+        return read_error(found) or _scans(found["scans"], blob)
+
+    def close(self) -> None:
+        """End the process, also in the middle of a file."""
+        self._child.close()
+
+
+def _scans(rows: list[dict[str, Any]], blob: bytes) -> tuple[Scan, ...]:
+    found, at = [], 0
+    for row in rows:
+        arrays: list[np.ndarray | None] = []
+        for shape, kind in ((row["pixels"], np.float32), (row["colors"], np.uint8)):
+            if shape is None:
+                arrays.append(None)
+                continue
+            count = int(np.prod(shape))
+            arrays.append(np.frombuffer(blob, kind, count, at).reshape(shape))
+            at += arrays[-1].nbytes  # type: ignore[union-attr]
+        plain = {name: tuple(v) if isinstance(v := row[name], list) else v for name in _PLAIN}
+        found.append(Scan(pixels=arrays[0], colors=arrays[1], **plain))  # type: ignore[arg-type]
+    return tuple(found)
+
+
+def main() -> None:
+    """Be such a process: answer file by file until the other side closes."""
+    cv2.setNumThreads(1)
+    Image.init()
+    limit_process(int(sys.argv[1]), limit="RLIMIT_DATA")
+    while True:
+        try:
+            head, data = receive(sys.stdin.buffer)
+        except EOFError:
+            return
+        with time_limit(head["seconds"]):
+            answer = _answer(head, data)
+        send(sys.stdout.buffer, *answer)
+
+
+def _answer(head: dict[str, Any], data: bytes) -> Message:
+    source = head["source"]
+    try:
+        scans = open_images_bytes(data, source=source, limits=ReadLimits(**head["limits"]))
+        rows = [{name: getattr(scan, name) for name in _PLAIN} for scan in scans]
+        for row, scan in zip(rows, scans, strict=True):
+            row["pixels"] = scan.pixels.shape
+            row["colors"] = None if scan.colors is None else scan.colors.shape
+        blob = b"".join(
+            part.tobytes() for scan in scans for part in (scan.pixels, scan.colors)
+            if part is not None
+        )  # fmt: skip
+    except TumorlensError as error:
+        return error_message(error), b""
+    except (MemoryError, cv2.error):
+        fact = "needs more memory to be decoded than a file may take"
+        return error_message(ImageTooLargeError(source, fact, SAVE_AS_PNG)), b""
+    except Exception as error:  # noqa: BLE001 (the edge of this process)
+        return {"failure": type(error).__name__}, b""
+    return {"scans": rows}, blob
+
+
+if __name__ == "__main__":
+    main()
