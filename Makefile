@@ -84,6 +84,9 @@ lock: $(READY) ## resolve requirements.lock again, and the dashboard's share of 
 		--no-annotate --extra dashboard --constraints requirements.lock --python-version 3.11 \
 		pyproject.toml; } > deploy/requirements.txt
 
+release: $(READY) ## wheel and sdist, checked, and tried with each extra alone in clean environments
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python deploy/release.py $(RELEASE)
+
 clean: ## remove what was made
 	rm -rf $(VENV) demo site .coverage
 
