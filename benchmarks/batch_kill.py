@@ -160,11 +160,9 @@ class Watch(threading.Thread):
 class Drivers:
     """Commands that are started again until they end well."""
 
-    def __init__(
-        self, commands: list[list[str]], environment: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, commands: list[list[str]], address: str = "") -> None:
         self._commands = commands
-        self._environment = os.environ | (environment or {})
+        self._environment = os.environ | ({"RAY_ADDRESS": address} if address else {})
         self._left: dict[int, subprocess.Popen[bytes]] = {}
         self._is_done: set[int] = set()
         self.kinds: dict[str, Callable[[random.Random], int]] = {

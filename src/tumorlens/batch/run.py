@@ -144,7 +144,7 @@ def run_shards(
     stopped: list[BaseException] = []
     given_up: list[ExecutorError] = []
 
-    def still() -> Iterator[int]:
+    def remaining() -> Iterator[int]:
         for number in shards:
             if stopped:
                 return
@@ -152,7 +152,7 @@ def run_shards(
 
     outcome: Outcome[int, PartRecord]
     work = PredictShard(job.url, load_plan(job).digest)
-    for outcome in executor.map(work, still(), watch=watch):
+    for outcome in executor.map(work, remaining(), watch=watch):
         if isinstance(outcome.error, ExecutorError):
             given_up.append(outcome.error)
         elif outcome.error is not None:
