@@ -121,25 +121,20 @@ def weights_section(found: Mapping[str, Any] | None) -> str:
     if not found:
         return ""
     kept, drawn = found["features"]["imagenet"], found["features"]["random"]
-    filters, others = found["filters"]["imagenet"], found["filters"]["random"]
-    head, counts = found["head"], found["counts"]
+    filters, head, counts = found["filters"], found["head"], found["counts"]
 
-    def several(rows: Sequence[Mapping[str, float]], name: str) -> str:
-        values = [row[name] for row in rows]
+    def several(values: Sequence[float]) -> str:
         return f"{np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
     rows = [
-        [f"photographs (n={counts['natural']}) lie farther from heads than heads do, AUC",
-         f"{kept['natural']:.3f}", several(drawn, "natural")],
-        [f"chest radiographs (n={counts['chest']}), the same", f"{kept['chest']:.3f}",
-         several(drawn, "chest")],
-        ["first filters: correlation of neighboring weights", f"{filters['neighbors']:.3f}",
-         several(others, "neighbors")],
-        ["first filters: correlation of the colors", f"{filters['colors']:.3f}",
-         several(others, "colors")],
-        ["variance that the first normalization expects, with that of photographs, correlation",
-         f"{found['normalization']['natural']:.3f}", "-"],
-        [f"the package's own head on top: accuracy on MRI of known type or healthy "
+        [f"{what} (n={counts[name]}) lie farther from heads than other heads do, AUC",
+         f"{kept[name]:.3f}", several([row[name] for row in drawn])]
+        for name, what in (("natural", "photographs"), ("chest", "chest radiographs"))
+    ] + [
+        ["first filters: correlation of neighboring weights "
+         f"(ImageNet's EfficientNet-Lite0: {filters['lite0']:.3f})",
+         f"{filters['imagenet']:.3f}", several(filters["random"])],
+        ["the package's own head on top: accuracy on MRI of known type or healthy "
          f"(stated: {head['stated']:g})",
          f"{head['accuracy']:.3f} ({head['low']:.3f}-{head['high']:.3f}, n={head['n']})", "-"],
     ]  # fmt: skip

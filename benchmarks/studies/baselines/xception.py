@@ -162,9 +162,14 @@ def _score_of_seven(case: Case, probabilities: NDArray[np.floating]) -> Score:
 def _fresh_head(stored: Stored, recipe: Recipe, *, atoms: int) -> keras.Model:
     """Return a head with random weights for pooled features, [n, D] -> [n, atoms]."""
     keras.utils.set_random_seed(recipe.seed)
-    # Built anew at the smallest side: of the network, only the head is used.
-    model = build_network(recipe, side=NETWORKS[recipe.network].min_side, atoms=atoms)
-    return head_of(model)
+
+    def fresh(layer: keras.Layer) -> keras.Layer:
+        config = layer.get_config()
+        if layer.name == "atoms":
+            config["units"] = atoms
+        return layer.__class__.from_config(config)
+
+    return keras.models.clone_model(head_of(stored.model), clone_function=fresh)
 
 
 def _train_head(head: keras.Model, stored: Stored, rows: RowSets, recipe: Recipe) -> None:
@@ -193,7 +198,7 @@ def train_tail(
     optimizer = optimizer_of(recipe, steps=max(1, len(rows.train) // recipe.batch))
     tail.compile(optimizer, loss=SetLoss(), jit_compile=False)
     optimizer.build(tail.trainable_variables)
-    state = RunState()
+    state = RunState(averaged=read_weights(tail.variables))  # as it starts; nothing is averaged
     if (out / STATE_FILE).exists():
         state = load_state(out / STATE_FILE, model=tail, optimizer=optimizer)
     else:
