@@ -204,6 +204,35 @@ def test_fifty_files_with_a_bad_one_are_all_answered_and_none_stays(
     assert all(float(line.rsplit(" ", 1)[1]) == 0 for line in held if not line.startswith("#"))
 
 
+def test_each_of_fifty_presses_at_twenty_a_second_reviews_a_scan(page, phantoms):
+    drop(page, *phantoms)
+    see(page, "1 / 50")
+    expect(page.locator(".tl-viewer[data-slice]")).to_be_visible()
+    page.evaluate(
+        """() => { for (let k = 0; k < 50; k++) setTimeout(() => document.body.dispatchEvent(
+            new KeyboardEvent('keydown', {key: 'a', bubbles: true, composed: true})), 50 * k); }"""
+    )
+    expect(page.locator(".tl-count")).to_have_text("50 of 50 reviewed")
+    expect(page.locator(".tl-reader[data-pending='0']")).to_be_visible()
+    see(page, "50 / 50")
+    page.reload()  # the worklist is there, and every review
+    see(page, "50 / 50")
+    expect(page.locator(".tl-count")).to_have_text("50 of 50 reviewed")
+    page.get_by_text("History of this browser").click()
+    rows = table_of(download(page, "History (CSV)"))
+    assert [row["review"] for row in rows] == ["agree"] * 50
+
+
+def test_the_language_of_the_page_is_that_of_the_document_and_is_kept(page, running):
+    assert page.evaluate("document.documentElement.lang") == "en"
+    page.get_by_text("ES", exact=True).click()
+    see(page, "Solo para investigación")
+    assert page.evaluate("document.documentElement.lang") == "es"
+    again = page.context.new_page()
+    open_page(again, running.url)
+    see(again, "Solo para investigación")
+
+
 def test_a_file_above_the_cap_is_refused_with_words(page, tmp_path):
     path = tmp_path / "large.png"
     path.write_bytes(b"\x89PNG" + bytes(LARGE))

@@ -32,6 +32,9 @@ STYLE = """<style>
 [data-testid="stLayoutWrapper"]:has(> .st-key-page-facts) { position: absolute; }
 .tl-title { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 [data-testid="stCaptionContainer"] { color: inherit; opacity: .85; }
+/* Words around a chart follow the theme, also when it changes; those on its own colors stay. */
+.js-plotly-plot :is(.xtick, .ytick, .xtitle, .ytitle, .gtitle, .legendtext),
+.js-plotly-plot :is(.xtick, .ytick) text { fill: currentColor !important; }
 .stApp :focus-visible { outline: 3px solid #d55e00 !important; outline-offset: 2px; }
 @media (prefers-color-scheme: dark) { .stApp [data-testid="stImage"] img { background: #fff; } }
 @media (max-width: 40rem) {

@@ -116,11 +116,6 @@ def translation() -> Translate:
     return translator(language())
 
 
-def text_color() -> str:
-    """Return the color of the page's text, for charts that write on colors of their own."""
-    return "#e6ebf0" if st.context.theme.type == "dark" else "#1c2733"
-
-
 # --- the worklist of a tab ------------------------------------------------------------------
 
 

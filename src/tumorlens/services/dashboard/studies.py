@@ -13,6 +13,7 @@ from typing import Any
 from tumorlens.errors import StudyError
 from tumorlens.records import Estimate
 
+Z = 1.959964  # of 95 %
 MAX_DEPTH = 3  # folders below a study folder
 MAX_ENTRIES = 2_000  # of one folder; a folder of scans is not walked further
 
@@ -86,12 +87,13 @@ class Record:
     def estimate(self, name: str, *, n: str = "n") -> Estimate:
         """Return `name` with `name_low`, `name_high` and the count `n`."""
         value, low, high = (self.values.get(f"{name}{end}") for end in ("", "_low", "_high"))
-        return Estimate(value, low, high, self.values.get(n) or 0)
+        return with_width(Estimate(value, low, high, self.values.get(n) or 0))
 
     def estimates(self, name: str, *, n: str = "n") -> list[Estimate]:
         """Return the estimates of three columns."""
         columns = (self.items(f"{name}{end}") for end in ("", "_low", "_high"))
-        return [Estimate(*row, n=self.count(n)) for row in zip(*columns, strict=True)]
+        rows = zip(*columns, strict=True)
+        return [with_width(Estimate(*row, n=self.count(n))) for row in rows]
 
     def items(self, name: str) -> Sequence[Any]:
         """Return a list of texts, of numbers or of rows of numbers."""
@@ -133,6 +135,20 @@ class Record:
             fix = "Make it again with this version of tumorlens."
             raise StudyError(self.path, f"holds {value!r} as `{name}`", fix)
         return value
+
+
+def with_width(estimate: Estimate) -> Estimate:
+    """Return an estimate of 0 or 1 with Wilson's interval where older records gave it no width.
+
+    >>> print(with_width(Estimate(1.0, 1.0, 1.0, 24)))
+    1.000 (0.862-1.000, n=24)
+    """
+    value, n = estimate.value, estimate.n
+    if value not in (0, 1) or estimate.low != estimate.high or estimate.low is None or not n:
+        return estimate
+    far = Z**2 / (n + Z**2)  # of a share that no case contradicts
+    low, high = (1 - far, 1.0) if value else (0.0, far)
+    return Estimate(value, low, high, n)
 
 
 def read_record(path: Path, kind: str) -> Record:

@@ -9,7 +9,6 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from tumorlens.services.dashboard import session
 from tumorlens.services.dashboard.texts import Translate
 
 MIME_TYPES = {".csv": "text/csv", ".html": "text/html", ".pdf": "application/pdf"}
@@ -74,11 +73,7 @@ def draw_metrics(section: str, figures: Mapping[str, str | int], t: Translate) -
 
 
 def draw_chart(place: Any, figure: go.Figure, **options: Any) -> None:
-    """Draw a chart with axes that can be read on the theme, and its title and axes as alt text."""
-    color = session.text_color()
-    for update in (figure.update_xaxes, figure.update_yaxes):
-        update(tickfont_color=color, title_font_color=color)
-    figure.update_layout(font_color=color, legend_font_color=color, title_font_color=color)
+    """Draw a chart, with its title and axes as alt text; the page's style colors its words."""
     layout = figure.layout
     parts = (layout.title.text, layout.xaxis.title.text, layout.yaxis.title.text)
     options.setdefault("alt", "; ".join(filter(None, parts)) or None)
