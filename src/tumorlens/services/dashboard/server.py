@@ -133,7 +133,7 @@ class StaticMiddleware:
     async def _fetched(self, scope: Scope, receive: Any) -> tuple[int, list[Any], bytes]:
         """Return what the application answers, whole and as it is."""
         asked = (b"accept-encoding", b"range", b"if-none-match", b"if-modified-since")
-        plain = scope | {"headers": [row for row in scope["headers"] if row[0] not in asked]}
+        plain = {**scope, "headers": [row for row in scope["headers"] if row[0] not in asked]}
         start: Scope = {}
         body = bytearray()
 

@@ -108,7 +108,7 @@ def language() -> str:
     preferred = str(st.context.locale or "en").split("-")[0]
     kept = st.context.cookies.get(LANGUAGE_COOKIE)
     wanted = (st.session_state.get("language"), kept, preferred)
-    return next((one for one in wanted if one in LANGUAGES), "en")
+    return next((str(one) for one in wanted if one in LANGUAGES), "en")
 
 
 def translation() -> Translate:

@@ -21,13 +21,13 @@ from typing import Any
 from tumorlens.errors import TumorlensError
 from tumorlens.files import replacing
 from tumorlens.predictions.document import from_document, to_document
-from tumorlens.predictions.series_answer import SeriesPrediction
 from tumorlens.services.dashboard.results import (
     KeptSlice,
     Result,
     packed_array,
     unpacked_array,
 )
+from tumorlens.services.store.series import read_series_prediction
 
 MAX_RESULTS = 200  # in one worklist
 MAX_BYTES = 384 * 2**20  # of one worklist, compressed as it is kept
@@ -298,12 +298,10 @@ def _read_result(path: Path) -> Result | None:
         with zipfile.ZipFile(path) as file:
             head = json.loads(file.read("result.json"))
             slices = [_read_slice(file, n, one) for n, one in enumerate(head["slices"])]
+        answer = read_series_prediction(head["answer"]) if head["answer"] else None
+        prediction = from_document(head["prediction"])
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, TumorlensError):
         return None
-    answer = head["answer"] and SeriesPrediction(
-        **{k: tuple(v) if isinstance(v, list) else v for k, v in head["answer"].items()}
-    )
-    prediction = from_document(head["prediction"])
     return Result(
         head["name"], head["digest"], prediction, tuple(slices), answer, truth=head["truth"]
     )
@@ -313,12 +311,16 @@ def _read_slice(file: zipfile.ZipFile, number: int, plain: Mapping[str, Any]) ->
     def pair(name: str) -> Any:
         return None if plain[name] is None else tuple(plain[name])
 
+    blobs: dict[str, Any] = {name: file.read(f"{number}/{name}") for name in _BLOBS}
+    arrays: dict[str, Any] = {
+        name: unpacked_array(file.read(f"{number}/{name}")) for name in _ARRAYS
+    }
     return KeptSlice(
         from_document(plain["prediction"]),
         values=pair("values"),
         modality=plain["modality"],
         spacing_mm=pair("spacing_mm"),
         orientation=pair("orientation"),
-        **{name: file.read(f"{number}/{name}") for name in _BLOBS},
-        **{name: unpacked_array(file.read(f"{number}/{name}")) for name in _ARRAYS},
+        **blobs,
+        **arrays,
     )
