@@ -15,7 +15,8 @@ from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.predictions.series_answer import SeriesPrediction, answer_of
 from tumorlens.records import Prediction
-from tumorlens.reports.dicom.objects import KINDS, ObjectOptions, result_objects
+from tumorlens.reports.dicom import KINDS
+from tumorlens.reports.dicom.objects import ObjectOptions, result_objects
 from tumorlens.settings import Settings
 
 PATIENT = {

@@ -1,7 +1,7 @@
 """What `predict` writes for each series: DICOM objects, NIfTI volumes."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tumorlens.cli.progress import console
+from tumorlens.reports.dicom import DEFAULT_KINDS, KINDS
 
 if TYPE_CHECKING:
     from tumorlens.images.series import Series
     from tumorlens.models.bundle import Bundle
     from tumorlens.outputs import Outputs
+    from tumorlens.predictions.series_answer import SeriesPrediction
     from tumorlens.records import Prediction
     from tumorlens.settings import ReadLimits
 
-KINDS = "sr,pm,sc,ko"
+KINDS_WORD = ",".join(DEFAULT_KINDS)  # as the option is written
 DicomOut = Annotated[
     Path | None,
     typer.Option(help="Folder for DICOM objects of each DICOM series: report, map, captures, key."),
@@ -45,7 +47,7 @@ class SeriesOutputs:
     """What is to be written for each series."""
 
     dicom: Path | None = None
-    kinds: str = KINDS
+    kinds: str = KINDS_WORD
     types: bool = False
     all_series: bool = False
     nifti: Path | None = None
@@ -58,10 +60,9 @@ class SeriesOutputs:
         """Claim every folder, and check what is asked for."""
         from tumorlens.errors import SettingsError
 
-        known = {*KINDS.split(","), "seg"}
-        if unknown := [kind for kind in self.kind_names if kind not in known]:
+        if unknown := [kind for kind in self.kind_names if kind not in KINDS]:
             fact = f"names no DICOM object ({', '.join(unknown) or 'it is empty'})"
-            raise SettingsError("--dicom-objects", fact, f"Name some of {KINDS},seg.")
+            raise SettingsError("--dicom-objects", fact, f"Name some of {','.join(KINDS)}.")
         outputs.claim_folder(*(folder for folder in (self.dicom, self.nifti) if folder))
 
     @property
@@ -73,8 +74,17 @@ class SeriesOutputs:
 class SeriesFiles:
     """Writes the files of each series that it is given, and lists them at the end."""
 
-    def __init__(self, wanted: SeriesOutputs, bundle: "Bundle", limits: "ReadLimits") -> None:
+    def __init__(
+        self,
+        wanted: SeriesOutputs,
+        bundle: "Bundle",
+        limits: "ReadLimits",
+        *,
+        answers: "Mapping[str, SeriesPrediction]",
+    ) -> None:
+        """`answers` are those that are known by the time a series is whole, by its name."""
         self._wanted, self._bundle, self._limits = wanted, bundle, limits
+        self._answers = answers
         self._made: Counter[str] = Counter()
         self.refused: list[tuple[str, str]] = []  # what was not made of a series, and why
         self._names: set[str] = set()  # taken in the folder of volumes
@@ -91,19 +101,25 @@ class SeriesFiles:
     def _write(self, series: "Series", predictions: "Sequence[Prediction]") -> None:
         """Write what is wanted of one whole series; an error is kept for the end."""
         from tumorlens.errors import ImageError
+        from tumorlens.predictions.series_answer import answer_of
 
+        known = self._answers.get(series.name)
+        answer = known or answer_of(series, predictions, self._bundle)
         writers = ((self._wanted.dicom, self._write_dicom), (self._wanted.nifti, self._write_nifti))
         for folder, write in writers:
             try:
                 if folder:
-                    write(series, predictions, folder)
+                    write(series, predictions, answer, folder)
             except ImageError as error:
                 self.failed.append(str(error))
 
     def _write_nifti(
-        self, series: "Series", predictions: "Sequence[Prediction]", folder: Path
+        self,
+        series: "Series",
+        predictions: "Sequence[Prediction]",
+        answer: "SeriesPrediction",
+        folder: Path,
     ) -> None:
-        from tumorlens.predictions.series_answer import answer_of
         from tumorlens.reports.nifti import stem_of, why_no_volumes, write_volumes
 
         if why := why_no_volumes(series, all_series=self._wanted.all_series):
@@ -113,7 +129,6 @@ class SeriesFiles:
         while (name := stem if number == 1 else f"{stem}-{number}") in self._names:
             number += 1
         self._names.add(name)
-        answer = answer_of(series, predictions, self._bundle)
         written = write_volumes(
             series, predictions, answer, limits=self._limits,
             name=lambda kind: folder / f"{name}_{kind}.nii.gz",
@@ -121,7 +136,11 @@ class SeriesFiles:
         self._made["volumes"] += len(written)
 
     def _write_dicom(
-        self, series: "Series", predictions: "Sequence[Prediction]", folder: Path
+        self,
+        series: "Series",
+        predictions: "Sequence[Prediction]",
+        answer: "SeriesPrediction",
+        folder: Path,
     ) -> None:
         from tumorlens.reports.dicom.objects import (
             ObjectOptions,
@@ -139,7 +158,9 @@ class SeriesFiles:
         if why := why_no_objects(series, options):
             self.refused.append((f"no DICOM objects for {series.name}", why))
             return
-        made = result_objects(series, predictions, bundle=self._bundle, options=options)
+        made = result_objects(
+            series, predictions, bundle=self._bundle, answer=answer, options=options
+        )
         written = write_objects(made, folder)
         self._made.update("new" if is_new else "there" for _, is_new in written)
 

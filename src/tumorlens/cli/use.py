@@ -21,7 +21,7 @@ from tumorlens.cli.options import (
 )
 from tumorlens.cli.progress import TrainingBars, console, counting
 from tumorlens.cli.series_files import (
-    KINDS,
+    KINDS_WORD,
     DicomObjects,
     DicomOut,
     NiftiOut,
@@ -85,7 +85,7 @@ def predict(
     volume: Volume = None,
     all_series: AllSeries = False,
     dicom_out: DicomOut = None,
-    dicom_objects: DicomObjects = KINDS,
+    dicom_objects: DicomObjects = KINDS_WORD,
     snomed_types: SnomedTypes = False,
     nifti_out: NiftiOut = None,
 ) -> None:
@@ -145,7 +145,8 @@ def _predict(
     _claim_outputs(outputs, wanted, scans=total, has_series=bool(found.series))
     answers = _Answers(keeps_all=bool(wanted.report))
     series = SeriesAnswers(found.series, predictor.bundle, all_series=all_series)
-    files = SeriesFiles(wanted.files, predictor.bundle, settings.read_limits)
+    files = SeriesFiles(wanted.files, predictor.bundle, settings.read_limits,
+                        answers=series.found)  # fmt: skip
     with counting("predicting") as progress:
         rows = iter_predict_series(predictor, given.scans, found, all_series=all_series,
                                    heatmaps=wanted.needs_heatmaps)  # fmt: skip

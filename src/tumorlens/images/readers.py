@@ -188,7 +188,7 @@ def _frame_of(file: Path, frame: int, limits: ReadLimits) -> Scan:
         with named_extra(reader, str(file)):
             volume, frame = nifti.split_volumes(str(file), frame, limits)
         limits = replace(limits, volume=volume) if volume >= 0 else limits
-    with _DECODING:
+    with _DECODING[hash(file) % len(_DECODING)]:
         found = _decoded(file, changed_ns, limits)
     if isinstance(found, Unusable):
         error = found.error
@@ -196,7 +196,7 @@ def _frame_of(file: Path, frame: int, limits: ReadLimits) -> Scan:
     return _one_of(found, frame)
 
 
-_DECODING = Lock()
+_DECODING = tuple(Lock() for _ in range(16))  # threads wait for one another over one file alone
 
 
 @lru_cache(maxsize=2)

@@ -51,6 +51,9 @@ def match_mask(mask: Path, slices: tuple[SliceHeader, ...]) -> list[tuple[int | 
     does not refer to is not marked; the frame of those is None. Raises an ImageError.
     """
     if _is_segmentation(mask):
+        _, named = _facts(str(mask), os.stat(mask).st_mtime_ns)
+        if named and named.isdisjoint(header.instance for header in slices):
+            return None  # of another series: its pixels are not needed
         marked = read_segmentation(mask)
         found = [marked.get(_instance(header)) for header in slices]
         if all(pixels is None for pixels in found):
@@ -112,11 +115,19 @@ def is_automatic(path: str | Path) -> bool:
 
     Raises UnreadableImageError where the file is damaged.
     """
-    with parsing(str(path)):
-        dataset = parse(io.BytesIO(read_bytes(path)), str(path))
+    return _facts(str(path), os.stat(path).st_mtime_ns)[0]
+
+
+@lru_cache(maxsize=4096)
+def _facts(path: str, _changed_ns: int) -> tuple[bool, frozenset[str]]:
+    """Return whether a program alone made it, and the instances that it refers to; no pixels."""
+    with parsing(path):
+        dataset = parse(io.BytesIO(read_bytes(path)), path)
         segments = dataset.get("SegmentSequence") or []
         kinds = {str(segment.get("SegmentAlgorithmType")) for segment in segments}
-    return kinds == {"AUTOMATIC"}
+        groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
+        named = frozenset(instance for group in groups for instance, _ in _sources(group))
+    return kinds == {"AUTOMATIC"}, named
 
 
 def read_segmentation(path: str | Path) -> Mapping[Instance, Marked]:

@@ -15,7 +15,8 @@ from support.dicom_tools import output_of, program
 from support.live_server import free_port
 
 from tumorlens.errors import ServiceError, SettingsError
-from tumorlens.reports.dicom.objects import KINDS, write_objects
+from tumorlens.reports.dicom import KINDS
+from tumorlens.reports.dicom.objects import write_objects
 from tumorlens.services.node.send import Destination, parse_destination, send_objects
 
 

@@ -12,13 +12,12 @@ from tumorlens.images.series import Series
 from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.series_answer import SeriesPrediction, answer_of
 from tumorlens.records import Prediction
+from tumorlens.reports.dicom import DEFAULT_KINDS
 from tumorlens.reports.dicom.images import captures, parametric_map, segmentations
 from tumorlens.reports.dicom.source import JudgedSeries, judge_series
 from tumorlens.reports.dicom.structured_report import key_object, structured_report
 from tumorlens.settings import ReadLimits
 
-KINDS = ("sr", "pm", "sc", "ko", "seg")
-DEFAULT_KINDS = ("sr", "pm", "sc", "ko")
 _NAMES: dict[str, str] = {
     uid.Comprehensive3DSRStorage: "report",
     uid.ParametricMapStorage: "map",
