@@ -13,6 +13,7 @@ from support.docs_shell import parse
 
 from tumorlens.cli import app
 from tumorlens.services import lambda_handler
+from tumorlens.services.node.routes import read_routes
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -51,7 +52,9 @@ def test_the_images_run_as_nobody_special():
 
 
 @pytest.mark.parametrize(
-    "manifest", documents("kubernetes/service.yaml"), ids=lambda row: row["kind"]
+    "manifest",
+    [*documents("kubernetes/service.yaml"), *documents("kubernetes/node.yaml")],
+    ids=lambda row: f"{row['metadata']['name']}-{row['kind']}",
 )
 def test_a_manifest_is_as_kubernetes_wants_it(manifest: dict[str, Any]):
     import kubernetes_validate
@@ -94,7 +97,9 @@ def test_the_commands_of_jobs_are_parsed():
         parse(words)
 
 
-@pytest.mark.parametrize("name", ["kubernetes/service.yaml", "kubernetes/kserve.yaml"])
+@pytest.mark.parametrize(
+    "name", ["kubernetes/service.yaml", "kubernetes/kserve.yaml", "kubernetes/node.yaml"]
+)
 def test_a_container_with_a_read_only_root_has_a_place_for_temporary_files(name: str):
     for manifest in documents(name):
         spec = manifest["spec"].get("predictor") or manifest["spec"].get("template", {}).get("spec")
@@ -104,8 +109,9 @@ def test_a_container_with_a_read_only_root_has_a_place_for_temporary_files(name:
             assert mounts["/tmp"] in {volume["name"] for volume in spec["volumes"]}
 
 
-def test_the_network_policy_names_who_may_call_and_who_is_called():
-    (policy,) = [row for row in documents("kubernetes/service.yaml") if row["kind"] == KIND]
+@pytest.mark.parametrize("name", ["kubernetes/service.yaml", "kubernetes/node.yaml"])
+def test_the_network_policy_names_who_may_call_and_who_is_called(name: str):
+    (policy,) = [row for row in documents(name) if row["kind"] == KIND]
     spec = policy["spec"]
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     for rule in spec["ingress"]:
@@ -171,3 +177,17 @@ def test_the_pacs_of_the_trial_is_open_to_this_machine_alone_and_asks_for_a_pass
     assert not settings["OverwriteInstances"]
     for port in (settings["HttpPort"], settings["DicomPort"]):
         assert f"127.0.0.1:{port}:{port}" in service["ports"]
+
+
+def test_the_nodes_that_are_shipped_start_with_words_that_the_command_knows():
+    import typer
+
+    (compose,) = documents("compose.orthanc.yaml")
+    kubernetes = documents("kubernetes/node.yaml")[0]["spec"]["template"]["spec"]["containers"]
+    node = typer.main.get_command(app).commands["dicom"].commands["node"]
+    known = {option for parameter in node.params for option in parameter.opts}
+    for words in (compose["services"]["node"]["command"], kubernetes[0]["args"]):
+        assert words[:2] == ["dicom", "node"]
+        assert {word.partition("=")[0] for word in words[3:]} <= known
+    routes = read_routes(DEPLOY / "routes.toml")
+    assert [str(to) for route in routes for to in route.to] == ["ORTHANC@orthanc:4242"]
