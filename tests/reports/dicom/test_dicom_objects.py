@@ -10,10 +10,10 @@ from support.dicom_tools import dciodvfy_errors, output_of, pixelmed_report, pro
 
 from tumorlens.files import write_file
 from tumorlens.predictions.heatmaps import evidence_on_scan
+from tumorlens.reports.dicom import KINDS
 from tumorlens.reports.dicom.codes import TYPES
 from tumorlens.reports.dicom.images import BURNED_IN
 from tumorlens.reports.dicom.objects import (
-    KINDS,
     ObjectOptions,
     result_objects,
     why_no_objects,
