@@ -9,6 +9,9 @@ one run on this machine, each way after ten slices to warm up:
 - `pydicom`: `dcmread(...).pixel_array` in a loop, the pixels alone and no answer;
 - the last row: the same slices as PNG of 8 bits, through `predict`.
 
+The column `ms` is the processor time of a slice in `predict`, which other work on the machine
+changes less than the clock.
+
 Then the headers of many small files: `list_series` (what `tumorlens dicom list` does) beside
 `dcmread(stop_before_pixels=True)` in a loop. JPEG lossless is written by dcmtk's `dcmcjpeg`, where
 that is installed; nothing here writes HTJ2K.
@@ -64,11 +67,12 @@ def _arguments() -> argparse.Namespace:
 def _time_slices(predictor: Predictor, scratch: Path, count: int, *, side: int) -> None:
     slices = list(_slices(count, side))
     print(f"\n{count - WARM} slices of {side} x {side}, 16 bits")
-    print(f"{'':34} {'predict/s':>10} {'pydicom/s':>10}")
+    print(f"{'':34} {'predict/s':>10} {'ms':>6} {'pydicom/s':>10}")
     for name, files in _written(slices, scratch):
-        answered = _rate(lambda paths: _answer(predictor, paths), files)
-        read = _rate(_read_alone, files) if files[0].suffix == ".dcm" else float("nan")
-        print(f"{name:34} {answered:10.1f} {read:10.1f}", flush=True)
+        answered, ms = _rate(lambda paths: _answer(predictor, paths), files)
+        is_dicom = files[0].suffix == ".dcm"
+        read = f"{_rate(_read_alone, files)[0]:10.1f}" if is_dicom else ""
+        print(f"{name[:34]:34} {answered:10.1f} {ms:6.1f} {read}", flush=True)
 
 
 def _slices(count: int, side: int) -> Iterator[NDArray[np.int16]]:
@@ -148,12 +152,14 @@ def _read_alone(paths: Sequence[Path]) -> None:
         assert dcmread(path).pixel_array.size
 
 
-def _rate(work: Callable[[Sequence[Path]], object], files: list[Path]) -> float:
-    """Return files per second, after some to warm up."""
+def _rate(work: Callable[[Sequence[Path]], object], files: list[Path]) -> tuple[float, float]:
+    """Return files per second and ms of processor time a file, after some to warm up."""
     work(files[:WARM])
-    started = time.perf_counter()
+    started, used = time.perf_counter(), time.process_time()
     work(files[WARM:])
-    return len(files[WARM:]) / (time.perf_counter() - started)
+    count = len(files[WARM:])
+    seconds, busy = time.perf_counter() - started, time.process_time() - used
+    return count / seconds, 1000 * busy / count
 
 
 def _time_headers(folder: Path, count: int) -> None:
@@ -167,9 +173,10 @@ def _time_headers(folder: Path, count: int) -> None:
     }
     print(f"\nheaders of {count:,} files")
     for name, work in ways.items():
-        started = time.perf_counter()
+        started, used = time.perf_counter(), time.process_time()
         work()
-        print(f"{name:34} {time.perf_counter() - started:10.2f} s", flush=True)
+        seconds, busy = time.perf_counter() - started, time.process_time() - used
+        print(f"{name:34} {seconds:10.2f} s, processor {busy:.2f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -312,11 +312,12 @@ def read_bytes(path: str | Path, *, limits: ReadLimits = ReadLimits()) -> bytes:
             raise UnreadableImageError(path, "is not a regular file", "Name an image file.")
         with open_file(path) as file:
             start = file.read(512)
+            file.seek(0)
             reader = reader_of_bytes(start) or reader_of_name(path)
             _check_length(status.st_size, str(path), reader, limits)
             if reader and reader.name == "NIfTI" and path.suffix.lower() in nifti.PAIR:
                 return nifti.read_pair(path, limits)
-            return start + file.read()
+            return file.read()
     except (OSError, ValueError) as e:  # ValueError: a zero byte in the path
         reason = getattr(e, "strerror", None) or first_line(e)
         raise UnreadableImageError(
