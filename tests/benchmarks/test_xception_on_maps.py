@@ -96,12 +96,14 @@ def test_what_learns_on_stored_maps_answers_for_every_tested_file(
     assert np.mean(right) > 0.7
 
 
-def test_an_image_passes_once_and_each_tested_file_does():
+def test_an_image_passes_once_for_each_part_and_each_tested_file_does():
     image_ids = {case.key: f"{case.label}-{i // 2}" for i, case in enumerate(CASES)}
     split = Split({c.key: c.split for c in CASES}, {}, image_ids, "", "")
     tested = np.flatnonzero([case.split == "test" for case in CASES])
     kept = xception.needed(CASES, split, tested)
     assert {case.key for case in kept} >= {CASES[row].key for row in tested.tolist()}
-    others = [image_ids[case.key] for case in kept if case.split != "test"]
+    others = [(case.split, image_ids[case.key]) for case in kept if case.split != "test"]
     assert len(others) == len(set(others))
-    assert {image_ids[case.key] for case in kept} == set(image_ids.values())
+    assert {(case.split, image_ids[case.key]) for case in kept} == {
+        (case.split, image_ids[case.key]) for case in CASES
+    }

@@ -103,13 +103,16 @@ def store(
 
 
 def needed(cases: Sequence[Case], split: Split, tested: NDArray[np.int64]) -> list[Case]:
-    """Return what a run passes through: each tested file, and one file of every other image."""
-    asked, seen = set(tested.tolist()), set[str]()
+    """Return what a run passes through: each tested file, and of the others one of each image.
+
+    A published split may have copies of an image in train and in val: then one of each part.
+    """
+    asked, seen = set(tested.tolist()), set[tuple[str, str]]()
     kept = [cases[row] for row in tested.tolist()]
     for row, case in enumerate(cases):
-        image = split.image_ids.get(case.key, case.key)
-        if row not in asked and image not in seen:
-            seen.add(image)
+        place = (split.parts[case.key], split.image_ids.get(case.key, case.key))
+        if row not in asked and place not in seen:
+            seen.add(place)
             kept.append(case)
     return kept
 
