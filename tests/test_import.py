@@ -8,7 +8,17 @@ import pytest
 
 import tumorlens
 
-HEAVY = ["cv2", "keras", "onnxruntime", "sklearn", "streamlit", "tensorflow"]
+HEAVY = [
+    "cv2",
+    "fsspec",
+    "keras",
+    "onnxruntime",
+    "pyarrow",
+    "ray",
+    "sklearn",
+    "streamlit",
+    "tensorflow",
+]
 ENTRANCES = ["tumorlens", "tumorlens.cli", "tumorlens.__main__"]
 
 

@@ -1,5 +1,7 @@
 """The same job on an object store: planned, run, resumed, merged and verified."""
 
+import errno
+
 import pytest
 from support.batch_jobs import planned, run_here, write_heads, write_world
 
@@ -8,7 +10,7 @@ from tumorlens.batch.parts import read_part
 from tumorlens.batch.plan import Options, read_shard
 from tumorlens.batch.results import job_status, merge_parts, verify_job
 from tumorlens.batch.run import missing_shards
-from tumorlens.batch.storage import Folder
+from tumorlens.batch.storage import Folder, file_system, open_system
 from tumorlens.errors import BatchError, MissingExtraError, StorageError
 from tumorlens.files import read_table
 
@@ -101,6 +103,23 @@ def test_a_store_that_refuses_everything_stops_the_run_and_nothing_is_lost(heads
     assert verify_job(job, plan) == []
 
 
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), TimeoutError("slow")])
+def test_a_full_disk_or_a_slow_store_is_no_fault_of_a_scan(heads, tiny_bundle, monkeypatch, error):
+    job, plan = planned(f"{heads.url}/heads", JOB, tiny_bundle)
+    system, _ = file_system(heads.url)
+    get = system.get_file
+
+    def failing(path, to):
+        if "head_02" in path:
+            raise error
+        return get(path, to)
+
+    monkeypatch.setattr(system, "get_file", failing)
+    with pytest.raises(StorageError, match="what is done stays"):
+        run_here(job, plan)
+    assert missing_shards(job, plan) == [0, 1]
+
+
 def test_a_bucket_that_may_not_be_listed_says_so(heads):
     heads.refuses = "/scans"
     with pytest.raises(StorageError, match=r"refuses access .*Check the credentials"):
@@ -116,6 +135,7 @@ def test_a_store_that_does_not_answer_in_time_stops_the_run(heads, tiny_bundle, 
     monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
     monkeypatch.setattr(s3fs.S3FileSystem, "read_timeout", 0.2)
     s3fs.S3FileSystem.clear_instance_cache()
+    open_system.cache_clear()
     heads.delay_s = 0.5
     with pytest.raises(StorageError, match="cannot be read or written"):
         job.read("plan.json")
@@ -123,6 +143,7 @@ def test_a_store_that_does_not_answer_in_time_stops_the_run(heads, tiny_bundle, 
 
 def test_credentials_are_written_nowhere(heads, tiny_bundle, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "never-to-be-written")
+    open_system.cache_clear()
     job, plan = planned(f"{heads.url}/heads", JOB, tiny_bundle)
     run_here(job, plan)
     names = ["plan.json", plan.table, *(shard.part for shard in plan.shards)]

@@ -63,14 +63,16 @@ def running_store() -> Iterator[ObjectStore]:
 @pytest.fixture
 def object_store(running_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
     """An empty bucket that answers everything at once, and the environment to reach it."""
-    import fsspec
     import s3fs
+
+    from tumorlens.batch.storage import file_system, open_system
 
     for name, value in (KEYS | {"AWS_ENDPOINT_URL": running_store.endpoint}).items():
         monkeypatch.setenv(name, value)
     running_store.refuses, running_store.delay_s, running_store.puts = "", 0.0, 0
     s3fs.S3FileSystem.clear_instance_cache()
-    system, _ = fsspec.core.url_to_fs(running_store.url)
+    open_system.cache_clear()
+    system, _ = file_system(running_store.url)
     if system.exists(BUCKET):
         system.rm(BUCKET, recursive=True)
     system.mkdir(BUCKET)

@@ -9,7 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from tumorlens.batch.storage import file_system, is_remote, named_errors
+from tumorlens.batch.storage import (
+    concerns_one_file,
+    file_system,
+    is_full,
+    is_remote,
+    named_errors,
+)
 from tumorlens.errors import ArchiveError, ImageError, StorageError, UnreadableImageError
 from tumorlens.images.archive import open_archive, unpack
 from tumorlens.images.nifti import PAIR
@@ -97,7 +103,8 @@ def _stage(paths: Sequence[str], folder: Path) -> StagedFiles:
             continue
         inside = folder / f"archive-{number}"
         try:
-            members = _unpack(at, inside)
+            with named_errors(path):
+                members = _unpack(at, inside)
         except ArchiveError as error:
             unusable[path] = UnreadableImageError(path, error.fact, error.fix)
             continue
@@ -118,6 +125,8 @@ def _unpack(archive: Path, into: Path) -> list[Path]:
             into.mkdir()
             unpack(opened, [member for member in opened.members if not member.is_hidden], into)
     except OSError as e:
+        if is_full(e):
+            raise
         raise ArchiveError(archive, f"cannot be opened ({e.strerror})", _CHECK) from e
     return list(find_files([into]).scans)
 
@@ -165,6 +174,9 @@ def _check_store(refused: dict[str, StorageError], had: str | None) -> None:
 
     Credentials run out in the middle of a shard: what was had before is asked for again.
     """
+    for error in refused.values():
+        if not concerns_one_file(error):
+            raise error
     serious = [e for e in refused.values() if not isinstance(e.__cause__, FileNotFoundError)]
     if not serious:
         return

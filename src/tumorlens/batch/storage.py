@@ -4,11 +4,13 @@ Credentials are what the environment holds (AWS_PROFILE, a role of the machine a
 of them is written. What a store refuses becomes a StorageError, which names the store and the fix.
 """
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -45,7 +47,7 @@ def parent_of(path: str) -> str:
 
 
 def file_system(url: str) -> tuple[Any, str]:
-    """Return the file system of a URL and the path in it.
+    """Return the file system of a URL, one for all threads of a process, and the path in it.
 
     Raises MissingExtraError where the package for it is not installed.
     """
@@ -54,13 +56,24 @@ def file_system(url: str) -> tuple[Any, str]:
     try:
         import fsspec
 
-        return fsspec.core.url_to_fs(url)
+        kind = fsspec.get_filesystem_class(protocol)
+        options = kind._get_kwargs_from_urls(url)  # such as the account of an abfs:// URL
+        system = open_system(protocol, os.getpid(), tuple(sorted(options.items())))
+        return system, kind._strip_protocol(url)
     except ImportError as e:
         fact = f"needs {getattr(e, 'name', None) or protocol}, which is not installed"
         raise MissingExtraError(url, fact, f'Install it: pip install "{package}".') from e
     except ValueError as e:
         fix = "Name a path, or a URL such as s3://BUCKET/FOLDER."
         raise StorageError(url, f"cannot be used ({e})", fix) from e
+
+
+@lru_cache
+def open_system(protocol: str, _process: int, options: tuple[tuple[str, Any], ...]) -> Any:
+    """Open a file system once a process: fsspec itself opens one for each thread."""
+    import fsspec
+
+    return fsspec.filesystem(protocol, **dict(options))
 
 
 @contextmanager
@@ -74,16 +87,29 @@ def named_errors(path: str) -> Iterator[None]:
         raise _storage_error(path, e) from e
 
 
-def _storage_error(path: str, error: Exception) -> StorageError:
-    import errno
+def is_full(error: BaseException | None) -> bool:
+    """Tell whether an error says that a disk or a quota is full."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
 
+
+def concerns_one_file(error: StorageError) -> bool:
+    """Tell whether a store answered about one file: it is not there, or may not be read.
+
+    A full disk, and a store that cannot be reached or is too slow, concern all files alike.
+    """
+    cause = error.__cause__
+    is_answer = isinstance(cause, OSError) and not isinstance(cause, TimeoutError | ConnectionError)
+    return is_answer and not is_full(cause)
+
+
+def _storage_error(path: str, error: Exception) -> StorageError:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     reason = text.splitlines()[0][:200]
     if isinstance(error, FileNotFoundError):
         return StorageError(path, f"is not there ({reason})", "Check the name of it.")
     if isinstance(error, PermissionError) or "redential" in f"{type(error).__name__} {reason}":
         return StorageError(path, f"refuses access ({reason})", _CREDENTIALS)
-    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         return StorageError(path, f"has no space left ({reason})", _SPACE)
     return StorageError(path, f"cannot be read or written ({reason})", _AGAIN)
 
