@@ -101,20 +101,12 @@ def read_headers(
         return _slices(_grid(header), path)
 
 
-def split_volumes(path: str, frame: int, limits: ReadLimits) -> tuple[int, int]:
-    """Return volume and slice in it that a frame names, of a file with several volumes.
-
-    Their slices are counted on from volume to volume. (-1, frame) of a file with one, and of a
-    file that cannot be read: reading it tells.
-    """
-    try:
-        with _parsing(path):
-            header = _header_of_file(path, limits)
-            grid = _grid(header)
-            count, slices = prod(header.get_data_shape()[3:]), grid.shape[grid.across]
-    except ImageError:
-        return -1, frame
-    return divmod(frame, slices) if count > 1 else (-1, frame)
+def count_volumes(path: str, limits: ReadLimits) -> tuple[int, int]:
+    """Return how many volumes a file holds, and slices in each; raises an ImageError."""
+    with _parsing(path):
+        header = _header_of_file(path, limits)
+        grid = _grid(header)
+        return max(1, prod(header.get_data_shape()[3:])), grid.shape[grid.across]
 
 
 def _header_of_file(path: str, limits: ReadLimits, data: bytes | None = None) -> Any:

@@ -183,17 +183,33 @@ def _frame_of(file: Path, frame: int, limits: ReadLimits) -> Scan:
         changed_ns = file.stat().st_mtime_ns
     except (OSError, ValueError):
         changed_ns = 0  # reading tells
-    whole, reader = frame, reader_of_name(file)
-    if reader is not None and reader.name == "NIfTI" and changed_ns:
-        with named_extra(reader, str(file)):
-            volume, frame = nifti.split_volumes(str(file), frame, limits)
-        limits = replace(limits, volume=volume) if volume >= 0 else limits
+    whole, slices = frame, _slices_of_volume(file, changed_ns, limits)
+    if slices and limits.volume < 0:
+        volume, frame = divmod(frame, slices)
+        limits = replace(limits, volume=volume)
     with _DECODING[hash(file) % len(_DECODING)]:
         found = _decoded(file, changed_ns, limits)
     if isinstance(found, Unusable):
         error = found.error
         raise type(error)(frame_path(file, whole), error.fact, error.fix)
     return _one_of(found, frame)
+
+
+@lru_cache(maxsize=64)
+def _slices_of_volume(file: Path, _changed_ns: int, limits: ReadLimits) -> int:
+    """Return how many slices each volume of a NIfTI file with several has; 0 of other files.
+
+    They are counted on from volume to volume.
+    """
+    reader = reader_of_name(file)
+    if reader is None or reader.name != "NIfTI":
+        return 0
+    with named_extra(reader, str(file)):
+        found = attempt(nifti.count_volumes, str(file), limits)
+    if isinstance(found, Unusable):
+        return 0  # reading it tells
+    volumes, slices = found
+    return slices if volumes > 1 else 0
 
 
 _DECODING = tuple(Lock() for _ in range(16))  # threads wait for one another over one file alone
