@@ -129,7 +129,7 @@ def _joined(lines: Iterable[str]) -> str:
 
 
 def _figures(stored: Mapping[str, Sequence[float | None] | None]) -> Figures:
-    return {name: Estimate(*row) if row else None for name, row in stored.items()}  # pyright: ignore
+    return {name: Estimate(*row) if row else None for name, row in stored.items()}
 
 
 def _flat(figures: Figures) -> dict[str, list[float | None] | None]:

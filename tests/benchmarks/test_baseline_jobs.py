@@ -1,0 +1,78 @@
+"""Jobs of the baselines: a search at full length comes first, and its best recipe is taken."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from studies.baselines import jobs
+from studies.baselines.runs import RUNS, SEARCHES, Run
+from studies.baselines.sets import Sets
+
+from tumorlens.errors import TrainingError
+from tumorlens.records import Case
+from tumorlens.study.data.groups import Groups
+from tumorlens.study.experiments import tuning
+from tumorlens.study.experiments.runner import SILENT
+from tumorlens.study.recipes import find_recipe, write_recipe
+
+CASES = [
+    Case(
+        Path(f"{part}/{name}/{i}.png"), f"bohaju/{part}/{name}/{i}.png", name, "bohaju", split=part
+    )
+    for part in ("train", "val", "test")
+    for name in ("mri_healthy", "mri_tumor")
+    for i in range(6)
+]
+
+
+@pytest.fixture
+def sets(tmp_path, monkeypatch) -> Sets:
+    groups = Groups(np.arange(len(CASES)), np.arange(len(CASES)))
+    monkeypatch.setattr(Sets, "read", lambda _self, _names: (CASES, groups))
+    return Sets(tmp_path, tmp_path, tmp_path, tmp_path)
+
+
+def run_named(name: str) -> Run:
+    return next(run for run in RUNS if run.name == name)
+
+
+def test_a_search_has_the_pixels_epochs_and_space_of_its_authors(sets, monkeypatch):
+    asked: dict[str, Any] = {}
+
+    def tune(cases: Any, job: Any, space: Any, **options: Any) -> Any:
+        asked.update(cases=cases, job=job, space=space, **options)
+        return SimpleNamespace(trials=[1, 2], best=SimpleNamespace(number=1))
+
+    monkeypatch.setattr(tuning, "tune", tune)
+    [job] = [job for name, job in jobs.plan_jobs(sets).items() if name == "bohaju-search"]
+    job.folder.mkdir()
+    job.run(SILENT)
+    assert (asked["job"].recipe.side, asked["job"].recipe.epochs) == (240, 40)
+    assert asked["space"]["options.dense"].values == (64, 128, 256, 512)
+    assert asked["trials"] == SEARCHES["bohaju-search"].trials
+    assert {case.key for case in asked["cases"] if case.split == "test"} == {
+        case.key for case in CASES if case.split == "test"
+    }
+    assert job.is_done
+
+
+def test_a_run_takes_what_its_search_found_with_its_own_changes(sets):
+    run = run_named("bohaju-cnn-published")
+    found = sets.runs / run.search
+    found.mkdir()
+    best = replace(find_recipe(run.recipe), options={"dense": 512}, augmentation=1.2)
+    write_recipe(best, found / "recipe.json")
+    with pytest.raises(TrainingError, match="has not ended") as caught:
+        jobs._recipe_of(run, sets)
+    assert "--only bohaju-search bohaju-cnn-published" in caught.value.fix
+    (found / jobs.ENDED).write_text("ended")
+    recipe = jobs._recipe_of(run, sets)
+    assert (recipe.options, recipe.augmentation) == ({"dense": 512}, 0.0)
+
+
+def test_a_run_without_a_search_takes_its_own_recipe(sets):
+    run = run_named("navoneel-cnn-random")
+    assert jobs._recipe_of(run, sets) == run.changed_recipe
