@@ -16,6 +16,7 @@ from tumorlens.models.bundle import GRAPH
 from tumorlens.models.engine import OUTPUTS, Engine
 from tumorlens.study.networks.registry import NETWORKS
 from tumorlens.study.phantom.drawing import draw_phantom
+from tumorlens.study.training.packaging import export
 from tumorlens.study.training.packaging.assemble import draft_bundle
 from tumorlens.study.training.packaging.export import (
     AUCS,
@@ -156,3 +157,13 @@ def test_a_narrow_graph_that_ranks_worse_is_undone(folder, images, name):
     assert not found.kept
     assert (folder / GRAPH).read_bytes() == before
     assert sorted(p.name for p in folder.iterdir()) == [GRAPH]
+
+
+def test_a_backend_that_cannot_export_names_the_one_that_can(model, tmp_path, monkeypatch):
+    class Graph:
+        def export(self, *_words: object, **_options: object) -> None:
+            raise ImportError("This requires the jax2onnx module.")
+
+    monkeypatch.setattr(export, "serving_graph", lambda _model, **_options: Graph())
+    with pytest.raises(TrainingError, match=r"jax2onnx.*KERAS_BACKEND=tensorflow and --resume"):
+        export_graph(model, tmp_path)

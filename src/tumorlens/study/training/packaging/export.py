@@ -39,7 +39,10 @@ _CHANNEL_AXES = {"Conv": 0, "MatMul": -1}  # of the weights, along which each ch
 
 
 def export_graph(model: keras.Model, folder: Path, *, is_scope_untouched: bool = False) -> Path:
-    """Write model.onnx with the outputs of a bundle; returns its path."""
+    """Write model.onnx with the outputs of a bundle; returns its path.
+
+    Raises TrainingError where Keras' backend cannot export.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     out = folder / GRAPH
     graph = serving_graph(model, is_scope_untouched=is_scope_untouched)
@@ -48,9 +51,15 @@ def export_graph(model: keras.Model, folder: Path, *, is_scope_untouched: bool =
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tf2onnx and NumPy disagree about old names
-        graph.export(
-            str(out), format="onnx", input_signature=signature, opset_version=OPSET, verbose=False
-        )
+        try:
+            graph.export(
+                str(out), format="onnx", input_signature=signature, opset_version=OPSET,
+                verbose=False,
+            )  # fmt: skip
+        except ImportError as e:
+            fact = f"cannot export what was trained ({str(e).splitlines()[0]})"
+            fix = "Repeat with KERAS_BACKEND=tensorflow and --resume: nothing is trained again."
+            raise TrainingError(f"Keras on {keras.backend.backend()}", fact, fix) from e
     onnx.save(_named(onnx.load(out), atoms=atoms), out)
     return out
 
