@@ -15,6 +15,7 @@ from support.docs_shell import ONLY_PARSED, ROOT, Shell, blocks, pages, parse
 from typer.main import get_command
 
 from tumorlens.cli import app
+from tumorlens.study.experiments import hypothesis_runs, runner
 from tumorlens.study.phantom import write_phantoms
 from tumorlens.study.recipes import PRETRAININGS, RECIPES
 
@@ -41,6 +42,8 @@ def cheap(monkeypatch, tmp_path, runs) -> None:
     make_cheap(monkeypatch)
     train_each_once(monkeypatch, runs)
     draw_each_set_once(monkeypatch, runs, most=PER_CLASS)
+    monkeypatch.setattr(hypothesis_runs, "small_recipe", lambda: RECIPES["quick"])
+    monkeypatch.setattr(runner, "in_own_process", runner.in_this_process)  # where all this is known
     whole = PRETRAININGS["vicreg"]
     small = replace(whole, recipe=replace(whole.recipe, **deeper), projector=(16, 16))
     monkeypatch.setitem(PRETRAININGS, "vicreg", small)

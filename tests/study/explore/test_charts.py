@@ -48,7 +48,7 @@ def table_of(shift: float) -> FeatureTable:
     values[N // 2 :, 0] += shift
     names = tuple(f"{i}.png" for i in range(N))
     sides = ("mri_healthy",) * (N // 2) + ("mri_tumor",) * (N // 2)
-    return FeatureTable(names, sides, values, ("",) * N)
+    return FeatureTable(names, sides, values, ("",) * N, ("",) * N)
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +205,6 @@ def test_the_library_is_the_installed_one():
 
 def test_labels_that_are_not_known_are_refused():
     table = table_of(1)
-    odd = FeatureTable(table.paths, ("zebra",) * N, table.values, table.errors)
+    odd = FeatureTable(table.paths, ("zebra",) * N, table.values, table.errors, table.notes)
     with pytest.raises(UnknownLabelError, match="zebra"):
         study_table(odd, np.arange(N), resamples=5)

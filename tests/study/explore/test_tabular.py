@@ -35,7 +35,7 @@ RESAMPLES = 60
 
 def table_of(values: np.ndarray, labels: list[str]) -> FeatureTable:
     names = tuple(f"{i}.png" for i in range(len(labels)))
-    return FeatureTable(names, tuple(labels), values, ("",) * len(labels))
+    return FeatureTable(names, tuple(labels), values, *[("",) * len(labels)] * 2)
 
 
 @pytest.fixture

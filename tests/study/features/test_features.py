@@ -5,6 +5,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from scipy import stats
 from skimage.feature import graycomatrix, graycoprops
 
 from tumorlens.errors import BlankImageError, CasesError, InvalidPixelsError
+from tumorlens.files import read_table
 from tumorlens.inputs.prepare import InputSpec, prepare
 from tumorlens.records import Case, Scan
 from tumorlens.study.features.table import (
@@ -24,6 +26,7 @@ from tumorlens.study.features.table import (
     write_features,
 )
 from tumorlens.study.features.texture import FEATURES, head_of, measure, measure_many
+from tumorlens.study.phantom import draw_phantom
 
 TEXTURE = ("contrast", "energy", "ASM", "entropy", "homogeneity", "dissimilarity", "correlation")
 RNG = np.random.default_rng(5)
@@ -256,19 +259,36 @@ def test_no_scans_make_an_empty_table(tmp_path):
 
 
 def test_a_table_reads_back_as_it_was_written(table, tmp_path):
-    table = replace(table, values=np.where(np.arange(13) == 3, np.nan, table.values))
+    notes = ("not one plain slice: a small head", "", "", "")
+    values = np.where(np.arange(13) == 3, np.nan, table.values)
+    table = replace(table, values=values, notes=notes)
     write_features(table, tmp_path / "deep/features.csv")
     found = read_features(tmp_path / "deep/features.csv")
-    assert (found.paths, found.labels, found.errors) == (table.paths, table.labels, table.errors)
+    assert replace(found, values=table.values) == table
     assert np.array_equal(found.values, table.values, equal_nan=True)
 
 
-def test_the_columns_are_path_label_the_thirteen_and_error(table, tmp_path):
+def test_what_is_not_defined_is_an_empty_cell_that_the_notes_name(table, tmp_path):
+    values = np.where(np.arange(13) == 3, np.nan, table.values)
+    write_features(replace(table, values=values), tmp_path / "features.csv")
+    first = read_table(tmp_path / "features.csv")[0]
+    assert first["skewness"] == ""
+    assert first["notes"] == "not defined here: skewness"
+    assert "nan" not in (tmp_path / "features.csv").read_text()
+
+
+def test_what_is_not_one_plain_slice_is_noted(write_image, tmp_path):
+    small = cv2.resize(draw_phantom("mri", "healthy", seed=1).pixels, (40, 40))
+    found = measure_files([write_image(small, "s.png")], InputSpec(side=64), cache=tmp_path)
+    assert found.notes[0].startswith("not one plain slice: a small head")
+
+
+def test_the_columns_are_path_label_the_thirteen_notes_and_error(table, tmp_path):
     write_features(table, tmp_path / "features.csv")
     header = (tmp_path / "features.csv").read_text().splitlines()[0]
     assert header == ",".join(COLUMNS)
     assert header.startswith("path,label,mean,variance,standard_deviation,")
-    assert header.endswith(",correlation,coarseness,error")
+    assert header.endswith(",correlation,coarseness,notes,error")
 
 
 PUBLISHED_HEADER = (

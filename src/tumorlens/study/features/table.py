@@ -14,11 +14,12 @@ from tumorlens.files import read_table, write_table
 from tumorlens.inputs.cache import prepare_files
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.progress import Progress, silent
-from tumorlens.records import Case
+from tumorlens.records import NOT_PLAIN, Case
 from tumorlens.study.features.texture import FEATURES, head_of, measure_many
 
-COLUMNS = ("path", "label", *FEATURES, "error")
+COLUMNS = ("path", "label", *FEATURES, "notes", "error")
 FIRST_COLUMNS = ("path", "label", *FEATURES, "error")  # ever
+UNDEFINED = "not defined here: "  # how the note begins that names features without a number
 BLOCK = 2048  # scans held in memory at a time
 # The published table of the 3,762 MRI slices of one public set, under its own names.
 PUBLISHED = {"path": "Image", "label": "Class", "asm": "ASM"}
@@ -31,8 +32,9 @@ class FeatureTable:
 
     paths: tuple[str, ...]
     labels: tuple[str, ...]  # canonical, "" where none is known
-    values: NDArray[np.float64]  # [n, 13] in the order of FEATURES; NaN where a scan failed
+    values: NDArray[np.float64]  # [n, 13] in the order of FEATURES; NaN where there is none
     errors: tuple[str, ...]  # "" where a scan was measured
+    notes: tuple[str, ...]  # what else is to be known of a scan
 
     @property
     def usable(self) -> NDArray[np.bool_]:
@@ -47,6 +49,7 @@ class FeatureTable:
             tuple(self.labels[i] for i in kept),
             self.values[kept],
             tuple(self.errors[i] for i in kept),
+            tuple(self.notes[i] for i in kept),
         )
 
 
@@ -66,7 +69,7 @@ def measure_files(
     """
     paths = [case.path if isinstance(case, Case) else Path(case) for case in cases]
     values = np.full((len(paths), len(FEATURES)), np.nan)
-    errors = [""] * len(paths)
+    errors, notes = [""] * len(paths), [""] * len(paths)
     for start in range(0, len(paths), BLOCK):
         block = paths[start : start + BLOCK]
         prepared = prepare_files(block, spec, cache=cache)
@@ -77,24 +80,44 @@ def measure_files(
             values[start + good] = measure_many(pixels, masks=masks)
         for position, error in prepared.errors.items():
             errors[start + position] = f"{error.fact}. {error.fix}"
+        for position, why in prepared.not_plain.items():
+            notes[start + position] = f"{NOT_PLAIN}{why}"
         progress(start + len(block), len(paths))
     return FeatureTable(
         tuple(str(path) for path in paths),
         tuple(case.label if isinstance(case, Case) else "" for case in cases),
         values,
         tuple(errors),
+        tuple(notes),
     )
 
 
 def write_features(table: FeatureTable, out: Path) -> None:
-    """Write features.csv whole, or leave what stood there; numbers read back as they were."""
-    rows = zip(table.paths, table.labels, table.values.tolist(), table.errors, strict=True)
-    write_table(
-        out,
-        COLUMNS,
-        ([path, label, *("" if error else repr(v) for v in row), error]
-         for path, label, row, error in rows),
+    """Write features.csv whole, or leave what stood there; numbers read back as they were.
+
+    What has no number is empty, and `notes` names it where there is no error.
+    """
+    measured = zip(table.paths, table.labels, table.values.tolist(), strict=True)
+    remarks = zip(table.notes, table.errors, strict=True)
+    rows = (
+        [path, label, *("" if math.isnan(v) else repr(v) for v in values),
+         note if error else _with_undefined(note, values), error]
+        for (path, label, values), (note, error) in zip(measured, remarks, strict=True)
     )  # fmt: skip
+    write_table(out, COLUMNS, rows)
+
+
+def _with_undefined(note: str, values: Sequence[float]) -> str:
+    missing = [name for name, value in zip(FEATURES, values, strict=True) if math.isnan(value)]
+    return "; ".join(filter(None, (f"{UNDEFINED}{', '.join(missing)}" if missing else "", note)))
+
+
+def _undefined(notes: str) -> tuple[list[str], str]:
+    """Return the features that notes name as undefined, and the other notes."""
+    first, _, rest = notes.partition("; ")
+    if not first.startswith(UNDEFINED):
+        return [], notes
+    return first.removeprefix(UNDEFINED).split(", "), rest
 
 
 def read_features(path: Path) -> FeatureTable:
@@ -113,15 +136,22 @@ def read_features(path: Path) -> FeatureTable:
         raise CasesError(path, "holds no rows", fix)
     names = _column_names(path, tuple(records[0]))
     errors = tuple(record.get("error", "") for record in records)
+    remarks = [_undefined(record.get("notes", "")) for record in records]
     values = [
-        [math.nan if error else _number(path, line, record[names[name]]) for name in FEATURES]
-        for line, (record, error) in enumerate(zip(records, errors, strict=True), start=2)
+        [
+            math.nan if error or name in missing else _number(path, line, record[names[name]])
+            for name in FEATURES
+        ]
+        for line, (record, error, (missing, _)) in enumerate(
+            zip(records, errors, remarks, strict=True), start=2
+        )
     ]
     labels = [record[names["label"]] for record in records]
     if names["label"] == PUBLISHED["label"]:
         labels = [PUBLISHED_LABELS.get(label, label) for label in labels]
     paths = tuple(record[names["path"]] for record in records)
-    return FeatureTable(paths, tuple(labels), np.array(values, np.float64), errors)
+    notes = tuple(note for _, note in remarks)
+    return FeatureTable(paths, tuple(labels), np.array(values, np.float64), errors, notes)
 
 
 def _column_names(path: Path, header: Sequence[str]) -> dict[str, str]:
