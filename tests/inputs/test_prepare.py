@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from support.broken_files import encoded
 
 from tumorlens.errors import BlankImageError, BundleError, ImageError
@@ -20,6 +21,7 @@ from tumorlens.inputs.prepare import (
     carry_mask,
     find_head,
     load_spec,
+    percentiles,
     prepare,
     prepare_scan,
 )
@@ -336,6 +338,12 @@ def test_a_spec_of_another_version_is_refused():
 def test_a_spec_with_an_unknown_field_is_refused():
     with pytest.raises(BundleError, match="denoise"):
         load_spec({**SPEC.to_json(), "denoise": True})
+
+
+@given(arrays(np.float32, st.integers(1, 40), elements=st.floats(-1e4, 1e4, width=32)))
+def test_percentiles_are_those_of_numpy_to_the_bit(values: np.ndarray):
+    found = percentiles(values, 0.5, 50.0, 99.5)
+    np.testing.assert_array_equal(found, np.percentile(values, [0.5, 50.0, 99.5]))
 
 
 def test_a_refused_scan_keeps_no_pixels_alive():

@@ -5,12 +5,14 @@ images, and corner text, borders and scale bars tell the classes of public sets 
 any look at the brain. Size and position are normalized by the crop for the same second reason.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from tumorlens.errors import BlankImageError, BundleError
@@ -83,14 +85,18 @@ def prepare(
     mask = _shrink_and_warp(head.astype(np.float32), matrix, size) > 0.5
     if not mask.any():
         raise _blank(scan.source)
-    low, high = np.percentile(pixels[mask], [spec.low, spec.high])
+    low, high = percentiles(pixels[mask], spec.low, spec.high)
     why = why_not_plain(
         scan.pixels, head, foreground, box=box, gray_range=(low, high), colors=scan.colors,
         own=own.pixels,
     )  # fmt: skip
     notes = (*scan.notes, f"{NOT_PLAIN}{why}") if why else scan.notes
-    scaled = np.clip((pixels - low) * (255.0 / max(high - low, _TINY)), 0, 255)
-    image = (scaled * mask + 0.5).astype(np.uint8)
+    scaled = pixels - low
+    scaled *= 255.0 / max(high - low, _TINY)
+    np.clip(scaled, 0, 255, out=scaled)
+    scaled *= mask
+    scaled += 0.5
+    image = scaled.astype(np.uint8)
     return PreparedScan(scan.source, image, notes, scan.frame, matrix, own.modality)
 
 
@@ -182,7 +188,7 @@ def _locate(scan: Scan) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
 
 def _seek(foreground: NDArray[np.uint8], shape: tuple[int, ...], source: str) -> NDArray[np.bool_]:
     region = _head_region(foreground)
-    if region.sum() < _MIN_AREA * region.size:
+    if cv2.countNonZero(region) < _MIN_AREA * region.size:
         raise _blank(source)
     return cv2.resize(region, shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
 
@@ -206,7 +212,7 @@ def _without_bright_border(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Darken rows and columns at the edges that are bright from end to end, as paper is."""
     if not _may_have_paper(pixels):
         return pixels
-    dark, bright = map(float, np.percentile(pixels, [1.0, 99.0]))
+    dark, bright = map(float, percentiles(pixels, 1.0, 99.0))
     page = pixels
     for axis in (0, 1):
         paper = pixels.min(axis=axis) > (dark + bright) / 2
@@ -230,14 +236,24 @@ def _may_have_paper(pixels: NDArray[np.float32]) -> bool:
 
 
 def _foreground(small: NDArray[np.float32], source: str) -> NDArray[np.uint8]:
-    smooth = cv2.GaussianBlur(small, (0, 0), 1.0)
-    dark, bright = np.percentile(smooth, [1.0, 99.0])
+    smooth = np.asarray(cv2.GaussianBlur(small, (0, 0), 1.0), np.float32)
+    dark, bright = percentiles(smooth, 1.0, 99.0)
     if bright - dark <= _MIN_CONTRAST * max(1.0, float(np.abs(smooth).max())):
         # A head may fill less than one percent of the image.
         dark, bright = float(smooth.min()), float(smooth.max())
         if bright - dark <= _MIN_CONTRAST * max(1.0, abs(bright), abs(dark)):
             raise _blank(source)
     return (smooth > dark + _FOREGROUND * (bright - dark)).astype(np.uint8)
+
+
+def percentiles(values: NDArray[np.float32], *percents: float) -> NDArray[np.float64]:
+    """Return percentiles of all values, to the bit as `np.percentile` does in twice the time."""
+    ordered = np.sort(values, axis=None)
+    at = np.array(percents) / 100 * (ordered.size - 1)
+    below = at.astype(np.int64)
+    low, high = ordered[below], ordered[np.minimum(below + 1, ordered.size - 1)]
+    part, step = at - below, high - low
+    return np.where(part < 0.5, low + step * part, high - step * (1 - part))
 
 
 def _head_region(foreground: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -247,13 +263,17 @@ def _head_region(foreground: NDArray[np.uint8]) -> NDArray[np.uint8]:
     )
     if not opened.any():
         opened = filled
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=8)
-    areas = stats[:, cv2.CC_STAT_AREA].copy()
-    areas[0] = 0  # the background
-    kept = (areas > 0) & (areas >= _SATELLITE * areas.max())
-    region = kept[labels].astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=8, ltype=cv2.CV_16U)
+    areas = stats[1:, cv2.CC_STAT_AREA]  # without the background
+    kept = areas >= _SATELLITE * areas.max(initial=0)
+    region = opened if kept.all() else _only(labels, kept)
     # Opening rounds corners off; growing back inside the foreground returns them.
     return _fill(np.asarray(cv2.dilate(region, _disc(5)), np.uint8) & filled)
+
+
+def _only(labels: MatLike, kept: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return where the components lie that are kept; label 0 is the background."""
+    return np.append(False, kept).astype(np.uint8)[np.asarray(labels, np.int64)]
 
 
 def _fill(region: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -263,14 +283,25 @@ def _fill(region: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if tree is None:
         return filled
     parents = np.asarray(tree[0, :, 3], np.int32)
+    depths = _depths(parents)
+    is_frame = _are_frames(contours, parents, depths)
+    for index in np.argsort(depths, kind="stable"):
+        if depths[index] == 0 or is_frame.any():  # the outermost fill all that lies inside them
+            color = int(not is_frame[index])
+            cv2.drawContours(filled, contours, int(index), color=color, thickness=-1)
+    return filled
+
+
+def _are_frames(
+    contours: Sequence[MatLike], parents: NDArray[np.int32], depths: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Mark the holes between a drawn frame and a head, [n], by how much of each is filled."""
+    if not depths.any():
+        return np.zeros(len(contours), bool)
     areas = np.array([cv2.contourArea(contour) for contour in contours])
     inside = np.bincount(parents[parents >= 0], areas[parents >= 0], minlength=len(areas))
-    depths = _depths(parents)
-    for index in np.argsort(depths, kind="stable"):
-        share = inside[index] / max(areas[index], 1.0)
-        is_frame = depths[index] % 2 == 1 and _FRAMED[0] < share < _FRAMED[1]
-        cv2.drawContours(filled, contours, int(index), color=int(not is_frame), thickness=-1)
-    return filled
+    share = inside / np.maximum(areas, 1.0)
+    return (depths % 2 == 1) & (share > _FRAMED[0]) & (share < _FRAMED[1])
 
 
 def _depths(parents: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -289,8 +320,8 @@ def _disc(size: int) -> NDArray[np.uint8]:
 
 def _bounding_box(region: NDArray[np.bool_]) -> tuple[float, float, float, float]:
     """Return x0, y0, x1, y1 in pixel edges."""
-    rows, columns = np.flatnonzero(region.any(1)), np.flatnonzero(region.any(0))
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+    left, top, width, height = cv2.boundingRect(region.view(np.uint8))
+    return float(left), float(top), float(left + width), float(top + height)
 
 
 def _crop_matrix(box: tuple[float, float, float, float], spec: InputSpec) -> NDArray[np.float64]:

@@ -318,3 +318,9 @@ def test_any_trials_can_be_drawn(tmp_path, trials):
     picture = cv2.imread(str(tmp_path / "trials.png"))
     assert picture is not None
     assert picture.std() > 5
+
+
+def test_a_recipe_with_stages_of_its_own_gets_no_widths_of_others():
+    small = replace(find_recipe("quick"), options={"widths": [8, 16], "depths": [1, 1]})
+    assert "options.widths" not in space_of(small)
+    assert set(space_of(small)) < set(space_of(find_recipe("quick")))

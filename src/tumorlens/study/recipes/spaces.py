@@ -14,6 +14,7 @@ from tumorlens.study.recipes.recipe import NO_WEIGHTS, RENAMED_FIELDS, Recipe, c
 # Neither what all trials share, nor what validation loss cannot tell.
 FIXED = {"name", "summary", "options", "side", "epochs", "weights", "sensitivity_aim",
          "max_risk"}  # fmt: skip
+WIDTHS = "options.widths"
 OPTIONS = "options."  # "options.dropout" is an option of the network
 
 
@@ -66,11 +67,10 @@ HEAD_OF_OURS: Space = {name: row for name, row in HEAD.items() if name != "optio
 FINE: Space = {"learning_rate": Range(1e-5, 1e-3, log=True)}  # of the last blocks, after the head
 DROPOUT: Space = {"options.dropout": Range(0.0, 0.6)}
 NETWORKS: Mapping[str, Space] = {
-    "residual-tiny": DROPOUT
-    | {"options.widths": Choices(((16, 32, 64), (24, 48, 96), (32, 64, 128)))},
+    "residual-tiny": DROPOUT | {WIDTHS: Choices(((16, 32, 64), (24, 48, 96), (32, 64, 128)))},
     "residual-small": DROPOUT
     | {
-        "options.widths": Choices(
+        WIDTHS: Choices(
             ((24, 48, 96, 144), (32, 64, 128, 192), (40, 80, 160, 240)),
         )
     },
@@ -86,8 +86,19 @@ def space_of(recipe: Recipe) -> Space:
     if recipe.head_epochs:
         head = HEAD if recipe.network not in NETWORKS else HEAD_OF_OURS
         return {**head, **FINE} if recipe.epochs else head
-    space = {**SCRATCH, **NETWORKS.get(recipe.network, DROPOUT)}
+    space = {**SCRATCH, **_of_network(recipe)}
     return space if recipe.weights == NO_WEIGHTS else {**space, **FINE}
+
+
+def _of_network(recipe: Recipe) -> Space:
+    """Return the space of a network; widths of other stages than the recipe's own are left out."""
+    space, depths = NETWORKS.get(recipe.network, DROPOUT), recipe.options.get("depths")
+    widths = space.get(WIDTHS)
+    if depths is None or not isinstance(widths, Choices):
+        return space
+    kept = tuple(choice for choice in widths.values if len(choice) == len(depths))
+    rest = {name: row for name, row in space.items() if name != WIDTHS}
+    return {**rest, WIDTHS: Choices(kept)} if kept else rest
 
 
 def read_space(path: Path) -> Space:
