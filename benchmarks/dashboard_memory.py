@@ -30,8 +30,8 @@ def main() -> None:
         scans = _scans(home / "scans")
         with dashboard(home / "home") as running:
             page = browser.new_page()
-            page.set_default_timeout(600_000)
             open_page(page, running.url)
+            page.set_default_timeout(600_000)
             _print("at the start", running)
             drop(page, *sorted((home / "series").iterdir()))
             page.get_by_text(f"{SLICES} slices").first.wait_for()

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+QUALITY = 88  # of images that are made smaller, of 100
 MIN_PARTS = 5  # of a page that gets a list of them
 _PART = re.compile(r"<h2>(.*?)</h2>", re.DOTALL)
 
@@ -29,7 +30,7 @@ def render_page(template: str, **context: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"share": share, "picture": picture, "png": png}
+    environment.filters |= {"share": share, "picture": picture, "png": png, "webp": webp}
     text = environment.get_template(template).render(**context)
     return with_contents(text) if template.endswith(".html") else text
 
@@ -54,6 +55,15 @@ def share(value: float) -> str:
 def picture(pixels: NDArray[np.uint8]) -> Markup:
     """Write pixels, [h, w] gray or [h, w, 3] BGR, as a data URL."""
     return png(cv2.imencode(".png", pixels)[1].tobytes())
+
+
+def webp(data: bytes) -> Markup:
+    """Write a PNG file as a data URL of a WebP image, a fifth as long; the eye sees no loss."""
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if pixels is None:
+        return png(data)
+    small = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])[1].tobytes()
+    return Markup("data:image/webp;base64," + base64.b64encode(small).decode())
 
 
 def png(data: bytes) -> Markup:
