@@ -45,6 +45,13 @@ def test_no_name_on_disk_says_whose_series_it_is(spool):
     assert len(files(spool, "series")) == 1
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_nobody_but_its_owner_looks_into_a_spool(tmp_path):
+    (tmp_path / "spool").mkdir(mode=0o755)
+    spool = Spool(tmp_path / "spool", max_bytes=1000)
+    assert spool.root.stat().st_mode & 0o777 == 0o700
+
+
 def test_a_series_is_complete_after_a_quiet_time(spool):
     spool.add(b"x", **ADDED)
     assert spool.complete(quiet_s=60) == []

@@ -57,6 +57,8 @@ class Spool:
         self._lock = threading.Lock()
         for stage in STAGES:
             (root / stage).mkdir(parents=True, exist_ok=True)
+        with suppress(PermissionError):  # it is another user's, who has seen to it
+            root.chmod(0o700)  # slices and results name patients
         self._used, self._measured_at = _size(root), time.monotonic()
 
     def add(self, data: bytes, *, caller: str, series: str, instance: str) -> None:

@@ -160,6 +160,7 @@ class Node:
         found = (
             str(to)
             for one in answers.series
+            if not one.reason  # else there is nothing to send
             for to in destinations(
                 self._routes, caller=caller, modality=one.modality, description=one.description
             )
