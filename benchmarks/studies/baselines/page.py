@@ -185,7 +185,7 @@ time, two threads, beside other work that took most of both cores.
 def mismatch_note(scores: Mapping[str, Sequence[Score]], results: Results) -> str:
     """Tell what a shuffled test set scored against unshuffled labels does to the same answers."""
     lines = []
-    for name in ("br35h-cnn-random", "br35h-inception-random"):
+    for name in ("br35h-cnn-random", "br35h-inception-random", "br35h-ours"):
         right = results.runs[name].figures["half"]["accuracy"] if name in scores else None
         if right and right.value is not None:
             wrong = mismatched(scores[name])

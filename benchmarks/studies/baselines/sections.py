@@ -128,7 +128,7 @@ def weights_section(found: Mapping[str, Any] | None) -> str:
 
     rows = [
         [f"{what} (n={counts[name]}) lie farther from heads than other heads do, AUC",
-         f"{kept[name]:.3f}", several([row[name] for row in drawn])]
+         "{:.3f} ({:.3f}-{:.3f})".format(*kept[name]), several([row[name][0] for row in drawn])]
         for name, what in (("natural", "photographs"), ("chest", "chest radiographs"))
     ] + [
         ["first filters: correlation of neighboring weights "
