@@ -120,7 +120,7 @@ def build(version: str) -> tuple[Path, Path]:
     # With the time of the commit in it, the same sources make the same bytes.
     os.environ["SOURCE_DATE_EPOCH"] = output("git", "log", "-1", "--format=%ct")
     run(sys.executable, "-m", "hatchling", "build", "-d", str(DIST))
-    mark.write_text(commit)
+    mark.write_text("" if changed else commit)  # what a draft built is built again
     return files
 
 
@@ -156,13 +156,13 @@ def try_all(wheel: Path, pythons: Sequence[str], chosen: Sequence[str]) -> Itera
 
 def find_python(version: str) -> str:
     """Return an interpreter that runs and is of a version; "" where there is none."""
-    places = [shutil.which(f"python{version}") or "",
+    found = [shutil.which(f"python{version}") or "",
               *map(str, Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))]  # fmt: skip
     shown = f"import sys; print('.'.join(map(str, sys.version_info[:2])) == '{version}')"
-    for place in filter(None, places):
-        done = subprocess.run([place, "-c", shown], capture_output=True, text=True, check=False)
+    for path in filter(None, found):
+        done = subprocess.run([path, "-c", shown], capture_output=True, text=True, check=False)
         if done.stdout.strip() == "True":
-            return place
+            return path
     return ""
 
 
