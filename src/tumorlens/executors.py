@@ -329,7 +329,8 @@ def _load_ray(address: str) -> Any:
 
 
 def _unreachable(address: str, error: Exception) -> ExecutorError:
-    fact = f"cannot be reached ({(str(error).splitlines() or [type(error).__name__])[0]})"
+    reason = " ".join(str(error).split())[:300] or type(error).__name__
+    fact = f"cannot be reached ({reason})"
     if address:
         fix = "Check the address, and that RAY_AUTH_TOKEN is the token of the cluster."
         return ExecutorError(address, fact, fix)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tumorlens.cli.options import FAILED_STATUS, Bundle, print_passed_over
+from tumorlens.cli.options import FAILED_STATUS, Bundle, Workers, print_passed_over
 from tumorlens.cli.progress import WorkerBars, console, counting
+from tumorlens.cli.use import AllSeries, Volume
 from tumorlens.settings import load_settings
 
 if TYPE_CHECKING:
@@ -30,12 +31,6 @@ JobOut = Annotated[str, typer.Option("--out", metavar="JOB", help="Folder or URL
 ShardSize = Annotated[int, typer.Option(min=1, help="Scans that a worker does at a time.")]
 Heatmaps = Annotated[bool, typer.Option("--heatmaps", help="A column with the evidence.")]
 Embeddings = Annotated[bool, typer.Option("--embeddings", help="A column with the embedding.")]
-AllSeries = Annotated[
-    bool, typer.Option("--all-series", help="Predict localizers, projections and maps, too.")
-]
-Volume = Annotated[
-    int | None, typer.Option(min=0, help="Which volume of a NIfTI file with several, from 0.")
-]
 On = Annotated[
     str,
     typer.Option(
@@ -48,7 +43,6 @@ On = Annotated[
 Share = Annotated[
     str, typer.Option("--shard", metavar="I/N", help="The I-th of N shares of the shards, from 1.")
 ]
-Workers = Annotated[int | None, typer.Option(min=1, help="Default: one per core.")]
 FailedAgain = Annotated[
     bool, typer.Option("--failed-again", help="Also shards that hold scans with an error.")
 ]
