@@ -172,6 +172,10 @@ class Spool:
         _sync_folder(self.root / "dead")
         return True
 
+    def delay(self, folder: Path, seconds: float) -> None:
+        """Let a series wait, through no fault of its own."""
+        write_state(folder, replace(read_state(folder), not_before=time.time() + seconds))
+
     def finish(self, folder: Path, *, keep_s: float) -> None:
         """Keep a series that is answered and sent for so long, or forget it at once."""
         if keep_s <= 0:

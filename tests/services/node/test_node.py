@@ -1,6 +1,7 @@
 """Facts about the running node, with dcmtk on the other side."""
 
 import socket
+import time
 import urllib.request
 
 import numpy as np
@@ -19,7 +20,8 @@ from support.running_node import (
     storescu,
 )
 
-from tumorlens.errors import ServiceError
+from tumorlens.errors import ServiceError, StoreError
+from tumorlens.services.answer_process import AnswerProcess
 from tumorlens.services.node.metrics import NodeMetrics, serve_metrics
 from tumorlens.services.node.receiver import ReceiverOptions, start_receiver
 from tumorlens.services.node.routes import Route
@@ -232,6 +234,23 @@ def test_a_disk_that_is_full_for_a_while_ends_no_work(tmp_path, monkeypatch):
     monkeypatch.setattr(spool, "complete", complete)
     node.run()
     assert "waits" in events
+
+
+def test_a_store_that_does_not_answer_costs_a_series_no_attempt(tmp_path, monkeypatch):
+    spool = Spool(tmp_path, max_bytes=10**6)
+    spool.add(b"slice", caller="CT_1", series="1.2", instance="1.2.3")
+    [folder] = spool.complete(quiet_s=0)
+
+    def fail(*_: object) -> None:
+        raise StoreError("store", "failed", "Check that it runs.")
+
+    monkeypatch.setattr(AnswerProcess, "answer", fail)
+    node = own_node(spool, max_attempts=1, retry_s=60,
+                    log=lambda event, **_: node.stop() if event == "waits" else None)  # fmt: skip
+    node.run()
+    state = read_state(folder)
+    assert (state.attempts, state.is_answered) == (0, False)
+    assert state.not_before > time.time() + 30
 
 
 def test_a_series_that_is_given_up_is_in_the_audit_trail_and_its_reason_holds_no_password(

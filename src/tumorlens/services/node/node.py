@@ -3,10 +3,11 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tumorlens.errors import ServiceError, TumorlensError
+from tumorlens.errors import ServiceError, StoreError, TumorlensError
 from tumorlens.services.answer_process import (
     SOURCE,
     AnswerProcess,
@@ -114,8 +115,10 @@ class Node:
             return False
         try:
             step(folder)
-        except OSError as error:  # of this machine, such as a full disk: it costs no attempt
+        except (OSError, StoreError) as error:  # of this machine or its store: no attempt is lost
             self._log("waits", series=folder.name, reason=str(error))
+            with suppress(OSError):  # the disk may be full
+                self._spool.delay(folder, self._options.retry_s)
             return False
         except Exception as error:  # noqa: BLE001 (the edge: one series holds up no other)
             if self._is_stopping.is_set():
