@@ -75,12 +75,10 @@ def dashboard(
 
     if host not in LOOPBACK:
         _refuse_bench(host, data)
-    if study is None and DEFAULT_STUDY.is_dir():
-        study = [DEFAULT_STUDY]
     if keep_names is None and "TUMORLENS_KEEP_NAMES" not in os.environ:
         keep_names = host in LOOPBACK
     _set(
-        studies=_joined(study, "study"),
+        studies=_joined(study or _default_study(), "study"),
         bench_data=_joined(data, "data"),
         # A shipped bundle goes by its name, which is no path.
         bundle=str(Path(bundle).resolve()) if Path(bundle).exists() and bundle else bundle,
@@ -93,6 +91,10 @@ def dashboard(
     _print_notices(is_reached=host not in LOOPBACK)
     opens = open_browser and host in LOOPBACK and sys.stdout.isatty()
     _become(streamlit_command(host, port, opens=opens))
+
+
+def _default_study() -> list[Path]:
+    return [DEFAULT_STUDY] if DEFAULT_STUDY.is_dir() else []
 
 
 def _print_notices(*, is_reached: bool) -> None:
