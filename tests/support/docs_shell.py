@@ -52,6 +52,7 @@ ONLY_PARSED: Mapping[tuple[str, ...], str] = {
     ("dashboard",): "serves until it is stopped",
     ("data", "fetch", "figshare"): "downloads",
     ("data", "fetch", "multimodal"): "downloads",
+    ("dicom", "pull"): "needs a PACS; tests/services/node has one",
     ("dicom", "send"): "needs a PACS; tests/services/node has one",
     ("dicom", "node"): "serves until it is stopped",
     ("keys", "revoke"): "names a key that only the reader has",
