@@ -1,11 +1,16 @@
 """Programs of others that judge what we write; a test is skipped, with the reason, without them."""
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+# The system's first, as pynetdicom brings programs of dcmtk's names along; last this interpreter's.
+_FOLDERS = ("/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", os.environ.get("PATH", ""),
+            str(Path(sys.executable).parent))  # fmt: skip
 _PIXELMED = Path("/usr/share/java/pixelmed.jar")
 _PIXELMED_FLAGS = (
     "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true",
@@ -17,7 +22,7 @@ _PIXELMED_FLAGS = (
 
 def program(name: str, package: str) -> str:
     """Return where a program is, or skip the test."""
-    found = shutil.which(name)
+    found = shutil.which(name, path=os.pathsep.join(_FOLDERS))
     if found is None:
         pytest.skip(f"{name} is not installed ({package})")
     return found
