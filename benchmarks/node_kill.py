@@ -25,6 +25,7 @@ from pydicom import Dataset, uid
 from pydicom.dataset import FileMetaDataset
 from pynetdicom.ae import ApplicationEntity
 
+from tumorlens.services.spool import series_folders
 from tumorlens.services.store import iter_predictions, open_store, verify
 from tumorlens.study.phantom import draw_phantom
 
@@ -93,7 +94,7 @@ class Node:
     def settle(self) -> float:
         """Wait until nothing is left to do; returns the seconds."""
         started = time.monotonic()
-        while any(any((self.spool / stage).iterdir()) for stage in ("series", "work")):
+        while any(stage in ("series", "work") for stage, _ in series_folders(self.spool)):
             assert self._child.poll() is None, "the node ended by itself"
             assert time.monotonic() - started < SETTLE_S, "series are still not answered"
             time.sleep(0.2)
