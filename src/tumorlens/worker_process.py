@@ -20,6 +20,15 @@ Message = tuple[dict[str, Any], bytes]
 _LENGTHS = struct.Struct(">LL")
 
 
+def use_one_thread() -> None:
+    """Let numeric libraries that are loaded from now on use one thread each, or as many as is set.
+
+    For commands that do many scans side by side: threads of a library in each only wait.
+    """
+    for name, value in ONE_THREAD.items():
+        os.environ.setdefault(name, value)
+
+
 class ChildEndedError(Exception):
     """A child ended before it answered; `status` is below 0 where a signal ended it."""
 

@@ -10,6 +10,7 @@ from tumorlens.cli.options import FAILED_STATUS, Bundle, Workers, print_passed_o
 from tumorlens.cli.progress import WorkerBars, console, counting
 from tumorlens.cli.use import AllSeries, Volume
 from tumorlens.settings import load_settings
+from tumorlens.worker_process import use_one_thread
 
 if TYPE_CHECKING:
     from tumorlens.batch.plan import Plan
@@ -103,6 +104,7 @@ def run(
     Scans that cannot be read are rows with an error, and no reason for an exit status.
     Example: `tumorlens batch run job --workers 2`
     """
+    use_one_thread()
     from tumorlens.batch.run import missing_shards, remove_leftovers, run_shards
     from tumorlens.executors import LOCAL, available_cores, open_executor
 

@@ -32,6 +32,7 @@ from tumorlens.cli.series_files import (
 from tumorlens.files import short_name
 from tumorlens.outputs import DEMO_MARK, Outputs
 from tumorlens.settings import Settings, load_settings
+from tumorlens.worker_process import use_one_thread
 
 if TYPE_CHECKING:
     from tumorlens.images.listing import Listing
@@ -95,6 +96,7 @@ def predict(
     some file could not be read. Example:
     `tumorlens predict scans/ --out predictions.csv --report scans.pdf`
     """
+    use_one_thread()
     from tumorlens.images.archive import unpacked
 
     settings = load_settings(workers=workers, volume=volume)
