@@ -130,7 +130,7 @@ class _Schedule(Generic[T, R]):
             ])  # fmt: skip
 
     def _assign(self) -> bool:
-        """Give each idle worker a task; returns whether anything is still to come."""
+        """Hand each idle worker a task; return whether anything is still to come."""
         while self._idle:
             waiting = self._again.pop(0) if self._again else _first(self._tasks)
             if waiting is None:

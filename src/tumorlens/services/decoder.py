@@ -12,7 +12,7 @@ import os
 import queue
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -143,8 +143,16 @@ def error_of_end(source: str, status: int, seconds: float) -> ImageError:
 
 
 def main() -> None:
-    """Be such a process: answer file by file until the other side closes."""
+    """Be such a process."""
     return_memory()
+    answer_files(_answer)
+
+
+def answer_files(answer: Callable[[dict[str, Any], bytes], Message]) -> None:
+    """Answer file by file, each within its time, until the other side closes.
+
+    The first word of the command line is the memory of the process in bytes.
+    """
     cv2.setNumThreads(1)
     Image.init()  # now, so that the first file does not pay for it
     limit_process(int(sys.argv[1]), limit="RLIMIT_DATA")
@@ -154,22 +162,27 @@ def main() -> None:
         except EOFError:
             return
         with time_limit(head["seconds"]):
-            answer = _answer(head, data)
-        send(sys.stdout.buffer, *answer)
+            message = _answer_or_error(answer, head, data)
+        send(sys.stdout.buffer, *message)
 
 
-def _answer(head: dict[str, Any], data: bytes) -> Message:
-    source = head["source"]
+def _answer_or_error(
+    answer: Callable[[dict[str, Any], bytes], Message], head: dict[str, Any], data: bytes
+) -> Message:
     try:
-        spec, limits = InputSpec(**head["spec"]), ReadLimits(**head["limits"])
-        found = prepare_bytes(data, spec, source=source, limits=limits)
+        return answer(head, data)
     except TumorlensError as error:
         return error_message(error), b""
     except (MemoryError, cv2.error):
         fact = "needs more memory to be decoded than a file may take"
-        return error_message(ImageTooLargeError(source, fact, SAVE_AS_PNG)), b""
+        return error_message(ImageTooLargeError(head["source"], fact, SAVE_AS_PNG)), b""
     except Exception as error:  # noqa: BLE001 (the edge of this process)
         return {"failure": type(error).__name__}, b""
+
+
+def _answer(head: dict[str, Any], data: bytes) -> Message:
+    spec, limits = InputSpec(**head["spec"]), ReadLimits(**head["limits"])
+    found = prepare_bytes(data, spec, source=head["source"], limits=limits)
     if isinstance(found, Unusable):
         return error_message(found.error), b""
     written = {

@@ -4,37 +4,24 @@ The decoders of `services.decoder` give prepared images, for which the pixels ar
 shows the scan itself, so this one hands every slice of a file over as it is stored.
 """
 
-import sys
 import threading
 from dataclasses import asdict
 from typing import Any
 
-import cv2
 import numpy as np
-from PIL import Image
 
-from tumorlens.errors import ImageTooLargeError, TumorlensError
-from tumorlens.images.raster import SAVE_AS_PNG
 from tumorlens.images.readers import open_images_bytes
 from tumorlens.records import Scan, Unusable
 from tumorlens.services.decoder import (
     BASE_BYTES,
     BYTES_PER_PIXEL,
-    error_message,
+    answer_files,
     error_of_end,
     plain_environment,
     read_error,
-    time_limit,
 )
 from tumorlens.settings import ReadLimits
-from tumorlens.worker_process import (
-    ChildEndedError,
-    ChildProcess,
-    Message,
-    limit_process,
-    receive,
-    send,
-)
+from tumorlens.worker_process import ChildEndedError, ChildProcess, Message
 
 SECONDS = 60.0  # of processor time for one file
 BYTES_PER_VOXEL = 12  # as stored, as it is turned, and as it is handed over
@@ -83,39 +70,21 @@ def _scans(rows: list[dict[str, Any]], blob: bytes) -> tuple[Scan, ...]:
 
 
 def main() -> None:
-    """Be such a process: answer file by file until the other side closes."""
-    cv2.setNumThreads(1)
-    Image.init()
-    limit_process(int(sys.argv[1]), limit="RLIMIT_DATA")
-    while True:
-        try:
-            head, data = receive(sys.stdin.buffer)
-        except EOFError:
-            return
-        with time_limit(head["seconds"]):
-            answer = _answer(head, data)
-        send(sys.stdout.buffer, *answer)
+    """Be such a process."""
+    answer_files(_answer)
 
 
 def _answer(head: dict[str, Any], data: bytes) -> Message:
-    source = head["source"]
-    try:
-        scans = open_images_bytes(data, source=source, limits=ReadLimits(**head["limits"]))
-        rows = [{name: getattr(scan, name) for name in _PLAIN} for scan in scans]
-        for row, scan in zip(rows, scans, strict=True):
-            row["pixels"] = scan.pixels.shape
-            row["colors"] = None if scan.colors is None else scan.colors.shape
-        blob = b"".join(
-            part.tobytes() for scan in scans for part in (scan.pixels, scan.colors)
-            if part is not None
-        )  # fmt: skip
-    except TumorlensError as error:
-        return error_message(error), b""
-    except (MemoryError, cv2.error):
-        fact = "needs more memory to be decoded than a file may take"
-        return error_message(ImageTooLargeError(source, fact, SAVE_AS_PNG)), b""
-    except Exception as error:  # noqa: BLE001 (the edge of this process)
-        return {"failure": type(error).__name__}, b""
+    limits = ReadLimits(**head["limits"])
+    scans = open_images_bytes(data, source=head["source"], limits=limits)
+    rows = [{name: getattr(scan, name) for name in _PLAIN} for scan in scans]
+    for row, scan in zip(rows, scans, strict=True):
+        row["pixels"] = scan.pixels.shape
+        row["colors"] = None if scan.colors is None else scan.colors.shape
+    blob = b"".join(
+        part.tobytes() for scan in scans for part in (scan.pixels, scan.colors)
+        if part is not None
+    )  # fmt: skip
     return {"scans": rows}, blob
 
 
