@@ -21,7 +21,7 @@ from support.live_server import free_port
 
 from tumorlens.services.node.node import Node, NodeOptions
 from tumorlens.services.node.receiver import ReceiverOptions
-from tumorlens.services.spool import OBJECTS, Spool, State, write_state
+from tumorlens.services.spool import OBJECTS, Spool, State, series_folders, write_state
 from tumorlens.services.store import open_store
 from tumorlens.settings import Settings
 
@@ -74,8 +74,7 @@ class RunningNode:
 
     def waits(self) -> bool:
         """Tell whether something is on disk that is not dealt with."""
-        stages = (self.spool / stage for stage in ("series", "work"))
-        return any(any(stage.iterdir()) for stage in stages if stage.is_dir())
+        return any(stage in ("series", "work") for stage, _ in series_folders(self.spool))
 
     def _is_open(self) -> bool:
         with socket.socket() as probe:

@@ -4,7 +4,6 @@ import os
 import socket
 import ssl
 import threading
-import time
 from contextlib import contextmanager, suppress
 
 import numpy as np
@@ -15,6 +14,7 @@ from support.dicom_files import write_series
 from support.live_server import free_port
 from support.orthanc import running_orthanc
 from support.running_node import answered_folder, associate, make_certificates, own_node
+from support.waiting import wait_until
 
 from tumorlens.errors import ServiceError
 from tumorlens.reports.dicom.objects import write_objects
@@ -27,13 +27,6 @@ from tumorlens.services.spool import OBJECTS, Spool, read_state
 
 SLICES = np.stack([HEAD.astype(np.int16)] * 3)
 WAIT_S = 60.0
-
-
-def wait_for(condition, what: str) -> None:
-    end = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < end, f"waited for {what}"
-        time.sleep(0.02)
 
 
 @contextmanager
@@ -92,10 +85,10 @@ def test_a_pacs_that_is_killed_while_results_are_sent_has_each_of_them_once_in_t
             log=lambda event, **_: events.append(event), retry_s=0.1, send_s=5, max_attempts=99,
         )  # fmt: skip
         with working(node):
-            wait_for(lambda: "failed" in events, "the first try to fail")
+            wait_until(lambda: "failed" in events, "the first try to fail")
             assert read_state(folder).pending == (orthanc.entity,)
             orthanc.start()
-            wait_for(lambda: "done" in events, "the results to be sent")
+            wait_until(lambda: "done" in events, "the results to be sent")
         assert len(orthanc.instances()) == len(objects)
 
 
@@ -109,7 +102,7 @@ def test_a_pacs_that_never_answers_holds_up_no_other(answered, orthanc, tmp_path
         routes = [Route((parse_destination(slow), parse_destination(orthanc.entity)))]
         node = own_node(spool, routes=routes, log=lambda *_, **__: None, send_s=1)
         with working(node):
-            wait_for(lambda: read_state(folder).pending == (slow,), "the other to get it")
+            wait_until(lambda: read_state(folder).pending == (slow,), "the other to get it")
     assert len(orthanc.instances()) == 1
 
 
@@ -170,7 +163,7 @@ def test_over_tls_only_clients_of_the_authority_get_in(pem, tmp_path, certificat
         assert association.is_established == gets_in
         association.abort()
         assert not associate(port).is_established  # without TLS
-        wait_for(lambda: "not let in" in events, "it to be in the log")
+        wait_until(lambda: "not let in" in events, "it to be in the log")
 
 
 @contextmanager
@@ -218,7 +211,7 @@ def test_more_associations_than_are_allowed_are_refused_and_may_come_later(tmp_p
         first = associate(port)
         assert associate(port).is_rejected
         first.release()
-        wait_for(lambda: associate(port).is_established, "the place to be free")
+        wait_until(lambda: associate(port).is_established, "the place to be free")
         assert "rejected" in events
 
 
@@ -238,7 +231,7 @@ def test_a_sender_that_goes_silent_in_the_middle_of_a_slice_leaves_nothing(tmp_p
         contexts = [(uid.MRImageStorage, uid.ExplicitVRLittleEndian)]
         association = associate(port, contexts=contexts)
         association.dul.socket.socket.sendall(b"\x04\x00\x00\x00\x10\x00half")
-        wait_for(lambda: not association.is_established, "the association to end")
+        wait_until(lambda: not association.is_established, "the association to end")
         assert stored(spool) == 0
         assert not any((spool.root / "incoming").iterdir())
         assert associate(port).is_established

@@ -2,12 +2,12 @@
 
 import json
 import struct
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from support.waiting import wait_until
 
 from tumorlens.errors import TrackingError
 from tumorlens.predictions.document import table_row
@@ -183,9 +183,7 @@ def test_wandb_stays_offline_in_the_folder_of_the_run(tiny_bundle, tmp_path: Pat
         run.log_epoch(ROW)
         run.log_bundle(tiny_bundle)
     (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
-    deadline = time.monotonic() + 120
-    while b"val_loss" not in file.read_bytes():  # a process of its library writes it
-        assert time.monotonic() < deadline, file.read_bytes()
-        time.sleep(0.05)
+    # A process of its library writes it.
+    wait_until(lambda: b"val_loss" in file.read_bytes(), "the epoch to be written")
     for written in tmp_path.rglob("*"):
         assert written.is_dir() or b"Patient_Name" not in written.read_bytes(), written
