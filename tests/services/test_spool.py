@@ -1,14 +1,23 @@
 """Facts about what the node keeps on disk, and where results go."""
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tumorlens.errors import SettingsError, StoreFullError
+from tumorlens.services import spool as spool_module
 from tumorlens.services.node.routes import destinations, read_routes
-from tumorlens.services.spool import Spool, dead_series, read_state, series_folders, write_state
+from tumorlens.services.spool import (
+    UNFINISHED_S,
+    Spool,
+    dead_series,
+    read_state,
+    series_folders,
+    write_state,
+)
 
 ADDED = {"caller": "CT_1", "series": "1.2.3", "instance": "1.2.3.4"}
 ROUTES = """
@@ -74,13 +83,44 @@ def test_what_comes_late_makes_a_series_of_its_own(spool):
     assert first != second
 
 
-def test_what_was_not_whole_is_gone_after_a_kill_and_the_rest_is_there(spool):
+def test_what_was_not_whole_is_gone_some_time_after_a_kill_and_the_rest_is_there(
+    spool, monkeypatch
+):
+    clock = time.time
     spool.add(b"x", **ADDED)
     (spool.root / "incoming" / "half").write_bytes(b"ha")
+    (spool.root / "series" / ".half" / "slices").mkdir(parents=True)
     again = Spool(spool.root, max_bytes=1000)
+    monkeypatch.setattr(spool_module.time, "time", lambda: clock() + 2 * UNFINISHED_S)
     again.discard_unfinished()
     assert not any((spool.root / "incoming").iterdir())
+    assert not any((spool.root / "series").glob(".*"))
     assert len(again.complete(quiet_s=0)) == 1
+
+
+def test_what_a_service_beside_the_node_is_writing_now_stays_when_the_node_starts(spool):
+    left = [spool.root / "incoming" / "half", spool.root / "series" / ".half"]
+    left[0].write_bytes(b"ha")
+    left[1].mkdir()
+    Spool(spool.root, max_bytes=1000).discard_unfinished()
+    assert all(path.exists() for path in left)
+
+
+def test_a_series_that_is_taken_away_while_bytes_are_counted_refuses_no_slice(spool, monkeypatch):
+    """Remove a folder just before the count looks into it."""
+    gone = spool.root / "done" / "gone"
+    gone.mkdir()
+    scandir = os.scandir
+
+    def racing(path=".") -> object:
+        if Path(path) == gone:
+            gone.rmdir()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", racing)
+    monkeypatch.setattr(spool_module, "MEASURE_S", -1.0)
+    spool.add(b"x", **ADDED)
+    assert len(files(spool, "series")) == 1
 
 
 def test_a_series_that_is_taken_away_meanwhile_goes_on_in_a_new_folder(spool, monkeypatch):
@@ -182,6 +222,7 @@ def test_results_go_to_every_place_of_the_rules_that_are_met(tmp_path):
         ('[[route]]\nform = "CT_1"\nto = ["A@h:1"]', "form = 'CT_1'"),
         ("[[route]]\nto = []", "leads nowhere"),
         ('[[route]]\nto = ["A"]', "is no destination"),
+        ('route = ["A@h:1"]', "holds no ..route.."),
         ('[[route]]\nmodality = "MR"\nto = ["A@h:1"]', "modality 'MR'"),
         ('[[route]]\nto = ["A@h:1"]\ntls = {cert = "x"}', "holds tls ="),
         ('[[route]]\nto = ["A@h:1"]\ntls = {ca = "x"}', "cannot be used for TLS"),

@@ -114,7 +114,6 @@ def save_answers(
     `digests` are the SHA-256 of the files, by name. So a series that is answered again, after a
     kill, adds nothing.
     """
-    asker = owner.removeprefix("dicom:") if source == SOURCE else f"{source}\0{owner}"
     slices = [
         NewPrediction(
             prediction=replace(p, path=anonymous_name(digests[p.path], p.path)),
@@ -123,10 +122,11 @@ def save_answers(
             owner=owner,
             source=source,
             keep=keep,
-            id=_id_of(asker, digests[p.path], p.frame, answers.bundle_sha256),
+            id=slice_id(digests[p.path], p.frame, owner=owner, source=source,
+                        bundle_sha256=answers.bundle_sha256),
         )
         for p in answers.predictions
-    ]
+    ]  # fmt: skip
     series = [
         NewSeries(
             one.answer, owner, source, answers.bundle_sha256, description=one.description,
@@ -136,6 +136,12 @@ def save_answers(
         for one in answers.series
     ]  # fmt: skip
     save_series(store, series, slices)
+
+
+def slice_id(digest: str, frame: int | None, *, owner: str, source: str, bundle_sha256: str) -> str:
+    """Return the id of the stored answer for a slice; `digest` is the SHA-256 of its file."""
+    asker = owner.removeprefix("dicom:") if source == SOURCE else f"{source}\0{owner}"
+    return _id_of(asker, digest, frame, bundle_sha256)
 
 
 def _id_of(*parts: object) -> str:

@@ -33,6 +33,7 @@ STATE = "state.json"
 SLICES, OBJECTS = "slices", "objects"  # folders of a series: what came, what goes back
 MEASURE_S = 5.0  # between two counts of what is held
 RACES = 5  # with the node, over one folder
+UNFINISHED_S = 600.0  # after which nobody works any more on what is not whole
 DOUBLING = 2.0  # of the wait from try to try
 
 
@@ -85,10 +86,16 @@ class Spool:
         return self._used
 
     def discard_unfinished(self) -> None:
-        """Remove what was not whole when a node was killed: nobody was promised anything."""
-        for left in (self.root / "incoming").iterdir():
+        """Remove what a process that was killed left half made: nobody was promised anything.
+
+        A service beside the node may be making such files now: only old ones are removed.
+        """
+        made = (self.root / "series").glob(".*")  # folders that never got their name
+        for left in (*(self.root / "incoming").iterdir(), *made):
+            if time.time() - _changed_at(left) < UNFINISHED_S:
+                continue
             if left.is_dir():  # of a series that was done
-                shutil.rmtree(left)
+                shutil.rmtree(left, ignore_errors=True)
             else:
                 left.unlink(missing_ok=True)
 
@@ -193,7 +200,7 @@ class Spool:
     def _remove(self, folder: Path) -> None:
         size = _size(folder)
         gone = folder.rename(self.root / "incoming" / folder.name)  # whole for others, or gone
-        shutil.rmtree(gone)
+        shutil.rmtree(gone, ignore_errors=True)  # what stays is unfinished, and goes later
         with self._lock:
             self._used = max(0, self._used - size)
 
@@ -234,10 +241,12 @@ def dead_series(root: Path) -> list[tuple[Path, State]]:
 
 
 def _size(folder: Path) -> int:
+    """Return how many bytes a folder holds, of which others may take away parts meanwhile."""
     total = 0
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # replaced meanwhile
-            total += path.stat().st_size if path.is_file() else 0
+    for above, _, files in os.walk(folder):  # passes over a folder that is gone; `rglob` raises
+        for name in files:
+            with suppress(FileNotFoundError):
+                total += Path(above, name).stat().st_size
     return total
 
 

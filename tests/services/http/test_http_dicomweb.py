@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from pydicom import dcmread, uid
+from sqlalchemy import update
 from support.broken_files import HEAD
 from support.dicom_files import dicom_bytes, slice_dataset, write_series
 from support.serving import serving
@@ -14,6 +15,7 @@ from support.serving import serving
 from tumorlens.services.http.routes_dicomweb import read_related
 from tumorlens.services.spool import State, write_state
 from tumorlens.services.store import find_predictions, find_series, open_store
+from tumorlens.services.store.database import PredictionRow
 
 SLICE = slice_dataset(HEAD.astype(np.int16), StudyInstanceUID="1.2.3")
 REPORT = slice_dataset(HEAD.astype(np.int16), SOPClassUID=uid.BasicTextSRStorage)
@@ -120,6 +122,26 @@ def test_a_series_is_looked_at_while_its_files_lie_in_the_spool(stow, tmp_path):
     content = json.loads(re.search(r'id="viewer-0">(.*?)</script>', page.text)[1])
     assert len(content["slices"]) == 5
     assert get(f"/v1/series/{'0' * 32}/view").status_code == 404
+
+
+def test_a_series_that_was_sent_again_with_one_slice_more_is_looked_at_whole(stow, tmp_path):
+    send, spool = stow
+    folder = write_series(tmp_path, np.stack([HEAD.astype(np.int16)] * 6), StudyInstanceUID="1.4.7")
+    slices = [path.read_bytes() for path in sorted(folder.iterdir())]
+    store = open_store(str(spool.parent / "store.sqlite"))
+    send(*slices[:5], path="/v1/series/objects")
+    with store.writing() as connection:  # an hour ago
+        connection.execute(update(PredictionRow).values(created_at="2026-01-01T00:00:00.000Z"))
+    send(*slices, path="/v1/series/objects")
+    row = find_series(store)[0]
+    kept = spool / "done" / "again"
+    (kept / "slices").mkdir(parents=True)
+    for number, data in enumerate(slices):
+        (kept / "slices" / f"{number}.dcm").write_bytes(data)
+    write_state(kept, State("CT_1", series=(row.series,)))
+    page = send.client.get(f"/v1/series/{row.id}/view")
+    content = json.loads(re.search(r'id="viewer-0">(.*?)</script>', page.text)[1])
+    assert len(content["slices"]) == 6
 
 
 def test_a_series_that_gets_no_objects_says_why(stow):

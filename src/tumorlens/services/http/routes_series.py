@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -27,17 +27,17 @@ from tumorlens.inputs.prepare import prepare_scan
 from tumorlens.records import Heatmap, PreparedScan, Scan, Unusable
 from tumorlens.reports.scan.report import scan_html
 from tumorlens.reports.viewer.content import MAX_PIXELS, ViewedSlice, viewer_content
+from tumorlens.services.answer_process import hash_slices, slice_id
 from tumorlens.services.http.authenticator import Caller
 from tumorlens.services.http.documents import json_response
 from tumorlens.services.http.problems import Refusal
 from tumorlens.services.http.service import Service, caller_of, service_of
 from tumorlens.services.spool import SLICES, read_state, series_folders
-from tumorlens.services.store.history import Selection, StoredPrediction, iter_predictions
+from tumorlens.services.store.history import StoredPrediction, predictions_by_id
 from tumorlens.services.store.series import StoredSeries, find_series, get_series
 
 SCOPES = ("predict", "read")
 WEB = "dicom:web "  # owners of series that came by STOW-RS: so, and the id of a key
-NEAR = timedelta(minutes=1)  # slices are stored with their series
 NO_IMAGES = (
     "The answer is kept, the images are not. Start the node with --keep-hours, and this service "
     "with TUMORLENS_SPOOL naming its spool; or send the series again."
@@ -98,54 +98,56 @@ def _page(service: Service, caller: Caller, id: str) -> str:
     row = get_series(service.store, id)
     if row is None or caller.sees not in (None, row.owner.removeprefix(WEB)):
         raise Refusal("not-found", "There is no series of this id.")
-    files = _files(service, row.series)
-    limits = service.settings.read_limits
-    listing = list_series(files, limits=limits) if files else None
-    series = (
-        max(listing.series, key=lambda s: len(s.slices)) if listing and listing.series else None
-    )
-    if series is None:
+    folder = _folder(service, row.series)
+    files = sorted((folder / SLICES).iterdir()) if folder else []
+    listing = list_series(files, limits=service.settings.read_limits)
+    if folder is None or not listing.series:
         raise Refusal("gone", NO_IMAGES)
-    answers = _slices_of(service, row)
+    series = max(listing.series, key=lambda s: len(s.slices))
+    answers = _answers(service, row, series, digests=hash_slices(folder))
     share = _share(series)
     viewed = [
-        found for number, header in enumerate(series.slices, start=1)
-        if (found := _viewed(header, answers.get(number), share, service)) is not None
-    ]  # fmt: skip
+        found
+        for header, stored in zip(series.slices, answers, strict=True)
+        if (found := _viewed(header, stored, share, service)) is not None
+    ]
     content = viewer_content(viewed, name=row.description or row.series, answer=row.answer)
     return scan_html(
         [], service.predictor.bundle, made=datetime.now(UTC), series=[row.answer], viewers=[content]
     )
 
 
-def _files(service: Service, name: str) -> list[Path]:
-    """Return the files of a series that still lie in the spool."""
+def _folder(service: Service, name: str) -> Path | None:
+    """Return the folder of a series whose files still lie in the spool."""
     if not service.settings.spool:
-        return []
+        return None
     for _, folder in series_folders(Path(service.settings.spool)):
         try:
             if name in read_state(folder).series:
-                return sorted((folder / SLICES).iterdir())
+                return folder
         except (OSError, ValueError):  # moved on meanwhile
             continue
-    return []
+    return None
 
 
-def _slices_of(service: Service, row: StoredSeries) -> Mapping[int, StoredPrediction]:
-    """Return the stored answers of the slices by their number."""
-    at = datetime.fromisoformat(row.created_at)
-    near = Selection(
-        owner=row.owner, source=row.source, since=_time(at - NEAR), until=_time(at + NEAR)
-    )
-    found = iter_predictions(service.store, near)
-    return {
-        one.prediction.slice: one for one in found
-        if one.prediction.series == row.series and one.prediction.slice is not None
-    }  # fmt: skip
+def _answers(
+    service: Service, row: StoredSeries, series: Series, *, digests: Mapping[str, str]
+) -> list[StoredPrediction | None]:
+    """Return the stored answer for each slice, found by what its file holds.
 
-
-def _time(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    A slice that was sent before was answered then, maybe under another number.
+    """
+    ids = [
+        slice_id(digests[Path(header.path).name], header.frame, owner=row.owner, source=row.source,
+                 bundle_sha256=row.bundle_sha256)
+        for header in series.slices
+    ]  # fmt: skip
+    stored = predictions_by_id(service.store, ids)
+    found = [stored.get(id) for id in ids]
+    return [
+        one and replace(one, prediction=replace(one.prediction, slice=number))
+        for number, one in enumerate(found, start=1)
+    ]
 
 
 def _share(series: Series) -> float:

@@ -64,7 +64,6 @@ class Node:
         self.metrics.watch_spool(spool.root, lambda: spool.used)
         self._log = self.metrics.counted(log)
         self._upkeep = HourlyUpkeep(store, settings, log)
-        spool.discard_unfinished()
         self._answers = AnswerProcess(settings, memory=options.memory, seconds=options.series_s)
         self._is_stopping = threading.Event()
         self._server = start_receiver(spool, receiver, self._log, metrics=self.metrics)
@@ -103,6 +102,7 @@ class Node:
             self._attempt(self._answer, folder)
 
     def _send_due(self) -> None:
+        self._spool.discard_unfinished()
         self._spool.expire_done(keep_s=self._options.keep_s)
         for folder in self._spool.due(answered=True):
             if self._attempt(self._send, folder):

@@ -52,7 +52,8 @@ def read_routes(path: Path) -> tuple[Route, ...]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise SettingsError(path, f"is no TOML ({e})", _FIX) from e
     rows = stored.get("route")
-    if stored.keys() - {"route"} or not isinstance(rows, list) or not rows:
+    is_rules = isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows)
+    if stored.keys() - {"route"} or not is_rules:
         raise SettingsError(path, "holds no [[route]], or something else beside", _FIX)
     routes = tuple(_route(path, row) for row in rows)
     _check_logins(path, (to for route in routes for to in route.to))

@@ -124,6 +124,13 @@ def get_prediction(store: Store, id: str, *, owner: str | None = None) -> Stored
     return _stored(row)
 
 
+def predictions_by_id(store: Store, ids: Sequence[str]) -> dict[str, StoredPrediction]:
+    """Return those of some answers that are there, by id."""
+    query = select(PredictionRow.__table__).where(PredictionRow.id.in_(ids))
+    with store.reading() as connection:
+        return {row.id: _stored(row) for row in connection.execute(query)}
+
+
 def find_predictions(
     store: Store, selection: Selection = Selection(), *, limit: int = 100, before: int | None = None
 ) -> list[StoredPrediction]:
