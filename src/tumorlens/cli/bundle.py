@@ -114,7 +114,7 @@ def _problems(
     bundle: Any, list_: Path | None, signature: Path | None, signers: Path | None
 ) -> list[str]:
     """Return what is wrong with a bundle by a list, and with the list by its signature."""
-    from tumorlens.models.bundle_list import find_in_list, find_signer
+    from tumorlens.models.distribution import find_in_list, find_signer
 
     if signature and not (list_ and signers):
         raise typer.BadParameter("needs --list and --signers", param_hint="--signature")
@@ -145,21 +145,23 @@ def publish(
     `tumorlens bundle publish runs/first published --card results/card.md --license cc-by-4.0`
     """
     from tumorlens.files import read_file
-    from tumorlens.models import hub
+    from tumorlens.models import distribution
     from tumorlens.models.bundle import load_bundle
     from tumorlens.predictions.mlflow_model import save_model
 
-    if as_ is Layout.MLFLOW and target.startswith(hub.HUB):
+    if as_ is Layout.MLFLOW and target.startswith(distribution.HUB):
         raise typer.BadParameter("an MLflow model goes into a folder", param_hint="TARGET")
     found = load_bundle(bundle)
     text = read_file(card).decode() if card else ""
-    if not target.startswith(hub.HUB):
-        Outputs(found.folder, card, overwrite=overwrite).claim_folder(hub.folder_of(target))
+    if not target.startswith(distribution.HUB):
+        Outputs(found.folder, card, overwrite=overwrite).claim_folder(
+            distribution.folder_of(target)
+        )
     if as_ is Layout.MLFLOW:
-        save_model(found, hub.folder_of(target))
-        typer.echo(hub.folder_of(target))
+        save_model(found, distribution.folder_of(target))
+        typer.echo(distribution.folder_of(target))
         return
-    commit = hub.publish(found, target, card=text, license=license, private=not public)
+    commit = distribution.publish(found, target, card=text, license=license, private=not public)
     pin = f"--revision {commit} " if commit else ""
     console.print("whoever wants these very files:")
     typer.echo(f"tumorlens bundle fetch {target} {pin}--sha256 {found.sha256} --out {found.name}")
@@ -181,16 +183,16 @@ def fetch(
     Example: `tumorlens bundle fetch published --out bundles/first`
     """
     from tumorlens.errors import BundleError
-    from tumorlens.models import hub
+    from tumorlens.models import distribution
     from tumorlens.predictions.predictor import check_self_test, load_predictor
 
     def check(found: Any) -> None:
         for problem in _problems(found, list_, signature, signers):
             raise BundleError(source, problem, "Nothing was written.")
 
-    local = None if source.startswith(hub.HUB) else hub.folder_of(source)
+    local = None if source.startswith(distribution.HUB) else distribution.folder_of(source)
     Outputs(local, list_, signature, signers, overwrite=overwrite).claim_folder(out)
-    found = hub.fetch(source, out, revision=revision, sha256=sha256, check=check)
+    found = distribution.fetch(source, out, revision=revision, sha256=sha256, check=check)
     predictor = load_predictor(out)
     console.print(f"[green]ok[/green]     {escape(check_self_test(predictor))}")
     if not (found.is_pinned or list_):

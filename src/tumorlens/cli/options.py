@@ -118,7 +118,7 @@ def check_address(host: str, port: int) -> None:
 
 def tracked_run(log: TrackerName | None, *, name: str, out: Path, resume: bool) -> Any:
     """Return the run that `--log` asks for, or one that nobody hears of."""
-    from tumorlens.study.tracking.run import TrackedRun
+    from tumorlens.study.tracking import TrackedRun
 
     return TrackedRun(log or "", name=name, out=out, resume=resume, warn=console.print)
 

@@ -30,7 +30,7 @@ from tumorlens.study.audit.run import Audit, Conflict
 from tumorlens.study.audit.shortcuts import STAGES, Shortcut
 from tumorlens.study.audit.text import THUMBNAIL_SIDE, blurred_thumbnail, why_hidden
 from tumorlens.study.data.groups import LOOKED_FOR, NOT_KNOWABLE
-from tumorlens.study.plotting.render import svg
+from tumorlens.study.plotting import svg
 
 PAGE = "audit.html"
 FOLDER = "images"  # of the small images, beside the page

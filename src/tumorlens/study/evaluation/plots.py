@@ -18,7 +18,7 @@ from tumorlens.reports.evaluation.result import (
     Robustness,
 )
 from tumorlens.study.evaluation.robustness import AS_STORED, PERTURBATIONS
-from tumorlens.study.plotting.render import COLORS, NAMES, QUIET, svg
+from tumorlens.study.plotting import COLORS, NAMES, QUIET, svg
 
 _SIZE = (5, 4.5)
 _ORDERS = {"heatmap": (COLORS["mri"], "-", "by the heatmap"),

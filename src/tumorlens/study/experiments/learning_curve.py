@@ -38,7 +38,7 @@ from tumorlens.study.experiments.scores import (
     type_accuracy,
     write_scores,
 )
-from tumorlens.study.plotting.render import write_png
+from tumorlens.study.plotting import write_png
 from tumorlens.study.recipes import Recipe
 from tumorlens.study.training.preconditions import check_preconditions
 from tumorlens.study.training.run_folder import open_or_resume, read_json

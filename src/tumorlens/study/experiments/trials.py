@@ -17,7 +17,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from tumorlens.errors import TrainingError
 from tumorlens.files import write_table
 from tumorlens.study.networks.registry import NETWORKS
-from tumorlens.study.plotting.render import write_png
+from tumorlens.study.plotting import write_png
 from tumorlens.study.recipes import Choices, Range, Recipe, Space
 from tumorlens.study.recipes.spaces import OPTIONS
 

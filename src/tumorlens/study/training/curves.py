@@ -11,7 +11,7 @@ from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from tumorlens.records import figure_text
-from tumorlens.study.plotting.render import svg_file, write_png
+from tumorlens.study.plotting import svg_file, write_png
 
 History = Sequence[Mapping[str, float]]
 TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)

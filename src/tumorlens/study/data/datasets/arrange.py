@@ -138,8 +138,7 @@ def _by_table(
 def _by_slices(
     row: DatasetRow, archives: Sequence[Path], into: Path, progress: Progress
 ) -> tuple[list[Case], Counter[str]]:
-    from tumorlens.study.data.datasets.figshare import write_slices
-    from tumorlens.study.data.datasets.slice_process import SliceReader
+    from tumorlens.study.data.datasets.figshare import SliceReader, write_slices
 
     with SliceReader() as reader:
         return write_slices(archives, into, dataset=row.name, read=reader.read, progress=progress)

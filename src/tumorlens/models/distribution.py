@@ -1,12 +1,18 @@
-"""Bundles in the repository layout of the Hugging Face hub: on the hub itself, or in a folder.
+"""Bundles on their way to others: published, fetched, and known by a list that somebody signed.
 
-A repository is the three files of a bundle and a README.md, which is its card with the metadata
-of the hub on top. What is fetched counts only once it is whole and has the hash that was asked for.
+They are published in the repository layout of the Hugging Face hub, on the hub itself or in a
+folder: the three files of a bundle and a README.md, which is its card with the metadata of the hub
+on top. What is fetched counts only once it is whole and has the hash that was asked for.
+
+Whoever can write the folder of a bundle can make files that fit together. A list from elsewhere
+shows that they are others; a signature shows whose list it is. Signatures are those of OpenSSH
+(`ssh-keygen -Y`), which also sign commits.
 """
 
 import os
 import re
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +45,9 @@ tumorlens predict scans/ --bundle {name}
 The graph alone is not the model: finding and cropping the head, temperature, threshold,
 "uncertain" and "out of scope" are done by tumorlens (written by version {version}).
 """
+NAMESPACE = "tumorlens"  # of signatures: one made for something else does not count
+_LISTED = re.compile(r"^([0-9a-f]{64}) [ *](.+)$", re.M)
+SIGNATURE_SECONDS = 30.0  # that ssh-keygen may take
 
 
 @dataclass(frozen=True)
@@ -184,3 +193,56 @@ def _hub_errors(place: str) -> Iterator[None]:
         first = next(iter(str(e).splitlines()), type(e).__name__)[:200]
         fix = "Check its name, the revision, your token (HF_TOKEN) and the network."
         raise BundleError(place, f"cannot be reached ({first})", fix) from e
+
+
+def find_in_list(bundle: Bundle, file: Path) -> str:
+    """Compare a bundle with a list of `HASH  NAME` lines; returns what is wrong, "" is nothing.
+
+    Raises BundleError for a file that holds no such line.
+    """
+    try:
+        text = read_file(file).decode()
+    except (OSError, ValueError) as e:
+        raise BundleError(file, "cannot be read", "Give a text of hashes and names.") from e
+    listed = [(hash, name.strip()) for hash, name in _LISTED.findall(text)]
+    if not listed:
+        raise BundleError(file, "lists no bundle", "`tumorlens bundle show` prints such a line.")
+    if (bundle.sha256, bundle.name) in listed:
+        return ""
+    is_known = bundle.name in [name for _, name in listed]
+    fact = "has another hash than the list" if is_known else "is not in the list"
+    return f"{bundle.version} {fact} {file}"
+
+
+def find_signer(file: Path, signature: Path, *, signers: Path) -> str:
+    """Return who of the allowed signers signed a file; "" where none of them did.
+
+    `signers` is an `allowed_signers` file of OpenSSH, with a line `NAME KEY` for each. Raises
+    BundleError where a file or `ssh-keygen` cannot be read or run.
+    """
+    try:
+        content = read_file(file)
+        for other in (signature, signers):
+            read_file(other)
+    except OSError as e:
+        name = e.filename or file
+        raise BundleError(name, "cannot be read", "Give list, signature and signers.") from e
+    given = ("-n", NAMESPACE, "-s", str(signature.resolve()), "-f", str(signers.resolve()))
+    found = _ssh_keygen(["-Y", "find-principals", *given], b"")
+    for name in found.splitlines():
+        if _ssh_keygen(["-Y", "verify", "-I", name, *given], content):
+            return name
+    return ""
+
+
+def _ssh_keygen(arguments: Sequence[str], content: bytes) -> str:
+    """Return what ssh-keygen prints; "" where it refuses."""
+    try:
+        done = subprocess.run(
+            ["ssh-keygen", *arguments],
+            input=content, capture_output=True, timeout=SIGNATURE_SECONDS, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as e:
+        fix = "Install OpenSSH 8.2 or newer, which checks signatures."
+        raise BundleError("ssh-keygen", "cannot be run", fix) from e
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else ""

@@ -14,8 +14,8 @@ from tumorlens.predictions.document import table_row
 from tumorlens.predictions.predictor import SELF_TEST, Predictor
 from tumorlens.progress import SilentCallback
 from tumorlens.records import Estimate
-from tumorlens.study.tracking import run as tracking
-from tumorlens.study.tracking.run import TrackedRun, figures_of
+from tumorlens.study import tracking
+from tumorlens.study.tracking import TrackedRun, figures_of
 
 ROW = {"epoch": 2.0, "loss": 0.5, "val_loss": 0.25, "val_auc_ct": float("nan")}
 RECIPE = {"recipe": {"name": "quick", "options": {"stem": 8}}, "split": "d910"}

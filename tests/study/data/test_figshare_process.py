@@ -5,9 +5,8 @@ import pytest
 from support.public_sets import mat_bytes
 
 from tumorlens.errors import UnreadableImageError
-from tumorlens.study.data.datasets import slice_process
-from tumorlens.study.data.datasets.figshare import read_slice
-from tumorlens.study.data.datasets.slice_process import SliceReader
+from tumorlens.study.data.datasets import figshare
+from tumorlens.study.data.datasets.figshare import SliceReader, read_slice
 
 TALL = np.arange(20 * 32, dtype=np.int16).reshape(32, 20) * 50
 
@@ -41,4 +40,4 @@ def test_a_file_that_takes_too_long_is_refused_and_the_next_is_read():
 @pytest.mark.parametrize("head", [{}, {"shape": [2, 2]}, {"shape": "x", "error": "OSError"}])
 def test_nonsense_from_the_process_is_no_slice(head: dict):
     with pytest.raises(UnreadableImageError, match="nonsense"):
-        slice_process._slice_of(head, b"", "1.mat")
+        figshare._slice_of(head, b"", "1.mat")

@@ -1,1 +1,0 @@
-"""What runs report to an experiment tracker."""
