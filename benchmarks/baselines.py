@@ -1,6 +1,7 @@
 """Put every earlier system beside ours on the same images, and write the table of it.
 
     python benchmarks/baselines.py DATA --audit AUDIT --runs RUNS [--weights DIR] [--only NAME ...]
+        [--on local|ray]
 
 DATA holds a folder for each data set (`tumorlens data fetch`), AUDIT is what `tumorlens audit` of
 all of them wrote, `--weights` a folder of what `benchmarks/weights_from_wheel.py` wrote. Work goes
@@ -10,7 +11,6 @@ run are kept in `studies/baselines/results.json`, and the page is written from t
 
 import argparse
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -59,35 +59,30 @@ def list_jobs(arguments: argparse.Namespace) -> None:
 
 def run_all(arguments: argparse.Namespace) -> dict[str, str]:
     """Do what is to do, row by row; return what failed, by the row, once all others are done."""
-    from studies.baselines.jobs import epochs_of
-    from studies.baselines.results import add_time
+    from studies.baselines.jobs import epochs_of, waves_of
+    from studies.executors import open_executor
 
-    from tumorlens.cli.progress import TrainingBars, counting
-    from tumorlens.errors import TumorlensError
-    from tumorlens.study.experiments.runner import Listeners, run_jobs
+    from tumorlens.study.experiments.runner import run_jobs
     from tumorlens.study.training.backend import load_backend
 
     failed: dict[str, str] = {}
 
-    def with_bars(job: Any, _listeners: Any) -> None:
+    def on_start(job: Any) -> None:
         print(f"== {job.folder.name}", flush=True)
-        started = time.monotonic()
-        with TrainingBars(epochs_of(job.folder.name)) as bars, counting("features") as extracting:
-            try:
-                job.run(Listeners(bars, extracting=extracting))
-            except TumorlensError as e:
-                failed[job.folder.name] = str(e)
-                print(f"== {job.folder.name} failed: {e}", flush=True)
-            finally:
-                add_time(job.folder, time.monotonic() - started)
-        write_page(arguments)
+
+    def on_error(job: Any, error: Exception) -> None:
+        failed[job.folder.name] = str(error)
+        print(f"== {job.folder.name} failed: {error}", flush=True)
 
     jobs = jobs_of(arguments)
     if unknown := sorted(set(arguments.only) - set(jobs)):
         raise SystemExit(f"{', '.join(unknown)}: no such row. --list names them all.")
     load_backend()
-    for _ in run_jobs([jobs[name] for name in arguments.only or jobs], with_bars):
-        pass
+    left = {name: jobs[name] for name in arguments.only or jobs if not jobs[name].is_done}
+    with open_executor(arguments, epochs_of=lambda job: epochs_of(job.folder.name)) as executor:
+        for wave in waves_of(left):
+            for _ in run_jobs(wave, executor, on_start=on_start, on_error=on_error):
+                write_page(arguments)
     return failed
 
 
@@ -141,6 +136,9 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--page-only", action="store_true", help="train nothing")
     parser.add_argument("--experiments", type=Path, help="experiments.json of `tumorlens explore`")
     parser.add_argument("--speed", type=Path, help="what benchmarks/cached_head.py wrote")
+    from studies.executors import add_executor_options
+
+    add_executor_options(parser)
     found = parser.parse_args()
     from studies.baselines.results import RESULTS_FILE
 

@@ -1,7 +1,7 @@
 """Ask what a network does outside its data: a source left out, a tumor reflected away, no head.
 
     python benchmarks/external_validation.py SETS --audit AUDIT --runs RUNS [--seeds N]
-        [--split FILE] [--outside FOLDER ...] [--bundle NAME] [--out PAGE]
+        [--split FILE] [--outside FOLDER ...] [--bundle NAME] [--out PAGE] [--on local|ray]
 
 SETS holds a folder for each data set, AUDIT is what `tumorlens audit` of all of them wrote, FILE is
 the split of the bundle. Trainings are kept in RUNS and not run again.
@@ -26,7 +26,7 @@ def main() -> None:
 
     sets = Sets(data=arguments.data, runs=arguments.runs, audit=arguments.audit,
                 cache=load_settings().cache_folder, split=arguments.split)  # fmt: skip
-    train_all(arguments.seeds, sets)
+    train_all(arguments, sets)
     bundle = load_bundle(arguments.bundle)
     text = write_page(
         bundle,
@@ -40,20 +40,19 @@ def main() -> None:
         print(text)
 
 
-def train_all(seeds: int, sets: Any) -> None:
-    """Train what is not trained yet, one network after the other."""
+def train_all(arguments: argparse.Namespace, sets: Any) -> None:
+    """Train what is not trained yet."""
+    from studies.executors import open_executor
     from studies.external_validation.holdout import plan_jobs
 
-    from tumorlens.cli.progress import TrainingBars
-    from tumorlens.study.experiments.runner import Listeners, run_jobs
+    from tumorlens.study.experiments.runner import run_jobs
 
-    def with_bars(job: Any, _listeners: Any) -> None:
-        print(f"== {job.folder.name}", flush=True)
-        with TrainingBars(job.settings["run"].recipe().epochs) as bars:
-            job.run(Listeners(bars))
-
-    for _ in run_jobs(plan_jobs(seeds, sets), with_bars):
-        pass
+    jobs = plan_jobs(arguments.seeds, sets, epochs=arguments.epochs, steps=arguments.steps)
+    if not jobs:
+        return
+    with open_executor(arguments, epochs_of=lambda job: job.settings["run"].recipe().epochs) as e:
+        for _ in run_jobs(jobs, e, on_start=lambda job: print(f"== {job.folder.name}", flush=True)):
+            pass
 
 
 def read_test_part(sets: Any, names: tuple[str, ...]) -> list[Any]:
@@ -98,10 +97,15 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--audit", type=Path, required=True)
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3, help="0: train nothing")
+    parser.add_argument("--epochs", type=int, help="of each network; fewer for a trial run")
+    parser.add_argument("--steps", type=int, help="of each epoch; fewer for a trial run")
     parser.add_argument("--split", type=Path, help="that the bundle was trained on")
     parser.add_argument("--outside", type=Path, nargs="*", default=[], help="folders of no heads")
     parser.add_argument("--bundle", default="", help="instead of the shipped one")
     parser.add_argument("--out", type=Path, help="the page to write")
+    from studies.executors import add_executor_options
+
+    add_executor_options(parser)
     return parser.parse_args()
 
 

@@ -54,11 +54,11 @@ class Outputs:
         One that stands there is ours if it has the `needed` columns, which every version wrote,
         and no other than `columns`. Raises OutputError.
         """
-        self._claim_file(out, lambda: _is_table(out, columns, needed))
+        self.claim_file(out, lambda: _is_table(out, columns, needed))
 
     def claim_report(self, out: Path) -> None:
         """Claim an HTML, PDF or JSON file. Raises OutputError."""
-        self._claim_file(out, lambda: _is_report(out))
+        self.claim_file(out, lambda: _is_report(out))
 
     def claim_folder(self, *outs: Path, mark: str = MARK) -> None:
         """Claim folders and mark them, but not those that are somebody's. Raises OutputError.
@@ -85,7 +85,11 @@ class Outputs:
             raise OutputError(out, f"holds files that {maker} did not make", fix)
         return is_ours
 
-    def _claim_file(self, out: Path, is_ours: Callable[[], bool]) -> None:
+    def claim_file(self, out: Path, is_ours: Callable[[], bool]) -> None:
+        """Claim a file of another kind, of which `is_ours` tells one that stands there.
+
+        Raises OutputError.
+        """
         self._check_place(out)
         if not os.path.lexists(out):
             return

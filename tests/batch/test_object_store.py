@@ -69,6 +69,17 @@ def test_series_volumes_and_pairs_are_found_as_on_a_disk(object_store, tmp_path,
         for job, plan in ((remote, of_remote), (local, of_local))
     ]  # fmt: skip
     assert rows[0] == rows[1]
+    merged = merge_parts(remote, of_remote, f"{object_store.url}/merged/all.parquet")
+    merge_parts(local, of_local, str(tmp_path / "all.csv"))
+    (tmp_path / "remote.csv").write_bytes(Folder(object_store.url).read("merged/series.csv"))
+    of_store = read_table(tmp_path / "remote.csv")
+    for row in of_store:
+        named = {
+            name: row[name].replace(object_store.url, str(world)) for name in ("path", "series")
+        }
+        row.update(named)
+    assert of_store == read_table(tmp_path / "series.csv")
+    assert merged.series_table == f"{object_store.url}/merged/series.csv"
 
 
 def test_a_plan_is_made_once_also_on_a_store(heads, tiny_bundle):

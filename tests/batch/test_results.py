@@ -7,8 +7,8 @@ import pytest
 from support.batch_jobs import copy_of, planned, run_here, write_heads
 
 from tumorlens.batch import parts
-from tumorlens.batch.results import job_status, merge_parts, verify_job
-from tumorlens.errors import BatchError
+from tumorlens.batch.results import Merged, job_status, merge_parts, verify_job
+from tumorlens.errors import BatchError, OutputError
 from tumorlens.files import read_table
 
 
@@ -51,8 +51,8 @@ def test_status_of_a_job_that_was_not_run_is_nothing_yet(harmed):
 
 
 def test_merged_tables_hold_every_row_in_the_order_of_the_plan(whole, tmp_path):
-    assert merge_parts(*whole, str(tmp_path / "all.parquet")) == 6
-    assert merge_parts(*whole, str(tmp_path / "all.csv")) == 6
+    merged = merge_parts(*whole, str(tmp_path / "all.parquet"))
+    assert merge_parts(*whole, str(tmp_path / "all.csv")) == merged == Merged(6, 0, "")
     table = pyarrow.parquet.read_table(tmp_path / "all.parquet")
     assert table.column("scan").to_pylist() == list(range(6))
     assert [row["path"] for row in read_table(tmp_path / "all.csv")] == table.column(
@@ -65,7 +65,20 @@ def test_a_merge_of_parts_that_lack_is_refused_unless_asked_for(harmed, tmp_path
     pathed(job, plan.shards[0]).unlink()
     with pytest.raises(BatchError, match="lacks 1 of 2 parts"):
         merge_parts(job, plan, str(tmp_path / "all.csv"))
-    assert merge_parts(job, plan, str(tmp_path / "all.csv"), partial=True) == plan.shards[1].scans
+    merged = merge_parts(job, plan, str(tmp_path / "all.csv"), partial=True)
+    assert merged.rows == plan.shards[1].scans
+
+
+@pytest.mark.parametrize("name", ["index.csv", "index.parquet"])
+def test_a_merge_writes_over_one_before_and_over_nothing_else(whole, tmp_path, name):
+    out = tmp_path / name
+    merge_parts(*whole, str(out))
+    merge_parts(*whole, str(out))
+    out.write_bytes(b"path\nmine.png\n")
+    with pytest.raises(OutputError, match="--overwrite"):
+        merge_parts(*whole, str(out))
+    assert out.read_bytes() == b"path\nmine.png\n"
+    assert merge_parts(*whole, str(out), overwrite=True).rows == 6
 
 
 def test_verify_finds_a_part_that_is_missing(harmed):

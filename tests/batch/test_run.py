@@ -37,20 +37,26 @@ def job(tmp_path, tiny_bundle):
 
 
 @pytest.mark.parametrize("given", ["scans", "some.zip"])
-def test_rows_are_those_of_predict(world, tmp_path, tiny_bundle, given):
+def test_rows_and_series_are_those_of_predict(world, tmp_path, tiny_bundle, given):
     given = world.parent / given
     job, plan = planned(given, tmp_path / "job", tiny_bundle)
     run_here(job, plan)
     assert verify_job(job, plan) == []
-    merge_parts(job, plan, str(tmp_path / "merged.csv"))
+    (tmp_path / "merged").mkdir()
+    merged = merge_parts(job, plan, str(tmp_path / "merged" / "merged.csv"))
     words = ["predict", given, "--bundle", tiny_bundle.folder, "--out", "predict.csv"]
     ended([*map(str, words)], tmp_path, {})
     by_name = [
         sorted(({k: row[k] for k in COLUMNS} for row in read_table(tmp_path / name)), key=str)
-        for name in ("merged.csv", "predict.csv")
+        for name in ("merged/merged.csv", "predict.csv")
     ]
     assert by_name[0] == by_name[1]
     assert len(by_name[0]) > 5
+    of_batch, of_predict = (
+        sorted(read_table(tmp_path / name / "series.csv"), key=str) for name in ("merged", ".")
+    )
+    assert of_batch == of_predict
+    assert merged.series == len([row for row in of_predict if row["series"]]) > 0
 
 
 def test_a_rerun_does_only_what_is_missing(job):

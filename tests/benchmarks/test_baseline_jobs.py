@@ -76,3 +76,20 @@ def test_a_run_takes_what_its_search_found_with_its_own_changes(sets):
 def test_a_run_without_a_search_takes_its_own_recipe(sets):
     run = run_named("navoneel-cnn-random")
     assert jobs._recipe_of(run, sets) == run.changed_recipe
+
+
+def test_what_others_start_from_is_done_before_and_no_row_is_forgotten(sets):
+    planned = jobs.plan_jobs(sets)
+    first, later = ({job.folder.name for job in wave} for wave in jobs.waves_of(planned))
+    assert first | later == set(planned)
+    needed = {name for run in RUNS for name in (run.start, run.search) if name}
+    assert needed | {"pretrained"} <= first
+    assert "bohaju-cnn-published" in later
+
+
+def test_the_time_of_a_job_that_fails_counts_too(sets):
+    [job] = [job for name, job in jobs.plan_jobs(sets).items() if name == "bohaju-cnn-published"]
+    job.folder.mkdir()
+    with pytest.raises(TrainingError, match="has not ended"):
+        job.run(SILENT)
+    assert (job.folder / "time.json").exists()

@@ -1,12 +1,14 @@
 """The jobs of the study of baselines: each trains one network, asks it, and keeps its scores."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from studies.baselines.protocols import divide, held_out_sets, rows_asked
+from studies.baselines.results import add_time
 from studies.baselines.runs import (
     FIRST,
     FOLDS,
@@ -68,9 +70,27 @@ def plan_jobs(sets: Sets) -> dict[str, Job]:
         **dict.fromkeys(STARTS, (_measure_start, last_of_start)),
     }  # fmt: skip
     return {
-        name: Job(sets.runs / name, result, work, {"sets": sets})
+        name: Job(sets.runs / name, result, _do_timed, {"work": work, "sets": sets})
         for name, (work, result) in works.items()
     }
+
+
+def waves_of(jobs: Mapping[str, Job]) -> list[list[Job]]:
+    """Return jobs that may be done at once, then those that start from what these leave."""
+    starts = {run.name for run in RUNS if run.start or run.search} | set(STARTS)
+    return [
+        [job for name, job in jobs.items() if (name in starts) == is_later]
+        for is_later in (False, True)
+    ]
+
+
+def _do_timed(folder: Path, listeners: Listeners, *, work: Callable[..., None], sets: Sets) -> None:
+    """Do a job, and add the time that it took to that of its earlier starts."""
+    started = time.monotonic()
+    try:
+        work(folder, listeners, sets=sets)
+    finally:
+        add_time(folder, time.monotonic() - started)
 
 
 def _result_of(name: str, sets: Sets) -> str:

@@ -28,8 +28,8 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
 GEOMETRIC, PHOTOMETRIC = "geometric", "photometric"
 COUNTERFACTUAL, FULL = "counterfactual", "full"
 # Two busy cores afford no more; all kinds get the same.
-_BUDGET = {"side": 112, "train_side": 96, "epochs": 12, "eight_bit": False}
-STEPS = 100  # of an epoch
+_BUDGET = {"side": 112, "train_side": 96, "eight_bit": False}
+EPOCHS, STEPS = 12, 100  # steps are those of an epoch
 MAX_SEEDS = 100  # looked for
 _NEITHER = {"counterfactual_share": 0.0, "synthetic_lesion_share": 0.0,
             "localization_weight": 0.0, "ood_images": 0}  # fmt: skip
@@ -51,6 +51,8 @@ class HoldoutRun:
     source: str
     kind: str
     seed: int
+    epochs: int = EPOCHS
+    steps: int = STEPS
 
     def folder(self, runs: Path) -> Path:
         """Return its folder, by the name of its kind or by the one before."""
@@ -60,7 +62,8 @@ class HoldoutRun:
 
     def recipe(self, name: str = "") -> Recipe:
         """Return the default recipe at what is afforded here, full or with less."""
-        changes = {**_BUDGET, **KINDS[self.kind], "seed": self.seed, "name": name or self.kind}
+        changes = {**_BUDGET, **KINDS[self.kind], "epochs": self.epochs, "seed": self.seed,
+                   "name": name or self.kind}  # fmt: skip
         return replace(find_recipe("default"), **changes)
 
 
@@ -73,9 +76,13 @@ def all_runs(seeds: int) -> list[HoldoutRun]:
     ]  # fmt: skip
 
 
-def plan_jobs(seeds: int, sets: Sets) -> list[Job]:
+def plan_jobs(
+    seeds: int, sets: Sets, *, epochs: int | None = None, steps: int | None = None
+) -> list[Job]:
     """Return the jobs of all runs."""
-    folders = [(run, run.folder(sets.runs)) for run in all_runs(seeds)]
+    changes = {"epochs": epochs or EPOCHS, "steps": steps or STEPS}
+    runs = [replace(run, **changes) for run in all_runs(seeds)]
+    folders = [(run, run.folder(sets.runs)) for run in runs]
     return [Job(folder, scores_file(folder), _do_run, {"run": run, "sets": sets})
             for run, folder in folders]  # fmt: skip
 
@@ -91,7 +98,7 @@ def _do_run(folder: Path, listeners: Listeners, *, run: HoldoutRun, sets: Sets) 
     learned = [case for case in cases if case.dataset not in held]
     bundle = train_network(
         splits.apply_split(learned, split, allow_leaks=True), split,
-        recipe=run.recipe(folder.name), out=folder, cache=sets.cache, steps=STEPS,
+        recipe=run.recipe(folder.name), out=folder, cache=sets.cache, steps=run.steps,
         listeners=listeners,
     )  # fmt: skip
     inside = np.flatnonzero([case.dataset in held for case in cases])

@@ -1,11 +1,13 @@
 """Parts: one Parquet file a shard, with a row a scan, a record of the work and a hash of itself."""
 
+import base64
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +23,8 @@ from tumorlens.records import Prediction
 if TYPE_CHECKING:
     import pyarrow as pa
 
+T = TypeVar("T")
+SeriesRow = Mapping[str, object]  # of series.csv
 KEY = b"tumorlens"  # of the record in the metadata of a part
 _NUMBERS = frozenset({"modality_probability", "tumor_probability", "threshold",
                       *(f"p_{name}" for name in TYPES)})  # fmt: skip
@@ -41,6 +45,7 @@ class PartRecord:
     worker: str  # machine and process
     decisions: Mapping[str, int] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)  # by reason
+    series: int = 0  # rows of series.csv
 
     @property
     def failed(self) -> int:
@@ -79,15 +84,21 @@ def part_row(scan: Planned, answer: Prediction, options: Options) -> dict[str, A
 
 
 def write_part(
-    job: Folder, shard: Shard, batches: Sequence["pa.RecordBatch"], record: PartRecord
+    job: Folder,
+    shard: Shard,
+    batches: Sequence["pa.RecordBatch"],
+    record: PartRecord,
+    series: Sequence[SeriesRow] = (),
 ) -> None:
     """Write a part whole, by another name and a rename, or by one PUT."""
     arrow, out = load_arrow(), io.BytesIO()
     table = arrow.Table.from_batches(batches)
-    text = json.dumps(to_json(record)).encode()
+    held = {KEY: json.dumps(to_json(record)).encode(), KEY + b"-hash": _NO_HASH}
+    if series:
+        held[KEY + b"-series"] = base64.b64encode(zlib.compress(json.dumps(series).encode()))
     with arrow.parquet.ParquetWriter(out, table.schema, compression="zstd") as writer:
         writer.write_table(table)
-        writer.add_key_value_metadata({KEY: text, KEY + b"-hash": _NO_HASH})
+        writer.add_key_value_metadata(held)
     data = out.getvalue()
     start = data.rfind(_NO_HASH)
     digest = b"sha256:" + hashlib.sha256(data).hexdigest().encode()
@@ -112,11 +123,25 @@ def read_part(job: Folder, shard: Shard) -> tuple["pa.Table", PartRecord]:
 
 def read_record(job: Folder, shard: Shard) -> PartRecord:
     """Read what a worker says of its shard, without the rows; raises BatchError."""
+    return _read_metadata(job, shard, lambda metadata: _record(metadata)[0])
+
+
+def read_series(job: Folder, shard: Shard) -> list[SeriesRow]:
+    """Read the answers for the series of a shard, as rows of series.csv; raises BatchError."""
+
+    def rows_in(metadata: Any) -> list[SeriesRow]:
+        packed = metadata.metadata.get(KEY + b"-series")
+        return json.loads(zlib.decompress(base64.b64decode(packed))) if packed else []
+
+    return _read_metadata(job, shard, rows_in)
+
+
+def _read_metadata(job: Folder, shard: Shard, read: Callable[[Any], T]) -> T:
     arrow = load_arrow()
     try:
         with job.opened(shard.part) as file:
-            return _record(arrow.parquet.ParquetFile(file).metadata)[0]
-    except (arrow.ArrowException, KeyError, ValueError, TypeError) as e:
+            return read(arrow.parquet.ParquetFile(file).metadata)
+    except (arrow.ArrowException, KeyError, ValueError, TypeError, zlib.error) as e:
         raise BatchError(job.path(shard.part), f"is no part ({e})", _DAMAGED) from e
 
 

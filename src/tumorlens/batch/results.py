@@ -4,6 +4,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -16,17 +17,25 @@ from tumorlens.batch.parts import (
     part_schema,
     read_part,
     read_record,
+    read_series,
 )
-from tumorlens.batch.plan import PARTS, Plan, Planned, Shard, read_shard
-from tumorlens.batch.storage import Folder, is_remote, local_path, parent_of
+from tumorlens.batch.plan import PARTS, Options, Plan, Planned, Shard, read_shard
+from tumorlens.batch.storage import Folder, is_remote, joined, local_path, parent_of
 from tumorlens.errors import BatchError
 from tumorlens.files import replacing, write_table
-from tumorlens.predictions.document import table_cells
+from tumorlens.outputs import Outputs
+from tumorlens.predictions.document import FIRST_COLUMNS, table_cells
+from tumorlens.predictions.series_answer import (
+    FIRST_TABLE_COLUMNS,
+    SERIES_TABLE,
+    TABLE_COLUMNS,
+)
 from tumorlens.progress import Progress, silent
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+FIRST = ("scan", "id", *FIRST_COLUMNS)  # columns of every merged table
 AT_ONCE = 16  # parts that are asked for side by side
 RECENT = 20  # parts whose times give the rate
 _RUN_AGAIN = "Run the job again: only what is missing is done."
@@ -54,6 +63,15 @@ class Status:
 
 
 @dataclass(frozen=True)
+class Merged:
+    """What a merge wrote."""
+
+    rows: int
+    series: int  # answered, or not used, in series.csv
+    series_table: str  # beside the table; "" where there are no series
+
+
+@dataclass(frozen=True)
 class Problem:
     """One thing that keeps a job from being whole."""
 
@@ -63,10 +81,8 @@ class Problem:
 
 def job_status(job: Folder, plan: Plan) -> Status:
     """Read what workers said of the shards that are done."""
-    done = done_shards(job, plan.shards)
-    shards = [shard for shard in plan.shards if shard.id in done]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        records = list(pool.map(lambda shard: read_record(job, shard), shards))
+    shards = _done(job, plan)
+    records = _records(job, shards)
     decisions: Counter[str] = Counter()
     failures: Counter[str] = Counter()
     for record in records:
@@ -76,9 +92,19 @@ def job_status(job: Folder, plan: Plan) -> Status:
     scans = sum(record.scans for record in records)
     left = sum(name.endswith(".partial") for name in job.names(PARTS))
     return Status(
-        len(plan.shards), len(done), plan.scans, scans, decisions, failures,
+        len(plan.shards), len(shards), plan.scans, scans, decisions, failures,
         scans / seconds if seconds else None, _recent_rate(records), left,
     )  # fmt: skip
+
+
+def _done(job: Folder, plan: Plan) -> list[Shard]:
+    done = done_shards(job, plan.shards)
+    return [shard for shard in plan.shards if shard.id in done]
+
+
+def _records(job: Folder, shards: Sequence[Shard]) -> list[PartRecord]:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(lambda shard: read_record(job, shard), shards))
 
 
 def _recent_rate(records: Sequence[PartRecord]) -> float | None:
@@ -92,29 +118,74 @@ def _recent_rate(records: Sequence[PartRecord]) -> float | None:
 
 
 def merge_parts(
-    job: Folder, plan: Plan, out: str, *, partial: bool = False, progress: Progress = silent
-) -> int:
-    """Write the rows of all parts as one Parquet or CSV file, whole; returns how many.
+    job: Folder,
+    plan: Plan,
+    out: str,
+    *,
+    partial: bool = False,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> Merged:
+    """Write the rows of all parts as one Parquet or CSV file, and series.csv beside it.
 
-    Raises BatchError where parts are missing, unless `partial`, and for one that is damaged.
+    Each is whole or as it was. Raises BatchError where parts are missing, unless `partial`, and
+    for one that is damaged; OutputError for a local file that no merge wrote, unless `overwrite`.
     """
     write = {".csv": _write_csv, ".parquet": _write_parquet}.get(PurePosixPath(out).suffix.lower())
     if write is None:
         fact = "is no kind of table that is written"
         raise BatchError(out, fact, "Name a .csv or .parquet file.")
-    done = done_shards(job, plan.shards)
-    shards = [shard for shard in plan.shards if shard.id in done]
+    shards = _done(job, plan)
     if len(shards) < len(plan.shards) and not partial:
         fact = f"lacks {len(plan.shards) - len(shards):,} of {len(plan.shards):,} parts"
         raise BatchError(job.url, fact, f"{_RUN_AGAIN} Or merge what is there with --partial.")
-    tables = _tables(job, shards, progress)
+    series = sum(record.series for record in _records(job, shards))
+    beside = joined(parent_of(out), SERIES_TABLE) if series else ""
+    _claim(job, out, beside, overwrite=overwrite)
+    with _written(out) as file:
+        write(plan, _tables(job, shards, progress), file)
+    if beside:
+        with _written(beside) as file:
+            rows = (row for shard in shards for row in read_series(job, shard))
+            write_table(file, TABLE_COLUMNS, rows)
+    return Merged(sum(shard.scans for shard in shards), series, beside)
+
+
+def _claim(job: Folder, out: str, series_table: str, *, overwrite: bool) -> None:
+    """Refuse to write over local files that are somebody's."""
+    outputs = Outputs(None if is_remote(job.url) else job.url, overwrite=overwrite)
     if is_remote(out):
-        with tempfile.TemporaryDirectory(prefix="tumorlens-") as folder:
-            write(plan, tables, copy := Path(folder, "table"))
-            Folder(parent_of(out)).upload(PurePosixPath(out).name, copy)
+        return
+    path = local_path(out)
+    if path.suffix.lower() == ".csv":
+        outputs.claim_table(path, _columns(), FIRST)
     else:
-        write(plan, tables, local_path(out))
-    return sum(shard.scans for shard in shards)
+        outputs.claim_file(path, lambda: _is_merged_parquet(path))
+    if series_table:
+        outputs.claim_table(local_path(series_table), TABLE_COLUMNS, FIRST_TABLE_COLUMNS)
+
+
+def _columns() -> list[str]:
+    """List the columns that a merged table may have."""
+    return part_schema(Options(heatmaps=True, embeddings=True)).names
+
+
+def _is_merged_parquet(path: Path) -> bool:
+    arrow = load_arrow()
+    with suppress(arrow.ArrowException, OSError):
+        return set(FIRST) <= set(arrow.parquet.read_schema(path).names) <= set(_columns())
+    return False
+
+
+@contextmanager
+def _written(out: str) -> Iterator[Path]:
+    """Yield where a table is to be written on this machine, and upload it where that is asked."""
+    if not is_remote(out):
+        yield local_path(out)
+        return
+    with tempfile.TemporaryDirectory(prefix="tumorlens-") as folder:
+        yield (copy := Path(folder, "table"))
+        Folder(parent_of(out)).upload(PurePosixPath(out).name, copy)
 
 
 def _write_csv(plan: Plan, tables: Iterable["pa.Table"], out: Path) -> None:

@@ -17,9 +17,10 @@ from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
-from tumorlens.batch.index import load_arrow
+from tumorlens.batch.index import as_text, load_arrow
 from tumorlens.batch.parts import (
     PartRecord,
+    SeriesRow,
     done_shards,
     part_row,
     part_schema,
@@ -43,6 +44,7 @@ from tumorlens.images.listing import list_series
 from tumorlens.losses import reason_of
 from tumorlens.models.bundle import load_bundle
 from tumorlens.predictions.predictor import Predictor, check_self_test
+from tumorlens.predictions.series_answer import SeriesAnswers, series_table
 from tumorlens.predictions.series_rows import iter_predict_series
 from tumorlens.progress import Progress
 from tumorlens.records import Prediction
@@ -69,8 +71,9 @@ class PredictShard:
         schema, arrow = part_schema(plan.options), load_arrow()
         decisions: Counter[str] = Counter()
         failures: Counter[str] = Counter()
-        batches = []
-        for rows in _answers(worker, scans, progress):
+        batches, series = [], list[SeriesRow]()
+        for rows, of_series in _answers(worker, scans, progress):
+            series += of_series
             decisions.update(answer.decision for _, answer in rows if not answer.error)
             failures.update(reason_of(answer.error) for _, answer in rows if answer.error)
             found = [part_row(scan, answer, plan.options) for scan, answer in rows]
@@ -80,8 +83,9 @@ class PredictShard:
             round(time.process_time() - cpu_started, 3),
             datetime.now(UTC).isoformat(timespec="milliseconds"),
             f"{socket.gethostname()}:{os.getpid()}", decisions, failures,
+            sum("series" in row for row in series),
         )  # fmt: skip
-        write_part(job, shard, batches, record)
+        write_part(job, shard, batches, record, series)
         return record
 
 
@@ -209,16 +213,17 @@ def _bundle_folder(job: Folder) -> Path:
 
 def _answers(
     worker: _Worker, scans: Sequence[Planned], progress: Progress
-) -> Iterator[list[tuple[Planned, Prediction]]]:
-    """Yield each chunk of scans with their answers, in order."""
+) -> Iterator[tuple[list[tuple[Planned, Prediction]], list[SeriesRow]]]:
+    """Yield each chunk of scans with their answers, in order, and those for its series."""
     done = 0
     for chunk, staged in staged_ahead(_chunks(scans), lambda rows: [row.file for row in rows]):
+        predictions = _ChunkPredictions(worker, staged)
         found: dict[str, list[Prediction]] = defaultdict(list)
-        for number, answer in enumerate(_predict(worker, staged), start=done + 1):
+        for number, answer in enumerate(predictions, start=done + 1):
             found[answer.path].append(answer)
             progress(min(number, len(scans)), len(scans))
         done += len(chunk)
-        yield list(_matched(chunk, found, staged))
+        yield list(_matched(chunk, found, staged)), predictions.series_rows()
 
 
 def _chunks(scans: Sequence[Planned]) -> Iterator[list[Planned]]:
@@ -233,15 +238,31 @@ def _chunks(scans: Sequence[Planned]) -> Iterator[list[Planned]]:
         yield chunk
 
 
-def _predict(worker: _Worker, staged: StagedFiles) -> Iterator[Prediction]:
-    """Predict files as `predict` does, under the names that they were given."""
-    options = worker.plan.options
-    listing = list_series(staged.files, limits=options.limits)
-    answers = iter_predict_series(
-        worker.predictor, staged.files, listing, all_series=options.all_series,
-        heatmaps=options.heatmaps,
-    )  # fmt: skip
-    return map(staged.renamed, answers)
+class _ChunkPredictions:
+    """Files predicted as `predict` does, and their series, under the names that were given."""
+
+    def __init__(self, worker: _Worker, staged: StagedFiles) -> None:
+        self._worker, self._staged = worker, staged
+        options = worker.plan.options
+        self._listing = list_series(staged.files, limits=options.limits)
+        self._series = SeriesAnswers(
+            self._listing.series, worker.predictor.bundle, all_series=options.all_series
+        )
+
+    def __iter__(self) -> Iterator[Prediction]:
+        options = self._worker.plan.options
+        answers = iter_predict_series(
+            self._worker.predictor, self._staged.files, self._listing,
+            all_series=options.all_series, heatmaps=options.heatmaps,
+        )  # fmt: skip
+        return map(self._staged.renamed, self._series.listen(answers))
+
+    def series_rows(self) -> list[SeriesRow]:
+        """Return the rows of series.csv, once all files are predicted."""
+        rows = series_table(self._listing, self._series.found, name_of=self._staged.name_of)
+        return [
+            {key: as_text(v) if isinstance(v, str) else v for key, v in row.items()} for row in rows
+        ]
 
 
 def _matched(

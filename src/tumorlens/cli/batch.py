@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tumorlens.cli.options import FAILED_STATUS, Bundle, Workers, print_passed_over
+from tumorlens.cli.options import FAILED_STATUS, Bundle, Overwrite, Workers, print_passed_over
 from tumorlens.cli.progress import WorkerBars, console, counting
 from tumorlens.cli.use import AllSeries, Volume
 from tumorlens.settings import load_settings
@@ -140,18 +140,23 @@ def status(job: Job) -> None:
 
 
 @batch_app.command("merge")
-def merge(job: Job, out: TableOut, partial: Partial = False) -> None:
+def merge(job: Job, out: TableOut, partial: Partial = False, overwrite: Overwrite = False) -> None:
     """Write the rows of all shards as one table, in the order of the plan.
 
+    Series of DICOM and NIfTI files are answered in series.csv beside the table.
     Example: `tumorlens batch merge job --out predictions.parquet`
     """
     from tumorlens.batch.results import merge_parts
 
     folder, planned = _opened(job)
     with counting("merging") as progress:
-        rows = merge_parts(folder, planned, out, partial=partial, progress=progress)
-    console.print(f"{rows:,} of {planned.scans:,} rows")
+        merged = merge_parts(
+            folder, planned, out, partial=partial, overwrite=overwrite, progress=progress
+        )
+    console.print(f"{merged.rows:,} of {planned.scans:,} rows, {merged.series:,} series")
     typer.echo(out)
+    if merged.series_table:
+        typer.echo(merged.series_table)
 
 
 @batch_app.command("verify")

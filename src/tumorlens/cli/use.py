@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from tumorlens.images.readers import FoundFiles
     from tumorlens.predictions.series_answer import SeriesPrediction
 
-SERIES_TABLE = "series.csv"  # beside the table
 MAX_SERIES = 20  # of the answers printed
 Paths = Annotated[
     list[Path],
@@ -160,7 +159,7 @@ def _predict(
     files.print(images=len(found.images))
     if wanted.table:
         typer.echo(wanted.table)
-        _write_series(found, lies, wanted.table, answered)
+        _write_series(found, lies, wanted.table, series.found)
     if wanted.report:
         _write_report(answers.kept, series.found, found, predictor.bundle, settings, wanted)
     answers.has_losses = bool(answers.tally["unreadable"] or files.failed)
@@ -193,30 +192,27 @@ def _write_series(
     found: "Listing",
     lies: Mapping[Path, Path],
     table: Path,
-    answered: Sequence["SeriesPrediction"],
+    answers: Mapping[str, "SeriesPrediction"],
 ) -> None:
     """Write series.csv beside a table, where there are series, and print its name."""
     from tumorlens.files import write_table
-    from tumorlens.images.listing import series_rows
-    from tumorlens.images.series import COLUMNS
-    from tumorlens.predictions import series_answer
+    from tumorlens.predictions.series_answer import SERIES_TABLE, TABLE_COLUMNS, series_table
 
     if not found.series:
         return
     out = table.with_name(SERIES_TABLE)
-    rows = series_rows(found)
-    for row in rows:
-        row |= {name: _given(str(row.get(name, "")), lies) for name in ("path", "series")}
-    cells = {answer.series: series_answer.series_columns(answer) for answer in answered}
-    rows = [row | cells.get(str(row["series"]), {}) for row in rows]
-    write_table(out, (*COLUMNS, *series_answer.COLUMNS), rows)
+    rows = series_table(found, answers, name_of=lambda name: _given(name, lies))
+    write_table(out, TABLE_COLUMNS, rows)
     typer.echo(out)
 
 
 def _claim_outputs(outputs: Outputs, wanted: _Wanted, *, scans: int, has_series: bool) -> None:
-    from tumorlens.images import series
-    from tumorlens.predictions import series_answer
     from tumorlens.predictions.document import COLUMNS, FIRST_COLUMNS
+    from tumorlens.predictions.series_answer import (
+        FIRST_TABLE_COLUMNS,
+        SERIES_TABLE,
+        TABLE_COLUMNS,
+    )
     from tumorlens.reports.scan.report import check_report
 
     if wanted.report:
@@ -225,8 +221,7 @@ def _claim_outputs(outputs: Outputs, wanted: _Wanted, *, scans: int, has_series:
         outputs.claim_table(wanted.table, COLUMNS, FIRST_COLUMNS)
     if wanted.table and has_series:
         listed = wanted.table.with_name(SERIES_TABLE)
-        columns = (*series.COLUMNS, *series_answer.COLUMNS)
-        outputs.claim_table(listed, columns, ("series", "path", "used", "reason"))
+        outputs.claim_table(listed, TABLE_COLUMNS, FIRST_TABLE_COLUMNS)
     if wanted.report:
         outputs.claim_report(wanted.report)
         outputs.claim_report(wanted.report.with_suffix(".json"))
@@ -276,7 +271,7 @@ class _Answers:
 
 
 def _print_series(answered: Sequence["SeriesPrediction"]) -> None:
-    from tumorlens.predictions.series_answer import describe_series
+    from tumorlens.predictions.series_answer import SERIES_TABLE, describe_series
 
     for answer in answered[:MAX_SERIES]:
         console.print(f"series {answer.series}: {describe_series(answer)}", markup=False)

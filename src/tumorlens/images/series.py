@@ -122,9 +122,15 @@ def series_row(series: Series) -> dict[str, object]:
 
 
 def _path_of(series: Series) -> str:
-    """Return the file, or the folder of several."""
+    """Return the file, or the folder of several; a path or a URL."""
     paths = sorted({header.path for header in series.slices})
-    return paths[0] if len(paths) == 1 else os.path.commonpath(map(os.path.dirname, paths))
+    if len(paths) == 1:
+        return paths[0]
+    where = {path.rpartition("://")[0] for path in paths}
+    if len(where) > 1:  # a store and a disk
+        return ""
+    protocol = f"{where.pop()}://" if "://" in paths[0] else ""
+    return protocol + os.path.commonpath(os.path.dirname(p.removeprefix(protocol)) for p in paths)
 
 
 def _without_duplicates(

@@ -6,7 +6,7 @@ mean of the strongest slices with the threshold of slices, and is said to be unc
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.images.listing import Listing, series_rows
+from tumorlens.images.series import COLUMNS as HEADER_COLUMNS
 from tumorlens.images.series import MIN_SLICES, Series
 from tumorlens.labels import TYPES
 from tumorlens.models.bundle import Bundle
@@ -29,6 +31,9 @@ MIN_SAME_MODALITY = 0.8  # share of slices
 COLUMNS = ("decision", "score", "probability", "threshold", "calibrated", "maximum", "peak_slice",
            "longest_run_mm", "longest_run_slices", "type", "out_of_scope", "judged", "reasons",
            "bundle")  # fmt: skip
+SERIES_TABLE = "series.csv"  # beside the table of predictions
+TABLE_COLUMNS = (*HEADER_COLUMNS, *COLUMNS)
+FIRST_TABLE_COLUMNS = ("series", "path", "used", "reason")  # ever
 
 
 @dataclass(frozen=True)
@@ -320,6 +325,31 @@ class SeriesAnswers:
 
 def _without_heatmap(prediction: Prediction) -> Prediction:
     return replace(prediction, heatmap=None)
+
+
+def series_table(
+    listing: Listing,
+    answers: Mapping[str, SeriesPrediction],
+    *,
+    name_of: Callable[[str], str] = lambda name: name,
+) -> list[dict[str, object]]:
+    """Return the rows of series.csv: what headers say of each series, and its answer by name.
+
+    `name_of` returns the name under which a file or series was given.
+    """
+    named = tuple(
+        replace(series, name=name_of(series.name),
+                slices=tuple(replace(h, path=name_of(h.path)) for h in series.slices))
+        for series in listing.series
+    )  # fmt: skip
+    rows = series_rows(replace(listing, series=named))
+    for row, series in zip(rows, listing.series, strict=False):
+        answer = answers.get(series.name)
+        if answer:
+            row.update(series_columns(answer))
+    for row in rows[len(named) :]:
+        row["path"] = name_of(str(row["path"]))
+    return rows
 
 
 def series_columns(answer: SeriesPrediction) -> dict[str, object]:

@@ -53,6 +53,18 @@ def test_a_plan_may_look_at_what_came_of_the_jobs_before(tmp_path):
     assert (tmp_path / "1" / RESULT).read_text() == "oneone"
 
 
+def test_where_failures_are_heard_of_the_others_go_on(tmp_path):
+    good, heard = jobs_of(tmp_path, "one"), []
+    jobs = [Job(tmp_path / "bad", RESULT, fail, {}), *good]
+    found = list(run_jobs(jobs, in_this_process, on_error=lambda *row: heard.append(row)))
+    assert found == good
+    ((job, error),) = heard
+    assert job is jobs[0]
+    assert "diverged" in str(error)
+    with pytest.raises(TrainingError, match="diverged"):
+        list(run_jobs(jobs, in_this_process))
+
+
 @pytest.mark.skipif(not STATUS.exists(), reason="tells the peak of one process on Linux alone")
 def test_the_peak_of_memory_is_that_of_the_work_alone(tmp_path):
     held = np.ones(300 * 2**20, np.uint8)  # of the parent, which must not count
@@ -78,7 +90,9 @@ def test_workers_do_jobs_at_once_and_yield_also_what_was_done(tmp_path):
         if len(workers.opened.workers) < 2:
             pytest.skip("needs two cores")
         found = list(run_jobs(jobs, workers))
-        failed = Job(tmp_path / "d", RESULT, fail, {})
+        failed, heard = Job(tmp_path / "d", RESULT, fail, {}), []
+        assert list(run_jobs([failed], workers, on_error=lambda *row: heard.append(row))) == []
+        assert [job.folder.name for job, _ in heard] == ["d"]
         with pytest.raises(TrainingError, match="diverged"):
             list(run_jobs([failed], workers))
     assert {job.folder.name for job in found} == set("abc")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tumorlens import executors
-from tumorlens.errors import TrainingError
+from tumorlens.errors import TrainingError, TumorlensError
 from tumorlens.progress import Progress, SilentCallback, TrainingCallback, silent
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -55,6 +55,7 @@ class Job:
 
 
 Executor = Callable[[Job, Listeners], None]
+OnError = Callable[[Job, TumorlensError], None]
 Watch = Callable[[Sequence[executors.Underway[Job]]], None]  # epochs are what is counted
 
 
@@ -64,20 +65,28 @@ def run_jobs(
     *,
     listeners: Listeners = SILENT,
     on_start: Callable[[Job], None] = lambda _job: None,
+    on_error: OnError | None = None,
 ) -> Iterator[Job]:
     """Do jobs unless they are done, and yield each with its result there.
 
     A plan may be an iterator that looks at what came of the jobs before. By `Workers` several are
-    done at once, and come in the order in which they end.
+    done at once, and come in the order in which they end. The first job that fails ends it all;
+    with `on_error` that hears of each, and the others go on.
     """
     if isinstance(executor, Workers):
-        yield from executor.run_jobs(jobs, on_start)
+        yield from executor.run_jobs(jobs, on_start, on_error)
         return
     for job in jobs:
-        if not job.is_done:
-            on_start(job)
-            executor(job, listeners)
-        yield job
+        try:
+            if not job.is_done:
+                on_start(job)
+                executor(job, listeners)
+        except TumorlensError as error:
+            if on_error is None:
+                raise
+            on_error(job, error)
+        else:
+            yield job
 
 
 def in_this_process(job: Job, listeners: Listeners) -> None:
@@ -110,10 +119,12 @@ class Workers:
     def __call__(self, job: Job, listeners: Listeners) -> None:
         """Do one job on a worker, in silence."""
         for outcome in self.opened.map(_Run(self.cores), [job]):
-            _check(outcome)
+            _check(outcome, None)
 
-    def run_jobs(self, jobs: Iterable[Job], on_start: Callable[[Job], None]) -> Iterator[Job]:
-        """Do jobs unless they are done, and yield each that is; raises what a job raised."""
+    def run_jobs(
+        self, jobs: Iterable[Job], on_start: Callable[[Job], None], on_error: OnError | None
+    ) -> Iterator[Job]:
+        """Do jobs unless they are done, and yield each that is."""
         done: list[Job] = []
 
         def to_do() -> Iterator[Job]:
@@ -125,10 +136,11 @@ class Workers:
                     yield job
 
         for outcome in self.opened.map(_Run(self.cores), to_do(), watch=self.watch):
-            _check(outcome)
+            is_good = _check(outcome, on_error)
             yield from done
             done.clear()
-            yield outcome.task
+            if is_good:
+                yield outcome.task
         yield from done
 
 
@@ -170,9 +182,14 @@ class _EpochCounter(SilentCallback):
         self._progress(int(row["epoch"]), 0)
 
 
-def _check(outcome: executors.Outcome[Job, None]) -> None:
-    if outcome.error is not None:
+def _check(outcome: executors.Outcome[Job, None], on_error: OnError | None) -> bool:
+    """Return whether a job is done; raises its error where nobody wants to hear of it."""
+    if outcome.error is None:
+        return True
+    if on_error is None or not isinstance(outcome.error, TumorlensError):
         raise outcome.error
+    on_error(outcome.task, outcome.error)
+    return False
 
 
 def reset_peak_memory() -> None:

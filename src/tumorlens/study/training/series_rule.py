@@ -18,7 +18,12 @@ from tumorlens.files import write_table
 from tumorlens.models.bundle import CARD, GRAPH, Bundle, load_bundle, write_bundle
 from tumorlens.models.series_rule import EMBEDDING, FEATURES, SeriesRule
 from tumorlens.predictions.predictor import Predictor
-from tumorlens.predictions.series_answer import mean_embedding, series_columns, series_features
+from tumorlens.predictions.series_answer import (
+    SERIES_TABLE,
+    mean_embedding,
+    series_columns,
+    series_features,
+)
 from tumorlens.progress import Progress, silent
 from tumorlens.records import Case, Estimate
 from tumorlens.reports.evaluation.result import share_by_source
@@ -39,7 +44,6 @@ MIN_PATIENTS = 5  # of each class, in training and in validation
 PER_COMPONENT = 10  # training patients for each component of the embedding
 MAX_COMPONENTS = 8
 SENSITIVITY, BAND_ERROR = 0.95, 0.05
-SERIES_TABLE = "series.csv"
 COLUMNS = ("series", "patient", "part", "tumor", "slices", "top_mean")
 _ADDED = "\n## Answers for series\n\n"
 Part = Sequence[AnsweredSeries]

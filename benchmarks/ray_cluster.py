@@ -1,0 +1,67 @@
+"""A cluster of Ray on loopback, with a token, whose nodes and workers can be killed."""
+
+import os
+import random
+import secrets
+from contextlib import suppress
+from typing import Any
+
+import psutil
+
+ACTOR = "ray::_RayTasks"
+TRIES = 4  # to start a node
+ENVIRONMENT = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # loopback
+}
+
+
+class RayCluster:
+    """A head without cores, and nodes with one core each."""
+
+    def __init__(self, nodes: int) -> None:
+        os.environ |= ENVIRONMENT  # Ray reads it as it is imported
+        from ray.cluster_utils import Cluster
+
+        self._cluster: Any = Cluster()
+        self._add(0)
+        self._nodes = [self._add(1) for _ in range(nodes)]
+
+    @property
+    def address(self) -> str:
+        """What a driver has in RAY_ADDRESS."""
+        return self._cluster.address
+
+    def workers(self) -> list[psutil.Process]:
+        """List the actors that do tasks."""
+        return [p for p in psutil.process_iter(["name", "cmdline"])
+                if " ".join(p.info["cmdline"] or ()).startswith(ACTOR)]  # fmt: skip
+
+    def kill_worker(self, moments: random.Random) -> int:
+        """End one actor; returns how many were ended."""
+        workers = self.workers()
+        if not workers:
+            return 0
+        with suppress(psutil.NoSuchProcess):
+            moments.choice(workers).kill()
+        return 1
+
+    def kill_node(self, moments: random.Random) -> int:
+        """End a node with all on it, and add another; returns how many workers that ended."""
+        number = moments.randrange(len(self._nodes))
+        self._cluster.remove_node(self._nodes[number], allow_graceful=False)
+        self._nodes[number] = self._add(1)
+        return 1
+
+    def stop(self) -> None:
+        """End all of it."""
+        self._cluster.shutdown()
+
+    def _add(self, cores: int) -> Any:
+        """Add a node, again where the machine was too busy for the limits of Ray."""
+        for _ in range(TRIES):
+            with suppress(Exception):
+                return self._cluster.add_node(num_cpus=cores)
+        return self._cluster.add_node(num_cpus=cores)
