@@ -1,6 +1,6 @@
 """Train experiments on a cluster of Ray that is killed in the middle, beside the same ones here.
 
-    python benchmarks/experiments_kill.py [--only NAME ...] [--per-class 10] [--kills 3] [--seed 0]
+    python benchmarks/experiments_kill.py [--only NAME ...] [--per-class 6] [--kills 2] [--seed 0]
         [--store FOLDER]
 
 Each kind of experiment runs on drawn scans with a tiny recipe: first on processes of this machine,
@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 
 from ray_cluster import RayCluster
@@ -30,7 +31,7 @@ from tumorlens.json_records import write_json
 from tumorlens.study.recipes import find_recipe
 
 NODES = 2
-EPOCHS = 4
+EPOCHS = 3
 HERE = Path(__file__).resolve().parent
 SETS = ("multimodal", "br35h", "navoneel", "bohaju", "figshare")
 TINY = {
@@ -75,25 +76,29 @@ def of_study(script: str, *more: object) -> Callable[[Path, Path], Words]:
 
 SCORES = ("tumor_probability", "threshold")
 EXPERIMENTS: Mapping[str, Experiment] = {
-    "folds": Experiment(of_one_set("train", "--folds", 3), "predictions.csv",
+    "folds": Experiment(of_one_set("train", "--folds", 2), "predictions.csv",
                         ("repeat", "fold", "case"), SCORES, ("--resume",)),
     # Random trials alone: what is drawn later depends on which trial ends first.
-    "tune": Experiment(of_one_set("tune", "--trials", 4), "trials.csv", ("learning_rate",),
+    "tune": Experiment(of_one_set("tune", "--trials", 3), "trials.csv", ("learning_rate",),
                        ("val_loss",)),
-    "size-curve": Experiment(of_one_set("size-curve", "--shares", "50,100", "--seeds", 2),
+    "size-curve": Experiment(of_one_set("size-curve", "--shares", "50,100", "--seeds", 1),
                              "size-*/scores.csv", ("case",), SCORES),
     "hypotheses": Experiment(
         lambda given, out: tumorlens(
             "hypotheses", given / "sets/br35h", given / "sets/bohaju", "--audit", given / "audit",
-            "--recipe", given / "tiny.json", "--folds", 2, "--runs", 3, "--cache", given / "cache",
+            "--recipe", given / "tiny.json", "--folds", 2, "--runs", 2, "--cache", given / "cache",
             "--out", out,
         ),
         "networks/*/scores.csv", ("case", "network"), SCORES),
     "left-out": Experiment(
-        of_study("external_validation.py", "--seeds", 1, "--epochs", EPOCHS, "--steps", 2),
+        of_study("external_validation.py", "--seeds", 1, "--epochs", EPOCHS, "--steps", 2,
+                 "--only", "without-bohaju-geometric-0", "without-br35h-geometric-0"),
         "*/scores.csv", ("case",), SCORES),
     "baselines": Experiment(
-        of_study("baselines.py", "--only", "navoneel-cnn-random", "br35h-cnn-random"),
+        lambda given, out: (
+            *of_study("baselines.py", "--only", "navoneel-cnn-random", "br35h-cnn-random")(given, out),
+            "--results", out.with_suffix(".json"),
+        ),
         "*/scores.csv", ("case",), SCORES),
 }  # fmt: skip
 
@@ -102,8 +107,8 @@ def main() -> None:
     """Draw scans, run each experiment twice, and compare."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--only", nargs="+", choices=list(EXPERIMENTS), default=[*EXPERIMENTS])
-    arguments.add_argument("--per-class", type=int, default=10)
-    arguments.add_argument("--kills", type=int, default=3)
+    arguments.add_argument("--per-class", type=int, default=6)
+    arguments.add_argument("--kills", type=int, default=2)
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--store", type=Path, help="Folder for the runs; default: temporary.")
     chosen = arguments.parse_args()
@@ -175,11 +180,13 @@ def run_and_kill(
     log = out.with_suffix(".log").open("ab")
     start = partial(subprocess.Popen, env=environment, stdout=log, stderr=log)
     driver, seen = start([*map(str, words)]), 0
-    kinds = ("worker", "node", "driver")
+    kinds = cycle(("worker", "node", "driver"))
+    for _ in range(list(EXPERIMENTS.values()).index(experiment)):
+        next(kinds)  # each experiment begins with another
     try:
         while driver.poll() is None:
             if kills.total() < chosen.kills and epochs_ended(out) > seen and cluster.workers():
-                seen, kind = epochs_ended(out), kinds[kills.total() % len(kinds)]
+                seen, kind = epochs_ended(out), next(kinds)
                 note(f"{seen} epochs have ended: the {kind} is killed")
                 if kind == "driver":
                     driver.kill()

@@ -48,6 +48,10 @@ def train_all(arguments: argparse.Namespace, sets: Any) -> None:
     from tumorlens.study.experiments.runner import run_jobs
 
     jobs = plan_jobs(arguments.seeds, sets, epochs=arguments.epochs, steps=arguments.steps)
+    named = {job.folder.name for job in jobs}
+    if unknown := sorted(set(arguments.only) - named):
+        raise SystemExit(f"{', '.join(unknown)}: no such run, only {', '.join(sorted(named))}.")
+    jobs = [job for job in jobs if not arguments.only or job.folder.name in arguments.only]
     if not jobs:
         return
     with open_executor(arguments, epochs_of=lambda job: job.settings["run"].recipe().epochs) as e:
@@ -97,6 +101,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--audit", type=Path, required=True)
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3, help="0: train nothing")
+    parser.add_argument("--only", nargs="*", default=[], help="these runs, not all")
     parser.add_argument("--epochs", type=int, help="of each network; fewer for a trial run")
     parser.add_argument("--steps", type=int, help="of each epoch; fewer for a trial run")
     parser.add_argument("--split", type=Path, help="that the bundle was trained on")

@@ -63,5 +63,5 @@ class RayCluster:
         """Add a node, again where the machine was too busy for the limits of Ray."""
         for _ in range(TRIES):
             with suppress(Exception):
-                return self._cluster.add_node(num_cpus=cores)
-        return self._cluster.add_node(num_cpus=cores)
+                return self._cluster.add_node(num_cpus=cores, include_dashboard=False)
+        return self._cluster.add_node(num_cpus=cores, include_dashboard=False)
