@@ -74,6 +74,7 @@ def of_study(script: str, *more: object) -> Callable[[Path, Path], Words]:
     )  # fmt: skip
 
 
+ROWS = ("navoneel-cnn-random", "br35h-cnn-random")  # of the baselines
 SCORES = ("tumor_probability", "threshold")
 EXPERIMENTS: Mapping[str, Experiment] = {
     "folds": Experiment(of_one_set("train", "--folds", 2), "predictions.csv",
@@ -95,10 +96,8 @@ EXPERIMENTS: Mapping[str, Experiment] = {
                  "--only", "without-bohaju-geometric-0", "without-br35h-geometric-0"),
         "*/scores.csv", ("case",), SCORES),
     "baselines": Experiment(
-        lambda given, out: (
-            *of_study("baselines.py", "--only", "navoneel-cnn-random", "br35h-cnn-random")(given, out),
-            "--results", out.with_suffix(".json"),
-        ),
+        lambda given, out: (*of_study("baselines.py", "--only", *ROWS)(given, out),
+                            "--results", out.with_suffix(".json")),
         "*/scores.csv", ("case",), SCORES),
 }  # fmt: skip
 
