@@ -4,8 +4,10 @@ import collections
 import io
 import json
 import pickle
+import sys
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import keras
 import numpy as np
@@ -134,6 +136,54 @@ def test_a_pickle_that_names_more_than_numbers_is_refused_and_runs_nothing():
     file.seek(0)
     with pytest.raises(TrainingError, match="is no table of numbers"):
         read_checkpoint(file)
+
+
+class _Tensor:
+    def __init__(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
+        self.laid = (offset, shape, strides)
+
+    def __reduce__(self):
+        return (sys.modules["torch._utils"]._rebuild_tensor_v2, ("numbers", *self.laid))
+
+
+class _Pickler(pickle.Pickler):
+    def persistent_id(self, obj):
+        storage = sys.modules["torch"].FloatStorage
+        return ("storage", storage, "0", "cpu", 4) if obj == "numbers" else None
+
+
+def checkpoint_of(tensor: _Tensor) -> io.BytesIO:
+    file = io.BytesIO()
+    for part in (1, 2, {}, {"x": tensor}, ["0"]):
+        _Pickler(file, protocol=2).dump(part)
+    file.write((4).to_bytes(8, "little") + np.arange(4, dtype="<f4").tobytes())
+    file.seek(0)
+    return file
+
+
+@pytest.fixture
+def fake_torch(monkeypatch):
+    """Names that PyTorch's tables hold, for the pickler alone."""
+    for name, member in (("torch", "FloatStorage"), ("torch._utils", "_rebuild_tensor_v2")):
+        module = ModuleType(name)
+        setattr(module, member, type(member, (), {"__module__": name}))
+        monkeypatch.setitem(sys.modules, name, module)
+
+
+def test_a_table_of_tensors_is_read_as_it_lies(fake_torch):
+    found = read_checkpoint(checkpoint_of(_Tensor(0, (2, 2), (1, 2))))
+    assert found["x"].tolist() == [[0, 2], [1, 3]]
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [_Tensor(0, (5,), (1,)), _Tensor(0, (2,), (10**6,)), _Tensor(3, (2,), (-4,)),
+     _Tensor(-1, (2,), (1,))],
+    ids=["longer", "steps far apart", "backwards", "from the end"],
+)  # fmt: skip
+def test_a_tensor_that_reaches_beyond_its_numbers_is_refused(fake_torch, tensor):
+    with pytest.raises(TrainingError, match="cannot be read as a table of weights"):
+        read_checkpoint(checkpoint_of(tensor))
 
 
 @pytest.mark.parametrize("content", [b"", b"not a pickle", pickle.dumps(1)])

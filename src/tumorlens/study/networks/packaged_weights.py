@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, NamedTuple
 import h5py
 import keras
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from tumorlens.errors import TrainingError
@@ -232,11 +233,15 @@ def _tensors(
     table: Mapping[str, _Tensor], numbers: Mapping[str, NDArray]
 ) -> Iterator[tuple[str, NDArray]]:
     for name, tensor in table.items():
-        flat = numbers[tensor.storage.key][tensor.offset :]
-        strides = [stride * flat.itemsize for stride in tensor.strides]
-        if int(np.prod(tensor.shape)) + tensor.offset > len(numbers[tensor.storage.key]):
+        stored, steps = numbers[tensor.storage.key], zip(tensor.shape, tensor.strides, strict=True)
+        last = tensor.offset + sum((size - 1) * stride for size, stride in steps)
+        # NumPy would read beyond the numbers, into whatever else the memory holds.
+        if min((tensor.offset, *tensor.strides, *(size - 1 for size in tensor.shape))) < 0:
+            raise ValueError(f"{name} has a shape that no tensor has")
+        if last >= len(stored):
             raise ValueError(f"{name} is longer than its numbers")
-        yield name, np.lib.stride_tricks.as_strided(flat, tensor.shape, strides).copy()
+        strides = [stride * stored.itemsize for stride in tensor.strides]
+        yield name, as_strided(stored[tensor.offset :], tensor.shape, strides).copy()
 
 
 def _read_lite(file: BinaryIO, network: keras.Model) -> Values:
