@@ -3,6 +3,11 @@
 Only the trained run needs TensorFlow, and imports it when it is asked for.
 """
 
+import os
+
+# Before NumPy is there. Tests run side by side: threads of these would only wait, at full speed.
+os.environ.update({"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"})
+
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
