@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import IO, Any
 
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # environment of a child
-Message = tuple[dict[str, Any], bytes]
+Head = dict[str, Any]  # of a message, as JSON holds it
+Message = tuple[Head, bytes]
 _LENGTHS = struct.Struct(">LL")
 
 
@@ -45,7 +46,7 @@ class ChildProcess:
         module: str,
         *words: str,
         environment: Mapping[str, str],
-        greeting: dict[str, Any] | None = None,
+        greeting: Head | None = None,
         is_quiet: bool = True,
     ) -> None:
         """Start nothing yet; `greeting` is sent first, and is no word that all users see."""
@@ -70,9 +71,7 @@ class ChildProcess:
                 send(child.stdin, self._greeting, b"")
         return child
 
-    def ask(
-        self, head: dict[str, Any], data: bytes = b"", *, seconds: float | None = None
-    ) -> Message:
+    def ask(self, head: Head, data: bytes = b"", *, seconds: float | None = None) -> Message:
         """Send a message and wait for the answer; raises ChildEndedError where none comes.
 
         After `seconds` the child is killed.
@@ -128,7 +127,7 @@ def _end(child: "subprocess.Popen[bytes]") -> int:
     return status
 
 
-def send(stream: IO[bytes] | None, head: dict[str, Any], data: bytes) -> None:
+def send(stream: IO[bytes] | None, head: Head, data: bytes) -> None:
     """Write one message whole."""
     assert stream is not None
     text = json.dumps(head).encode()

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -40,6 +39,7 @@ from tumorlens.settings import ReadLimits, Settings
 from tumorlens.worker_process import (
     ChildEndedError,
     ChildProcess,
+    Head,
     Message,
     limit_memory,
     receive,
@@ -193,7 +193,7 @@ def _written(answers: Answers) -> Message:
     """Return answers as JSON, and their evidence and prepared images behind each other."""
     rows, blocks = [], []
     for prediction in answers.predictions:
-        row: dict[str, Any] = {"prediction": to_document(prediction)}
+        row: Head = {"prediction": to_document(prediction)}
         if heatmap := prediction.heatmap:
             blocks += [np.asarray(heatmap.evidence, "<f4").tobytes(), heatmap.prepared.tobytes()]
             row["shapes"] = [heatmap.evidence.shape, heatmap.prepared.shape]
@@ -202,7 +202,7 @@ def _written(answers: Answers) -> Message:
     return {"bundle": answers.bundle_sha256, "series": series, "slices": rows}, b"".join(blocks)
 
 
-def _read(head: Mapping[str, Any], data: bytes) -> Answers:
+def _read(head: Head, data: bytes) -> Answers:
     """Read what `_written` wrote; raises one of _NONSENSE for anything else."""
     predictions, at = [], 0
     for row in head["slices"]:

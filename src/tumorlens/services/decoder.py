@@ -7,14 +7,13 @@ a decoder that a file has taken over can answer nonsense and nothing else.
 """
 
 import ctypes
-import dataclasses
 import os
 import queue
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
 import cv2
 import numpy as np
@@ -31,6 +30,7 @@ from tumorlens.worker_process import (
     ONE_THREAD,
     ChildEndedError,
     ChildProcess,
+    Head,
     Message,
     limit_process,
     receive,
@@ -50,6 +50,22 @@ GLIBC = {
     "M_MMAP_THRESHOLD": (-3, 2**20),
     "M_ARENA_MAX": (-8, 2),
 }
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a process that reads files, beside the bytes of a file."""
+
+    source: str
+    limits: ReadLimits
+    seconds: float  # of processor time
+    spec: InputSpec | None = None  # by which it is prepared; None: it is read alone
+
+    @classmethod
+    def from_head(cls, head: Head) -> "Request":
+        """Return what `asdict` gave; plainly, as it is done for every file."""
+        spec = head["spec"] and InputSpec(**head["spec"])
+        return cls(head["source"], ReadLimits(**head["limits"]), head["seconds"], spec)
 
 
 class Decoders:
@@ -76,18 +92,13 @@ class Decoders:
         """
         most = self._limits.max_pixels
         cap = min(max(pixels, MIN_PIXELS), most)
-        limits = dataclasses.replace(self._limits, max_pixels=cap)
+        limits = replace(self._limits, max_pixels=cap)
         share = cap / most
         seconds = self._seconds * (SMALL_SHARE + (1 - SMALL_SHARE) * share)
-        head = {
-            "spec": spec.to_json(),
-            "limits": dataclasses.asdict(limits),
-            "source": source,
-            "seconds": seconds,
-        }
+        request = Request(source, limits, seconds, spec)
         process = self._idle.get()
         try:
-            answer = process.ask(head, data)
+            answer = process.ask(asdict(request), data)
             process.renew(above=MAX_RESTING_BYTES)
             return _read_answer(*answer)
         except ChildEndedError as ended:
@@ -109,16 +120,16 @@ def plain_environment() -> dict[str, str]:
     return kept | ONE_THREAD
 
 
-def _read_answer(head: dict[str, Any], blob: bytes) -> PreparedScan | Unusable:
+def _read_answer(head: Head, blob: bytes) -> PreparedScan | Unusable:
     if refused := read_error(head):
         return refused
     pixels = np.frombuffer(blob, np.uint8).reshape(head["shape"])
-    matrix = np.array(head["matrix"], np.float64)
+    matrix = None if head["matrix"] is None else np.array(head["matrix"], np.float64)
     notes, modality = tuple(head["notes"]), head["modality"]
     return PreparedScan(head["path"], pixels, notes, head["frame"], matrix, modality)
 
 
-def read_error(head: dict[str, Any]) -> Unusable | None:
+def read_error(head: Head) -> Unusable | None:
     """Return why a file was refused, None where it was not; raises any other error."""
     if "failure" in head:
         raise RuntimeError(f"a decoder failed: {head['failure']}")
@@ -142,13 +153,16 @@ def error_of_end(source: str, status: int, seconds: float) -> ImageError:
     return UnreadableImageError(source, fact, SAVE_AS_PNG)
 
 
+Answer = Callable[[Request, bytes], Message]
+
+
 def main() -> None:
     """Be such a process."""
     return_memory()
     answer_files(_answer)
 
 
-def answer_files(answer: Callable[[dict[str, Any], bytes], Message]) -> None:
+def answer_files(answer: Answer) -> None:
     """Answer file by file, each within its time, until the other side closes.
 
     The first word of the command line is the memory of the process in bytes.
@@ -161,28 +175,27 @@ def answer_files(answer: Callable[[dict[str, Any], bytes], Message]) -> None:
             head, data = receive(sys.stdin.buffer)
         except EOFError:
             return
-        with time_limit(head["seconds"]):
-            message = _answer_or_error(answer, head, data)
+        request = Request.from_head(head)
+        with time_limit(request.seconds):
+            message = _answer_or_error(answer, request, data)
         send(sys.stdout.buffer, *message)
 
 
-def _answer_or_error(
-    answer: Callable[[dict[str, Any], bytes], Message], head: dict[str, Any], data: bytes
-) -> Message:
+def _answer_or_error(answer: Answer, request: Request, data: bytes) -> Message:
     try:
-        return answer(head, data)
+        return answer(request, data)
     except TumorlensError as error:
         return error_message(error), b""
     except (MemoryError, cv2.error):
         fact = "needs more memory to be decoded than a file may take"
-        return error_message(ImageTooLargeError(head["source"], fact, SAVE_AS_PNG)), b""
+        return error_message(ImageTooLargeError(request.source, fact, SAVE_AS_PNG)), b""
     except Exception as error:  # noqa: BLE001 (the edge of this process)
         return {"failure": type(error).__name__}, b""
 
 
-def _answer(head: dict[str, Any], data: bytes) -> Message:
-    spec, limits = InputSpec(**head["spec"]), ReadLimits(**head["limits"])
-    found = prepare_bytes(data, spec, source=head["source"], limits=limits)
+def _answer(request: Request, data: bytes) -> Message:
+    assert request.spec is not None
+    found = prepare_bytes(data, request.spec, source=request.source, limits=request.limits)
     if isinstance(found, Unusable):
         return error_message(found.error), b""
     written = {
@@ -196,7 +209,7 @@ def _answer(head: dict[str, Any], data: bytes) -> Message:
     return written, found.pixels.tobytes()
 
 
-def error_message(error: TumorlensError) -> dict[str, Any]:
+def error_message(error: TumorlensError) -> Head:
     """Return an error as plain data, for `read_error`."""
     row = {"subject": error.subject, "fact": error.fact, "fix": error.fix}
     return {"error": type(error).__name__, **row}

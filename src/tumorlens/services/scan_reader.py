@@ -5,8 +5,8 @@ shows the scan itself, so this one hands every slice of a file over as it is sto
 """
 
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 
@@ -15,13 +15,14 @@ from tumorlens.records import Scan, Unusable
 from tumorlens.services.decoder import (
     BASE_BYTES,
     BYTES_PER_PIXEL,
+    Request,
     answer_files,
     error_of_end,
     plain_environment,
     read_error,
 )
 from tumorlens.settings import ReadLimits
-from tumorlens.worker_process import ChildEndedError, ChildProcess, Message
+from tumorlens.worker_process import ChildEndedError, ChildProcess, Head, Message
 
 SECONDS = 60.0  # of processor time for one file
 BYTES_PER_VOXEL = 12  # as stored, as it is turned, and as it is handed over
@@ -40,10 +41,10 @@ class ScanReader:
 
     def open_images(self, data: bytes, *, source: str) -> tuple[Scan, ...] | Unusable:
         """Read every slice of a file; raises what reading raises except ImageErrors."""
-        head = {"source": source, "limits": asdict(self._limits), "seconds": self._seconds}
+        request = Request(source, self._limits, self._seconds)
         with self._lock:
             try:
-                found, blob = self._child.ask(head, data)
+                found, blob = self._child.ask(asdict(request), data)
             except ChildEndedError as ended:
                 return Unusable(error_of_end(source, ended.status, self._seconds))
         return read_error(found) or _scans(found["scans"], blob)
@@ -53,7 +54,7 @@ class ScanReader:
         self._child.close()
 
 
-def _scans(rows: list[dict[str, Any]], blob: bytes) -> tuple[Scan, ...]:
+def _scans(rows: Sequence[Head], blob: bytes) -> tuple[Scan, ...]:
     found, at = [], 0
     for row in rows:
         arrays: list[np.ndarray | None] = []
@@ -74,9 +75,8 @@ def main() -> None:
     answer_files(_answer)
 
 
-def _answer(head: dict[str, Any], data: bytes) -> Message:
-    limits = ReadLimits(**head["limits"])
-    scans = open_images_bytes(data, source=head["source"], limits=limits)
+def _answer(request: Request, data: bytes) -> Message:
+    scans = open_images_bytes(data, source=request.source, limits=request.limits)
     rows = [{name: getattr(scan, name) for name in _PLAIN} for scan in scans]
     for row, scan in zip(rows, scans, strict=True):
         row["pixels"] = scan.pixels.shape

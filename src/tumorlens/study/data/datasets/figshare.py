@@ -36,6 +36,7 @@ from tumorlens.worker_process import (
     ONE_THREAD,
     ChildEndedError,
     ChildProcess,
+    Head,
     limit_process,
     receive,
     send,
@@ -195,7 +196,7 @@ class SliceReader:
         return _slice_of(head, pixels, source)
 
 
-def _slice_of(head: dict[str, Any], data: bytes, source: str) -> Slice:
+def _slice_of(head: Head, data: bytes, source: str) -> Slice:
     """Return the slice that an answer holds; raises the ImageError that it holds instead."""
     kind = getattr(errors, str(head.get("error")), None)
     if isinstance(kind, type) and issubclass(kind, ImageError):
