@@ -23,6 +23,7 @@ from tumorlens.records import Prediction
 
 FILES_AT_ONCE = 16  # of one request; the service takes twice as many
 TRIES = 5  # where the service is busy or restarts
+Document = dict[str, Any]  # as the service describes it in its reference
 LOCAL = "http://127.0.0.1:8000"
 
 
@@ -76,7 +77,7 @@ def predict_batch(
 
 def history(
     *, url: str = LOCAL, key: str = "", timeout_seconds: float = 60, **filters: str
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Document]:
     """Yield stored answers as the service documents them, newest first, page by page.
 
     Filters are those of GET /v1/predictions: decision, modality, bundle, since, until, ...
@@ -119,7 +120,7 @@ def _predict_some(client: Any, paths: Sequence[str | Path]) -> list[Prediction]:
     ]
 
 
-def _ask(client: Any, method: str, path: str, **more: Any) -> dict[str, Any]:
+def _ask(client: Any, method: str, path: str, **more: Any) -> Document:
     response = _send(client, method, path, **more)
     document = _document(response)
     _raise_for(response, document)
@@ -148,14 +149,14 @@ def _send(client: Any, method: str, path: str, **more: Any) -> Any:
     raise AssertionError("the last try returns or raises")
 
 
-def _document(response: Any) -> dict[str, Any]:
+def _document(response: Any) -> Document:
     try:
         return response.json()
     except ValueError:
         return {"detail": f"status {response.status_code}, not JSON"}
 
 
-def _raise_for(response: Any, document: dict[str, Any]) -> None:
+def _raise_for(response: Any, document: Document) -> None:
     if response.status_code >= 400:
         title = document.get("title", "The service refused")
         fact = f"{title} (status {response.status_code})"

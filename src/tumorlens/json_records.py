@@ -15,6 +15,7 @@ from tumorlens.files import write_file
 from tumorlens.records import Estimate
 
 T = TypeVar("T")
+JsonObject = Mapping[str, Any]  # as a file or a message holds it, before a record is made of it
 _MANY = tuple[Estimate, ...]
 
 
@@ -69,7 +70,7 @@ def from_json(kind: type[T], stored: Any) -> T:
     return _from_json(kind, stored)
 
 
-def as_record(kind: type[T], found: Mapping[str, Any]) -> T:
+def as_record(kind: type[T], found: Mapping[str, object]) -> T:
     """Return the record of what was counted: numbers, arrays and records, flat as in JSON."""
     return from_json(kind, to_json(found))
 
@@ -94,7 +95,7 @@ def _from_json(kind: Any, stored: Any) -> Any:
     return kind(**found)
 
 
-def _field(kind: Any, part: Field[Any], stored: Mapping[str, Any]) -> Any:
+def _field(kind: Any, part: Field[Any], stored: JsonObject) -> Any:
     name = _stored_name(part)
     if kind is not Estimate and kind != _MANY:
         return _from_json(kind, stored[name])

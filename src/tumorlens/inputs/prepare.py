@@ -8,7 +8,6 @@ any look at the brain. Size and position are normalized by the crop for the same
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from tumorlens.errors import BlankImageError, BundleError
 from tumorlens.images.readers import attempt, open_images, read_scan, read_scan_bytes
 from tumorlens.inputs.plain_slice import why_not_plain
+from tumorlens.json_records import JsonObject
 from tumorlens.records import NOT_PLAIN, PreparedScan, Scan, Unusable
 from tumorlens.settings import ReadLimits
 
@@ -38,7 +38,7 @@ class InputSpec:
         return asdict(self)
 
 
-def load_spec(stored: dict[str, Any]) -> InputSpec:
+def load_spec(stored: JsonObject) -> InputSpec:
     """Read a stored spec; raises BundleError for one this version cannot reproduce."""
     try:
         spec = InputSpec(**stored)

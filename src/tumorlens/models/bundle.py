@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from tumorlens.errors import BundleError
 from tumorlens.files import read_file, write_file
 from tumorlens.inputs.prepare import InputSpec, load_spec
+from tumorlens.json_records import JsonObject
 from tumorlens.models.bundle_schema import (
     DECISION,
     DISTANCE,
@@ -177,7 +177,7 @@ def _read_files(folder: Path) -> dict[str, bytes]:
     return files
 
 
-def _read_settings(folder: Path, data: bytes) -> dict[str, Any]:
+def _read_settings(folder: Path, data: bytes) -> JsonObject:
     try:
         stored = parse_settings(data)
     except ValueError as e:
@@ -188,7 +188,7 @@ def _read_settings(folder: Path, data: bytes) -> dict[str, Any]:
     return stored
 
 
-def _from_json(folder: Path, stored: Mapping[str, Any], *, sha256: str) -> Bundle:
+def _from_json(folder: Path, stored: JsonObject, *, sha256: str) -> Bundle:
     check_settings(stored)
     bundle = Bundle(
         folder=folder,
@@ -217,12 +217,12 @@ def _from_json(folder: Path, stored: Mapping[str, Any], *, sha256: str) -> Bundl
     return bundle
 
 
-def _load_self_test(stored: Mapping[str, Any]) -> SelfTest:
+def _load_self_test(stored: JsonObject) -> SelfTest:
     atoms = {name: float(p) for name, p in stored.items() if name not in (DECISION, DISTANCE)}
     return SelfTest(atoms, stored.get(DECISION, ""), stored.get(DISTANCE))
 
 
-def _load_reference(stored: Mapping[str, Any]) -> OodReference:
+def _load_reference(stored: JsonObject) -> OodReference:
     references = check_references(stored["references"])
     limit = float(stored["limit"])
     return OodReference(

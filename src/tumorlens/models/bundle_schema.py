@@ -14,6 +14,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.json_records import JsonObject
 from tumorlens.labels import ATOMS
 
 MAX_NAME = 187  # characters: with "@" and 12 digits it has to fit where answers are stored
@@ -64,7 +65,7 @@ RANGES: Mapping[str, _Range] = {
 }
 
 
-def parse_settings(data: bytes) -> dict[str, Any]:
+def parse_settings(data: bytes) -> JsonObject:
     """Read a JSON object; raises ValueError for NaN and for a key that stands twice.
 
     The standard's own reader takes the last of two keys, where another may take the first.
@@ -80,7 +81,7 @@ def _refuse_constant(text: str) -> float:
     raise ValueError(f"{text} is not a number")
 
 
-def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: Sequence[tuple[str, Any]]) -> JsonObject:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
@@ -88,7 +89,7 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def check_settings(stored: Mapping[str, Any]) -> None:
+def check_settings(stored: JsonObject) -> None:
     """Raise KeyError, TypeError or ValueError, with the field, where a bundle cannot be true."""
     for path, allowed in RANGES.items():
         if problem := allowed.problem(_at(stored, path, may_lack=allowed.may_lack)):

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tumorlens.json_records import from_json, to_json
+from tumorlens.json_records import JsonObject, from_json, to_json
 from tumorlens.records import Estimate
 
 
@@ -45,7 +44,7 @@ class ValidationPerformance:
         return asdict(self)
 
 
-def load_performance(stored: Mapping[str, Any]) -> ValidationPerformance:
+def load_performance(stored: JsonObject) -> ValidationPerformance:
     """Read what `to_json` gave; raises KeyError or TypeError for missing or unknown fields."""
     rates = {name: Estimate(**stored[name]) for name in ("auc", "sensitivity", "specificity")}
     bins = tuple(ReliabilityBin(**row) for row in stored["bins"])
@@ -99,7 +98,7 @@ class OperatingPoint:
         }
 
 
-def load_operating_point(stored: Mapping[str, Any], *, threshold: float) -> OperatingPoint:
+def load_operating_point(stored: JsonObject, *, threshold: float) -> OperatingPoint:
     """Read what `to_json` gave; raises KeyError for a field that lacks."""
     n, n_tumor = int(stored["n"]), int(stored["n_tumor"])
     return OperatingPoint(
@@ -165,7 +164,7 @@ class Provenance:
     """Where a bundle comes from; what its maker did not record is empty."""
 
     created: str = ""  # UTC, ISO 8601
-    recipe: Mapping[str, Any] = field(default_factory=dict)
+    recipe: JsonObject = field(default_factory=dict)
     validation: Mapping[str, float | None] = field(default_factory=dict)
     # n, epoch, and figures before the temperature
     parameters: int = 0
@@ -175,7 +174,7 @@ class Provenance:
     weights_sha256: str = ""  # of the file of pretrained weights
     start: WarmStart | None = None
     environment: Environment = Environment()
-    unknown: Mapping[str, Any] = field(default_factory=dict)  # kept for versions that know more
+    unknown: JsonObject = field(default_factory=dict)  # kept for versions that know more
 
     @property
     def is_complete(self) -> bool:
@@ -189,7 +188,7 @@ class Provenance:
         return {name: value for name, value in found.items() if value != nothing[name]} | unknown
 
 
-def load_provenance(stored: Mapping[str, Any]) -> Provenance:
+def load_provenance(stored: JsonObject) -> Provenance:
     """Read what `to_json` gave."""
     known = Provenance.__dataclass_fields__
     unknown = {key: value for key, value in stored.items() if key not in known}

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from tumorlens.json_records import to_json
+from tumorlens.json_records import JsonObject, to_json
 from tumorlens.records import Estimate
 
 FEATURES = ("top_mean", "maximum", "longest_run_mm")
@@ -56,7 +55,7 @@ class SeriesRule:
         return {**to_json({k: v for k, v in vars(self).items() if k not in rates}), **rates}
 
 
-def load_series_rule(stored: Mapping[str, Any]) -> SeriesRule:
+def load_series_rule(stored: JsonObject) -> SeriesRule:
     """Read what `to_json` gave; raises KeyError, TypeError or ValueError for what is no rule."""
     rates = {name: Estimate(**stored[name]) for name in ("sensitivity", "specificity")}
     names = ("features", "means", "scales", "coefficients", "planes", "modalities")

@@ -15,6 +15,7 @@ from typing import Any
 
 from tumorlens import files
 from tumorlens.errors import DocumentError
+from tumorlens.json_records import JsonObject
 from tumorlens.labels import TYPES
 from tumorlens.records import Prediction
 
@@ -48,7 +49,7 @@ def to_json(prediction: Prediction) -> str:
     return json.dumps(to_document(prediction), ensure_ascii=False, allow_nan=False)
 
 
-def from_document(document: Mapping[str, Any]) -> Prediction:
+def from_document(document: JsonObject) -> Prediction:
     """Read a document back; unknown keys are ignored.
 
     Raises DocumentError for another schema version and for missing or wrong fields.

@@ -18,13 +18,12 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from tumorlens.errors import StoreFullError
+from tumorlens.json_records import JsonObject
 
 # Why an instance is not kept, in answers to C-STORE (PS3.4 B.2.3) and to STOW-RS (PS3.18 I.2.2).
 NO_ROOM, MISMATCH, NOT_UNDERSTOOD, UNSUPPORTED = 0xA700, 0xA900, 0xC000, 0x0122
@@ -257,7 +256,7 @@ def hashed(text: str) -> str:
 
 def read_state(folder: Path) -> State:
     """Return how far a series is."""
-    stored: Mapping[str, Any] = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    stored: JsonObject = json.loads((folder / STATE).read_text(encoding="utf-8"))
     lists = {name: tuple(stored.get(name, ())) for name in ("pending", "series")}
     return State(**{**stored, **lists})
 

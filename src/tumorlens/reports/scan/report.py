@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -24,7 +23,7 @@ from tumorlens.reports.card import KNOWN_LIMITS, NOT_FOR
 from tumorlens.reports.page import render_page
 from tumorlens.reports.pdf import FONT, INK, QUIET, WARN, Document, image_of, printable
 from tumorlens.reports.scan.content import Examined, Section, color_scale, made_text, sections
-from tumorlens.reports.viewer.content import script, script_json, style
+from tumorlens.reports.viewer.content import ViewerContent, script, script_json, style
 
 MAX_SCANS = 200  # in one report; beyond it a page is too heavy to open
 _VIEW, _GAP = 58.0, 3.0  # mm
@@ -37,7 +36,7 @@ def scan_html(
     *,
     made: datetime,
     series: Sequence[SeriesPrediction] = (),
-    viewers: Sequence[Mapping[str, Any]] = (),
+    viewers: Sequence[ViewerContent] = (),
 ) -> str:
     """Return the text of one HTML page about scans that `bundle` has answered."""
     return render_page(
@@ -62,7 +61,7 @@ def scan_pdf(
     *,
     made: datetime,
     series: Sequence[SeriesPrediction] = (),
-    viewers: Sequence[Mapping[str, Any]] = (),
+    viewers: Sequence[ViewerContent] = (),
 ) -> bytes:
     """Return the bytes of a PDF about scans that `bundle` has answered, their JSON attached.
 
@@ -111,7 +110,7 @@ def write_scan_report(
     out: Path,
     made: datetime,
     series: Sequence[SeriesPrediction] = (),
-    viewers: Sequence[Mapping[str, Any]] = (),
+    viewers: Sequence[ViewerContent] = (),
 ) -> list[Path]:
     """Write a report, HTML or PDF by its name, and its machine-readable twin beside it.
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import cv2
 import numpy as np
@@ -56,14 +56,56 @@ class ViewedSlice:
     orientation: tuple[float, ...] | None = None  # along a row, then down a column: 6 cosines
 
 
+class DrawnEvidence(TypedDict):
+    """Evidence over one slice, as viewer.js draws it."""
+
+    rows: int
+    columns: int
+    side: int  # of the prepared image
+    matrix: list[list[float]]  # prepared pixels (x, y) to pixels of the slice, [2, 3]
+    values: str  # 0 to 255 of the strongest in the series, base64
+    head: str  # where the head lies, bits in base64
+
+
+class DrawnSlice(TypedDict):
+    """One slice, as viewer.js draws it."""
+
+    width: int
+    height: int
+    mm: list[float] | None  # between rows, between columns
+    low: float
+    step: float
+    pixels: str
+    letters: dict[str, str] | None  # sides of the patient at the sides of the image
+    decision: str
+    probability: float | None
+    error: str
+    heat: DrawnEvidence | None
+    mask: NotRequired[str]  # of the truth, as a data URL; "" where there is none
+
+
+class ViewerContent(TypedDict):
+    """All that viewer.js draws."""
+
+    name: str
+    isCt: bool
+    window: tuple[float, float]  # center and width at first
+    presets: dict[str, tuple[float, float]]
+    threshold: float | None
+    curve: list[float | None]  # tumor probability by slice
+    isShrunk: bool
+    start: int  # the slice that is shown first
+    slices: list[DrawnSlice]
+
+
 def viewer_content(
     slices: Sequence[ViewedSlice],
     *,
     name: str,
     answer: SeriesPrediction | None = None,
     max_pixels: int = MAX_PIXELS,
-) -> dict[str, Any]:
-    """Return what the viewer draws, as JSON holds it; out of scope shows no evidence."""
+) -> ViewerContent:
+    """Return what the viewer draws; out of scope shows no evidence."""
     shrink = max(1.0, np.sqrt(sum(s.scan.pixels.size for s in slices) / max_pixels))
     middle = slices[len(slices) // 2].scan.pixels if slices else np.array([0.0, 1.0])
     grids = [_grid(s.scan, shrink) for s in slices]
@@ -86,7 +128,7 @@ def lay_out(
     name: str,
     answer: SeriesPrediction | None,
     window: tuple[float, float] | None,
-) -> dict[str, Any]:
+) -> ViewerContent:
     """Return what the viewer draws of slices whose pixels are known; `window` None: that of CT."""
     if answer and answer.decision == "out of scope":
         predictions = [replace(p, decision="out of scope") for p in predictions]
@@ -122,7 +164,7 @@ def viewers(
     *,
     series: Sequence[Series] = (),
     answers: Sequence[SeriesPrediction] = (),
-) -> list[dict[str, Any]]:
+) -> list[ViewerContent]:
     """Return a viewer's content for each series, and for each image that stands alone.
 
     `scans` are those of the predictions, None where one is not shown.
@@ -183,7 +225,7 @@ def _grid(scan: Scan, shrink: float) -> PixelGrid:
 
 def _slice(
     found: Prediction, grid: PixelGrid, orientation: tuple[float, ...] | None, strongest: float
-) -> dict[str, Any]:
+) -> DrawnSlice:
     return {
         "width": grid.width,
         "height": grid.height,
@@ -207,7 +249,7 @@ def _step(pixels: NDArray[np.float32]) -> float:
     return max(reach / 65_535, 1e-12)
 
 
-def _heat(found: Prediction, grid: PixelGrid, strongest: float) -> dict[str, Any] | None:
+def _heat(found: Prediction, grid: PixelGrid, strongest: float) -> DrawnEvidence | None:
     """Return the evidence, 0 to 255 of the strongest in the series, and where it lies."""
     heatmap = found.heatmap
     if heatmap is None or heatmap.matrix is None or strongest <= 0 or not _top(found):

@@ -7,7 +7,6 @@ never wait for the server. Who asks names a token that only the reader's own pag
 import struct
 import zlib
 from collections.abc import Sequence
-from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -15,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tumorlens.reports.page import png
-from tumorlens.reports.viewer.content import PixelGrid, lay_out, robust_window
+from tumorlens.reports.viewer.content import PixelGrid, ViewerContent, lay_out, robust_window
 from tumorlens.services.dashboard.results import KeptSlice, Result, decode_pixels
 from tumorlens.services.dashboard.session import is_reviewed, load_shared
 
@@ -24,7 +23,7 @@ GONE = Response("no such scan: it was removed from the worklist\n", 404)
 HEADERS = {"cache-control": "no-store"}
 
 
-def view_of(result: Result, *, with_truth: bool = False) -> dict[str, Any]:
+def view_of(result: Result, *, with_truth: bool = False) -> ViewerContent:
     """Return what the viewer draws of a result, without the pixels."""
     slices = shown_slices(result)
     middle = slices[len(slices) // 2]

@@ -17,6 +17,7 @@ from tumorlens.files import write_file
 from tumorlens.images.dicom import READ_SYNTAXES
 from tumorlens.images.dicom_header import MODALITY_OF_STORAGE, parsing
 from tumorlens.images.series import anonymous_series_name
+from tumorlens.json_records import JsonObject
 from tumorlens.progress import Progress, silent
 from tumorlens.services.node.send import (
     CALLING_TITLE,
@@ -352,5 +353,5 @@ def _status(error: Any) -> object:
     return error.response.status_code if error.response is not None else "unknown"
 
 
-def _first(row: dict[str, Any], tag: str) -> str:
+def _first(row: JsonObject, tag: str) -> str:
     return str((row.get(tag, {}).get("Value") or [""])[0])

@@ -16,9 +16,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 from tumorlens.errors import SettingsError
+from tumorlens.json_records import JsonObject
 from tumorlens.services.node.send import Destination, parse_destination
 from tumorlens.services.node.tls import TlsFiles
 
@@ -51,9 +51,9 @@ def read_routes(path: Path) -> tuple[Route, ...]:
         stored = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
         raise SettingsError(path, f"is no TOML ({e})", _FIX) from e
-    rows = stored.get("route")
-    is_rules = isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows)
-    if stored.keys() - {"route"} or not is_rules:
+    given = stored.get("route")
+    rows = [row for row in given if isinstance(row, dict)] if isinstance(given, list) else []
+    if stored.keys() - {"route"} or not rows or rows != given:
         raise SettingsError(path, "holds no [[route]], or something else beside", _FIX)
     routes = tuple(_route(path, row) for row in rows)
     _check_logins(path, (to for route in routes for to in route.to))
@@ -68,7 +68,7 @@ def _check_logins(path: Path, found: Iterable[Destination]) -> None:
             raise SettingsError(path, f"names {to} with different logins or TLS files", _FIX)
 
 
-def _route(path: Path, row: dict[str, Any]) -> Route:
+def _route(path: Path, row: JsonObject) -> Route:
     for key, value in row.items():
         if key not in _KEYS or not isinstance(value, _KEYS[key]):
             raise SettingsError(path, f"holds a route with {key} = {value!r}", _FIX)
@@ -86,7 +86,7 @@ def _route(path: Path, row: dict[str, Any]) -> Route:
     )
 
 
-def _tls(path: Path, row: dict[str, Any]) -> TlsFiles:
+def _tls(path: Path, row: JsonObject) -> TlsFiles:
     if row.keys() - _TLS_KEYS or not all(isinstance(name, str) for name in row.values()):
         raise SettingsError(path, f"holds tls = {row!r}", "Name files: ca, certificate, key.")
     tls = TlsFiles(**{key: path.parent / name for key, name in row.items()})

@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from tumorlens.errors import StoreError
-from tumorlens.services.store.database import Store, Table, TrailHead, TrailRow, audit_key_of
+from tumorlens.services.store.database import Row, Store, Table, TrailHead, TrailRow, audit_key_of
 
 START = "0" * 64  # what the first entry follows
 PREDICTED, REVIEWED, EXPIRED = "predicted", "reviewed", "expired"
@@ -197,7 +197,7 @@ def entry_hash(entry: Entry) -> str:
     )  # fmt: skip
 
 
-def row_hash(table: type[Table], row: Mapping[str, Any]) -> str:
+def row_hash(table: type[Table], row: Row) -> str:
     """Hash every column of a row; bytes go in by their own hash."""
     values = {key: row.get(key) for key in _column_keys(table)}
     return hashlib.sha256(_compact(values).encode()).hexdigest()
@@ -225,7 +225,7 @@ def _head(row: Any) -> Head:
     return Head(row.number, row.hash, row.latest_at, row.signature)
 
 
-def _row(number: int, at: str, event: Event, previous: str) -> dict[str, Any]:
+def _row(number: int, at: str, event: Event, previous: str) -> Row:
     details = _compact(dict(event.details))
     hashed = (number, at, event.actor, event.action, event.subject, details, previous)
     names = ("number", "created_at", "actor", "action", "subject", "details", "previous", "hash")

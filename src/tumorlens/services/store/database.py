@@ -10,7 +10,7 @@ failing halfway.
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,10 @@ class Table(DeclarativeBase):
     metadata = sa.MetaData(naming_convention=NAMES)
 
 
-def columns_of(table: type[Table], row: sa.Row[Any]) -> dict[str, Any]:
+Row = Mapping[str, Any]  # of a table, by the names that its class has
+
+
+def columns_of(table: type[Table], row: sa.Row[Any]) -> Row:
     """Return a row that was selected from one table by the names that its class has."""
     return {column.key: row._mapping[column] for column in table.__table__.columns}
 

@@ -31,7 +31,7 @@ from tumorlens.services.store.audit_log import (
     now,
     row_hash,
 )
-from tumorlens.services.store.database import JobRow, PredictionRow, SeriesRow, Store
+from tumorlens.services.store.database import JobRow, PredictionRow, Row, SeriesRow, Store
 
 T = TypeVar("T")
 DAMAGE = (TumorlensError, ValueError, TypeError, AttributeError, EOFError, RecursionError)
@@ -108,7 +108,7 @@ def insert_predictions(connection: Connection, new: Sequence[NewPrediction]) -> 
     if rows:
         columns = PredictionRow.id, PredictionRow.number
         numbers = dict(connection.execute(insert(PredictionRow).returning(*columns), rows).all())
-        events = [_event(row | {"number": numbers[row["id"]]}) for row in rows]
+        events = [_event({**row, "number": numbers[row["id"]]}) for row in rows]
         append(connection, head, events, at=at)
 
 
@@ -222,7 +222,7 @@ def _selected(selection: Selection) -> Select[Any]:
     return query
 
 
-def _row(new: NewPrediction, at: str) -> dict[str, Any]:
+def _row(new: NewPrediction, at: str) -> Row:
     answer, heatmap = new.prediction, new.prediction.heatmap
     p = answer.tumor_probability
     same = ("id", "owner", "source", "job", "position", "input_sha256", "bundle_sha256")
@@ -240,7 +240,7 @@ def _row(new: NewPrediction, at: str) -> dict[str, Any]:
     }
 
 
-def _event(row: Mapping[str, Any]) -> Event:
+def _event(row: Row) -> Event:
     names = ("input_sha256", "bundle_sha256", "source")  # what outlives the row
     details = {ROW: row_hash(PredictionRow, row)} | {name: row[name] for name in names}
     return Event(row["owner"], PREDICTED, row["id"], details)

@@ -19,7 +19,7 @@ from tumorlens.services.store.audit_log import (
     now,
     row_hash,
 )
-from tumorlens.services.store.database import SeriesRow, Store
+from tumorlens.services.store.database import Row, SeriesRow, Store
 from tumorlens.services.store.history import (
     DAMAGE,
     LOST,
@@ -75,7 +75,7 @@ def save_series(
         numbers = dict(connection.execute(insert(SeriesRow).returning(*columns), rows).all())
         events = [
             Event(row["owner"], SERIES_ANSWERED, row["id"],
-                  {ROW: row_hash(SeriesRow, row | {"number": numbers[row["id"]]})})
+                  {ROW: row_hash(SeriesRow, {**row, "number": numbers[row["id"]]})})
             for row in rows
         ]  # fmt: skip
         append(connection, head, events, at=at)
@@ -112,7 +112,7 @@ def get_series(store: Store, id: str) -> StoredSeries | None:
 def read_series_prediction(document: Any) -> SeriesPrediction:
     """Return an answer from plain data as `to_document` gives it; raises a ValueError for other."""
     try:
-        values: dict[str, Any] = {name: document[name] for name in _FIELDS}
+        values = {name: document[name] for name in _FIELDS}
         values |= {name: tuple(values[name]) for name in _LISTS}
         found = SeriesPrediction(**values)
         numbers = (found.threshold, found.out_of_scope, found.score, found.probability,
@@ -127,7 +127,7 @@ def read_series_prediction(document: Any) -> SeriesPrediction:
     return found
 
 
-def _row(new: NewSeries, at: str) -> dict[str, Any]:
+def _row(new: NewSeries, at: str) -> Row:
     answer = new.answer
     return {
         "id": new.id,

@@ -45,6 +45,7 @@ from tumorlens.services.store.database import (
     KeyRow,
     PredictionRow,
     ReviewRow,
+    Row,
     SeriesRow,
     Store,
     TrailRow,
@@ -55,7 +56,6 @@ from tumorlens.services.store.database import (
 CLOCK_SECONDS = 1.0  # by which clocks of several machines may differ
 PAGE = 500
 _HEAD = re.compile(r"\b(\d{1,15}):([0-9a-f]{64})\b")
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tumorlens.errors import SplitError
 from tumorlens.files import read_file, read_table
-from tumorlens.json_records import from_json, stored_as, write_json
+from tumorlens.json_records import JsonObject, from_json, stored_as, write_json
 from tumorlens.records import Case
 from tumorlens.study.audit.shortcuts import Shortcut
 from tumorlens.study.data.groups import Groups, Leak
@@ -217,12 +216,12 @@ def read_result(folder: Path) -> AuditResult:
     try:
         stored = _stored(folder)
         links = {_OLD_KINDS.get(kind, kind): count for kind, count in stored["links"].items()}
-        return from_json(AuditResult, stored | {"links": links})
+        return from_json(AuditResult, {**stored, "links": links})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
         raise _no_audit(folder, e) from e
 
 
-def _stored(folder: Path) -> dict[str, Any]:
+def _stored(folder: Path) -> JsonObject:
     return json.loads(read_file(folder / FILE))
 
 

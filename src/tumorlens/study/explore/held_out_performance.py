@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from tumorlens import labels
 from tumorlens.errors import CasesError, SplitError
 from tumorlens.files import read_file
+from tumorlens.json_records import JsonObject
 from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.progress import Progress, silent
@@ -151,7 +152,7 @@ def read_experiments(path: Path) -> tuple[Experiment, ...]:
     return tuple(found)
 
 
-def _experiment(row: Mapping[str, Any]) -> Experiment:
+def _experiment(row: JsonObject) -> Experiment:
     pairs = tuple(
         Pair(int(p["seed"]), _share(p["without"]), _share(p["with"])) for p in row.get("pairs", ())
     )
@@ -166,7 +167,7 @@ def _experiment(row: Mapping[str, Any]) -> Experiment:
     return Experiment(str(row["id"]), str(row["measure"]), pairs, cells, where)
 
 
-def _cell(cell: Mapping[str, Any]) -> Cell:
+def _cell(cell: JsonObject) -> Cell:
     value, low, high = (_share(cell[name]) for name in ("auc", "auc_low", "auc_high"))
     if not low <= value <= high:
         raise ValueError(f"the AUC {value} lies outside its interval {low} to {high}")

@@ -3,10 +3,9 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from tumorlens.files import read_file, write_file
-from tumorlens.json_records import write_json
+from tumorlens.json_records import JsonObject, write_json
 from tumorlens.records import Estimate
 from tumorlens.study.explore.held_out_performance import (
     EXPERIMENTS_SCHEMA,
@@ -36,7 +35,7 @@ def write_hypothesis_report(studies: Studies, results: Path, out: Path) -> None:
 
 
 def _page(
-    studies: Studies, networks: Mapping[str, Any], experiments: Sequence[Experiment]
+    studies: Studies, networks: JsonObject, experiments: Sequence[Experiment]
 ) -> Iterator[str]:
     yield "# Hypotheses\n"
     yield '!!! warning "Research use only"'
@@ -117,7 +116,7 @@ def _cell(cell: Cell | None) -> str:
     return f"{auc.value:.3f} ({auc.low:.3f}-{auc.high:.3f}, n={auc.n:,})"
 
 
-def _training(networks: Mapping[str, Any]) -> Iterator[str]:
+def _training(networks: JsonObject) -> Iterator[str]:
     plan = networks.get("plan")
     if not plan:
         return

@@ -24,6 +24,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from tumorlens.errors import TrainingError
+from tumorlens.json_records import JsonObject
 
 MAX_BYTES = 1 << 30  # of a member, so that no archive fills the memory
 Values = list[NDArray]
@@ -135,7 +136,7 @@ def read_frozen(inside: str) -> Read:
     return read
 
 
-def _frozen_layers(outer: Sequence[Mapping[str, Any]], inside: str) -> list[tuple[str, str]]:
+def _frozen_layers(outer: Sequence[JsonObject], inside: str) -> list[tuple[str, str]]:
     """Return class and name of each layer with weights; raises ValueError where it had learned."""
     found = [layer["config"] for layer in outer if layer["config"]["name"] == inside]
     if not found:

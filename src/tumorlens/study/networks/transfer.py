@@ -32,10 +32,10 @@ def build_transfer(
     instead of what the family was trained to see.
     """
     row = FAMILIES[family]
-    seen = SEEN_AS[seen_as] if seen_as else {"scale": row.scale, "offset": row.offset}
+    seen = SEEN_AS[seen_as] if seen_as else row.sees
     scan = keras.Input((side, side, 1), dtype="uint8", name="scan")
     x = layers.Concatenate(name="channels")([scan] * 3)
-    x = layers.Rescaling(**seen, name="seen")(x)
+    x = layers.Rescaling(seen.scale, seen.offset, name="seen")(x)
     backbone = exportable(application(row, side))
     x = backbone(x)
     if attention:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tumorlens.errors import TrainingError
 from tumorlens.files import read_file
-from tumorlens.json_records import write_json
+from tumorlens.json_records import JsonObject, write_json
 
 IMAGENET, NO_WEIGHTS = "imagenet", "none"
 KINDS = {str: (str,), bool: (bool,), int: (int,), float: (int, float)}  # else a mapping
@@ -87,7 +87,7 @@ class Recipe:
     # Batch normalization of a pretrained backbone keeps the statistics that it came with.
     frozen_statistics: bool = True
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the fields as plain data."""
         return asdict(self)
 
@@ -101,7 +101,7 @@ class Pretraining:
     min_area: float  # of the prepared square, that a view shows
     source: str
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return what stands in the config of a run."""
         return {
             "name": self.recipe.name,
@@ -111,7 +111,7 @@ class Pretraining:
         }
 
 
-def current_fields(stored: Mapping[str, Any]) -> dict[str, Any]:
+def current_fields(stored: JsonObject) -> dict[str, Any]:
     """Return the fields of a stored recipe under the names of this version."""
     found = {RENAMED_FIELDS.get(name, name): value for name, value in stored.items()}
     return found | {
@@ -132,7 +132,7 @@ def comparable_config(config: Any) -> Any:
         recipe = Recipe(**current_fields(plain["recipe"])).to_json()
     except (TypeError, KeyError, AttributeError):
         return plain
-    return {**plain, "recipe": json.loads(json.dumps(recipe | {"summary": ""}))}
+    return {**plain, "recipe": json.loads(json.dumps({**recipe, "summary": ""}))}
 
 
 def write_recipe(recipe: Recipe, path: Path) -> None:

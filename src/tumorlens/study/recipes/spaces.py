@@ -9,6 +9,7 @@ from typing import Any
 
 from tumorlens.errors import TrainingError
 from tumorlens.files import read_file
+from tumorlens.json_records import JsonObject
 from tumorlens.study.recipes.recipe import NO_WEIGHTS, RENAMED_FIELDS, Recipe, check_kind
 
 # Neither what all trials share, nor what validation loss cannot tell.
@@ -45,7 +46,7 @@ class Range:
         """Return whether a value is inside."""
         return _is_number(value) and self.low <= value <= self.high
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return plain data."""
         return {"low": self.low, "high": self.high, "log": self.log}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tumorlens.errors import TrainingError
 from tumorlens.files import read_file, read_table, write_table
-from tumorlens.json_records import write_json
+from tumorlens.json_records import JsonObject, write_json
 from tumorlens.labels import ATOMS
 from tumorlens.study.recipes import Pretraining, Recipe, comparable_config, current_fields
 
@@ -33,7 +33,7 @@ class RunConfig:
     steps: int = 0  # of an epoch; 0: as many as show each distinct image about once
     pretraining: Pretraining | None = None  # of a run whose head has not learned
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return what stands in config.json: without what the run did not have."""
         fields = {**vars(self), "recipe": self.recipe.to_json(), "atoms": list(self.atoms)}
         fields["pretraining"] = self.pretraining and self.pretraining.to_json()
@@ -54,7 +54,7 @@ def read_config(run: Path) -> tuple[Recipe, int, bool]:
 
 
 def open_or_resume(
-    file: Path, config: Mapping[str, Any], *, resume: bool = True, has_begun: bool = True
+    file: Path, config: JsonObject, *, resume: bool = True, has_begun: bool = True
 ) -> None:
     """Write the config of a run, or agree that it stands there; its values are plain data.
 

@@ -10,6 +10,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -27,6 +28,15 @@ TIMEOUT = (20, 60)  # seconds to connect, and between two pieces
 PIECE = 2**16  # bytes; what of one has arrived when a connection breaks is lost
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _OTHERWISE = "Check the network, or get the archive elsewhere and name its folder with --from DIR."
+
+
+@dataclass(frozen=True)
+class _Note:
+    """What a half file is the beginning of."""
+
+    url: str
+    validator: str  # of the server: an ETag or a date; "" where it gave none
+    total: int  # bytes; 0 where it did not say
 
 
 class _BrokenError(Exception):
@@ -109,7 +119,7 @@ def _get_rest(url: str, part: Path, progress: Progress) -> None:
         if answer.status_code != HTTPStatus.PARTIAL_CONTENT:
             length = answer.headers.get("Content-Length", "")
             start, total = 0, int(length) if length.isdecimal() else 0
-        elif start != done or (known and known["total"] not in (0, total)):
+        elif start != done or (known and known.total not in (0, total)):
             part.unlink(missing_ok=True)
             raise _BrokenError("another part was sent than was asked for")
         _check_space(part, total - start)
@@ -125,12 +135,12 @@ def _get_rest(url: str, part: Path, progress: Progress) -> None:
             raise _BrokenError("the connection was closed early")
 
 
-def _headers(known: Mapping[str, Any], done: int) -> dict[str, str]:
+def _headers(known: _Note | None, done: int) -> dict[str, str]:
     headers = {"User-Agent": f"tumorlens/{__version__}", "Accept-Encoding": "identity"}
-    if done:
+    if known and done:
         headers["Range"] = f"bytes={done}-"
-        if known["validator"]:
-            headers["If-Range"] = known["validator"]
+        if known.validator:
+            headers["If-Range"] = known.validator
     return headers
 
 
@@ -163,22 +173,21 @@ def _note(part: Path) -> Path:
     return part.with_name(part.name + ".json")
 
 
-def _read_note(part: Path, url: str) -> dict[str, Any]:
-    """Return what `part` is the beginning of; nothing if it may be of something else."""
+def _read_note(part: Path, url: str) -> _Note | None:
+    """Return what `part` is the beginning of; None if it may be of something else."""
     try:
-        note = json.loads(_note(part).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    same = isinstance(note, dict) and note.get("url") == url and {"validator", "total"} <= set(note)
-    return note if same else {}
+        note = _Note(**json.loads(_note(part).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return note if note.url == url else None
 
 
 def _write_note(part: Path, url: str, headers: Mapping[str, str], total: int) -> None:
     tag = headers.get("ETag", "")
     # A weak tag says that two files are alike, not that their bytes are (RFC 9110, 13.1.5).
     validator = headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
-    note = {"url": url, "validator": validator, "total": total}
-    _note(part).write_text(json.dumps(note), encoding="utf-8")
+    note = _Note(url, validator, total)
+    _note(part).write_text(json.dumps(asdict(note)), encoding="utf-8")
 
 
 def _size(part: Path) -> int:

@@ -12,14 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pooch
 
 from tumorlens.errors import ArchiveError, CasesError, DownloadError
 from tumorlens.images.archive import built_aside
-from tumorlens.json_records import write_json
+from tumorlens.json_records import JsonObject, write_json
 from tumorlens.progress import Steps, silent_steps
 from tumorlens.study.data.datasets.arrange import Arranged, arrange
 from tumorlens.study.data.datasets.download import download
@@ -184,8 +183,8 @@ def _already(row: DatasetRow, to: Path) -> Fetched:
 
 
 def _note(
-    row: DatasetRow, paths: Sequence[Path], arranged: Arranged, *, origin: Mapping[str, Any]
-) -> dict[str, Any]:
+    row: DatasetRow, paths: Sequence[Path], arranged: Arranged, *, origin: JsonObject
+) -> JsonObject:
     return {
         "schema": SCHEMA,
         "name": row.name,
@@ -210,11 +209,11 @@ def _note(
     }
 
 
-def _sha256s(note: Mapping[str, Any]) -> dict[str, str]:
+def _sha256s(note: JsonObject) -> dict[str, str]:
     return {one["name"]: f"sha256:{one['sha256']}" for one in note.get("archives", ())}
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> JsonObject:
     """Read a note, or {} where there is none; raises DownloadError for one that was altered."""
     try:
         note = json.loads(path.read_text(encoding="utf-8"))
