@@ -4,18 +4,21 @@
         [--on local array ray] [--bundle tumorlens-tiny] [--seed 0] [--store FOLDER]
 
 An index names drawn slices, each file many times under another id. The job is run on processes of
-this machine, as an array of four tasks, and on a cluster of Ray of two nodes on loopback, each time
-from the beginning. At random moments something is ended by SIGKILL: a worker, a driver (which is
-started again, as a scheduler does it) or a node of the cluster (which comes back). At the end
-`tumorlens batch verify` has to find every scan exactly once. A watch on the folder counts parts
-that were written twice: shards that were done and were done again. What a kill may cost is what was
-under way: a shard for each worker that it ended.
+this machine, as an array of four tasks by deploy/slurm-array.sh, and on a cluster of Ray of two
+nodes on loopback, each time from the beginning. At random moments something is ended by SIGKILL: a
+worker, a driver (which is started again, as a scheduler does it) or a node of the cluster (which
+comes back). At the end `tumorlens batch verify` has to find every scan exactly once. A watch on the
+folder counts parts that were written twice: shards that were done and were done again. What a kill
+may cost is what was under way: a shard for each worker that it ended.
+
+Progress goes to standard error. With --store the same command goes on where it was stopped; what it
+holds is the files, the rows of one job at a time, and a row of the table for each job that ended.
 """
 
 import argparse
+import json
 import os
 import random
-import secrets
 import shutil
 import signal
 import subprocess
@@ -23,28 +26,36 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pyarrow as pa
 import pyarrow.parquet
 from PIL import Image
+from ray_cluster import RayCluster
 
+from tumorlens.json_records import write_json
 from tumorlens.study.phantom import draw_phantom
 
 WORKERS, TASKS, NODES = 2, 4, 2
-ACTOR = "ray::_RayTasks"
-TRIES = 4  # to start a node
-RAY_ENVIRONMENT = {
-    "RAY_AUTH_MODE": "token",
-    "RAY_AUTH_TOKEN": secrets.token_hex(32),
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # loopback
-}
+ARRAY = Path(__file__).resolve().parents[1] / "deploy/slurm-array.sh"
+NOTE_SECONDS = 10.0
+END_WITH_US = ("setpriv", "--pdeathsig", "KILL")  # a driver, where this program is killed
+
+
+@dataclass
+class Record:
+    """What is known of one job, kept between two starts of this program."""
+
+    asked: str  # the options that it depends on
+    kills: dict[str, int] = field(default_factory=dict)
+    ended: int = 0  # shards that kills may have ended
+    twice: int = 0
+    seconds: float = 0.0
+    verified: str = ""  # "" until it ended
 
 
 def main() -> None:
@@ -57,22 +68,51 @@ def main() -> None:
     arguments.add_argument("--on", nargs="+", choices=list(RUNS), default=list(RUNS))
     arguments.add_argument("--bundle", default="tumorlens-tiny")
     arguments.add_argument("--seed", type=int, default=0)
-    arguments.add_argument("--store", type=Path, help="Folder for the jobs; default: temporary.")
+    arguments.add_argument("--store", type=Path, help="Folder to go on in; default: temporary.")
     chosen = arguments.parse_args()
     print("| on | scans | shards | kills | shards ended by them, at most | done twice | minutes | "
-          "verify |\n|---|---|---|---|---|---|---|---|")  # fmt: skip
-    with tempfile.TemporaryDirectory(dir=chosen.store) as folder:
-        index = draw_index(Path(folder), chosen.files, chosen.scans)
+          "verify |\n|---|---|---|---|---|---|---|---|", flush=True)  # fmt: skip
+    with ExitStack() as stack:
+        folder = chosen.store or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder.mkdir(parents=True, exist_ok=True)
         for on in chosen.on:
-            job = Path(folder, f"job-{on}")
-            tumorlens("batch", "plan", index, "--out", job, "--bundle", chosen.bundle,
-                      "--shard-size", chosen.shard_size)  # fmt: skip
-            run(on, job, chosen)
-            shutil.rmtree(job)
+            print_row(on, run(on, folder.resolve(), chosen), chosen)
+
+
+def run(on: str, folder: Path, chosen: argparse.Namespace) -> Record:
+    """Run one job to its end, unless that was done before."""
+    words = (chosen.scans, chosen.files, chosen.shard_size, chosen.kills, chosen.bundle,
+             chosen.seed)  # fmt: skip
+    file, job, record = folder / f"{on}.json", folder / f"job-{on}", Record(str(words))
+    if file.exists():
+        record = Record(**json.loads(file.read_text()))
+        if record.asked != str(words):
+            sys.exit(f"{file} is of {record.asked}, asked for are {words}: name another --store")
+    if not record.verified:
+        index = draw_index(folder, chosen.files, chosen.scans)
+        tumorlens("batch", "plan", index, "--out", job, "--bundle", chosen.bundle,
+                  "--shard-size", chosen.shard_size)  # fmt: skip
+        run_and_kill(on, job, record, chosen, keep=lambda: write_json(asdict(record), file))
+        record.verified = tumorlens("batch", "verify", job).strip()
+        write_json(asdict(record), file)
+        shutil.rmtree(job)
+    return record
+
+
+def print_row(on: str, record: Record, chosen: argparse.Namespace) -> None:
+    """Print what became of a job."""
+    named = ", ".join(f"{count} {what}" for what, count in sorted(record.kills.items()))
+    shards = -(-chosen.scans // chosen.shard_size)
+    print(f"| {on} | {chosen.scans:,} | {shards} | {sum(record.kills.values())} ({named}) | "
+          f"{record.ended} | {record.twice} | {record.seconds / 60:.1f} | {record.verified} |",
+          flush=True)  # fmt: skip
+    assert record.verified.startswith("whole"), record.verified
 
 
 def draw_index(folder: Path, files: int, scans: int) -> Path:
-    """Draw slices, and name them in an index as often as it takes."""
+    """Draw slices, and name them in an index as often as it takes, unless that is there."""
+    if (folder / "index.parquet").exists():
+        return folder / "index.parquet"
     names = [folder / f"{number:05}.png" for number in range(files)]
     for number, path in enumerate(names):
         finding = ("healthy", "glioma", "meningioma")[number % 3]
@@ -84,40 +124,44 @@ def draw_index(folder: Path, files: int, scans: int) -> Path:
     return folder / "index.parquet"
 
 
-def run(on: str, job: Path, chosen: argparse.Namespace) -> None:
-    """Run one job through its kills, and print what became of it."""
-    moments = random.Random(f"{chosen.seed} {on}")
-    started = time.monotonic()
-    runs = RUNS[on](job)
-    watch = Watch(job / "parts")
-    watch.start()
+def run_and_kill(
+    on: str, job: Path, record: Record, chosen: argparse.Namespace, *, keep: Callable[[], None]
+) -> None:
+    """Run one job through the kills that are left of it; `keep` is called after each."""
+    moments = random.Random(f"{chosen.seed} {on} {sum(record.kills.values())}")
     shards = -(-chosen.scans // chosen.shard_size)
     # Spread over the job: a kill when so many parts are there.
-    at = sorted(moments.sample(range(1, shards), chosen.kills))
-    kills: Counter[str] = Counter()
-    ended = 0
+    at = sorted(random.Random(f"{chosen.seed} {on}").sample(range(1, shards), chosen.kills))
+    del at[: sum(record.kills.values())]
+    started, twice, before, last = time.monotonic(), record.twice, record.seconds, 0.0
+    watch = Watch(job / "parts")
+    watch.start()
+    runs = RUNS[on](job)
     try:
         while True:
             running = runs.keep_running()
+            record.twice, record.seconds = twice + watch.twice, before + time.monotonic() - started
             if at and watch.parts >= at[0]:
                 at.pop(0)
                 what = moments.choice(list(runs.kinds))
                 time.sleep(moments.uniform(0, 1))  # somewhere in a shard
-                ended += runs.kinds[what](moments)
-                kills[what] += 1
+                record.ended += runs.kinds[what](moments)
+                record.kills[what] = record.kills.get(what, 0) + 1
+                keep()
             elif not running and not at:
                 break
+            if time.monotonic() - last > NOTE_SECONDS:
+                last = time.monotonic()
+                print(f"{time.strftime('%H:%M:%S')} {on}: {watch.parts} of {shards} parts, "
+                      f"{sum(record.kills.values())} of {chosen.kills} kills", file=sys.stderr,
+                      flush=True)  # fmt: skip
             time.sleep(0.05)
     finally:
         runs.stop()
         watch.is_over.set()
-    watch.join()
-    verified = tumorlens("batch", "verify", job).strip()
-    named = ", ".join(f"{count} {what}" for what, count in sorted(kills.items()))
-    minutes = (time.monotonic() - started) / 60
-    print(f"| {on} | {chosen.scans:,} | {shards} | {kills.total()} ({named}) | {ended} | "
-          f"{watch.twice} | {minutes:.1f} | {verified} |", flush=True)  # fmt: skip
-    assert verified.startswith("whole"), verified
+        watch.join()
+        record.twice = twice + watch.twice
+        keep()
 
 
 def tumorlens(*words: object) -> str:
@@ -162,7 +206,9 @@ class Drivers:
 
     def __init__(self, commands: list[list[str]], address: str = "") -> None:
         self._commands = commands
-        self._environment = os.environ | ({"RAY_ADDRESS": address} if address else {})
+        scripts = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        self._environment = os.environ | {"PATH": scripts}  # `tumorlens` of this Python
+        self._environment |= {"RAY_ADDRESS": address} if address else {}
         self._left: dict[int, subprocess.Popen[bytes]] = {}
         self._is_done: set[int] = set()
         self.kinds: dict[str, Callable[[random.Random], int]] = {
@@ -178,7 +224,7 @@ class Drivers:
                 self._is_done.add(number)
             if number not in self._is_done and (driver is None or driver.poll() is not None):
                 self._left[number] = subprocess.Popen(
-                    words, env=self._environment, stdout=subprocess.DEVNULL,
+                    [*END_WITH_US, *words], env=self._environment, stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                 )  # fmt: skip
         return len(self._is_done) < len(self._commands)
@@ -219,39 +265,19 @@ class OnRay(Drivers):
     """A driver on a cluster of two nodes, on loopback, with a token."""
 
     def __init__(self, job: Path) -> None:
-        os.environ |= RAY_ENVIRONMENT  # Ray reads it as it is imported
-        from ray.cluster_utils import Cluster
-
-        self._cluster: Any = Cluster()
-        self._add(0)
-        self._nodes = [self._add(1) for _ in range(NODES)]
+        self._cluster = RayCluster(NODES)
         words = command("batch", "run", job, "--on", "ray", "--workers", NODES)
         super().__init__([words], self._cluster.address)
-        self.kinds["node"] = self.kill_node
+        self.kinds |= {"worker": self._cluster.kill_worker, "node": self._cluster.kill_node}
 
     def workers_of(self, driver: "subprocess.Popen[bytes]") -> list[psutil.Process]:
         """List the actors of the cluster."""
-        return [p for p in psutil.process_iter(["name", "cmdline"])
-                if " ".join(p.info["cmdline"] or ()).startswith(ACTOR)]  # fmt: skip
-
-    def kill_node(self, moments: random.Random) -> int:
-        """End a node with all on it, and add another."""
-        number = moments.randrange(NODES)
-        self._cluster.remove_node(self._nodes[number], allow_graceful=False)
-        self._nodes[number] = self._add(1)
-        return 1
-
-    def _add(self, cores: int) -> Any:
-        """Add a node, again where the machine was too busy for the limits of Ray."""
-        for _ in range(TRIES):
-            with suppress(Exception):
-                return self._cluster.add_node(num_cpus=cores)
-        return self._cluster.add_node(num_cpus=cores)
+        return self._cluster.workers()
 
     def stop(self) -> None:
         """End the driver and the cluster."""
         super().stop()
-        self._cluster.shutdown()
+        self._cluster.stop()
 
 
 def on_processes(job: Path) -> Drivers:
@@ -260,10 +286,13 @@ def on_processes(job: Path) -> Drivers:
 
 
 def as_array(job: Path) -> Drivers:
-    """Four tasks of an array with a worker each, as Slurm starts them."""
+    """Four tasks of an array on a core each, with what Slurm tells them."""
+    cores = sorted(os.sched_getaffinity(0))
     return Drivers([
-        command("batch", "run", job, "--shard", f"{number}/{TASKS}", "--workers", 1)
-        for number in range(1, TASKS + 1)
+        ["taskset", "-c", str(cores[task % len(cores)]), "env", f"SLURM_ARRAY_TASK_ID={task}",
+         "SLURM_ARRAY_TASK_MIN=1", f"SLURM_ARRAY_TASK_MAX={TASKS}", "SLURM_ARRAY_TASK_STEP=1",
+         f"SLURM_ARRAY_TASK_COUNT={TASKS}", "bash", str(ARRAY), str(job)]
+        for task in range(1, TASKS + 1)
     ])  # fmt: skip
 
 

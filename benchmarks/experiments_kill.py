@@ -7,18 +7,22 @@ Each kind of experiment runs on drawn scans with a tiny recipe: first on process
 then on a cluster of two nodes on loopback, both with one core a network. On the cluster a worker, a
 node and the driver are ended by SIGKILL in turn, each when another epoch has ended; the driver is
 started again with the same words, as a scheduler does it. At the end both tables of scores have to
-name the same rows. The greatest difference between their numbers is printed.
+name the same rows. The greatest difference between their numbers is printed. With --store, what has
+ended stays, and is not done again.
 """
 
 import argparse
+import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
@@ -109,11 +113,12 @@ def main() -> None:
     arguments.add_argument("--per-class", type=int, default=6)
     arguments.add_argument("--kills", type=int, default=2)
     arguments.add_argument("--seed", type=int, default=0)
-    arguments.add_argument("--store", type=Path, help="Folder for the runs; default: temporary.")
+    arguments.add_argument("--store", type=Path, help="Folder to go on in; default: temporary.")
     chosen = arguments.parse_args()
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), *filter(None, sys.path)])
-    with tempfile.TemporaryDirectory(dir=chosen.store) as folder:
-        given = draw(Path(folder), chosen.per_class)
+    with ExitStack() as stack:
+        folder = chosen.store or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        given = draw(folder.resolve(), chosen.per_class)
         os.environ["TUMORLENS_CACHE"] = str(given / "cache")
         print("| experiment | kills | rows here, on Ray, of both | greatest difference | "
               "minutes here, on Ray |\n|---|---|---|---|---|", flush=True)  # fmt: skip
@@ -125,11 +130,14 @@ def draw(folder: Path, per_class: int) -> Path:
     """Draw the scans of all experiments, and what their commands need besides."""
     note(f"drawing scans in {folder}")
     for number, name in enumerate(("scans", *(f"sets/{name}" for name in SETS))):
-        done(tumorlens("data", "phantoms", folder / name, "--per-class", per_class,
+        if not (folder / name).exists():
+            done(tumorlens("data", "phantoms", folder / name, "--per-class", per_class,
                        "--seed", number))  # fmt: skip
     write_json(find_recipe("quick").to_json() | TINY, folder / "tiny.json")
-    done(tumorlens("split", folder / "scans", "--out", folder / "split.csv"))
-    done(tumorlens("audit", *(folder / "sets" / name for name in SETS),
+    if not (folder / "split.csv").exists():
+        done(tumorlens("split", folder / "scans", "--out", folder / "split.csv"))
+    if not (folder / "audit").exists():
+        done(tumorlens("audit", *(folder / "sets" / name for name in SETS),
                    "--out", folder / "audit"))  # fmt: skip
     return folder
 
@@ -139,14 +147,20 @@ def compared(name: str, given: Path, chosen: argparse.Namespace) -> str:
     experiment = EXPERIMENTS[name]
     minutes, kills, rows = [], Counter[str](), []
     for on in ("local", "ray"):
-        out, started = given / f"{name}-{on}", time.monotonic()
-        words = (*experiment.words(given, out), "--on", on, "--cores", 1)
-        note(f"{name} on {on}")
-        if on == "local":
-            done(words)
-        else:
-            kills = run_and_kill(experiment, words, out, chosen)
-        minutes.append(f"{(time.monotonic() - started) / 60:.1f}")
+        out = given / f"{name}-{on}"
+        kept = out.with_name(f"{out.name}.json")
+        if not kept.exists():
+            shutil.rmtree(out, ignore_errors=True)
+            words, started = (*experiment.words(given, out), "--on", on, "--cores", 1), time.time()
+            note(f"{name} on {on}")
+            if on == "ray":
+                kills = run_and_kill(experiment, words, out, chosen)
+            else:
+                done(words)
+            write_json({"minutes": (time.time() - started) / 60, "kills": kills}, kept)
+        found = json.loads(kept.read_text())
+        minutes.append(f"{found['minutes']:.1f}")
+        kills = found["kills"]
         rows.append(rows_of(experiment, out))
     here, there = rows
     both = here.keys() & there.keys()

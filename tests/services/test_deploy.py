@@ -97,6 +97,23 @@ def test_the_commands_of_jobs_are_parsed():
         parse(words)
 
 
+def test_a_task_of_the_slurm_array_hands_its_job_and_its_environment_on(tmp_path: Path):
+    stand_in = tmp_path / "tumorlens"
+    stand_in.write_text('#!/bin/sh\necho "$SLURM_ARRAY_TASK_ID:" "$@"; exit 3\n')
+    stand_in.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_ARRAY_TASK_ID": "2"}
+
+    def submit(*words: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            ["bash", DEPLOY / "slurm-array.sh", *words], env=environment, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+
+    done = submit("a job")
+    assert (done.returncode, done.stdout) == (3, "2: batch run a job --on slurm-array\n")
+    assert "name the job" in submit().stderr
+
+
 @pytest.mark.parametrize(
     "name", ["kubernetes/service.yaml", "kubernetes/kserve.yaml", "kubernetes/node.yaml"]
 )

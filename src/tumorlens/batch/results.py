@@ -20,7 +20,7 @@ from tumorlens.batch.parts import (
     read_series,
 )
 from tumorlens.batch.plan import PARTS, Options, Plan, Planned, Shard, read_shard
-from tumorlens.batch.storage import Folder, is_remote, joined, local_path, parent_of
+from tumorlens.batch.storage import Folder, is_remote, joined, local_path, named_errors, parent_of
 from tumorlens.errors import BatchError
 from tumorlens.files import replacing, write_table
 from tumorlens.outputs import Outputs
@@ -181,7 +181,8 @@ def _is_merged_parquet(path: Path) -> bool:
 def _written(out: str) -> Iterator[Path]:
     """Yield where a table is to be written on this machine, and upload it where that is asked."""
     if not is_remote(out):
-        yield local_path(out)
+        with named_errors(out):
+            yield local_path(out)
         return
     with tempfile.TemporaryDirectory(prefix="tumorlens-") as folder:
         yield (copy := Path(folder, "table"))

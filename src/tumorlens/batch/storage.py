@@ -88,8 +88,8 @@ def named_errors(path: str) -> Iterator[None]:
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Tell whether an error says that a disk or a quota is full."""
-    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    """Tell whether an error says that a disk or a quota is full, or that a file may not grow."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def concerns_one_file(error: StorageError) -> bool:
