@@ -3,6 +3,8 @@
 import os
 import random
 import secrets
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -10,6 +12,7 @@ import psutil
 
 ACTOR = "ray::_RayTasks"
 TRIES = 4  # to start a node
+START_SECONDS = 180.0
 ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
@@ -18,13 +21,31 @@ ENVIRONMENT = {
 }
 
 
+def patient(ask: Callable[..., Any]) -> Callable[..., Any]:
+    """Ask again for minutes: Ray gives a node 30 seconds to start, too little on a busy machine."""
+
+    def ask_again(*given: Any, **named: Any) -> Any:
+        until = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                return ask(*given, **named)
+            except RuntimeError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.5)
+
+    return ask_again
+
+
 class RayCluster:
     """A head without cores, and nodes with one core each."""
 
     def __init__(self, nodes: int) -> None:
         os.environ |= ENVIRONMENT  # Ray reads it as it is imported
+        from ray._private import services
         from ray.cluster_utils import Cluster
 
+        services.get_node = patient(services.get_node)
         self._cluster: Any = Cluster()
         self._add(0)
         self._nodes = [self._add(1) for _ in range(nodes)]

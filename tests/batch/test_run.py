@@ -11,11 +11,6 @@ import pytest
 from support.batch_jobs import planned, run_here, write_heads, write_world, write_zip
 from support.command import ended
 
-try:
-    import resource
-except ModuleNotFoundError:  # Windows
-    resource = None
-
 from tumorlens.batch.parts import read_part
 from tumorlens.batch.plan import Options
 from tumorlens.batch.results import merge_parts, verify_job
@@ -146,7 +141,7 @@ def test_evidence_and_embeddings_are_columns_on_demand(tmp_path, tiny_bundle):
     assert len(rows[1]["heatmap"][0]) == len(rows[1]["heatmap"])
 
 
-@pytest.mark.skipif(resource is None, reason="Windows has no limit of the size of files")
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limit of the size of files")
 def test_a_full_disk_stops_the_run_and_what_is_done_stays(job):
     folder, plan = job
     run_here(folder, plan, [0])
@@ -161,6 +156,8 @@ def test_a_full_disk_stops_the_run_and_what_is_done_stays(job):
 @contextmanager
 def files_of_at_most(size):
     """Let the system refuse to write more into a file, as a quota does."""
+    import resource
+
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

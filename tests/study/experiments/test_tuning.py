@@ -99,8 +99,14 @@ def searched(tmp_path_factory, executor) -> Searched:
     ears = [Ear(stop_after=3), Ear()]
     with pytest.raises(KeyboardInterrupt):
         tune(cases, job, SPACE, trials=TRIALS, listeners=Listeners(ears[0]), on_start=ears[0].begin)
+
+    def twice(job, listeners):
+        """As where a worker is killed between its last word to the search and its end."""
+        executor(job, listeners)
+        executor(job, listeners)
+
     tuned = tune(
-        cases, job, SPACE, trials=TRIALS, listeners=Listeners(ears[1]), executor=executor,
+        cases, job, SPACE, trials=TRIALS, listeners=Listeners(ears[1]), executor=twice,
         on_start=ears[1].begin, on_end=ears[1].end,
     )  # fmt: skip
     return Searched(cases, job, tuned, ears)

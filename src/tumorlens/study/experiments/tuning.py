@@ -240,6 +240,8 @@ def _do_trial(
     subsets: "_Subsets",
 ) -> None:
     """Train one trial to its end, or to where it is behind, and tell the search."""
+    if study.get_trials(deepcopy=False)[trial.number].state.is_finished():
+        return  # by a worker that was killed in its last moment
     recipe = recipe_with(job.recipe, decoded(trial.params))
     folder.mkdir(parents=True, exist_ok=True)
     reporter = _Reporter(trial, listeners.callback, recipe.epochs)
