@@ -5,11 +5,14 @@ from dataclasses import replace
 
 import pytest
 from pypdf import PdfReader
+from support.spanish import english_on
 
+from tumorlens.language import using_language
 from tumorlens.models.performance import load_provenance
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.reports.evaluation.pdf import evaluation_pdf
 from tumorlens.reports.evaluation.result import SplitFacts
+from tumorlens.reports.page import render_page
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.evaluation import run
 from tumorlens.study.evaluation.failures import failure_gallery
@@ -61,6 +64,20 @@ def test_figures_have_their_interval_and_n(pages, evaluation):
     auc = evaluation.result.detection["all"].auc
     told = f"{auc.value:.3f} ({auc.low:.3f}-{auc.high:.3f}, n={auc.n})"
     assert told in " ".join(pages)
+
+
+def test_the_page_in_spanish_has_no_english_left(evaluation, tiny_bundle):
+    with using_language("es"):
+        page = render_page(
+            "evaluation.html",
+            result=evaluation.result,
+            plots=draw_plots(evaluation.result),
+            failures=failure_gallery(evaluation.predictions, evaluation.result.failures),
+            examples=mask_gallery(evaluation, tiny_bundle),
+            has_card=True,
+        )
+    assert '<html lang="es">' in page
+    assert english_on(page) == []
 
 
 def test_pictures_of_heatmaps_and_masks_are_on_the_pages(evaluation, tiny_bundle):

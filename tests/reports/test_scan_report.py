@@ -9,10 +9,12 @@ import cv2
 import numpy as np
 import pytest
 from pypdf import PdfReader
+from support.spanish import english_on
 from typer.testing import CliRunner
 
 from tumorlens.cli import app
 from tumorlens.errors import ReportError
+from tumorlens.language import using_language
 from tumorlens.predictions.document import from_document
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Prediction, Scan
@@ -57,6 +59,14 @@ def test_a_page_shows_scan_prepared_picture_and_evidence_beside_one_another(exam
 def test_page_and_pdf_say_the_same(examined, tiny_bundle, text):
     assert text in scan_html(examined, tiny_bundle, made=NOW)
     assert text in " ".join(pdf_text(scan_pdf(examined, tiny_bundle, made=NOW)))
+
+
+def test_a_report_in_spanish_has_no_english_left(examined, tiny_bundle):
+    with using_language("es"):
+        page = scan_html(examined, tiny_bundle, made=NOW)
+        paper = scan_pdf(examined, tiny_bundle, made=NOW)
+    assert english_on(page) == []
+    assert "Solo para investigación" in " ".join(pdf_text(paper))
 
 
 def test_both_name_the_bundle_and_its_whole_hash(examined, tiny_bundle):

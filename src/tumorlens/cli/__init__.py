@@ -3,7 +3,9 @@
 import os
 import sys
 from collections.abc import Callable
+from enum import StrEnum
 from io import TextIOWrapper
+from typing import Annotated
 
 import typer
 
@@ -25,6 +27,7 @@ from tumorlens.cli import (
     use,
 )
 from tumorlens.errors import MissingExtraError, TumorlensError
+from tumorlens.language import using_language
 
 EXTRAS = {
     "train": (
@@ -71,6 +74,15 @@ COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     },
     "Service": {"serve": serve.serve, "keys": serve.keys_app, "audit-trail": serve.trail_app},
 }
+
+
+class Language(StrEnum):
+    """What pages and reports are written in; the rows of LANGUAGES."""
+
+    EN = "en"
+    ES = "es"
+
+
 WELCOME = """\
 Brain tumors on CT and MRI slices. Research use only.
 
@@ -101,7 +113,12 @@ for panel, commands in COMMANDS.items():
 def _welcome(
     context: typer.Context,
     version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+    language: Annotated[
+        Language,
+        typer.Option(envvar="TUMORLENS_LANGUAGE", help="Of pages and reports that are written."),
+    ] = Language.EN,
 ) -> None:
+    context.with_resource(using_language(language.value))
     if version:
         typer.echo(f"tumorlens {__version__}")
     elif context.invoked_subcommand is None:

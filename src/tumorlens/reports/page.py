@@ -13,26 +13,51 @@ from typing import Any
 import cv2
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.ext import Extension
 from markupsafe import Markup
 from numpy.typing import NDArray
+
+from tumorlens.language import current_language, translate, translate_template
+from tumorlens.records import Estimate
 
 QUALITY = 88  # of images that are made smaller, of 100
 MIN_PARTS = 5  # of a page that gets a list of them
 _PART = re.compile(r"<h2>(.*?)</h2>", re.DOTALL)
 
 
+class _Translated(Extension):
+    """Puts the texts of a page's template into the language that is used."""
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        return translate_template(source) if name and name.endswith(".html") else source
+
+
 def render_page(template: str, **context: Any) -> str:
-    """Fill a template of this package; missing values are errors, those of a page are escaped."""
+    """Fill a template of this package; missing values are errors, those of a page are escaped.
+
+    Pages, not cards, are in the language that `tumorlens.language` uses here.
+    """
     environment = Environment(
         loader=PackageLoader("tumorlens.reports"),
         undefined=StrictUndefined,
         autoescape=template.endswith(".html"),
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=[_Translated],
+        finalize=_in_words,
     )
+    environment.globals |= {
+        "_": translate, "language": current_language(), "modality_name": modality_name
+    }  # fmt: skip
     environment.filters |= {"share": share, "picture": picture, "png": png, "webp": webp}
+    environment.filters["translate"] = translate
     text = environment.get_template(template).render(**context)
     return with_contents(text) if template.endswith(".html") else text
+
+
+def _in_words(value: Any) -> Any:
+    """Put a figure that could not be measured into the language of the page."""
+    return translate(str(value)) if isinstance(value, Estimate) and value.value is None else value
 
 
 def with_contents(page: str) -> str:
@@ -43,8 +68,14 @@ def with_contents(page: str) -> str:
     numbers = count(1)
     page = _PART.sub(lambda found: f'<h2 id="part-{next(numbers)}">{found[1]}</h2>', page)
     rows = "".join(f'<li><a href="#part-{n}">{text}</a></li>' for n, text in enumerate(titles, 1))
-    contents = f'<nav aria-label="Contents"><ul class="contents">{rows}</ul></nav>'
+    contents = f'<nav aria-label="{translate("Contents")}"><ul class="contents">{rows}</ul></nav>'
     return page.replace("</h1>", f"</h1>\n{contents}", 1)
+
+
+def modality_name(name: str) -> str:
+    """Write a modality, or "all", as people read it."""
+    known = {"ct": "CT", "mri": "MRI", "all": "all"}
+    return translate(known.get(name, "modality not recorded"))
 
 
 def share(value: float) -> str:

@@ -8,6 +8,8 @@ from fpdf import FPDF
 from numpy.typing import NDArray
 from PIL import Image
 
+from tumorlens.language import translate
+
 MARGIN = 15  # mm
 INK, QUIET, WARN, WASH = (28, 39, 51), (91, 104, 117), (138, 75, 0), (255, 246, 234)
 FONT = "Helvetica"
@@ -32,7 +34,7 @@ class Document(FPDF):
         self.set_font(FONT, "B", 9)
         self.set_text_color(*WARN)
         self.set_fill_color(*WASH)
-        self.cell(0, 6, NOTICE, fill=True, new_x="LMARGIN", new_y="NEXT")
+        self.cell(0, 6, translate(NOTICE), fill=True, new_x="LMARGIN", new_y="NEXT")
         self.ln(2)
         self.set_text_color(*INK)
 
@@ -41,23 +43,23 @@ class Document(FPDF):
         self.set_y(-13)
         self.set_font(FONT, "", 8)
         self.set_text_color(*QUIET)
-        self.cell(0, 5, f"{self.title} - page {self.page_no()} of {{nb}}", align="R")
+        self.cell(0, 5, f"{self.title} - {self.page_no()} / {{nb}}", align="R")
         self.set_text_color(*INK)
 
     def heading(self, text: str, *, size: float = 12) -> None:
-        """Print a heading, never as the last line of a page."""
+        """Print a heading, in the language of reports; never as the last line of a page."""
         if self.will_page_break(size / 2 + 14):
             self.add_page()
         self.ln(1.5)
         self.set_font(FONT, "B", size)
-        self.multi_cell(0, size * 0.46, printable(text), align="L", new_x="LMARGIN", new_y="NEXT")
+        self._write(text, height=size * 0.46)
         self.ln(0.5)
 
     def text_block(self, text: str, *, size: float = 9, quiet: bool = False) -> None:
         """Print a paragraph."""
         self.set_font(FONT, "", size)
         self.set_text_color(*(QUIET if quiet else INK))
-        self.multi_cell(0, size * 0.5, printable(text), align="L", new_x="LMARGIN", new_y="NEXT")
+        self._write(text, height=size * 0.5)
         self.set_text_color(*INK)
         self.ln(0.8)
 
@@ -66,9 +68,14 @@ class Document(FPDF):
         self.set_font(FONT, "B", 9)
         self.set_text_color(*WARN)
         self.set_fill_color(*WASH)
-        self.multi_cell(0, 5, printable(text), align="L", fill=True, new_x="LMARGIN", new_y="NEXT")
+        self._write(text, height=5, fill=True)
         self.set_text_color(*INK)
         self.ln(1)
+
+    def _write(self, text: str, *, height: float, fill: bool = False) -> None:
+        """Print a text in the language of reports."""
+        text = printable(translate(text))
+        self.multi_cell(0, height, text, align="L", fill=fill, new_x="LMARGIN", new_y="NEXT")
 
 
 def image_of(pixels: NDArray[np.uint8]) -> Image.Image:

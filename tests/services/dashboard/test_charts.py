@@ -11,6 +11,7 @@ import pytest
 from support.stored_study import record, stored
 
 from tumorlens.labels import ATOMS
+from tumorlens.language import LANGUAGES
 from tumorlens.models.bundle import UncertaintyBand
 from tumorlens.models.performance import ReliabilityBin, ValidationPerformance, predictive_values
 from tumorlens.predictions.predictor import summarize
@@ -49,7 +50,7 @@ from tumorlens.services.dashboard.charts.evaluation import (
 )
 from tumorlens.services.dashboard.charts.shapes import DECISIONS, LABELS, Dot, interval_dots
 from tumorlens.services.dashboard.studies import Record
-from tumorlens.services.dashboard.texts import LANGUAGES, translator
+from tumorlens.services.dashboard.texts import translator
 
 T = translator("en")
 HEAT = Heatmap(np.eye(6, dtype=np.float32), np.full((48, 48), 100, np.uint8))

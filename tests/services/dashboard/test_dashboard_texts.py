@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from tumorlens import labels
+from tumorlens.language import LANGUAGES
 from tumorlens.services.dashboard import texts
 from tumorlens.services.dashboard.charts.shapes import BADGES
 from tumorlens.services.dashboard.layout import PAGES
 from tumorlens.services.dashboard.texts import (
-    LANGUAGES,
     escape_markup,
     label_name,
     read_texts,

@@ -13,7 +13,9 @@ import cv2
 import numpy as np
 import pytest
 from support.planted import ARTIST, BURNED, ODD_NAME, audit_of, head_of, with_text, write
+from support.spanish import english_on
 
+from tumorlens.language import using_language
 from tumorlens.study.audit.figures import audit_result
 from tumorlens.study.audit.page import make_gallery, render_audit, verdict, write_audit
 from tumorlens.study.audit.result import Thumbnail
@@ -228,3 +230,10 @@ def test_a_conflict_shows_two_files_of_different_labels(audit):
     conflicts = make_gallery(audit)[0].conflicts
     assert conflicts
     assert all(len({member.label for member in row.members}) == 2 for row in conflicts)
+
+
+def test_a_page_in_spanish_has_no_english_left(audit):
+    with using_language("es"):
+        page = page_of(audit)
+    assert '<html lang="es">' in page
+    assert english_on(page) == []

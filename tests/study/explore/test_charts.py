@@ -8,9 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from plotly.offline import get_plotlyjs
+from support.spanish import english_on
 
 from tumorlens.errors import UnknownLabelError
 from tumorlens.inputs.prepare import InputSpec
+from tumorlens.language import using_language
 from tumorlens.records import Estimate
 from tumorlens.study.audit.shortcuts import Shortcut
 from tumorlens.study.explore import separation
@@ -108,6 +110,13 @@ def pngs_of(result: ExploreResult) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def page(result) -> str:
     return render_exploration(result, pngs_of(result))
+
+
+def test_the_page_in_spanish_has_no_english_left(result):
+    with using_language("es"):
+        page = render_exploration(result, pngs_of(result))
+    assert english_on(page) == []
+    assert "Niveles de gris por etiqueta, n=" in page
 
 
 def without_library(page: str) -> str:

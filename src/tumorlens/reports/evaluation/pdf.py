@@ -8,6 +8,7 @@ from typing import Any
 
 from fpdf.fonts import FontFace
 
+from tumorlens.language import translate
 from tumorlens.reports.evaluation.result import EvaluationResult, Failure, Gallery, MaskExample
 from tumorlens.reports.page import share
 from tumorlens.reports.pdf import FONT, Document, image_of, printable
@@ -28,7 +29,7 @@ def evaluation_pdf(
 ) -> bytes:
     """Return the bytes of the PDF of an evaluation; `plots` are SVG texts by name."""
     made = datetime.fromisoformat(result.created)
-    pdf = Document(f"Evaluation of {result.bundle}", made=made)
+    pdf = Document(translate("Evaluation of {0}").format(result.bundle), made=made)
     pdf.add_page()
     pdf.heading("Evaluation", size=17)
     pdf.text_block(_where_from(result), quiet=True)
@@ -102,7 +103,7 @@ def _table(pdf: Document, rows: Rows, widths: tuple[int, ...] | None) -> None:
         repeat_headings=1 if head else 0,
     ) as table:  # fmt: skip
         for cells in rows if head else rows[1:]:
-            table.row([printable(cell) for cell in cells])
+            table.row([printable(translate(cell)) for cell in cells])
     pdf.ln(2)
 
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.language import translate
 from tumorlens.models.bundle import Bundle
 from tumorlens.models.bundle_schema import EACH_CLASS
 from tumorlens.predictions.decision import similar_scans, type_status
@@ -18,7 +19,6 @@ from tumorlens.records import Heatmap, Prediction, Scan
 LONGEST = 512  # pixels of the scan as shown
 SIDE = 384  # of the prepared images
 LEGEND = (12, 256)  # height and width of the color scale
-NOT_RECORDED = "not recorded in this bundle"
 HEADLINES = {
     "tumor": "Flagged: a tumor may be visible",
     "no tumor": "Not flagged",
@@ -91,7 +91,7 @@ def made_text(made: datetime) -> str:
 
 def describe(prediction: Prediction, bundle: Bundle) -> Wording:
     """Put a prediction of this bundle into words; one that failed gives its error."""
-    headline = HEADLINES.get(prediction.decision, prediction.decision)
+    headline = translate(HEADLINES.get(prediction.decision, prediction.decision))
     if prediction.error or prediction.tumor_probability is None:
         return Wording(headline, "", prediction.error, "", "", "", "")
     if prediction.decision == "out of scope":
@@ -109,62 +109,79 @@ def describe(prediction: Prediction, bundle: Bundle) -> Wording:
 
 
 def _answer(probability: float, bundle: Bundle) -> str:
-    side = "at or above" if probability >= bundle.threshold else "below"
-    return (
-        f"Tumor probability {probability:.3f}, {side} the threshold of "
-        f"{bundle.threshold:.3f} at which this bundle flags a scan."
-    )
+    figures = {"probability": f"{probability:.3f}", "threshold": f"{bundle.threshold:.3f}"}
+    if probability >= bundle.threshold:
+        return translate(
+            "Tumor probability {probability}, at or above the threshold of {threshold} at which "
+            "this bundle flags a scan.", **figures,
+        )  # fmt: skip
+    return translate(
+        "Tumor probability {probability}, below the threshold of {threshold} at which this bundle "
+        "flags a scan.", **figures,
+    )  # fmt: skip
 
 
 def _warning(prediction: Prediction, bundle: Bundle) -> str:
     if prediction.decision == "out of scope":
-        return (
+        return translate(
             "This scan is unlike those the bundle was trained on: farther from its nearest "
-            f"training scans than {_percent(bundle.ood_reference.kept, 1)} of validation scans. "
-            "No probability and no type are given."
-        )
+            "training scans than {share} of validation scans. No probability and no type are "
+            "given.", share=_percent(bundle.ood_reference.kept, 1),
+        )  # fmt: skip
     if prediction.decision == "uncertain":
         band = bundle.uncertainty_band
+        error = _percent(band.error)
         beyond = (
-            f"of each, {_percent(band.error)} lie beyond"
+            translate("of each, {error} lie beyond", error=error)
             if band.error_of == EACH_CLASS
-            else f"beyond, at most {_percent(band.error)} of the answers were wrong"
+            else translate("beyond, at most {error} of the answers were wrong", error=error)
         )
-        return (
-            f"Between {band.low:.3f} and {band.high:.3f} validation scans with and without a "
-            f"tumor lie mixed ({beyond}). A probability there does not decide."
-        )
+        return translate(
+            "Between {low} and {high} validation scans with and without a tumor lie mixed "
+            "({beyond}). A probability there does not decide.",
+            low=f"{band.low:.3f}", high=f"{band.high:.3f}", beyond=beyond,
+        )  # fmt: skip
     return ""
 
 
 def _operating_point(prediction: Prediction, bundle: Bundle) -> str:
     chosen, measured = bundle.operating_point, bundle.performance.get(prediction.modality)
-    at = f"Flagged at {bundle.threshold:.3f} (chosen on {chosen.part}: {chosen.aim}): "
+    at = translate(
+        "Flagged at {threshold} (chosen on {part}: {aim})", threshold=f"{bundle.threshold:.3f}",
+        part=translate(chosen.part), aim=translate(chosen.aim),
+    )  # fmt: skip
     if measured:
-        return (
-            f"{at}sensitivity {measured.sensitivity}, specificity {measured.specificity} on "
-            f"{MODALITIES[prediction.modality]} validation scans. The threshold was chosen on "
-            "these scans, so elsewhere expect less."
-        )
-    return (
-        f"{at}sensitivity {chosen.sensitivity}, specificity {chosen.specificity} on CT and MRI "
-        f"together; intervals and figures of one modality: {NOT_RECORDED}."
-    )
+        return f"{at}: " + translate(
+            "sensitivity {sensitivity}, specificity {specificity} on {modality} validation scans. "
+            "The threshold was chosen on these scans, so elsewhere expect less.",
+            sensitivity=measured.sensitivity, specificity=measured.specificity,
+            modality=_named(prediction),
+        )  # fmt: skip
+    return f"{at}: " + translate(
+        "sensitivity {sensitivity}, specificity {specificity} on CT and MRI together; intervals "
+        "and figures of one modality: not recorded in this bundle.",
+        sensitivity=chosen.sensitivity, specificity=chosen.specificity,
+    )  # fmt: skip
 
 
 def _similar(prediction: Prediction, bundle: Bundle) -> str:
     similar = similar_scans(prediction, bundle)
     if similar is None:
-        return f"How often such a probability was a tumor: {NOT_RECORDED}."
-    found, modality = similar.bin, MODALITIES[prediction.modality]
-    start = f"Of {found.n} {modality} validation scans with a probability of "
-    if not similar.is_inside:
-        start = f"No validation scan had a probability like this one. Of the nearest {found.n}, at "
-    return (
-        f"{start}{found.least:.3f} to {found.most:.3f}, {found.tumors} had a tumor "
-        f"({_percent(found.tumors / found.n)}, 95 % interval {_percent(found.low)} to "
-        f"{_percent(found.high)}; in those collections, not in any clinic)."
-    )
+        return translate("How often such a probability was a tumor: not recorded in this bundle.")
+    found = similar.bin
+    start = (
+        translate("Of {n} {modality} validation scans with a probability of",
+                  n=found.n, modality=_named(prediction))
+        if similar.is_inside
+        else translate("No validation scan had a probability like this one. Of the nearest {n}, at",
+                       n=found.n)
+    )  # fmt: skip
+    return f"{start} " + translate(
+        "{least} to {most}, {tumors} had a tumor ({share}, 95 % interval {low} to {high}; in those "
+        "collections, not in any clinic).",
+        least=f"{found.least:.3f}", most=f"{found.most:.3f}", tumors=found.tumors,
+        share=_percent(found.tumors / found.n), low=_percent(found.low), high=_percent(found.high),
+    )  # fmt: skip
 
 
 def _percent(share: float, digits: int = 0) -> str:
@@ -174,21 +191,30 @@ def _percent(share: float, digits: int = 0) -> str:
 def _type(prediction: Prediction) -> str:
     status = type_status(prediction)
     if status in UNTYPED:
-        return UNTYPED[status]
-    listed = ", ".join(f"{name} {p:.2f}" for name, p in prediction.type_probabilities.items())
-    name = prediction.type.capitalize()
-    why = " (none reaches one half)" if status == "undetermined" else ""
-    return f"{name}{why}; given a tumor: {listed}."
+        return translate(UNTYPED[status])
+    listed = ", ".join(
+        f"{translate(name)} {p:.2f}" for name, p in prediction.type_probabilities.items()
+    )
+    name = translate(prediction.type).capitalize()
+    if status == "undetermined":
+        return translate("{name} (none reaches one half); given a tumor: {listed}.",
+                         name=name, listed=listed)  # fmt: skip
+    return translate("{name}; given a tumor: {listed}.", name=name, listed=listed)
 
 
 def _modality(prediction: Prediction) -> str:
     share = prediction.modality_probability
-    named = MODALITIES.get(prediction.modality, "not known")
+    named = _named(prediction)
     if share is None:
         return named
+    facts = {"modality": named, "share": f"{share:.3f}"}
     if prediction.seen_modality != prediction.modality:
-        return f"{named}, as the file says (the network gives it {share:.3f})"
-    return f"{named} (as the network sees it, {share:.3f})"
+        return translate("{modality}, as the file says (the network gives it {share})", **facts)
+    return translate("{modality} (as the network sees it, {share})", **facts)
+
+
+def _named(prediction: Prediction) -> str:
+    return translate(MODALITIES.get(prediction.modality, "not known"))
 
 
 def gray_levels(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -224,5 +250,5 @@ def strongest(heatmap: Heatmap) -> str:
     """Say how strong the strongest place is, in logit units."""
     top = float(heatmap.evidence.max())
     if top <= 0:
-        return "No place speaks for a tumor."
-    return f"Strongest place: {top:+.1f} logits. Colors are relative to it."
+        return translate("No place speaks for a tumor.")
+    return translate("Strongest place: {top} logits. Colors are relative to it.", top=f"{top:+.1f}")

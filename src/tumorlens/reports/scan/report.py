@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tumorlens.errors import ReportError
 from tumorlens.files import write_file
+from tumorlens.language import translate
 from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.document import to_document
 from tumorlens.predictions.series_answer import SeriesPrediction, describe_series
@@ -43,11 +44,11 @@ def scan_html(
         "scan.html",
         bundle=bundle,
         created=made_text(made),
-        limits=KNOWN_LIMITS,
-        not_for=NOT_FOR,
+        limits=[translate(limit) for limit in KNOWN_LIMITS],
+        not_for=translate(NOT_FOR),
         scale=color_scale(),
         scans=sections(examined, bundle),
-        series=[(answer, describe_series(answer)) for answer in series],
+        series=[(answer, translate(describe_series(answer))) for answer in series],
         viewers=[script_json(content) for content in viewers],
         viewer_script=Markup(script().replace("export function", "function")),
         viewer_style=Markup(style()),
@@ -68,18 +69,21 @@ def scan_pdf(
     `viewers` are for pages that a browser opens; paper has none.
     """
     scans = sections(examined, bundle)
-    title = scans[0].name if len(scans) == 1 else f"{len(scans)} scans"
+    title = scans[0].name if len(scans) == 1 else translate("{0} scans").format(len(scans))
     pdf = Document(f"Tumorlens: {title}", made=made)
     if series:
         pdf.add_page()
         pdf.heading("Answers for series", size=15)
     for answer in series:
-        _fact(pdf, "Series", answer.series)
+        _fact(pdf, translate("Series"), answer.series)
         pdf.text_block(describe_series(answer))
     for scan in scans:
         pdf.add_page()
         pdf.heading(scan.name, size=15)
-        pdf.text_block(f"Made {made_text(made)} by bundle {bundle.version}.", quiet=True)
+        text = translate(
+            "Made {time} by bundle {bundle}.", time=made_text(made), bundle=bundle.version
+        )
+        pdf.text_block(text, quiet=True)
         _draw_scan(pdf, scan, bundle)
     _write_limits(pdf, bundle)
     pdf.embed_file(
@@ -177,7 +181,7 @@ def _draw_scan(pdf: Document, scan: Section, bundle: Bundle) -> None:
         ("File", found.path),
     ):
         if text:
-            _fact(pdf, name, text)
+            _fact(pdf, translate(name), text)
 
 
 def _fact(pdf: Document, name: str, text: str) -> None:
@@ -207,7 +211,7 @@ def _draw_probability(pdf: Document, found: Prediction, bundle: Bundle) -> None:
     pdf.line(at, top - 1, at, top + height + 1)
     pdf.set_font(FONT, "", 8)
     pdf.set_text_color(*WARN)
-    label = f"threshold {bundle.threshold:.3f}"
+    label = translate("threshold {0}").format(f"{bundle.threshold:.3f}")
     width = pdf.get_string_width(label)
     pdf.text(min(max(at - width / 2, left), left + _BAR - width), top - 1.6, label)
     pdf.set_text_color(*QUIET)
@@ -221,11 +225,12 @@ def _draw_images(pdf: Document, scan: Section) -> None:
     """Print the images in a row, each with what it is below it."""
     views: list[tuple[NDArray[np.uint8], str]] = []
     if scan.stored is not None:
-        views.append((scan.stored, "As stored. Names may be burned into it."))
+        views.append((scan.stored, translate("As stored. Names may be burned into it.")))
     if scan.prepared is not None:
         plain, colored = scan.prepared
-        views.append((plain, "As the network saw it: the head alone."))
-        views.append((colored, f"Evidence for a tumor, none to strongest. {scan.strongest}"))
+        views.append((plain, translate("As the network saw it: the head alone.")))
+        text = translate("Evidence for a tumor, none to strongest. {0}").format(scan.strongest)
+        views.append((colored, text))
     if not views:
         return
     top, left = pdf.get_y(), pdf.l_margin
@@ -245,8 +250,10 @@ def _draw_images(pdf: Document, scan: Section) -> None:
 def _write_limits(pdf: Document, bundle: Bundle) -> None:
     pdf.heading("Limits")
     for limit in KNOWN_LIMITS:
-        pdf.text_block("- " + limit.replace("`", ""), size=8)
-    pdf.text_block(f"Do not use it to: {NOT_FOR[0].lower()}{NOT_FOR[1:]}", size=8)
+        pdf.text_block("- " + translate(limit).replace("`", ""), size=8)
+    not_for = translate(NOT_FOR)
+    text = translate("Do not use it to: {0}{1}").format(not_for[0].lower(), not_for[1:])
+    pdf.text_block(text, size=8)
     pdf.text_block(
         "Evidence says which places moved this answer, not where a tumor ends. Bundle "
         f"{bundle.name}, SHA-256 of its files {bundle.sha256}.", size=8, quiet=True,

@@ -11,9 +11,10 @@ from PIL import Image
 from streamlit.components.v2 import component
 
 from tumorlens.errors import TumorlensError
+from tumorlens.language import LANGUAGES, using_language
 from tumorlens.services.dashboard.pages import about, audit, explore, performance, read
 from tumorlens.services.dashboard.session import LANGUAGE_COOKIE, language, translation
-from tumorlens.services.dashboard.texts import LANGUAGES, Translate
+from tumorlens.services.dashboard.texts import Translate
 
 PAGES: Mapping[str, tuple[Callable[[Translate], None], str]] = {
     "read": (read.draw, ":material/radiology:"),
@@ -79,7 +80,8 @@ def draw() -> None:
     st.html(STYLE)
     _research_line(t)
     _tell_browser()
-    chosen.run()
+    with using_language(language()):  # of what records and rules say
+        chosen.run()
 
 
 @lru_cache(maxsize=1)

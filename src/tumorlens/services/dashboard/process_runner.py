@@ -70,8 +70,10 @@ class ProcessRunner:
         self._lock = threading.Lock()
         atexit.register(self.stop_all)
 
-    def start(self, kind: str, data: Path, out: Path, *, split: Path | None = None) -> Run:
-        """Start a command on a labeled folder, with a split where one is named.
+    def start(
+        self, kind: str, data: Path, out: Path, *, split: Path | None = None, language: str = "en"
+    ) -> Run:
+        """Start a command on a labeled folder, its pages in a language; `split` is a file.
 
         Raises StudyError where it runs already, OutputError where `out` is somebody's.
         """
@@ -82,7 +84,8 @@ class ProcessRunner:
                 raise StudyError(out, "is being written by a command that still runs", fix)
             Outputs(data).claim_folder(out)
             name, *flags = COMMANDS[kind]
-            command = [sys.executable, "-m", "tumorlens", name, str(data), "--out", str(out)]
+            command = [sys.executable, "-m", "tumorlens", "--language", language]
+            command += [name, str(data), "--out", str(out)]
             flags += ["--split", str(split)] if split else []
             with (out / LOG).open("wb") as log:
                 process = subprocess.Popen(

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
-LANGUAGES: Mapping[str, str] = {"en": "English", "es": "Español"}
 TABLE = Path(__file__).with_name("texts.toml")
 Translate = Callable[..., str]  # of a key, with the values that its text names
 _MARKUP = frozenset("\\`*_{}[]()#+!|$:<>~&")

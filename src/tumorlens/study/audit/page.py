@@ -15,6 +15,7 @@ from tumorlens.files import write_file
 from tumorlens.images.raster import encode_png
 from tumorlens.inputs.prepare import InputSpec, prepare_file
 from tumorlens.labels import UNLABELED
+from tumorlens.language import translate
 from tumorlens.records import Unusable
 from tumorlens.reports.page import render_page
 from tumorlens.study.audit.figures import audit_result, write_tables
@@ -58,7 +59,7 @@ def render_audit(result: AuditResult, images: Images) -> str:
     return render_page(
         "audit.html",
         figures=result,
-        verdict=verdict(result),
+        verdict=translate(verdict(result)),
         plots=draw_shortcuts(result.shortcuts),
         images=images,
     )

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
 
+from tumorlens.language import translate
 from tumorlens.reports.page import render_page
 from tumorlens.study.explore.record import (
     NO_SPLIT,
@@ -113,7 +114,7 @@ def feature_charts(
 
 def _charts(part: str, drawn: Mapping[str, go.Figure | None]) -> list[Chart]:
     return [
-        Chart(_html(chart, f"chart-{part}-{name}"), HOW[name])
+        Chart(_html(chart, f"chart-{part}-{name}"), translate(HOW[name]))
         for name, chart in drawn.items()
         if chart is not None
     ]
@@ -124,9 +125,24 @@ def _html(chart: go.Figure, name: str) -> Markup:
     chart.update_layout(
         template="plotly_white", margin=margin, font={"size": 12}, title_font_size=14
     )
+    _translate_chart(chart)
     config = {"displaylogo": False, "responsive": True}
     text = chart.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=config)
     return Markup(text)
+
+
+def _translate_chart(chart: go.Figure) -> None:
+    """Put the words of a chart into the language of pages."""
+    axes = [*chart.select_xaxes(), *chart.select_yaxes()]
+    for held in (chart.layout.title, *(axis.title for axis in axes), *chart.select_annotations()):
+        held.text = held.text and translate(held.text)
+    for trace in chart.data:
+        trace.name = trace.name and translate(trace.name)
+        for names in ("x", "y"):
+            if isinstance((found := getattr(trace, names, None)), tuple):
+                trace[names] = [translate(n) if isinstance(n, str) else n for n in found]
+        if trace.type == "heatmap":
+            trace.colorbar.title.text = translate(trace.colorbar.title.text)
 
 
 def _color(number: int) -> str:

@@ -48,6 +48,7 @@ from tumorlens.study.explore.record import (
 from tumorlens.study.explore.run import Exploration, class_balance, explore
 from tumorlens.study.explore.tabular import TabularResult, modality_name
 from tumorlens.study.features.table import write_features
+from tumorlens.study.plotting.render import translate_figure
 
 PAGE, FEATURES_TABLE = "explore.html", "features.csv"
 TABULAR_RECORD, TABULAR_PAGE = "tabular.json", "tabular.html"
@@ -290,6 +291,7 @@ def _square(
 
 def _png(figure: Figure) -> bytes:
     data = io.BytesIO()
+    translate_figure(figure)
     # No version or date inside: the same pixels give the same file.
     figure.savefig(data, format="png", dpi=DPI, metadata={"Software": None})
     plt.close(figure)

@@ -1,6 +1,5 @@
 """One answer: in sentences from the bundle's own statistics, on its scale, and as images."""
 
-import re
 from html import escape
 
 import cv2
@@ -81,25 +80,6 @@ def series_text(answer: SeriesPrediction, t: Translate) -> str:
         parts.append(t(f"series.{kind}", type=t(f"type.{answer.type}")))
     parts.append(t("series.judged", judged=answer.judged, slices=answer.slices))
     return " · ".join(parts)
-
-
-def reason_text(reason: str, t: Translate) -> str:
-    """Write what keeps a series open; the words of a rule that no text knows stay as they are."""
-    for name, pattern in _REASONS.items():
-        if found := pattern.fullmatch(reason):
-            return t(f"reason.{name}", **found.groupdict())
-    return reason
-
-
-_REASONS = {
-    "scope": re.compile(r"(?P<share>\d+%) of the slices are out of scope"),
-    "few": re.compile(r"(?P<judged>\d+) slices could be judged, fewer than (?P<least>\d+)"),
-    "oblique": re.compile(r"its plane is oblique"),
-    "plane": re.compile(r"its plane is (?P<plane>\w+); the rule was learned on (?P<planes>.+)"),
-    "mixed": re.compile(r"its slices look partly like CT and partly like MRI"),
-    "header": re.compile(r"its header says (?P<header>\w+), its slices look like (?P<seen>\w+)"),
-    "modality": re.compile(r"the rule for series was learned without (?P<modality>\w+)"),
-}
 
 
 def probability_scale(prediction: Prediction, band: UncertaintyBand, t: Translate) -> str:

@@ -11,6 +11,7 @@ import streamlit as st
 from tumorlens.errors import TumorlensError
 from tumorlens.files import table_text
 from tumorlens.labels import TYPES, is_tumor
+from tumorlens.language import translate, using_language
 from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.document import COLUMNS, table_row
 from tumorlens.predictions.series_answer import SeriesPrediction
@@ -67,7 +68,7 @@ def _draw_series(result: Result, answer: SeriesPrediction, t: Translate) -> None
     if lost:
         st.warning(t("series.lost", n=len(lost), error=lost[0]), icon=":material/warning:")
     if answer.reasons:
-        reasons = "\n".join(f"- {answers.reason_text(reason, t)}" for reason in answer.reasons)
+        reasons = "\n".join(f"- {translate(reason)}" for reason in answer.reasons)
         st.warning(f"{t('series.open')}\n{reasons}", icon=":material/block:")
     if answer.decision == "out of scope":
         st.markdown(t("read.out_of_scope"))
@@ -180,12 +181,23 @@ def _draw_downloads(result: Result, review: Review | None, bundle: Bundle, t: Tr
     stem = f"tumorlens-{result.key}"
     with st.container(horizontal=True):
         for kind, icon in (("pdf", "picture_as_pdf"), ("html", "description")):
-            make = partial(report_of, result, review, bundle, format=kind)
+            make = partial(
+                report_of, result, review, bundle, format=kind, language=session.language()
+            )
             draw_download(t(f"read.report_{kind}"), make, f"{stem}.{kind}", icon=icon)
 
 
-def report_of(result: Result, review: Review | None, bundle: Bundle, *, format: str) -> bytes | str:
-    """Return the report of one result, with the word of its reader."""
+def report_of(
+    result: Result, review: Review | None, bundle: Bundle, *, format: str, language: str
+) -> bytes | str:
+    """Return the report of one result in a language, with the word of its reader."""
+    with using_language(language):
+        return _report_of(result, review, bundle, format=format)
+
+
+def _report_of(
+    result: Result, review: Review | None, bundle: Bundle, *, format: str
+) -> bytes | str:
     answer, slices = result.answer, shown_slices(result)
     if answer is None:
         examined = [Examined(slices[0].answered, slices[0].scan, reader=reader_text(review))]
@@ -203,11 +215,13 @@ def report_of(result: Result, review: Review | None, bundle: Bundle, *, format: 
 
 
 def reader_text(review: Review | None) -> str:
-    """Put the last review into words; reports are in English. Nothing where there is none."""
+    """Put the last review into words of a report. Nothing where there is none."""
     if review is None:
         return ""
-    kind = f" ({review.type})" if review.type else ""
-    said = "Agreed" if review.verdict == "agree" else f"Corrected to {review.decision}{kind}"
+    kind = f" ({translate(review.type)})" if review.type else ""
+    said = translate("Agreed")
+    if review.verdict != "agree":
+        said = translate("Corrected to {decision}", decision=translate(review.decision) + kind)
     reason = f": {review.reason}" if review.reason else ""
     return f"{said}, {review.created_at[:16].replace('T', ' ')} UTC{reason}"
 

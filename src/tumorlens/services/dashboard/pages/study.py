@@ -97,7 +97,7 @@ def _start(kind: str, out: Path, t: Translate) -> None:
     st.caption(t("bench.writes", out=out))
     if st.button(t("bench.start"), icon=":material/play_arrow:", key=f"start-{kind}"):
         try:
-            shared.runner.start(kind, data, out, split=splits[name])
+            shared.runner.start(kind, data, out, split=splits[name], language=session.language())
         except TumorlensError as error:
             st.error(f"{error.fact}. {error.fix}")
         else:
