@@ -24,7 +24,7 @@ async function inflate(response) {
 class Reader {
   constructor(root) {
     this.root = root;
-    this.events = []; this.number = 0; this.views = new Map(); this.presses = Promise.resolve();
+    this.events = []; this.number = 0; this.views = new Map(); this.presses = Promise.resolve(); this.waiting = [];
     this.done = new Set(); this.uncovered = new Set(); this.viewer = null; this.current = ""; this.drawn = Promise.resolve();
     root.replaceChildren();
     const side = element("section", { class: "tl-side" }, root);
@@ -51,7 +51,10 @@ class Reader {
       if (row) this.press("show", row.dataset.key);
     });
     window.addEventListener("pagehide", () => this.keep());
-    try { this.left = JSON.parse(sessionStorage.getItem(STORE) || "null"); } catch { this.left = null; }
+    let kept = null;
+    try { kept = JSON.parse(sessionStorage.getItem(STORE) || "null"); } catch { /* storage is off */ }
+    this.left = kept?.loads || []; // what earlier lives of this page did, and the server has not said yet
+    this.replay = kept?.waiting || []; this.replayAt = kept?.at;
   }
 
   button(parent, act) {
@@ -68,7 +71,7 @@ class Reader {
     this.events = this.events.filter((event) => event.n > followed);
     this.recover();
     this.keep();
-    const isBehind = this.events.length > 0 || !!this.left;
+    const isBehind = this.events.length > 0 || this.left.length > 0;
     if (!isBehind || !this.rows) this.rows = data.rows;
     else { // marks may come, the order stays while keys are on their way
       const fresh = new Map(data.rows.map((row) => [row.key, row]));
@@ -86,15 +89,16 @@ class Reader {
     if (!isBehind || !isHere) this.current = data.current;
     this.label(); this.list_(); this.show();
     this.post();
+    const replay = this.replay.splice(0); // pressed before a reload, on a scan that was not drawn yet
+    if (this.current === this.replayAt) for (const one of replay) this.press(one.act, one.what);
   }
 
   // What a reload cut off: it goes first, and the reader stands where it had come to.
   recover() {
-    const last = this.left?.list.at(-1);
-    if (!last || this.data.followed[this.left.tab] >= last.n) { this.left = null; return; }
-    if (this.current) return;
-    this.current = last.next;
-    for (const event of this.left.list) if (event.act === "agree") this.done.add(event.key);
+    this.left = this.left.filter((load) => !(this.data.followed[load.tab] >= load.list.at(-1).n));
+    if (!this.left.length || this.current) return;
+    this.current = this.left.at(-1).list.at(-1).next;
+    for (const load of this.left) for (const event of load.list) if (event.act === "agree") this.done.add(event.key);
   }
 
   label() {
@@ -184,7 +188,7 @@ class Reader {
     this.at.textContent = `${at + 1} / ${this.rows.length}`;
     const text = `${row.name}: ${row.badge}${row.figure ? ", " + row.figure : ""}`;
     if (this.said.textContent !== text) this.said.textContent = text;
-    this.root.dataset.current = row.key; this.root.dataset.pending = this.events.length;
+    this.root.dataset.current = row.key; this.root.dataset.pending = this.events.length + this.waiting.length;
     this.ahead();
     if (this.shown === row.key) return;
     this.shown = row.key;
@@ -218,8 +222,15 @@ class Reader {
   }
 
   // One press after the other, each on a scan that has been drawn: none is lost, none is blind.
+  // Each is kept at once, so that a reload does not lose those that still wait.
   press(act, what) {
-    this.presses = this.presses.then(() => this.drawn).then(() => this.follow(act, what)).catch(() => {});
+    this.waiting.push({ act, what });
+    this.keep();
+    this.presses = this.presses.then(() => this.drawn).then(() => {
+      this.waiting.shift();
+      this.follow(act, what);
+      this.keep();
+    }).catch(() => {});
   }
 
   follow(act, what) {
@@ -241,7 +252,7 @@ class Reader {
 
   // One load is on its way at a time: the next follows when the server has said what it followed.
   post() {
-    const load = this.left || { tab, list: this.events }, last = load.list.at(-1);
+    const load = this.left[0] || { tab, list: this.events }, last = load.list.at(-1);
     if (!last) return;
     const mark = load.tab + last.n, isWaiting = this.sent && (this.data.followed[this.sent.tab] || 0) < this.sent.n;
     const isLate = this.sent && Date.now() - this.sent.at > PATIENCE_MS;
@@ -252,10 +263,11 @@ class Reader {
 
   keep() { // what a reload would lose
     try {
-      if (this.left) return; // what is new since a reload is kept once the old is followed
-      if (this.events.length) sessionStorage.setItem(STORE, JSON.stringify({ tab, list: this.events }));
-      else sessionStorage.removeItem(STORE);
-    } catch { /* storage is off: a reload within a tenth of a second loses the last press */ }
+      const loads = [...this.left, ...(this.events.length ? [{ tab, list: this.events }] : [])];
+      const waiting = [...this.replay, ...this.waiting];
+      if (!loads.length && !waiting.length) sessionStorage.removeItem(STORE);
+      else sessionStorage.setItem(STORE, JSON.stringify({ loads, waiting, at: this.replay.length ? this.replayAt : this.current }));
+    } catch { /* storage is off: a reload loses what the server has not followed yet */ }
   }
 }
 
