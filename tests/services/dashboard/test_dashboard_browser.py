@@ -223,6 +223,21 @@ def test_each_of_fifty_presses_at_twenty_a_second_reviews_a_scan(page, phantoms)
     assert [row["review"] for row in rows] == ["agree"] * 50
 
 
+def test_presses_that_wait_for_a_drawing_outlive_a_reload(page, phantoms):
+    drop(page, *phantoms[:6])
+    see(page, "1 / 6")
+    expect(page.locator(".tl-viewer[data-slice]")).to_be_visible()
+    waiting = page.evaluate(
+        """() => { for (let k = 0; k < 5; k++) document.body.dispatchEvent(
+            new KeyboardEvent('keydown', {key: 'a', bubbles: true, composed: true}));
+            return JSON.parse(sessionStorage.getItem('tumorlens-events')).waiting.length; }"""
+    )
+    assert waiting == 5
+    page.reload()
+    expect(page.locator(".tl-count")).to_have_text("5 of 6 reviewed")
+    see(page, "6 / 6")
+
+
 def test_the_language_of_the_page_is_that_of_the_document_and_is_kept(page, running):
     assert page.evaluate("document.documentElement.lang") == "en"
     page.get_by_text("ES", exact=True).click()

@@ -48,7 +48,7 @@ from tumorlens.study.explore.record import (
 from tumorlens.study.explore.run import Exploration, class_balance, explore
 from tumorlens.study.explore.tabular import TabularResult, modality_name
 from tumorlens.study.features.table import write_features
-from tumorlens.study.plotting.render import translate_figure
+from tumorlens.study.plotting import translate_figure
 
 PAGE, FEATURES_TABLE = "explore.html", "features.csv"
 TABULAR_RECORD, TABULAR_PAGE = "tabular.json", "tabular.html"
