@@ -22,12 +22,12 @@ from pathlib import Path
 
 import numpy as np
 from pydicom import Dataset, uid
-from pydicom.dataset import FileMetaDataset
 from pynetdicom.ae import ApplicationEntity
 
 from tumorlens.services.spool import series_folders
 from tumorlens.services.store import iter_predictions, open_store, verify
 from tumorlens.study.phantom import draw_phantom
+from tumorlens.study.phantom.volumes import slice_dataset
 
 QUIET_S = 1
 SETTLE_S = 1800  # in which all that was acknowledged has to be answered
@@ -145,25 +145,11 @@ class Stream(threading.Thread):
     def _dataset(self, series: int, number: int) -> Dataset:
         noise = np.random.default_rng([series, number]).integers(0, 9, self._head.shape)
         pixels = self._head.astype(np.uint16) + noise.astype(np.uint16)
-        dataset = Dataset()
-        dataset.file_meta = FileMetaDataset()
-        dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRLittleEndian
-        dataset.SOPClassUID = uid.MRImageStorage
-        dataset.SOPInstanceUID = f"1.2.3.{series + 1}.{number + 1}"
-        dataset.StudyInstanceUID = f"1.2.3.{series + 1}"
-        dataset.SeriesInstanceUID = f"1.2.3.{series + 1}.0"
-        dataset.FrameOfReferenceUID = f"1.2.3.{series + 1}.9"
-        dataset.PatientID, dataset.PatientName, dataset.Modality = "PHANTOM", "PHANTOM", "MR"
-        dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-        dataset.Rows, dataset.Columns = pixels.shape
-        dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
-        dataset.PixelRepresentation, dataset.PixelSpacing = 0, [1, 1]
-        dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        dataset.ImagePositionPatient, dataset.InstanceNumber = [0, 0, 5 * number], number + 1
-        dataset.PixelData = pixels.tobytes()
-        dataset["PixelData"].VR = "OW"
-        return dataset
+        study = f"1.2.3.{series + 1}"
+        return slice_dataset(
+            pixels, number=number + 1, instance=f"{study}.{number + 1}", series=f"{study}.0",
+            study=study, frame=f"{study}.9",
+        )  # fmt: skip
 
 
 def judge(store: Path, acknowledged: int, *, kills: int, resent: int, seconds: float) -> None:

@@ -26,11 +26,11 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from pydicom import Dataset, uid
-from pydicom.dataset import FileMetaDataset
+from pydicom import uid
 from pydicom.encaps import encapsulate
 
 from tumorlens.study.phantom import draw_phantom
+from tumorlens.study.phantom.volumes import slice_dataset
 
 QUIET_S = 2
 SERIES_SLICES = 30
@@ -180,38 +180,21 @@ def write_slices(folder: Path, count: int, side: int, syntax: str, *, seed: int)
 
     folder.mkdir(parents=True)
     head = draw_phantom("mri", "glioma", seed=seed, plane="axial", side=side).pixels
-    random, files = np.random.default_rng(seed), []
+    study, files = f"1.2.3.{seed}", []
+    random = np.random.default_rng(seed)
     for number in range(count):
         pixels = head.astype(np.uint16) * 16 + random.integers(0, 64, head.shape).astype(np.uint16)
-        dataset = _slice(pixels, number, seed)
-        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset = slice_dataset(
+            pixels, number=number + 1, instance=f"{study}.1.{number + 1}", series=f"{study}.1",
+            study=study, frame=f"{study}.9", pixel_mm=0.5,
+        )  # fmt: skip
         if syntax == uid.JPEG2000Lossless:
+            dataset.file_meta.TransferSyntaxUID = syntax
             dataset.PixelData = encapsulate([encode(pixels, photometric_interpretation=2)])
             dataset["PixelData"].VR = "OB"
-        else:
-            dataset.PixelData = pixels.tobytes()
-            dataset["PixelData"].VR = "OW"
         files.append(folder / f"{number:04}.dcm")
         dataset.save_as(files[-1], enforce_file_format=True)
     return files
-
-
-def _slice(pixels: np.ndarray, number: int, seed: int) -> Dataset:
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.SOPClassUID = uid.MRImageStorage
-    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = f"1.2.3.{seed}", f"1.2.3.{seed}.1"
-    dataset.SOPInstanceUID = f"1.2.3.{seed}.1.{number + 1}"
-    dataset.FrameOfReferenceUID = f"1.2.3.{seed}.9"
-    dataset.PatientID, dataset.PatientName, dataset.Modality = "PHANTOM", "PHANTOM", "MR"
-    dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    dataset.Rows, dataset.Columns = pixels.shape
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
-    dataset.PixelRepresentation, dataset.PixelSpacing = 0, [0.5, 0.5]
-    dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    dataset.ImagePositionPatient, dataset.InstanceNumber = [0, 0, 5 * number], number + 1
-    return dataset
 
 
 if __name__ == "__main__":

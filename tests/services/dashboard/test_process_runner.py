@@ -3,11 +3,10 @@
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.waiting import wait_until
 
 from tumorlens.errors import StudyError
 from tumorlens.services.dashboard import process_runner as module
@@ -25,7 +24,6 @@ from tumorlens.services.dashboard.process_runner import (
 from tumorlens.study.phantom import write_phantoms
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="process groups are those of POSIX")
-PATIENCE = 30.0  # seconds
 
 
 @pytest.fixture
@@ -40,13 +38,6 @@ def python(tmp_path, monkeypatch):
         return tmp_path / "out"
 
     return stand_in
-
-
-def wait_until(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come to hold in time"
-        time.sleep(0.02)
 
 
 def ended(run: Run) -> Run:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from support.live_server import Live, running, start
 from support.serving import SCAN, files, phantom_png
+from support.waiting import wait_until
 from typer.testing import CliRunner
 
 from tumorlens import client, load_predictor
@@ -261,13 +262,6 @@ def under_load(live: Live, acknowledged: list[str]) -> Iterator[None]:
     yield
     for asker in askers:
         asker.join()
-
-
-def wait_until(is_so: Callable[[], bool], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def in_work(live: Live) -> int:

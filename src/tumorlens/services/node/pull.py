@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 FIND, MOVE, GET = (f"1.2.840.10008.5.1.4.1.2.2.{kind}" for kind in (1, 2, 3))  # by study
 AT_ONCE = 64  # slices that are asked for in one request
-_STORED = ("NumberOfCompletedSuboperations", "NumberOfWarningSuboperations")
 SUCCESS, PENDING = 0x0000, (0xFF00, 0xFF01)
 
 

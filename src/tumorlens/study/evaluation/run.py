@@ -57,8 +57,7 @@ from tumorlens.study.evaluation.labeled_predictions import (
     readable,
 )
 from tumorlens.study.evaluation.localization import localize, mask_gallery
-from tumorlens.study.evaluation.plot_data import write_plot_data
-from tumorlens.study.evaluation.plots import draw_plots
+from tumorlens.study.evaluation.plots import draw_plots, write_plot_data
 from tumorlens.study.evaluation.robustness import robustness_figures
 from tumorlens.study.evaluation.series_level import series_figures
 from tumorlens.study.evaluation.subgroups import Context, same_level_figures, subgroup_figures

@@ -83,37 +83,19 @@ def _hounsfield(gray: NDArray[np.uint8]) -> NDArray[np.int16]:
 
 def write_dicom(volume: PhantomVolume, folder: Path, *, seed: int) -> None:
     """Write a series, a file a slice, into `folder`, and its tumor as a segmentation beside it."""
-    from pydicom import Dataset
-    from pydicom.dataset import FileMetaDataset
-    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
+    from pydicom.uid import generate_uid
 
     def uid(*parts: object) -> str:
         return generate_uid(entropy_srcs=["tumorlens phantom", str(seed), *map(str, parts)])
 
-    storage = CTImageStorage if volume.modality == "ct" else MRImageStorage
     series = []
     for number, pixels in enumerate(volume.voxels, start=1):
-        dataset = Dataset()
-        dataset.file_meta = FileMetaDataset()
-        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        dataset.SOPClassUID, dataset.SOPInstanceUID = storage, uid("slice", number)
-        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = uid("study"), uid("series")
-        dataset.FrameOfReferenceUID = uid("frame")
-        dataset.Modality = "CT" if volume.modality == "ct" else "MR"
-        dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-        dataset.PatientName, dataset.PatientID = "PHANTOM^", f"phantom-{seed}"
-        dataset.SeriesDescription, dataset.InstanceNumber = volume.sequence, number
-        dataset.PixelSpacing = [volume.pixel_mm, volume.pixel_mm]
-        dataset.SliceThickness = STEP_MM
-        dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        dataset.ImagePositionPatient = [*_first_pixel(volume)[:2], STEP_MM * (number - 1)]
-        dataset.Rows, dataset.Columns = pixels.shape
-        dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
-        dataset.PixelRepresentation = 1
-        if volume.modality == "ct":
-            dataset.RescaleSlope, dataset.RescaleIntercept = 1, 0
-        dataset.add_new("PixelData", "OW", pixels.tobytes())
+        dataset = slice_dataset(
+            pixels, number=number, instance=uid("slice", number), series=uid("series"),
+            study=uid("study"), frame=uid("frame"), modality=volume.modality,
+            pixel_mm=volume.pixel_mm,
+        )  # fmt: skip
+        dataset.PatientID, dataset.SeriesDescription = f"phantom-{seed}", volume.sequence
         with replacing(folder / f"IM{number:04d}.dcm") as partial:
             dataset.save_as(partial, enforce_file_format=True)
         series.append(dataset)
@@ -121,6 +103,49 @@ def write_dicom(volume: PhantomVolume, folder: Path, *, seed: int) -> None:
         made = _segmentation(volume, series, uid("segmentation"), uid("segmented"))
         with replacing(folder.with_name(f"{folder.name}_mask.dcm")) as partial:
             made.save_as(partial, enforce_file_format=True)
+
+
+def slice_dataset(
+    pixels: NDArray[np.int16 | np.uint16],
+    *,
+    number: int,
+    instance: str,
+    series: str,
+    study: str,
+    frame: str,
+    modality: str = "mri",
+    pixel_mm: float = 1.0,
+) -> "Dataset":
+    """Return an axial slice, [rows, columns], as DICOM holds it, uncompressed; `number` from 1.
+
+    Instance, series, study and frame of reference are unique identifiers.
+    """
+    from pydicom import Dataset
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
+
+    is_ct = modality == "ct"
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID = CTImageStorage if is_ct else MRImageStorage
+    dataset.SOPInstanceUID, dataset.SeriesInstanceUID = instance, series
+    dataset.StudyInstanceUID, dataset.FrameOfReferenceUID = study, frame
+    dataset.Modality, dataset.ImageType = "CT" if is_ct else "MR", ["ORIGINAL", "PRIMARY", "AXIAL"]
+    dataset.PatientName, dataset.PatientID = "PHANTOM^", "phantom"
+    dataset.InstanceNumber, dataset.SliceThickness = number, STEP_MM
+    dataset.PixelSpacing = [pixel_mm, pixel_mm]
+    edges = (-pixel_mm * (side - 1) / 2 for side in reversed(pixels.shape))
+    dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    dataset.ImagePositionPatient = [*edges, STEP_MM * (number - 1)]
+    dataset.Rows, dataset.Columns = pixels.shape
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 16, 15
+    dataset.PixelRepresentation = int(pixels.dtype.kind == "i")
+    if is_ct:
+        dataset.RescaleSlope, dataset.RescaleIntercept = 1, 0
+    dataset.add_new("PixelData", "OW", pixels.tobytes())
+    return dataset
 
 
 def _segmentation(
