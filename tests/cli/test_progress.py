@@ -5,7 +5,8 @@ import math
 
 import pytest
 
-from tumorlens.cli.progress import TrainingBars, counting
+from tumorlens.cli.progress import TrainingBars, WorkerBars, counting
+from tumorlens.executors import Underway
 
 
 @pytest.fixture
@@ -66,3 +67,12 @@ def test_a_figure_that_is_not_a_number_is_a_dash_on_the_terminal(capsys):
     words = capsys.readouterr().err.split()
     assert "CT - MRI 0.7500 type -" in " ".join(words)
     assert "nan" not in words
+
+
+def test_a_new_shard_begins_a_new_bar_and_a_worker_without_work_has_none():
+    bars = WorkerBars("scans", 40)
+    bars.watch([Underway(0, 7, 5, 10), Underway(1, 8, 3, 10)])
+    bars.watch([Underway(0, 9, 1, 10)])
+    (_, first, second) = bars._bars.tasks
+    assert (first.completed, first.fields["note"]) == (1, "shard 10")
+    assert (first.visible, second.visible) == (True, False)

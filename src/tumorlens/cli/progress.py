@@ -88,6 +88,7 @@ class WorkerBars:
         self._bars = _columns()
         self._all = self._bars.add_task(step, total=total, note="")
         self._workers: dict[int, TaskID] = {}
+        self._shards: dict[int, Any] = {}  # that each worker does
         self._started = self._last = time.monotonic()
         self._seconds = JSON_SECONDS if _is_json() else QUIET_SECONDS
 
@@ -108,12 +109,22 @@ class WorkerBars:
         rate = done / max(time.monotonic() - self._started, 1e-3)
         self._bars.update(self._all, completed=done, note=f"{rate:.0f}/s")
         for one in underway:
-            if one.worker not in self._workers:
-                added = self._bars.add_task(f"worker {one.worker + 1}", total=None, note="")
-                self._workers[one.worker] = added
-            self._bars.update(self._workers[one.worker], completed=one.done,
-                              total=one.total or None, note=f"shard {one.task}")  # fmt: skip
+            self._show(one)
+        for worker in self._workers.keys() - {one.worker for one in underway}:
+            self._bars.update(self._workers[worker], visible=False)  # it has no more to do
         self._print(done, rate, workers=len(underway))
+
+    def _show(self, one: "Underway[Any]") -> None:
+        """Move the bar of a worker; a new shard begins a new one, with its own time."""
+        if one.worker not in self._workers:
+            added = self._bars.add_task(f"worker {one.worker + 1}", total=None, note="")
+            self._workers[one.worker] = added
+        bar = self._workers[one.worker]
+        if self._shards.get(one.worker) != one.task:
+            self._shards[one.worker] = one.task
+            self._bars.reset(bar)
+        self._bars.update(bar, completed=one.done, total=one.total or None, visible=True,
+                          note=f"shard {one.task + 1}")  # fmt: skip
 
     def _print(self, done: int, rate: float, *, workers: int) -> None:
         now = time.monotonic()
