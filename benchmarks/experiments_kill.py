@@ -44,6 +44,7 @@ TINY = {
     "options": {"stem": 8, "widths": [8, 16], "depths": [1, 1]},
 }  # fmt: skip
 Words = Sequence[object]
+Rows = dict[tuple[str, ...], list[float]]  # figures by what names a row of scores
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,15 @@ class Experiment:
     keys: tuple[str, ...]  # columns that name a row
     figures: tuple[str, ...]  # columns that are compared
     on_resume: Words = ()  # added where it was started before
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What came of an experiment."""
+
+    minutes: float
+    kills: Mapping[str, int]
+    rows: Rows
 
 
 def tumorlens(*words: object) -> Words:
@@ -101,7 +111,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         "*/scores.csv", ("case",), SCORES),
     "baselines": Experiment(
         lambda given, out: (*of_study("baselines.py", "--only", *ROWS)(given, out),
-                            "--results", out.with_suffix(".json")),
+                            "--results", out.with_suffix(".figures.json")),
         "*/scores.csv", ("case",), SCORES),
 }  # fmt: skip
 
@@ -144,35 +154,32 @@ def draw(folder: Path, per_class: int) -> Path:
 
 def compared(name: str, given: Path, chosen: argparse.Namespace) -> str:
     """Run one experiment here and on a cluster; returns its row."""
-    experiment = EXPERIMENTS[name]
-    minutes, kills, rows = [], Counter[str](), []
-    for on in ("local", "ray"):
-        out = given / f"{name}-{on}"
-        kept = out.with_name(f"{out.name}.json")
-        if not kept.exists():
-            shutil.rmtree(out, ignore_errors=True)
-            words, started = (*experiment.words(given, out), "--on", on, "--cores", 1), time.time()
-            note(f"{name} on {on}")
-            if on == "ray":
-                kills = run_and_kill(experiment, words, out, chosen)
-            else:
-                done(words)
-            write_json({"minutes": (time.time() - started) / 60, "kills": kills}, kept)
-        found = json.loads(kept.read_text())
-        minutes.append(f"{found['minutes']:.1f}")
-        kills = found["kills"]
-        rows.append(rows_of(experiment, out))
-    here, there = rows
-    both = here.keys() & there.keys()
-    worst = max((abs(a - b) for key in both for a, b in zip(here[key], there[key], strict=True)),
-                default=float("nan"))  # fmt: skip
-    named = ", ".join(f"{count} {what}" for what, count in sorted(kills.items())) or "none"
-    return (f"| {name} | {named} | {len(here)}, {len(there)}, {len(both)} | {worst:.2g} | "
-            f"{', '.join(minutes)} |")  # fmt: skip
+    here, there = (run(name, on, given, chosen) for on in ("local", "ray"))
+    a, b = here.rows, there.rows
+    both = a.keys() & b.keys()
+    differences = (abs(x - y) for key in both for x, y in zip(a[key], b[key], strict=True))
+    killed = ", ".join(f"{count} {what}" for what, count in sorted(there.kills.items())) or "none"
+    return (f"| {name} | {killed} | {len(a)}, {len(b)}, {len(both)} | "
+            f"{max(differences, default=float('nan')):.2g} | "
+            f"{here.minutes:.1f}, {there.minutes:.1f} |")  # fmt: skip
 
 
-def rows_of(experiment: Experiment, out: Path) -> dict[tuple[str, ...], list[float]]:
-    """Read the tables of scores; returns the figures of a row by what names it."""
+def run(name: str, on: str, given: Path, chosen: argparse.Namespace) -> Ended:
+    """Run one experiment to its end, unless it has ended before."""
+    experiment, out = EXPERIMENTS[name], given / f"{name}-{on}"
+    kept = given / f"{name}-{on}.json"
+    if not kept.exists():
+        note(f"{name} on {on}")
+        shutil.rmtree(out, ignore_errors=True)
+        words, started = (*experiment.words(given, out), "--on", on, "--cores", 1), time.monotonic()
+        kills = run_and_kill(experiment, words, out, chosen) if on == "ray" else done(words)
+        minutes = (time.monotonic() - started) / 60
+        write_json({"minutes": minutes, "kills": kills or {}}, kept)
+    return Ended(**json.loads(kept.read_text()), rows=rows_of(experiment, out))
+
+
+def rows_of(experiment: Experiment, out: Path) -> Rows:
+    """Read the tables of scores."""
     found = {}
     for table in sorted(out.glob(experiment.tables)):
         for row in read_table(table):

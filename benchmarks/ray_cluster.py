@@ -3,16 +3,19 @@
 import os
 import random
 import secrets
+import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import psutil
 
 ACTOR = "ray::_RayTasks"
 TRIES = 4  # to start a node
-START_SECONDS = 180.0
+START_SECONDS = 300.0
+PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port",
+         "runtime_env_agent_port")  # fmt: skip
 ENVIRONMENT = {
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
@@ -88,7 +91,20 @@ class RayCluster:
 
     def _add(self, cores: int) -> Any:
         """Add a node, again where the machine was too busy for the limits of Ray."""
+
+        def add() -> Any:
+            # A node that is told its ports does not give up on the processes that choose them.
+            ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+            return self._cluster.add_node(num_cpus=cores, include_dashboard=False, **ports)
+
         for _ in range(TRIES):
             with suppress(Exception):
-                return self._cluster.add_node(num_cpus=cores, include_dashboard=False)
-        return self._cluster.add_node(num_cpus=cores, include_dashboard=False)
+                return add()
+        return add()
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of loopback that nobody listens on."""
+    with ExitStack() as stack:
+        found = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [listening.getsockname()[1] for listening in found]
