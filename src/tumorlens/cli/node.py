@@ -88,8 +88,9 @@ def node(
     if retry_dead:
         console.print(f"{opened.retry_dead()} series put to work again")
     settings = load_settings(bundle=bundle or None, store=store)
-    running = Node(opened, _opened_store(settings), settings, routes=rules, receiver=receiver,
-                   options=options)  # fmt: skip
+    running = Node(
+        opened, _opened_store(settings), settings, routes=rules, receiver=receiver, options=options
+    )
     return _run(running, metrics)
 
 

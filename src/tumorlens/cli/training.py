@@ -268,9 +268,10 @@ def _print_unreadable(cases: list[Any], run: Path) -> None:
     reasons = {row["path"]: row["error"] for table in tables for row in read_table(table)}
     learned = [case for case in cases if case.split in ("train", "val")]
     print_losses(
-        [reasons.get(str(case.path), "") for case in learned], [case.label for case in learned],
+        [reasons.get(str(case.path), "") for case in learned],
+        [case.label for case in learned],
         where=", ".join(table.name for table in tables),
-    )  # fmt: skip
+    )
 
 
 def _print_not_plain(out: Path) -> None:

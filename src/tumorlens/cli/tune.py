@@ -113,9 +113,10 @@ def _log_trial(tracked: Any, trial: Any, run: Path) -> None:
     from tumorlens.study.training.run_folder import HISTORY_FILE, read_history
 
     tracked.log_child(
-        f"trial {trial.number}", parameters={**trial.values, "state": trial.state},
+        f"trial {trial.number}",
+        parameters={**trial.values, "state": trial.state},
         history=read_history(run / HISTORY_FILE),
-    )  # fmt: skip
+    )
 
 
 def _print_search(recipe: Any, space: Any) -> None:

@@ -146,11 +146,11 @@ def _predict(
     _claim_outputs(outputs, wanted, scans=total, has_series=bool(found.series))
     answers = _Answers(keeps_all=bool(wanted.report))
     series = SeriesAnswers(found.series, predictor.bundle, all_series=all_series)
-    files = SeriesFiles(wanted.files, predictor.bundle, settings.read_limits,
-                        answers=series.found)  # fmt: skip
+    files = SeriesFiles(wanted.files, predictor.bundle, settings.read_limits, answers=series.found)
     with counting("predicting") as progress:
-        rows = iter_predict_series(predictor, given.scans, found, all_series=all_series,
-                                   heatmaps=wanted.needs_heatmaps)  # fmt: skip
+        rows = iter_predict_series(
+            predictor, given.scans, found, all_series=all_series, heatmaps=wanted.needs_heatmaps
+        )
         rows = files.listen(series.listen(_drawn(rows, wanted.heatmaps)), found.series)
         rows = answers.listen(rows, progress, total=total)
         _write_rows((_named(row, lies) for row in rows), wanted.table)

@@ -73,10 +73,11 @@ def _frame_at(header: SliceHeader, masks: tuple[SliceHeader, ...], *, count: int
         chosen = (mask for mask in masks if _is_same_place(header, mask))
     else:
         chosen = (
-            mask for mask in masks
+            mask
+            for mask in masks
             if header.frame is not None
             and (mask.frame, mask.matrix) == (header.frame % count, header.matrix)
-        )  # fmt: skip
+        )
     return next((mask.frame or 0 for mask in chosen), None)
 
 

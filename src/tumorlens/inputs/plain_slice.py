@@ -137,9 +137,10 @@ def _gaps(profile: NDArray[np.float32]) -> list[int]:
     """Return into how many cells a profile may fall, most first: quickly, none for most heads."""
     is_low = profile <= _SEAM * profile.max()
     return [
-        cells for cells in range(_MAX_CELLS, 1, -1)
+        cells
+        for cells in range(_MAX_CELLS, 1, -1)
         if all(is_low[a:b].any() for a, b in _seams(len(profile), cells))
-    ]  # fmt: skip
+    ]
 
 
 @lru_cache(maxsize=1024)

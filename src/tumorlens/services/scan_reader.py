@@ -82,9 +82,8 @@ def _answer(request: Request, data: bytes) -> Message:
         row["pixels"] = scan.pixels.shape
         row["colors"] = None if scan.colors is None else scan.colors.shape
     blob = b"".join(
-        part.tobytes() for scan in scans for part in (scan.pixels, scan.colors)
-        if part is not None
-    )  # fmt: skip
+        part.tobytes() for scan in scans for part in (scan.pixels, scan.colors) if part is not None
+    )
     return {"scans": rows}, blob
 
 

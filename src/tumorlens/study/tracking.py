@@ -177,8 +177,9 @@ class WandbRun:
 
     def log_bundle(self, bundle: Bundle) -> None:
         """Keep the bundle as an artifact of type "model"."""
-        artifact = self._wandb.Artifact(re.sub(r"[^\w\-.]", "_", bundle.name), type="model",
-                                        metadata={"sha256": bundle.sha256})  # fmt: skip
+        artifact = self._wandb.Artifact(
+            re.sub(r"[^\w\-.]", "_", bundle.name), type="model", metadata={"sha256": bundle.sha256}
+        )
         artifact.add_dir(str(bundle.folder))
         self._run.log_artifact(artifact)
 

@@ -46,8 +46,9 @@ def _draw_roc(result: EvaluationResult) -> Markup:
     axes.plot([0, 1], [0, 1], color="0.8", linestyle=":")
     for name, curve, found in _by_modality(result.roc, result):
         label = f"{NAMES[name]}: AUC {_three(found.auc)}, n={found.n}"
-        axes.plot(curve["fpr"], curve["tpr"], drawstyle="steps-post", label=label,
-                  color=COLORS[name])  # fmt: skip
+        axes.plot(
+            curve["fpr"], curve["tpr"], drawstyle="steps-post", label=label, color=COLORS[name]
+        )
         if found.specificity.value is not None and found.sensitivity.value is not None:
             at = 1 - found.specificity.value, found.sensitivity.value
             axes.plot(*at, "o", color=COLORS[name])
@@ -158,8 +159,7 @@ def _draw_risk_coverage(result: EvaluationResult) -> Markup:
     """Draw the error among the scans answered, and the point that the predictor chose."""
     found, chosen = result.decision.risk_coverage, result.decision.abstention
     drawing, axes = plt.subplots(figsize=_SIZE, layout="constrained")
-    axes.plot(found.coverage, found.risk, color=COLORS["mri"],
-              label="answering the surest first")  # fmt: skip
+    axes.plot(found.coverage, found.risk, color=COLORS["mri"], label="answering the surest first")
     if chosen.error.value is not None:
         axes.plot(chosen.answered / chosen.n, chosen.error.value, "o", color=COLORS["ct"],
                   label="with the bundle's abstention")  # fmt: skip

@@ -144,12 +144,11 @@ def _predict(
     scans = [attempt(read_scan, case.path) for case in cases]
     read = [(c, s) for c, s in zip(cases, scans, strict=True) if not isinstance(s, Unusable)]
     return [case for case, _ in read], {
-        (name, strength): predictor.predict_scans([
-            scan if name == AS_STORED else perturbed(scan, name, strength)
-            for _, scan in read
-        ])
+        (name, strength): predictor.predict_scans(
+            [scan if name == AS_STORED else perturbed(scan, name, strength) for _, scan in read]
+        )
         for name, strength in damages
-    }  # fmt: skip
+    }
 
 
 def _rows(

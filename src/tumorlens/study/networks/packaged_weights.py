@@ -125,8 +125,9 @@ def read_frozen(inside: str) -> Read:
         with zipfile.ZipFile(file) as archive:
             config = json.loads(_member(archive, "config.json"))
             layers = _frozen_layers(config["config"]["layers"], inside)
-            expected = [(type(layer).__name__, layer.name) for layer in network.layers
-                        if layer.weights]  # fmt: skip
+            expected = [
+                (type(layer).__name__, layer.name) for layer in network.layers if layer.weights
+            ]
             if layers != expected:
                 raise ValueError(f"the layers of {inside} are not those of the published network")
             stored = io.BytesIO(_member(archive, "model.weights.h5"))

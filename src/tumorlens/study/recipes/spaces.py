@@ -13,8 +13,7 @@ from tumorlens.json_records import JsonObject
 from tumorlens.study.recipes.recipe import NO_WEIGHTS, RENAMED_FIELDS, Recipe, check_kind
 
 # Neither what all trials share, nor what validation loss cannot tell.
-FIXED = {"name", "summary", "options", "side", "epochs", "weights", "sensitivity_aim",
-         "max_risk"}  # fmt: skip
+FIXED = {"name", "summary", "options", "side", "epochs", "weights", "sensitivity_aim", "max_risk"}
 WIDTHS = "options.widths"
 OPTIONS = "options."  # "options.dropout" is an option of the network
 

@@ -139,8 +139,9 @@ def write_not_plain(subsets: Mapping[str, Subset], out: Path) -> None:
     """List what is learned from and is not one plain slice; without any there is no list."""
     rows = [
         (part, str(path), why)
-        for part, subset in subsets.items() for path, why in subset.not_plain.items()
-    ]  # fmt: skip
+        for part, subset in subsets.items()
+        for path, why in subset.not_plain.items()
+    ]
     if rows:
         write_table(out / NOT_PLAIN_FILE, ["split", "path", "reason"], rows)
 

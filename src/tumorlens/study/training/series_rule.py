@@ -92,8 +92,9 @@ def train_series(
     ruled = {name: answer_cases([one.series for one in part], predictions, bundle)
              for name, part in parts.items()}  # fmt: skip
     _write_table(ruled, out / SERIES_TABLE)
-    counts = {name: (int(_truth(part).sum()), int((~_truth(part)).sum()))
-              for name, part in ruled.items()}  # fmt: skip
+    counts = {
+        name: (int(_truth(part).sum()), int((~_truth(part)).sum())) for name, part in ruled.items()
+    }
     return TrainedRule(
         bundle, rule, loss, counts, **_figures(ruled["test"], rule),
         source_alone=share_by_source(count_sources(cases, found)), n_series=len(found),

@@ -67,8 +67,9 @@ def source_weights(truth: NDArray[np.bool_], sources: Sequence[str]) -> NDArray[
 
     A source with fewer than FULL_SOURCE scans of a class counts by their number.
     """
-    cells, rows = np.unique([f"{t}/{s}" for t, s in zip(truth, sources, strict=True)],
-                            return_inverse=True)  # fmt: skip
+    cells, rows = np.unique(
+        [f"{t}/{s}" for t, s in zip(truth, sources, strict=True)], return_inverse=True
+    )
     counts = np.bincount(rows, minlength=len(cells))
     weights = (np.minimum(counts, FULL_SOURCE) / counts)[rows]
     for is_tumor in (True, False):
