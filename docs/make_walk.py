@@ -20,7 +20,8 @@ WALKS = {
     "upload": (
         ("bytes", "services.http.middleware"),
         ("a caller", "services.http.authenticator"),
-        ("PreparedScan | Unusable", "services.http.inference"),
+        ("files", "services.http.inference"),
+        ("PreparedScan | Unusable", "services.decoder"),
         ("Prediction", "predictions.predictor"),
         ("a transaction", "services.store.commit_queue"),
         ("a row, on the disk", "services.store.history"),
@@ -34,7 +35,7 @@ WALKS = {
         ("a bundle", "study.training.packaging.assemble"),
     ),
 }
-WIDTH, ROOM, GAP, TOP, STEP = 1180, (172, 62), 24, 40, 118
+WIDTH, ROOM, GAP, TOP, STEP = 1376, (172, 62), 24, 40, 118
 COLORS = {"images": "#cfe3f5", "inputs": "#cfe3f5", "models": "#d9ead3", "predictions": "#d9ead3",
           "services": "#fde3c8", "study": "#e6dcf0", "cli": "#eeeeee"}  # fmt: skip
 
