@@ -285,3 +285,14 @@ def test_mcnemars_p_is_the_exact_binomial_one(own, other):
     assert (found["own_only"], found["against_only"]) == (own, other)
     wanted = min(1.0, 2 * binom.cdf(min(own, other), own + other, 0.5))
     assert found["p"] == pytest.approx(wanted, abs=1e-9)
+
+
+def test_two_bundles_of_which_one_is_always_right_differ_by_an_interval_of_a_width():
+    truth = [1, 0] * 10
+    right = scored(truth, [0.9, 0.1] * 10)
+    wrong = scored(truth, [0.1, 0.9] * 10)
+    found = to_json(compare(right, wrong))["all"]
+    for name in ("auc", "sensitivity", "specificity", "accuracy", "f1"):
+        assert found[f"{name}_difference"] == 1.0
+        assert found[f"{name}_difference_low"] < 1.0 <= found[f"{name}_difference_high"]
+        assert found[f"{name}_against_low"] == 0.0 < found[f"{name}_against_high"]

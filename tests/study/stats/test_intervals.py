@@ -9,6 +9,7 @@ from scipy.stats import binomtest
 from tumorlens.study.stats.intervals import (
     bootstrap,
     bootstrap_shares,
+    differences_not_collapsed,
     not_collapsed,
     wilson,
 )
@@ -142,3 +143,21 @@ def test_what_is_not_known_counts_in_no_share():
     found = bootstrap_shares(np.arange(4), hits=np.array([1.0, 0.0, np.nan, np.nan]))
     assert found["hits"] == 0.5
     assert np.isnan(bootstrap_shares(np.arange(2), hits=np.full(2, np.nan))["hits"])
+
+
+def test_a_difference_that_no_resample_moves_gets_the_interval_of_newcombe():
+    # 56 of 70 less 48 of 80 (Newcombe, 1998, table II a): 0.2000 (0.0524-0.3339).
+    found = {"gap": 0.2, "gap_low": 0.2, "gap_high": 0.2}
+    for name, hits, n in (("a", 56, 70), ("b", 48, 80)):
+        low, high = wilson(hits, n)
+        found |= {name: hits / n, f"{name}_low": low, f"{name}_high": high}
+    widened = differences_not_collapsed(found, {"gap": ("a", "b")})
+    assert float(widened["gap_low"]) == pytest.approx(0.0524, abs=1e-4)
+    assert float(widened["gap_high"]) == pytest.approx(0.3339, abs=1e-4)
+
+
+def test_a_difference_that_resamples_move_keeps_its_interval():
+    ends = {"a": 1.0, "a_low": 0.8, "a_high": 1.0, "b": 0.5, "b_low": 0.3, "b_high": 0.7}
+    found = ends | {"gap": 0.5, "gap_low": 0.4, "gap_high": 0.6}
+    widened = differences_not_collapsed(found, {"gap": ("a", "b")})
+    assert (widened["gap_low"], widened["gap_high"]) == (0.4, 0.6)

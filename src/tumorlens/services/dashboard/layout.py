@@ -41,6 +41,9 @@ STYLE = """<style>
 @media (max-width: 40rem) {
   [data-testid="stLayoutWrapper"]:has(> .st-key-intake) { order: 2; }
   [data-testid="stLayoutWrapper"]:has(> .st-key-order) { order: 1; }
+  [data-testid="stLayoutWrapper"]:has(> [class*="st-key-figures-"]) { order: 3; }
+  [class*="st-key-figures-"] [data-testid="stHorizontalBlock"] { flex-wrap: wrap; }
+  [class*="st-key-figures-"] [data-testid="stColumn"] { min-width: 44%; flex: 1 1 44%; }
   .stMainBlockContainer { padding-left: .8rem; padding-right: .8rem; }
 }
 </style>"""

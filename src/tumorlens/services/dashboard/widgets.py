@@ -66,7 +66,9 @@ def switch(
 
 def draw_metrics(section: str, figures: Mapping[str, str | int], t: Translate) -> None:
     """Draw figures in a row, each with its name and help; counts get commas."""
-    for column, (name, figure) in zip(st.columns(len(figures)), figures.items(), strict=True):
+    with st.container(key=f"figures-{section}"):  # a phone has them below the images
+        columns = st.columns(len(figures))
+    for column, (name, figure) in zip(columns, figures.items(), strict=True):
         key = f"{section}.{name}"
         text = f"{figure:,}" if isinstance(figure, int) else figure
         column.metric(t(key), text, help=t(f"{key}_help"), border=True)

@@ -18,7 +18,7 @@ from tumorlens import labels as algebra
 from tumorlens.records import Estimate
 from tumorlens.study.data.groups import grouped_folds
 from tumorlens.study.stats.discrimination import areas
-from tumorlens.study.stats.intervals import Weights, bootstrap, estimate_of
+from tumorlens.study.stats.intervals import Weights, bootstrap, estimate_of, not_collapsed
 
 FOLDS = 5  # also the fewest groups that a class needs
 RESAMPLES = 300  # of the intervals
@@ -167,6 +167,8 @@ def _solve(
         return {"auc": np.mean(each, axis=0)}
 
     found = bootstrap(statistics, problem.groups, resamples=RESAMPLES, seed=seed)
+    rarest = min(len(np.unique(problem.groups[truth == k])) for k in np.unique(truth))
+    found = not_collapsed(found, {"auc": rarest})
     return Shortcut(task, family, stage, n_groups, estimate_of(found, "auc", n))
 
 

@@ -3,6 +3,7 @@
 And whether another bundle on the same scans is better, or only luckier.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,17 @@ from tumorlens.study.stats.discrimination import (
     areas,
     delong,
     detection_statistics,
+    independent_groups,
     rates,
 )
-from tumorlens.study.stats.intervals import ENDS, Weights, bootstrap, share_with_wilson
+from tumorlens.study.stats.intervals import (
+    ENDS,
+    Weights,
+    bootstrap,
+    differences_not_collapsed,
+    not_collapsed,
+    share_with_wilson,
+)
 
 PREVALENCES = (0.01, 0.05, 0.25, 0.5)
 CURVE_POINTS = 200
@@ -166,10 +175,12 @@ def _compare(a: LabeledPredictions, b: LabeledPredictions, rows: Rows) -> Compar
             for s, f in zip(scores, flagged, strict=True)
         )
         gaps = {f"{name}_difference": ours[name] - others[name] for name in COMPARED}
+        gaps |= {f"{name}_own": ours[name] for name in COMPARED}
         return gaps | {f"{name}_against": others[name] for name in COMPARED}
 
     gap = delong(truth, *scores).difference()
-    return as_record(ComparedRow, bootstrap(statistics, groups) | {
+    found = _with_width(bootstrap(statistics, groups), truth, flagged[0], groups)
+    return as_record(ComparedRow, found | {
         "n": len(truth),
         "n_groups": len(np.unique(groups)),
         "delong": dict(zip(("difference", "low", "high", "p"), gap, strict=True)),
@@ -179,6 +190,16 @@ def _compare(a: LabeledPredictions, b: LabeledPredictions, rows: Rows) -> Compar
             if some.any()
         },
     })  # fmt: skip
+
+
+def _with_width(
+    found: Mapping[str, NDArray], truth: Rows, flagged: Rows, groups: NDArray
+) -> dict[str, NDArray]:
+    """Widen what no resample could move: rates of either bundle, and their differences."""
+    counts = independent_groups(truth, flagged, groups)
+    sides = {f"{name}_{side}": counts[name] for name in COMPARED for side in ("own", "against")}
+    gaps = {f"{name}_difference": (f"{name}_own", f"{name}_against") for name in COMPARED}
+    return differences_not_collapsed(not_collapsed(found, sides), gaps)
 
 
 def mcnemar(right: Rows, other: Rows) -> dict[str, Any]:

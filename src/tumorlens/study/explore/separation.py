@@ -23,7 +23,7 @@ from tumorlens.study.data.groups import grouped_folds
 from tumorlens.study.explore.record import FeatureAuc, GroupedAuc, Importance, ModelAuc
 from tumorlens.study.features.texture import FEATURES
 from tumorlens.study.stats.discrimination import areas
-from tumorlens.study.stats.intervals import RESAMPLES, bootstrap, estimate_of
+from tumorlens.study.stats.intervals import RESAMPLES, bootstrap, estimate_of, not_collapsed
 
 FOLDS = 5
 SHUFFLES = 2  # of each feature in each held-out fold
@@ -59,6 +59,8 @@ def grouped_aucs(
         resamples=resamples,
     )
     n_groups = len(np.unique(groups))
+    rarer = min(len(np.unique(groups[truth])), len(np.unique(groups[~truth])))
+    found = not_collapsed(found, dict.fromkeys(scores, rarer))
     return {name: GroupedAuc(estimate_of(found, name, len(truth)), n_groups) for name in scores}
 
 

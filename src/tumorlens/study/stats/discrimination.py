@@ -51,7 +51,7 @@ def detection_statistics(
         return areas(truth, scores, weights) | found | {"ppv": ppv, "npv": npv}
 
     found = bootstrap(statistics, groups, resamples=resamples)
-    found = not_collapsed(found, _independent(truth, flagged, groups))
+    found = not_collapsed(found, independent_groups(truth, flagged, groups))
     bounds = [_predictive(found, end, at) for end in ENDS[1:]]
     for name, (low, high) in zip(("ppv", "npv"), zip(*bounds, strict=True), strict=True):
         stuck = ~(found[f"{name}_low"] < found[f"{name}_high"]) & np.isfinite(found[name])
@@ -68,7 +68,7 @@ def _predictive(
     return predictive_values(sensitivity[..., None], specificity[..., None], prevalences)
 
 
-def _independent(
+def independent_groups(
     truth: NDArray[np.bool_], flagged: NDArray[np.bool_], groups: NDArray
 ) -> dict[str, int | NDArray[np.int64]]:
     """Count the groups that each figure is a share of; pairs of an area as the rarer class."""

@@ -100,6 +100,26 @@ def not_collapsed(
     return widened
 
 
+def differences_not_collapsed(
+    found: Mapping[str, NDArray], names: Mapping[str, tuple[str, str]]
+) -> dict[str, NDArray]:
+    """Return differences that no resample could move with an interval that has a width.
+
+    `names` tells of which two figures each is the first less the second; from their bounds comes
+    that of the difference (Newcombe, 1998, method 10; wider than need be where both are alike).
+    One of 0 stays: no case tells the two apart.
+    """
+    widened = dict(found)
+    for name, (first, second) in names.items():
+        gap, low, high = (np.asarray(found[f"{name}{end}"], float) for end in ENDS)
+        a, a_low, a_high = (np.asarray(found[f"{first}{end}"], float) for end in ENDS)
+        b, b_low, b_high = (np.asarray(found[f"{second}{end}"], float) for end in ENDS)
+        stuck = ~(low < high) & np.isfinite(gap) & (gap != 0)
+        widened[f"{name}_low"] = np.where(stuck, gap - np.hypot(a - a_low, b_high - b), low)
+        widened[f"{name}_high"] = np.where(stuck, gap + np.hypot(a_high - a, b - b_low), high)
+    return widened
+
+
 def share(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
     """Divide; NaN where there is nothing to divide by."""
     part, whole = np.broadcast_arrays(part, whole)
