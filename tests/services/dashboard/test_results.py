@@ -8,9 +8,17 @@ from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Prediction, Scan
 from tumorlens.services.dashboard import uploads as module
 from tumorlens.services.dashboard import worklists
-from tumorlens.services.dashboard.results import SIDE, Result, decode_pixels, encode_pixels
+from tumorlens.services.dashboard.results import (
+    SIDE,
+    Result,
+    cases_csv,
+    decode_pixels,
+    encode_pixels,
+    no_cases,
+)
 from tumorlens.services.dashboard.uploads import EXAMPLES, predict_examples, predict_files
 from tumorlens.services.dashboard.worklists import joined
+from tumorlens.services.store.reviews import Review
 from tumorlens.settings import ReadLimits
 from tumorlens.study.phantom.volumes import draw_volume, write_dicom, write_nifti
 
@@ -135,6 +143,26 @@ def test_the_slices_of_a_series_have_one_answer_and_are_one_row(predictor, tmp_p
     assert [one.prediction.slice for one in series.slices] == list(range(1, 25))
     assert series.prediction.decision == series.answer.decision
     assert series.prediction.tumor_probability == series.answer.probability
+
+
+def test_a_tumor_in_loose_files_of_a_series_is_no_case_and_is_named(predictor, tmp_path):
+    write_dicom(draw_volume("ct", "healthy", seed=2, side=96), tmp_path, seed=2)
+    data = {path.name: path.read_bytes() for path in sorted(tmp_path.iterdir())}
+
+    def dropped(folder: str) -> Result:
+        files = [(f"{folder}{name}", lambda held=held: held) for name, held in data.items()]
+        return next(predict_files(files, predictor, limits=ReadLimits()))
+
+    loose, whole = dropped(""), dropped("p1/")
+    seen = Review("id", "me", "correct", "tumor", "", "seen")
+    seen = {one.digest: seen for one in (loose, whole)}
+        one.digest: Review("id", "me", "correct", "tumor", "", "seen") for one in (loose, whole)
+    }
+    assert no_cases([loose], seen) == [loose]
+    assert no_cases([whole], seen) == []
+    assert b"\np1,ct_tumor,ct" in cases_csv([whole], seen)
+    agreed = {loose.digest: Review("id", "me", "correct", "no tumor", "", "none")}
+    assert no_cases([loose], agreed) == []
 
 
 def test_a_nifti_volume_is_answered_as_a_series_from_memory(predictor, tmp_path):

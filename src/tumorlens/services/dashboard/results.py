@@ -5,7 +5,7 @@ windows can be set; evidence stays as coarse as the network gave it.
 """
 
 import io
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -231,12 +231,25 @@ def cases_csv(results: Sequence[Result], reviews: Mapping[str, Review]) -> bytes
     """
     rows = [
         (path, label, one.prediction.modality)
-        for one in results
-        if (review := reviews.get(one.digest))
-        and (label := label_of(review.decision, review.type, one.prediction.modality))
-        for path in case_paths(one, review.decision)
+        for one, decision, label in _labeled(results, reviews)
+        for path in case_paths(one, decision)
     ]
     return table_text(("path", "label", "modality"), rows).encode()
+
+
+def no_cases(results: Sequence[Result], reviews: Mapping[str, Review]) -> list[Result]:
+    """Return the results that a reader labeled and that `cases.csv` cannot name."""
+    return [one for one, decision, _ in _labeled(results, reviews) if not case_paths(one, decision)]
+
+
+def _labeled(
+    results: Sequence[Result], reviews: Mapping[str, Review]
+) -> Iterator[tuple[Result, str, str]]:
+    """Yield each result whose review is a label, with decision and label."""
+    for one in results:
+        review = reviews.get(one.digest)
+        if review and (label := label_of(review.decision, review.type, one.prediction.modality)):
+            yield one, review.decision, label
 
 
 def case_paths(result: Result, decision: str) -> list[str]:

@@ -13,8 +13,8 @@ from tumorlens.services.dashboard import session
 from tumorlens.services.dashboard.charts.shapes import BADGES
 from tumorlens.services.dashboard.pages import scan
 from tumorlens.services.dashboard.reader import draw_reader
-from tumorlens.services.dashboard.results import ORDERS, Result, cases_csv, ordered
-from tumorlens.services.dashboard.texts import Translate
+from tumorlens.services.dashboard.results import ORDERS, Result, cases_csv, no_cases, ordered
+from tumorlens.services.dashboard.texts import Translate, escape_markup
 from tumorlens.services.dashboard.uploads import BATCH, Fetch, arrived_series, predict_files
 from tumorlens.services.dashboard.widgets import (
     choose,
@@ -234,6 +234,9 @@ def _draw_files(results: tuple[Result, ...], reviews: Mapping[str, Review], t: T
         if reviews:
             make = partial(cases_csv, results, dict(reviews))
             draw_download(t("read.cases"), make, "cases.csv", icon="label")
+    if left := no_cases(results, reviews):
+        names = ", ".join(escape_markup(one.name) for one in left)
+        st.warning(t("read.no_cases", names=names), icon=":material/label_off:")
 
 
 def _draw_history(t: Translate) -> None:
