@@ -156,8 +156,6 @@ def test_a_tumor_in_loose_files_of_a_series_is_no_case_and_is_named(predictor, t
     loose, whole = dropped(""), dropped("p1/")
     seen = Review("id", "me", "correct", "tumor", "", "seen")
     seen = {one.digest: seen for one in (loose, whole)}
-        one.digest: Review("id", "me", "correct", "tumor", "", "seen") for one in (loose, whole)
-    }
     assert no_cases([loose], seen) == [loose]
     assert no_cases([whole], seen) == []
     assert b"\np1,ct_tumor,ct" in cases_csv([whole], seen)
