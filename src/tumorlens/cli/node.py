@@ -88,9 +88,8 @@ def node(
     if retry_dead:
         console.print(f"{opened.retry_dead()} series put to work again")
     settings = load_settings(bundle=bundle or None, store=store)
-    running = Node(
-        opened, _opened_store(settings), settings, routes=rules, receiver=receiver, options=options
-    )
+    stored = _opened_store(settings)
+    running = Node(opened, stored, settings, routes=rules, receiver=receiver, options=options)
     return _run(running, metrics)
 
 

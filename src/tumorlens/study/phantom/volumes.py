@@ -132,9 +132,8 @@ def slice_dataset(
     dataset.SOPInstanceUID, dataset.SeriesInstanceUID = instance, series
     dataset.StudyInstanceUID, dataset.FrameOfReferenceUID = study, frame
     dataset.Modality, dataset.ImageType = "CT" if is_ct else "MR", ["ORIGINAL", "PRIMARY", "AXIAL"]
-    dataset.PatientName, dataset.PatientID = "PHANTOM^", "phantom"
-    dataset.InstanceNumber, dataset.SliceThickness = number, STEP_MM
-    dataset.PixelSpacing = [pixel_mm, pixel_mm]
+    dataset.PatientName, dataset.PatientID, dataset.InstanceNumber = "PHANTOM^", "phantom", number
+    dataset.PixelSpacing, dataset.SliceThickness = [pixel_mm, pixel_mm], STEP_MM
     edges = (-pixel_mm * (side - 1) / 2 for side in reversed(pixels.shape))
     dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     dataset.ImagePositionPatient = [*edges, STEP_MM * (number - 1)]
