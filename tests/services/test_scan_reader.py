@@ -1,4 +1,4 @@
-"""Scans of strangers are read in a process that a file can neither hold up nor bring down."""
+"""Scans from outside are read in a process that a file can neither hold up nor bring down."""
 
 from collections.abc import Iterator
 from dataclasses import fields

@@ -1,4 +1,4 @@
-"""Zip archives of strangers: looked through before a byte is unpacked, and bounded while it is.
+"""Zip archives from outside: looked through before a byte is unpacked, and bounded while it is.
 
 An archive is refused as a whole if one member would leave its folder, is a link, or is encrypted,
 or if it would unpack to more than the limits allow. Only stored and deflated members are read:

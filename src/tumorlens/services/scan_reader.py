@@ -1,4 +1,4 @@
-"""Scans of strangers are read in a process of its own, within limits of memory and time.
+"""Scans from outside are read in a process of its own, within limits of memory and time.
 
 The decoders of `services.decoder` give prepared images, for which the pixels are done with; a page
 shows the scan itself, so this one hands every slice of a file over as it is stored.

@@ -127,6 +127,16 @@ def test_kept_ones_that_nobody_opens_go_with_the_answers_that_are_too_old(held, 
     assert Worklists(tmp_path / "worklists").of("me")[0].results == ()
 
 
+def test_a_kept_one_that_is_damaged_goes_too_when_it_is_too_old(held, tmp_path):
+    id = filled(held, "a")
+    held.change("me", id, kept=True)
+    folder = tmp_path / "worklists" / "me" / id
+    (folder / "worklist.json").write_text("{")
+    again = Worklists(tmp_path / "worklists")
+    assert again.forget_unused(-1) == 1
+    assert not folder.exists()
+
+
 def test_a_worklist_takes_no_more_bytes_than_it_may(held, monkeypatch):
     monkeypatch.setattr(worklists, "MAX_BYTES", result("a").size * 2)
     made = held.add("me", "")

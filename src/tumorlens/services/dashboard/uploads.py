@@ -132,7 +132,7 @@ def predict_files(
 ) -> Iterator[Result]:
     """Read and predict files, DICOM and NIfTI by series; a file above `limits` is refused.
 
-    Files of strangers are decoded by the process of a `reader`, which has the same limits.
+    Files from outside are decoded by the process of a `reader`, which has the same limits.
     A file that cannot be used gives a result whose prediction has its `error` set. `progress`
     counts slices.
     """

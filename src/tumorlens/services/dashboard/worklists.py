@@ -154,12 +154,16 @@ class Worklists:
             return sum(self._let_go(owner, one) for owner, one in idle)
 
     def forget_unused(self, days: int) -> int:
-        """Remove kept worklists that were not opened for so many days; return their number."""
+        """Remove kept worklists that were not opened for so many days; return their number.
+
+        One that is damaged, and is in no list for that, goes too: it holds scans.
+        """
         with self._lock:
             heads = [*self._folder.glob(f"*/*/{HEAD}")]
             old = [head for head in heads if time.time() - head.stat().st_mtime > 86_400 * days]
-            for head in old:
-                self.remove(head.parent.parent.name, head.parent.name)
+            for folder in (head.parent for head in old):
+                self._held.get(folder.parent.name, {}).pop(folder.name, None)
+                shutil.rmtree(folder, ignore_errors=True)
             return len(old)
 
     # --- what browsers fetch ----------------------------------------------------------------

@@ -10,7 +10,7 @@ from tumorlens.predictions.decision import neighbor_distance
 from tumorlens.study.training.packaging import operating_point as calibrate
 from tumorlens.study.training.packaging.operating_point import (
     choose_scope,
-    choose_scope_for_strangers,
+    choose_scope_across_sources,
     even_sample,
     source_weights,
 )
@@ -224,16 +224,16 @@ def test_a_dead_embedding_does_not_spoil_the_scope():
     assert np.isfinite(scope.limit)
 
 
-def test_the_scope_for_strangers_lets_in_heads_of_a_source_that_is_left_out():
+def test_the_scope_across_sources_lets_in_heads_of_a_source_that_is_left_out():
     rng = np.random.default_rng(0)
     centers = {"a": [1, 0, 0, 0], "b": [0.9, 0.3, 0, 0], "c": [0.8, 0, 0.5, 0]}
     names = [name for name in centers for _ in range(60)]
     rows = np.array([centers[name] for name in names]) + rng.normal(0, 0.05, (180, 4))
     half = np.arange(120, 180, 2)  # c by every second scan, as it would be left out of others
     ood = np.array([[0, 0, 0, 1.0]]) + rng.normal(0, 0.05, (30, 4))
-    found = choose_scope_for_strangers(rows, names, validation=rows[::7], ood=ood)
+    found = choose_scope_across_sources(rows, names, validation=rows[::7], ood=ood)
     plain = choose_scope(rows, rows[::7], ood=ood)
-    without_c = choose_scope_for_strangers(
+    without_c = choose_scope_across_sources(
         rows[:120], names[:120], validation=rows[:120:7], ood=ood
     )
     assert (neighbor_distance(rows[half], without_c) <= found.limit).mean() > 0.9

@@ -29,7 +29,7 @@ from tumorlens.study.training.packaging.operating_point import (
     choose_band,
     choose_band_by_risk,
     choose_scope,
-    choose_scope_for_strangers,
+    choose_scope_across_sources,
     choose_threshold,
     even_sample,
     source_weights,
@@ -94,7 +94,7 @@ def _ood_reference(
         run_engine(engine, images)[1] for images in (training.images, validation.images, ood)
     )
     if recipe.is_scope_untouched:
-        return choose_scope_for_strangers(
+        return choose_scope_across_sources(
             reference, training.sources, validation=inside, ood=outside
         )
     return choose_scope(reference, inside, ood=outside, seed=recipe.seed)

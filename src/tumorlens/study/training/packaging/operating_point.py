@@ -21,7 +21,7 @@ NEIGHBORS = 5
 REFERENCES = 512
 MAX_REFERENCES = 2000  # where they stand for all sources alike
 IN_SCOPE = 0.99  # share of validation scans kept
-STRANGERS_IN_SCOPE = 0.97  # share of the scans of a source that is left out
+LEFT_OUT_IN_SCOPE = 0.97  # share of the scans of a source that is left out
 FULL_SOURCE = 50  # scans of a class, from which a source counts as much as any other
 _EDGES = 400  # ends of a band that are tried
 MIN_OF_SOURCE = 20  # scans, below which a source says nothing of how strange one can be
@@ -165,7 +165,7 @@ def choose_scope(
     return _with_limit(scope, limit, validation=validation, ood=ood)
 
 
-def choose_scope_for_strangers(
+def choose_scope_across_sources(
     reference: NDArray[np.floating],
     sources: Sequence[str],
     *,
@@ -175,7 +175,7 @@ def choose_scope_for_strangers(
     """Keep all these embeddings, and the distance that heads of a left-out source are within.
 
     Each of `sources`, [r], is held against the others in turn; the limit is the largest that any
-    of them needs for STRANGERS_IN_SCOPE of its scans. What is no head chooses nothing.
+    of them needs for LEFT_OUT_IN_SCOPE of its scans. What is no head chooses nothing.
     """
     names = np.asarray(sources)
     limits = [0.0]
@@ -183,7 +183,7 @@ def choose_scope_for_strangers(
         out = names == source
         if out.sum() >= MIN_OF_SOURCE and (~out).sum() >= MIN_OF_SOURCE:
             distances = neighbor_distance(reference[out], _reference_of(reference[~out]))
-            limits.append(float(np.quantile(distances, STRANGERS_IN_SCOPE)))
+            limits.append(float(np.quantile(distances, LEFT_OUT_IN_SCOPE)))
     scope = _reference_of(reference)
     inside = float(np.quantile(neighbor_distance(validation, scope), IN_SCOPE))
     return _with_limit(scope, max(inside, *limits), validation=validation, ood=ood)
