@@ -10,7 +10,7 @@ ENGLISH = re.compile(
 )
 # Code and names of files; what is said to be in English; scripts. Texts of drawings stay.
 LEFT_OUT = re.compile(
-    r"(?s)<(style|script|code|pre|metadata|defs)\b.*?</\1>|<details lang=\"en\">.*?</details>"
+    r"(?s)<(style|script|code|pre|metadata|defs)\b.*?</\1>|<(details|td) lang=\"en\">.*?</\2>"
 )
 
 

@@ -123,7 +123,9 @@ def test_names_are_escaped(audit, page, tmp_path, tiny_bundle):
     write(odd / "train/yes" / ODD_NAME, head_of(0))
     write(odd / "test/yes" / ODD_NAME, head_of(0))
     shown = page_of(audit_of([odd], tiny_bundle, cache=tmp_path / "cache"))
-    assert shown.count(html.escape(ODD_NAME).replace("&quot;", "&#34;")) == 2
+    assert (
+        shown.count(html.escape(ODD_NAME).replace("&quot;", "&#34;")) == 4
+    )  # below each image, and in its alt text
     assert not re.search(r"<(b|i|u)>", page + shown)
 
 

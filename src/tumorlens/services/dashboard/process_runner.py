@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, Sequence[str]] = {
 }
 INSTALL = 'pip install "tumorlens[train]"'
 LOG = "dashboard.log"  # in the folder that the command writes
+SURROUNDINGS = {"TUMORLENS_PROGRESS": "json", "COLUMNS": "100"}
 TAIL = 64 * 2**10  # bytes of a log that are read
 
 
@@ -84,8 +85,7 @@ class ProcessRunner:
                 raise StudyError(out, "is being written by a command that still runs", fix)
             Outputs(data).claim_folder(out)
             name, *flags = COMMANDS[kind]
-            command = [sys.executable, "-m", "tumorlens", "--language", language]
-            command += [name, str(data), "--out", str(out)]
+            command = [sys.executable, "-m", "tumorlens", name, str(data), "--out", str(out)]
             flags += ["--split", str(split)] if split else []
             with (out / LOG).open("wb") as log:
                 process = subprocess.Popen(
@@ -94,7 +94,7 @@ class ProcessRunner:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
-                    env=os.environ | {"TUMORLENS_PROGRESS": "json", "COLUMNS": "100"},
+                    env=os.environ | SURROUNDINGS | {"TUMORLENS_LANGUAGE": language},
                 )
             run = Run(kind, out, process)
             self._runs[kind, out] = run
