@@ -1,5 +1,6 @@
 """Jobs of the baselines: a search at full length comes first, and its best recipe is taken."""
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import pytest
 from studies.baselines import jobs
 from studies.baselines.runs import RUNS, SEARCHES, Run
 from studies.baselines.sets import Sets
+from studies.external_validation import holdout
 
 from tumorlens.errors import TrainingError
 from tumorlens.records import Case
@@ -85,6 +87,13 @@ def test_what_others_start_from_is_done_before_and_no_row_is_forgotten(sets):
     needed = {name for run in RUNS for name in (run.start, run.search) if name}
     assert needed | {"pretrained"} <= first
     assert "bohaju-cnn-published" in later
+
+
+def test_jobs_go_to_a_worker_as_plain_data(sets):
+    for job in [*jobs.plan_jobs(sets).values(), *holdout.plan_jobs(1, sets, epochs=1, steps=2)]:
+        again = pickle.loads(pickle.dumps(job))
+        assert (again.folder, again.result, again.work) == (job.folder, job.result, job.work)
+    assert (job.settings["run"].recipe().epochs, job.settings["run"].steps) == (1, 2)
 
 
 def test_the_time_of_a_job_that_fails_counts_too(sets):
