@@ -4,12 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 
 import pytest
 from support.batch_jobs import planned, run_here, write_heads, write_world, write_zip
 from support.command import ended
+from support.waiting import wait_until
 
 from tumorlens.batch.parts import read_part
 from tumorlens.batch.plan import Options
@@ -184,9 +184,8 @@ def test_a_killed_run_goes_on_with_what_is_missing(tmp_path, tiny_bundle):
     job, plan = planned(tmp_path / "heads", tmp_path / "job", tiny_bundle, options)
     words = [sys.executable, "-m", "tumorlens", "batch", "run", job.url, "--workers", "1"]
     driver = subprocess.Popen(words, stderr=subprocess.DEVNULL, start_new_session=True)
-    while len(job.names("parts")) < 2:
-        assert driver.poll() is None
-        time.sleep(0.01)
+    wait_until(lambda: len(job.names("parts")) >= 2 or driver.poll() is not None)
+    assert driver.poll() is None
     os.killpg(driver.pid, signal.SIGKILL)
     driver.wait()
     done = len(plan.shards) - len(missing_shards(job, plan))

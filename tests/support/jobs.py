@@ -1,8 +1,9 @@
 """Jobs that a process of its own can import, and soon."""
 
 import os
-import time
 from pathlib import Path
+
+from support.waiting import wait_until
 
 from tumorlens.errors import TrainingError
 from tumorlens.study.experiments.runner import Job, Listeners, peak_memory
@@ -31,10 +32,7 @@ def peak_job(folder: Path, size: int) -> Job:
 def meet(folder: Path, listeners: Listeners, *, names: str) -> None:
     """Wait until as many jobs as are named are under way at once; write how many cores are ours."""
     folder.mkdir(parents=True, exist_ok=True)
-    until = time.monotonic() + 60
-    while not all((folder.parent / name).exists() for name in names):
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    wait_until(lambda: all((folder.parent / name).exists() for name in names))
     (folder / RESULT).write_text(os.environ["TUMORLENS_WORKERS"])
 
 

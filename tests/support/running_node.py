@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 from pydicom import uid
 from pynetdicom.ae import ApplicationEntity
 from support.live_server import free_port
+from support.waiting import PATIENCE_S, wait_until
 
 from tumorlens.services.node.node import Node, NodeOptions
 from tumorlens.services.node.receiver import ReceiverOptions
@@ -29,7 +29,6 @@ from tumorlens.settings import Settings
 DCMTK = shutil.which("storescu", path="/usr/bin:/usr/local/bin:/opt/homebrew/bin")
 needs_dcmtk = pytest.mark.skipif(DCMTK is None, reason="dcmtk is not installed")
 NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")  # made at once
-PATIENCE_S = 120.0  # on a machine with much else to do
 
 
 class RunningNode:
@@ -63,11 +62,11 @@ class RunningNode:
         return self._child.poll() is None
 
     def wait_for(self, condition: Callable[[], object], what: str) -> None:
-        end = time.monotonic() + PATIENCE_S
-        while not condition():
+        def holds() -> object:
             assert self.is_running(), f"ended: {self.events}"
-            assert time.monotonic() < end, f"waited for {what}: {self.events}"
-            time.sleep(0.05)
+            return condition()
+
+        wait_until(holds, what)
 
     def count(self, event: str) -> int:
         return sum(row["event"] == event for row in self.events)

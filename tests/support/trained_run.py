@@ -16,7 +16,7 @@ from tumorlens.study.training.run import Job, train
 
 RECIPE = replace(
     find_recipe("quick"), side=48, train_side=48, epochs=3, batch=8, seed=5, warmup_epochs=1.0,
-    patience=6, options={"stem": 8, "widths": [8, 16, 24]},
+    patience=6, options={"stem": 8, "widths": [16, 32], "depths": [1, 1]},
 )  # fmt: skip
 
 

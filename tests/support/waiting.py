@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-PATIENCE_S = 120.0  # on a machine with much else to do
+PATIENCE_S = 300.0  # on a machine with much else to do
 
 
 def wait_until(holds: Callable[[], object], what: str = "it to hold") -> None:

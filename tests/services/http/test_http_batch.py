@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from dataclasses import replace
 
 import pytest
@@ -11,6 +10,7 @@ from sqlalchemy import text
 from starlette.requests import Request
 from starlette.testclient import TestClient
 from support.serving import PROBLEM, SCAN, Locked, files, phantom_png
+from support.waiting import wait_until
 
 from tumorlens.services.http.inference import Upload
 from tumorlens.services.http.schemas import JobDocument, JobResult
@@ -19,13 +19,13 @@ from tumorlens.services.store import Store
 
 
 def finished(client: TestClient, job: dict) -> dict:
-    for _ in range(400):
+    def asked() -> dict:
         found = client.get(job["links"]["self"]).json()
         JobDocument.model_validate(found, strict=True)
-        if found["state"] == "done":
-            return found
-        time.sleep(0.05)
-    raise AssertionError("the batch did not end")
+        return found
+
+    wait_until(lambda: asked()["state"] == "done", "the batch to end")
+    return asked()
 
 
 def test_a_batch_is_answered_in_the_order_of_its_files(client: TestClient):

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import keras
 import numpy as np
 import pytest
 from support.trained_run import RECIPE, RecordingCallback, TrainedRun
+from support.waiting import wait_until
 from typer.testing import CliRunner
 
 from tumorlens.cli import app
@@ -211,7 +211,10 @@ def test_resuming_a_finished_run_makes_its_bundle_again_without_training(trained
     assert again.threshold == pytest.approx(trained_run.bundle.threshold, rel=1e-6)
 
 
-SMALL = replace(RECIPE, side=32, train_side=32, batch=4, patience=2, augmentation=0.0)
+SMALL = replace(
+    RECIPE, side=32, train_side=32, batch=4, patience=2, augmentation=0.0,
+    options={"stem": 4, "widths": [4], "depths": [1]},
+)  # fmt: skip
 
 
 def fit_small(run: Path, val_losses: Sequence[float], **changes) -> loop.Trained:
@@ -285,8 +288,12 @@ def staged_job(run: TrainedRun, donor: Path, out: Path, **changes) -> Job:
 def staged(
     trained_run: TrainedRun, donor: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[TrainedRun, list[tuple[int, int]]]:
-    """A head on frozen features, then two epochs of the last block."""
+    """A head on frozen features, then two epochs of the last block; at first weights do not fit."""
     job = staged_job(trained_run, donor, tmp_path_factory.mktemp("staged") / "run")
+    bad = donor.with_name("bad.weights.h5")
+    bad.write_bytes(b"no weights")
+    with pytest.raises(TrainingError, match="does not fit mobilenet"):
+        train(trained_run.cases, replace(job, weights=str(bad)), callback=SilentCallback())
     callback, heard = RecordingCallback(), []
     bundle = train(
         trained_run.cases, job, callback=callback, extracting=lambda *now: heard.append(now)
@@ -332,7 +339,7 @@ def test_a_staged_run_broken_off_goes_on_without_its_head_again(
 ):
     job = staged_job(trained_run, donor, tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
-        fit_job(trained_run, job, RecordingCallback(stop_at=(1, 2)))
+        fit_job(trained_run, job, RecordingCallback(stop_after=0))
     assert [row["epoch"] for row in history_of(job.out)] == [0]
     callback, heard = RecordingCallback(), []
     fit_job(trained_run, job, callback, lambda *now: heard.append(now))
@@ -342,14 +349,16 @@ def test_a_staged_run_broken_off_goes_on_without_its_head_again(
     assert [row["val_loss"] for row in history_of(job.out)] == pytest.approx(losses, rel=0.05)
 
 
-def test_weights_that_do_not_fit_leave_a_folder_for_the_bundle_of_a_head_alone(
-    trained_run, donor, tmp_path
-):
-    bad = tmp_path / "bad.weights.h5"
-    bad.write_bytes(b"no weights")
-    job = staged_job(trained_run, donor, tmp_path / "run", epochs=0, tuned_blocks=0, head_views=1)
-    with pytest.raises(TrainingError, match="does not fit mobilenet"):
-        train(trained_run.cases, replace(job, weights=str(bad)), callback=SilentCallback())
+def test_weights_that_do_not_fit_leave_a_folder_for_others(staged):
+    assert load_bundle(staged[0].job.out).version == staged[0].bundle.version
+
+
+def test_a_head_alone_becomes_a_bundle(trained_run, tmp_path):
+    recipe = replace(
+        find_recipe("adapted-head"), network=RECIPE.network, side=48, train_side=48, batch=8,
+        head_epochs=2, head_views=1, options=RECIPE.options,
+    )  # fmt: skip
+    job = replace(trained_run.job, recipe=recipe, out=tmp_path / "run")
     bundle = train(trained_run.cases, job, callback=SilentCallback())
     assert bundle.provenance.validation["epoch"] == 0
     assert [row["epoch"] for row in history_of(job.out)] == [0]
@@ -411,10 +420,7 @@ def test_a_killed_process_goes_on_with_resume(few_phantoms, tmp_path):
         [sys.executable, "-m", "tumorlens", *command(few_phantoms, run)],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
-    deadline = time.monotonic() + 300
-    while not (run / "state.npz").exists() and first.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: (run / "state.npz").exists() or first.poll() is not None)
     first.send_signal(signal.SIGKILL)
     assert first.wait() == -signal.SIGKILL, first.stderr.read().decode()[-800:]
     before = history_of(run)
