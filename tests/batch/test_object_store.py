@@ -1,6 +1,7 @@
 """The same job on an object store: planned, run, resumed, merged and verified."""
 
 import errno
+import tempfile
 
 import pytest
 from support.batch_jobs import planned, run_here, write_heads, write_world
@@ -49,6 +50,16 @@ def test_a_job_is_planned_run_resumed_merged_and_verified(heads, tmp_path, tiny_
     assert [{k: v for k, v in row.items() if k not in drop} for row in remote] == [
         {k: v for k, v in row.items() if k not in drop} for row in local_rows
     ]
+
+
+def test_a_worker_leaves_nothing_of_a_job_on_its_machine(heads, tmp_path, tiny_bundle, monkeypatch):
+    own = tmp_path / "temporary"
+    own.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(own))
+    job, plan = planned(f"{heads.url}/heads", "s3://scans/jobs/second", tiny_bundle)
+    run_here(job, plan)
+    assert verify_job(job, plan) == []
+    assert list(own.iterdir()) == []
 
 
 def test_series_volumes_and_pairs_are_found_as_on_a_disk(object_store, tmp_path, tiny_bundle):

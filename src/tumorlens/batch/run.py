@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -185,30 +186,32 @@ def _worker(job: str, digest: str) -> _Worker:
     plan = load_plan(Folder(job))
     if plan.digest != digest:
         raise BatchError(job, "holds another plan than when it was started", "Run it again.")
-    folder = _bundle_folder(Folder(job))
-    bundle = load_bundle(folder)
-    if bundle.sha256 != plan.bundle_sha256:
-        fact = f"is {bundle.version}, the plan was made with {plan.bundle}"
-        raise BatchError(folder, fact, "Plan again into another folder.")
     limits = plan.options.limits
     settings = Settings(
         workers=1, max_bytes=limits.max_bytes, max_pixels=limits.max_pixels,
         max_volume_bytes=limits.max_volume_bytes, max_volume_pixels=limits.max_volume_pixels,
         volume=limits.volume,
     )  # fmt: skip
-    predictor = Predictor(bundle, settings, embeddings=plan.options.embeddings)
+    with _bundle_folder(Folder(job)) as folder:
+        bundle = load_bundle(folder)
+        if bundle.sha256 != plan.bundle_sha256:
+            fact = f"is {bundle.version}, the plan was made with {plan.bundle}"
+            raise BatchError(folder, fact, "Plan again into another folder.")
+        predictor = Predictor(bundle, settings, embeddings=plan.options.embeddings)
     check_self_test(predictor)
     return _Worker(plan, predictor)
 
 
-def _bundle_folder(job: Folder) -> Path:
-    """Return where the bundle of a job lies; from a store it is fetched, once a process."""
+@contextmanager
+def _bundle_folder(job: Folder) -> Iterator[Path]:
+    """Yield where the bundle of a job lies; from a store it is fetched, until it is loaded."""
     if not is_remote(job.url):
-        return local_path(job.path(BUNDLE))
-    folder = Path(tempfile.mkdtemp(prefix="tumorlens-bundle-"))
-    for name in BUNDLE_FILES:
-        (folder / name).write_bytes(job.read(f"{BUNDLE}/{name}"))
-    return folder
+        yield local_path(job.path(BUNDLE))
+        return
+    with tempfile.TemporaryDirectory(prefix="tumorlens-bundle-") as name:
+        for file in BUNDLE_FILES:
+            Path(name, file).write_bytes(job.read(f"{BUNDLE}/{file}"))
+        yield Path(name)
 
 
 def _answers(
