@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from tumorlens.labels import LABELS, UNLABELED
 from tumorlens.study.data.groups import grouped_folds
@@ -104,7 +105,8 @@ def _held_out(
     for train, test in grouped_folds(names, groups, count=FOLDS, seed=seed):
         chosen = train[learned[train]]
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=200, tol=1e-3))
-        model.fit(embedding[chosen], names[chosen])
+        with threadpool_limits(1, user_api="blas"):  # more wait for each other in small steps
+            model.fit(embedding[chosen], names[chosen])
         columns = np.searchsorted(known, model.classes_)
         probabilities[np.ix_(test, columns)] = model.predict_proba(embedding[test])
     return probabilities

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import DisjointSet
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from threadpoolctl import threadpool_limits
 
 from tumorlens.inputs.prepare import InputSpec
 from tumorlens.progress import Progress, silent
@@ -96,7 +97,8 @@ def link_copies(prints: Fingerprints) -> list[Link]:
     """Link files by their fingerprints; sorted, each pair once, a < b."""
     twins = _twins(prints)
     kept = np.array(sorted(twins), np.int64)
-    links = _near(prints, kept) if len(kept) > 1 else []
+    with threadpool_limits(1, user_api="blas"):  # pairs are compared side by side already
+        links = _near(prints, kept) if len(kept) > 1 else []
     whole = [*_within(prints, twins), *_between(links, twins)]
     return sorted(whole, key=lambda link: (link.a, link.b))
 

@@ -38,7 +38,7 @@ from tumorlens.study.audit.duplicates.signatures import (
 from tumorlens.study.audit.duplicates.verification import STRONG_EDGE, Limits
 
 POSED = Limits(score=0.965, agreement=0.998, middle=0.93)
-MIN_SPECTRUM = 0.40  # correlation of log-polar spectra; 98 in 100 copies reach 0.45
+MIN_SPECTRUM = 0.50  # correlation of log-polar spectra; 99 in 100 copies reach 0.60
 MIN_PEAK = 0.30  # correlation of small thumbnails before the pose is refined
 MIN_OVERLAP = 0.35  # of the frame; a crop of 15 % a side leaves 0.42
 MIN_EDGES = 150  # pixels with a strong edge in both

@@ -5,6 +5,9 @@ where a thing lies, nor its sign; in log-polar coordinates a rotation and a scal
 The magnitude along the angle then forgets rotation and mirroring, and a few shifts along the
 radius cover the scale. Images whose signatures are near are candidates, no more.
 
+The spectrum is that of a round window about the center of what is seen: what a rotation or a shift
+brings in, or pushes out, at the edge of the frame is not in it.
+
 What a crop takes away or what a shift pushes out changes the spectrum, so three views of an image
 take part: the frame, the head alone (which undoes shift and scale), and the core, which is what a
 crop leaves.
@@ -28,18 +31,20 @@ from tumorlens.study.audit.duplicates.fingerprints import (
     thumbnail,
 )
 
-VIEWS = ("frame", "content", "core")
+VIEWS = ("frame", "content", "core", "whole")
+WIDE = ("core", "whole")  # views through a wide window; "whole" is the frame again
 ANGLES = 64  # of half a turn: the spectrum of an image is the same half a turn on
 RADII = 30
 RADIUS = (4.0, 44.0)  # cycles of the padded thumbnail
 RADIUS_STEP = float(np.log(RADIUS[1] / RADIUS[0])) / (RADII - 1)  # 8 % in scale
 PARTNERS = 8  # candidates of one image
+WINDOW_RADIUS = 40  # pixels of the thumbnail
 _PADDED = 128
 _LEVELS = 32  # of int8, for a deviation of 1
 _HARMONICS = 24  # of the angle
 _WINDOW_RADII = 22
 _COMPONENTS = 200
-_BLOCK = 2**25  # similarities held at once
+_BLOCK = 2**21  # similarities that a thread holds at once, few enough to be held again
 _WIDE = 20_000  # images up to which all scales are compared
 
 
@@ -53,34 +58,49 @@ class Comparison(NamedTuple):
 
 FRAMES = [Comparison(0, 0, steps) for steps in (0, -1, 1, -2, 2)]
 HEADS = [Comparison(1, 1, 0)]
-CROPS = [Comparison(*views, steps) for steps in (0, -1, 1) for views in ((2, 0), (0, 2))]
+CROPS = [Comparison(*views, steps) for steps in (0, -1, 1) for views in ((2, 3), (3, 2))]
 FEWER = [*FRAMES[:3], *HEADS, *CROPS[:2]]
 
 _angle = np.arange(ANGLES)[:, None] * np.pi / ANGLES
 _radius = np.geomspace(*RADIUS, RADII)[None]
 _ACROSS = (_PADDED // 2 + _radius * np.cos(_angle)).astype(np.float32)
-_DOWN = (_PADDED // 2 + _radius * np.sin(_angle)).astype(np.float32)
-_TAPER = np.sqrt(cv2.createHanningWindow((THUMB_SIDE, THUMB_SIDE), cv2.CV_32F))
+_DOWN = (_radius * np.sin(_angle)).astype(np.float32)
+_far = np.abs(np.arange(1 - THUMB_SIDE, THUMB_SIDE))
+_from_center = np.minimum(1, np.hypot(_far, _far[:, None]) / WINDOW_RADIUS)
+_TAPER = (0.5 + 0.5 * np.cos(np.pi * _from_center)).astype(np.float32)
+_WIDE_TAPER = np.sqrt(cv2.createHanningWindow((THUMB_SIDE, THUMB_SIDE), cv2.CV_32F))
 
 
 def views(prints: Fingerprints, positions: NDArray[np.int64], view: int) -> NDArray[np.int8]:
     """Return thumbnails of one of VIEWS: [len(positions), 96, 96]."""
     if VIEWS[view] != "core":
-        return prints.thumbs(positions, np.full(len(positions), view))
+        stored = 0 if VIEWS[view] == "whole" else view
+        return prints.thumbs(positions, np.full(len(positions), stored))
     edge = round(CORE * GRAY_SIDE)
     inside = prints.grays(positions)[:, edge:-edge, edge:-edge]
     return np.stack([thumbnail(np.ascontiguousarray(image)) for image in inside])
 
 
-def spectrum(thumb: NDArray[np.int8]) -> NDArray[np.int8]:
+def spectrum(thumb: NDArray[np.int8], *, wide: bool) -> NDArray[np.int8]:
     """Return the log-polar magnitude of a thumbnail's spectrum: [ANGLES, RADII], int8.
 
     Each radius is divided by its mean, which undoes blur, sharpening and compression.
     """
-    magnitude = np.abs(fft.fft2(thumb * _TAPER, (_PADDED, _PADDED))).astype(np.float32)
-    polar = cv2.remap(fft.fftshift(magnitude), _ACROSS, _DOWN, cv2.INTER_LINEAR)
+    taper = _WIDE_TAPER if wide else _taper_of(thumb)
+    magnitude = np.abs(fft.rfft2(thumb * taper, (_PADDED, _PADDED), axes=(1, 0)))
+    polar = cv2.remap(fft.fftshift(magnitude, 1), _ACROSS, _DOWN, cv2.INTER_LINEAR)
     flat = np.log(polar / (polar.mean(0) + 1e-6) + 0.1)
     return np.clip(np.rint((flat - flat.mean()) * _LEVELS), -127, 127).astype(np.int8)
+
+
+def _taper_of(thumb: NDArray[np.int8]) -> NDArray[np.float32]:
+    """Return the window about the center of the edges, whatever their sign: [96, 96]."""
+    edges = np.abs(thumb)
+    down, across = (edges.sum(axis, np.int64) for axis in (1, 0))
+    total = max(1, int(down.sum()))
+    places = np.arange(THUMB_SIDE)
+    top, left = (THUMB_SIDE - 1 - round(float(sums @ places) / total) for sums in (down, across))
+    return _TAPER[top : top + THUMB_SIDE, left : left + THUMB_SIDE]
 
 
 def spectra_of(prints: Fingerprints, kept: NDArray[np.int64]) -> NDArray[np.int8]:
@@ -90,7 +110,7 @@ def spectra_of(prints: Fingerprints, kept: NDArray[np.int64]) -> NDArray[np.int8
     def work(rows: NDArray[np.int64]) -> None:
         for view in range(len(VIEWS)):
             thumbs = views(prints, kept[rows], view)
-            spectra[rows, view] = [spectrum(thumb) for thumb in thumbs]
+            spectra[rows, view] = [spectrum(thumb, wide=VIEWS[view] in WIDE) for thumb in thumbs]
 
     blocks = np.array_split(np.arange(len(kept)), max(1, len(kept) // 256))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -106,10 +126,13 @@ def nearest_pairs(spectra: NDArray[np.int8], *, partners: int = PARTNERS) -> NDA
     n = len(spectra)
     comparisons = [*FRAMES, *HEADS, *CROPS] if n <= _WIDE else FEWER
     signatures = _signatures(spectra, comparisons)
-    chosen: list[NDArray[np.int64]] = []
-    for rows in np.array_split(np.arange(n), max(1, n * n // _BLOCK)):
-        chosen += _nearest(signatures, rows, comparisons, count=min(partners, n - 1))
-    pairs = np.concatenate(chosen)
+    blocks = np.array_split(np.arange(n), max(1, n * n // _BLOCK))
+
+    def work(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        return list(_nearest(signatures, rows, comparisons, count=min(partners, n - 1)))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        pairs = np.concatenate([found for chosen in pool.map(work, blocks) for found in chosen])
     pairs = pairs[np.lexsort((pairs[:, 4], pairs[:, 1], pairs[:, 0]))]
     is_first = (np.diff(pairs[:, :2], axis=0, prepend=-1) != 0).any(1)
     return pairs[is_first]
@@ -165,11 +188,13 @@ def _nearest(
 ) -> Iterator[NDArray[np.int64]]:
     """Yield rows of `nearest_pairs` for each image, its nearest first."""
     best = np.full((len(rows), len(signatures[0, 0])), -1, np.float32)
+    similar = np.empty_like(best)
     for row in comparisons:
         of_a, of_b = (signatures[side] for side in _sides(row))
-        np.maximum(best, of_a[rows] @ of_b.T, out=best)
+        np.maximum(best, np.matmul(of_a[rows], of_b.T, out=similar), out=best)
     best[np.arange(len(rows)), rows] = -2  # no image is its own copy
-    for i, near in zip(rows.tolist(), np.argpartition(-best, count - 1)[:, :count], strict=True):
+    nearest = np.argpartition(np.negative(best, out=best), count - 1)[:, :count]
+    for i, near in zip(rows.tolist(), nearest, strict=True):
         similarity = np.stack([
             signatures[one][i] @ signatures[other][near].T
             for one, other in map(_sides, comparisons)
