@@ -31,7 +31,7 @@ def main() -> None:
     arguments.add_argument("--bundle", default="tumorlens-tiny")
     arguments.add_argument("--store", type=Path, help="Folder for the job; default: temporary.")
     chosen = arguments.parse_args()
-    with tempfile.TemporaryDirectory(dir=chosen.store) as folder:
+    with tempfile.TemporaryDirectory(dir=chosen.store and chosen.store.resolve()) as folder:
         job = Path(folder, "job")
         index = draw_index(Path(folder), chosen.files, chosen.rows)
         tumorlens("batch", "plan", index, "--out", job, "--bundle", chosen.bundle,

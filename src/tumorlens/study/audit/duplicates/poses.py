@@ -51,7 +51,7 @@ _SMALL = 48
 _MAX_SHIFT = 16  # of small pixels: a third of the frame
 _MIDDLE = 20  # pixels around the center of what is seen
 _STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 1e-3)
-_BLOCK = 256
+_BLOCK = 32  # pairs at once, few enough that their memory is used again
 _DOWN, _ACROSS = np.mgrid[:THUMB_SIDE, :THUMB_SIDE].astype(np.float32)
 _MIRROR = np.diag([-1.0, 1.0])
 # How each of ORIENTATIONS moves points (x, y).

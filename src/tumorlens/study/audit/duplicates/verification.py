@@ -42,7 +42,7 @@ WORTH_REFINING = 0.6  # peak of the coarse search; the lowest of a copy was 0.68
 _SCALES = (0.95, 0.975, 1.0, 1.025, 1.05)
 _MAX_SHIFT = 12  # pixels of the thumbnail
 _MIN_OVERLAP = 0.7
-_BLOCK = 256
+_BLOCK = 32  # pairs at once, few enough that their memory is used again
 _ACROSS = np.arange(THUMB_SIDE) - (THUMB_SIDE - 1) / 2
 _MIDDLE = (_ACROSS**2 + _ACROSS[:, None] ** 2 < 20**2).astype(np.float32)
 
