@@ -219,6 +219,12 @@ def test_grouped_kernels_of_a_file_come_through_the_rewriting(tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+@pytest.fixture(scope="module")
+def unfilled() -> keras.Model:
+    """A MobileNet that weights are refused for."""
+    return NETWORKS["mobilenet"].build(32, 6)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -233,40 +239,38 @@ def test_grouped_kernels_of_a_file_come_through_the_rewriting(tmp_path):
     ],
     ids=["missing", "text", "empty", "folder", "of another network"],
 )
-def test_a_file_that_cannot_be_used_is_one_clear_error(make, message, tmp_path):
+def test_a_file_that_cannot_be_used_is_one_clear_error(make, message, tmp_path, unfilled):
     path = tmp_path / "some.weights.h5"
     make(path)
     with pytest.raises(TrainingError, match=message) as caught:
-        load_weights(NETWORKS["mobilenet"].build(32, 6), "mobilenet", str(path))
+        load_weights(unfilled, "mobilenet", str(path))
     assert "--weights PATH" in caught.value.fix
 
 
-def test_a_file_cut_short_is_one_clear_error(saved, tmp_path):
+def test_a_file_cut_short_is_one_clear_error(saved, tmp_path, unfilled):
     path = tmp_path / "cut.weights.h5"
     path.write_bytes(saved.read_bytes()[:100_000])
     with pytest.raises(TrainingError, match="does not fit mobilenet"):
-        load_weights(NETWORKS["mobilenet"].build(32, 6), "mobilenet", str(path))
+        load_weights(unfilled, "mobilenet", str(path))
 
 
-def test_weights_that_are_not_numbers_are_refused(tmp_path):
+def test_weights_that_are_not_numbers_are_refused(tmp_path, unfilled):
     donor = FAMILIES["mobilenet"].make(
         include_top=False, weights=None, input_shape=(32, 32, 3), alpha=0.75
     )
     donor.layers[1].kernel.assign(np.full(donor.layers[1].kernel.shape, np.nan))
     donor.save_weights(tmp_path / "nan.weights.h5")
     with pytest.raises(TrainingError, match="not numbers"):
-        load_weights(
-            NETWORKS["mobilenet"].build(32, 6), "mobilenet", str(tmp_path / "nan.weights.h5")
-        )
+        load_weights(unfilled, "mobilenet", str(tmp_path / "nan.weights.h5"))
 
 
-def test_a_download_that_fails_names_the_way_without_one(monkeypatch):
+def test_a_download_that_fails_names_the_way_without_one(monkeypatch, unfilled):
     def fail(*_: object, **__: object) -> None:
         raise Exception("URL fetch failure on a host: no route")  # as Keras does
 
     monkeypatch.setattr(weights_module, "application", fail)
     with pytest.raises(TrainingError, match="could not be downloaded") as caught:
-        load_weights(NETWORKS["mobilenet"].build(32, 6), "mobilenet", "imagenet")
+        load_weights(unfilled, "mobilenet", "imagenet")
     assert "--weights PATH" in caught.value.fix
     assert "no route" in caught.value.fact
 
