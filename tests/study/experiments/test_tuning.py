@@ -5,10 +5,12 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
+import optuna
 import pytest
 
 from tumorlens.errors import TrainingError
@@ -16,6 +18,7 @@ from tumorlens.files import read_table
 from tumorlens.records import Case
 from tumorlens.study.data import splits
 from tumorlens.study.data.index import read_cases
+from tumorlens.study.experiments import tuning
 from tumorlens.study.experiments.runner import Listeners
 from tumorlens.study.experiments.trials import (
     Trial,
@@ -137,6 +140,15 @@ def test_as_many_trials_end_as_were_asked_for(searched):
         assert float(row["val_loss"]) > 0
         assert float(row["seconds"]) > 0
         assert 1e-4 <= float(row["learning_rate"]) <= 1e-2
+
+
+def test_two_trials_under_way_with_the_same_values_have_folders_of_their_own(monkeypatch, tmp_path):
+    monkeypatch.setattr(tuning, "_prepared", lambda *_: None)
+    plan = tuning._plan_trials(
+        optuna.create_study(), [], SimpleNamespace(out=tmp_path), {"batch": Choices((16,))},
+        trials=2, listeners=Listeners(), on_start=lambda *_: None,
+    )  # fmt: skip
+    assert len({one.folder for one in plan}) == 2
 
 
 def test_the_best_has_the_least_validation_loss_of_the_completed(searched):

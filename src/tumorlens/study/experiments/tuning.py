@@ -135,8 +135,18 @@ def _plan_trials(
     while len(_ended(study)) + len(_under_way(study)) < trials:
         trial = study.ask(drawn)
         on_start(trial.number, decoded(trial.params))
-        yield Job(job.out / "trials" / values_digest(trial.params), "ended", _do_trial,
+        yield Job(job.out / "trials" / _folder_name(study, trial), "ended", _do_trial,
                   {"study": study, "trial": trial, "job": job, "subsets": subsets})  # fmt: skip
+
+
+def _folder_name(study: optuna.Study, trial: optuna.Trial) -> str:
+    """Return a name by values, so that what a kill broke off is found again.
+
+    Workers may try the same values at the same time: two runs never write into one folder.
+    """
+    others = [other.params for other in _under_way(study) if other.number != trial.number]
+    name = values_digest(trial.params)
+    return f"{name}-{trial.number}" if trial.params in others else name
 
 
 @dataclass(frozen=True)
