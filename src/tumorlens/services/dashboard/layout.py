@@ -41,7 +41,10 @@ STYLE = """<style>
 @media (max-width: 40rem) {
   [data-testid="stLayoutWrapper"]:has(> .st-key-intake) { order: 2; }
   [data-testid="stLayoutWrapper"]:has(> .st-key-order) { order: 1; }
-  [data-testid="stLayoutWrapper"]:has(> [class*="st-key-figures-"]) { order: 3; }
+  [data-testid="stLayoutWrapper"]:has(> [class*="st-key-figures-"]),
+  [data-testid="stLayoutWrapper"]:has(> .st-key-study-lead),
+  [data-testid="stLayoutWrapper"]:has(> .st-key-study-runner),
+  [data-testid="stLayoutWrapper"]:has(> .st-key-study-facts) { order: 3; }
   [class*="st-key-figures-"] [data-testid="stHorizontalBlock"] { flex-wrap: wrap; }
   [class*="st-key-figures-"] [data-testid="stColumn"] { min-width: 44%; flex: 1 1 44%; }
   .stMainBlockContainer { padding-left: .8rem; padding-right: .8rem; }

@@ -28,10 +28,12 @@ def open_page(page: str, kind: str, t: Translate) -> Record | None:
     None, with words on how to make one, where there is none.
     """
     st.title(t(f"page.{page}"), anchor=False)
-    st.markdown(t(f"{page}.lead"))
+    with st.container(key="study-lead"):  # a phone has these three below the images
+        st.markdown(t(f"{page}.lead"))
     title, help = t("study.choose"), t("study.choose_help")
     path = choose_record(KINDS[kind].file, title, f"study-{kind}", help=help)
-    _draw_runner(kind, t)
+    with st.container(key="study-runner"):
+        _draw_runner(kind, t)
     command = KINDS[kind].command
     if path is None:
         st.info(t("study.none", command=command), icon=":material/folder_open:")
@@ -43,7 +45,8 @@ def open_page(page: str, kind: str, t: Translate) -> Record | None:
     made = datetime.fromisoformat(record.text("created")).astimezone(UTC)
     sets = escape_markup(", ".join(record.items("folders") or record.names("datasets")))
     n = record.count("n")
-    st.caption(t("study.what", sets=sets, n=n, time=f"{made:%Y-%m-%d %H:%M}"))
+    with st.container(key="study-facts"):
+        st.caption(t("study.what", sets=sets, n=n, time=f"{made:%Y-%m-%d %H:%M}"))
     return record
 
 
