@@ -9,6 +9,7 @@ from tumorlens.cli.options import Folders, Out, Overwrite, print_losses, read_la
 from tumorlens.cli.progress import console, counting
 from tumorlens.outputs import Outputs
 from tumorlens.settings import load_settings
+from tumorlens.worker_process import use_one_thread
 
 if TYPE_CHECKING:
     from tumorlens.study.audit.result import AuditResult
@@ -37,6 +38,7 @@ def audit(
     Finds copies that were flipped, turned, brightened, cropped, resized or compressed, within and
     between folders. Exits with 1 if the split leaks. Example: `tumorlens audit scans/ --out audit`
     """
+    use_one_thread()
     from datetime import UTC, datetime
 
     from tumorlens.models.bundle import load_bundle
