@@ -66,7 +66,7 @@ LEFT_OUT: Mapping[str, str] = {"python benchmarks/": "measures for long, on publ
 ONLY_PARSED_WITH = {
     **({} if TRAIN_MANY in os.environ else {"--folds": "trains many networks"}),
     "--cores": "needs more cores than there may be; tests/study/experiments trains by workers",
-    "mlflow": "makes a database; tests/study/tracking has one",
+    "mlflow": "makes a database; tests/study/test_tracking.py has one",
     "--signers": "needs the key of a reader",
 }
 
