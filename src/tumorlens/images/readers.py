@@ -192,7 +192,7 @@ def _frame_of(file: Path, frame: int, limits: ReadLimits) -> Scan:
     if isinstance(found, Unusable):
         error = found.error
         raise type(error)(frame_path(file, whole), error.fact, error.fix)
-    return _one_of(found, frame)
+    return choose_frame(found, frame)
 
 
 @lru_cache(maxsize=64)
@@ -270,12 +270,12 @@ def read_scan(
     path: str | Path, *, frame: int | None = None, limits: ReadLimits = ReadLimits()
 ) -> Scan:
     """Read one slice of a file, the first where no `frame` is named. Raises as `open_images`."""
-    return _one_of(open_images(path, limits=limits), frame)
+    return choose_frame(open_images(path, limits=limits), frame)
 
 
 def read_scan_bytes(data: bytes, *, source: str, limits: ReadLimits = ReadLimits()) -> Scan:
     """Read the first slice from memory. Raises as `open_images`."""
-    return _one_of(open_images_bytes(data, source=source, limits=limits), None)
+    return choose_frame(open_images_bytes(data, source=source, limits=limits), None)
 
 
 def attempt(step: Callable[P, T], *args: P.args, **options: P.kwargs) -> T | Unusable:
@@ -291,7 +291,8 @@ def attempt(step: Callable[P, T], *args: P.args, **options: P.kwargs) -> T | Unu
         return Unusable(error.with_traceback(None))
 
 
-def _one_of(scans: Sequence[Scan], frame: int | None) -> Scan:
+def choose_frame(scans: Sequence[Scan], frame: int | None) -> Scan:
+    """Return one slice of a file, the first where no frame is named. Raises as `open_images`."""
     if frame is None and len(scans) > 1:
         note = f"first of {len(scans)} frames read"
         return replace(scans[0], notes=(*scans[0].notes, note))

@@ -7,9 +7,10 @@ The store keeps no images: a series can be looked at while its files lie in the 
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,7 @@ from fastapi import Path as InPath
 from fastapi.responses import Response
 
 from tumorlens.images.listing import list_series
-from tumorlens.images.readers import attempt, read_scan
+from tumorlens.images.readers import attempt, choose_frame, read_bytes
 from tumorlens.images.series import Series
 from tumorlens.images.slices import SliceHeader
 from tumorlens.inputs.prepare import prepare_scan
@@ -107,9 +108,11 @@ def _page(service: Service, caller: Caller, id: str) -> str:
     answers = _answers(service, row, series, digests=hash_slices(folder))
     share = _share(series)
     viewed = [
-        found
-        for header, stored in zip(series.slices, answers, strict=True)
-        if (found := _viewed(header, stored, share, service)) is not None
+        _viewed(_shrunk(scan, share), stored, header, service)
+        for header, stored, scan in zip(
+            series.slices, answers, _scans(series, service), strict=True
+        )
+        if stored is not None and isinstance(scan, Scan)
     ]
     content = viewer_content(viewed, name=row.description or row.series, answer=row.answer)
     return scan_html(
@@ -156,16 +159,21 @@ def _share(series: Series) -> float:
     return min(1.0, (MAX_PIXELS / max(pixels, 1)) ** 0.5)
 
 
+def _scans(series: Series, service: Service) -> Iterator[Scan | Unusable]:
+    """Read the slices of a series, file by file, in the process that reads files."""
+    for path, headers in groupby(series.slices, key=lambda header: header.path):
+        data = attempt(read_bytes, path, limits=service.settings.read_limits)
+        is_read = not isinstance(data, Unusable)
+        read = service.reader.open_images(data, source=path) if is_read else data
+        for header in headers:
+            yield read if isinstance(read, Unusable) else attempt(choose_frame, read, header.frame)
+
+
 def _viewed(
-    header: SliceHeader, stored: StoredPrediction | None, share: float, service: Service
-) -> ViewedSlice | None:
-    """Return one slice with its stored answer; None where it has none or cannot be read."""
-    limits = service.settings.read_limits
-    scan = attempt(read_scan, header.path, frame=header.frame, limits=limits)
-    if stored is None or isinstance(scan, Unusable):
-        return None
-    scan = _shrunk(scan, share)
-    prepared = prepare_scan(scan, service.predictor.bundle.spec)  # where the evidence lies
+    scan: Scan, stored: StoredPrediction, header: SliceHeader, service: Service
+) -> ViewedSlice:
+    """Return one slice with its stored answer, and the evidence where it lies."""
+    prepared = prepare_scan(scan, service.predictor.bundle.spec)
     heatmap = (
         Heatmap(stored.evidence, prepared.pixels, prepared.matrix)
         if stored.evidence is not None and isinstance(prepared, PreparedScan)

@@ -13,6 +13,7 @@ from tumorlens.services.decoder import Decoders
 from tumorlens.services.http.authenticator import Authenticator, Caller
 from tumorlens.services.http.problems import Refusal, log_failure
 from tumorlens.services.http.work_pool import SHARE, WorkPool
+from tumorlens.services.scan_reader import ScanReader
 from tumorlens.services.store.audit_log import check_signed
 from tumorlens.services.store.commit_queue import CommitQueue
 from tumorlens.services.store.database import Store, is_writable, open_store
@@ -134,6 +135,7 @@ class Service:
     commits: CommitQueue
     pool: WorkPool
     decoders: Decoders
+    reader: ScanReader  # of slices that are looked at; it starts with the first
     authenticator: Authenticator
     batches: BatchRunner
     metrics: Metrics
@@ -163,6 +165,7 @@ def start_service(settings: Settings, metrics: Metrics, *, needs_keys: bool) -> 
         commits=CommitQueue(store, in_work=lambda: pool.taken, on_commit=metrics.count_commit),
         pool=pool,
         decoders=decoders,
+        reader=ScanReader(settings.read_limits),
         authenticator=Authenticator(store, settings.requests_per_minute, needs_keys=needs_keys),
         batches=BatchRunner(predictor, store, pool, settings=settings),
         metrics=metrics,
@@ -196,6 +199,7 @@ def stop_service(service: Service) -> None:
     """Call off what nobody waits for any more, write what was answered, and close."""
     service.is_open = False
     service.decoders.close()
+    service.reader.close()
     if service.series is not None:
         service.series.close()
     service.pool.close()
