@@ -15,7 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # environment of a child
+# Environment of a child, or of this process before the libraries are loaded.
+ONE_THREAD = dict.fromkeys(
+    ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1"
+)
 Head = dict[str, Any]  # of a message, as JSON holds it
 Message = tuple[Head, bytes]
 _LENGTHS = struct.Struct(">LL")
