@@ -5,8 +5,8 @@ Only the trained run needs TensorFlow, and imports it when it is asked for.
 
 import os
 
-# Before NumPy is there. Tests run side by side: threads of these would only wait, at full speed.
-os.environ.update({"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"})
+# Before they are loaded. Tests run side by side: threads of these would only wait, at full speed.
+os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", OPENCV_FOR_THREADS_NUM="1")
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
