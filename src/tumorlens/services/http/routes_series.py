@@ -163,8 +163,7 @@ def _scans(series: Series, service: Service) -> Iterator[Scan | Unusable]:
     """Read the slices of a series, file by file, in the process that reads files."""
     for path, headers in groupby(series.slices, key=lambda header: header.path):
         data = attempt(read_bytes, path, limits=service.settings.read_limits)
-        is_read = not isinstance(data, Unusable)
-        read = service.reader.open_images(data, source=path) if is_read else data
+        read = data if isinstance(data, Unusable) else service.reader.open_images(data, source=path)
         for header in headers:
             yield read if isinstance(read, Unusable) else attempt(choose_frame, read, header.frame)
 
