@@ -224,8 +224,8 @@ def test_each_of_fifty_presses_at_twenty_a_second_reviews_a_scan(page, phantoms)
 
 
 def test_presses_that_wait_for_a_drawing_outlive_a_reload(page, phantoms):
-    drop(page, *phantoms[:6])
-    see(page, "1 / 6")
+    drop(page, *phantoms[:7])
+    see(page, "1 / 7")
     expect(page.locator(".tl-viewer[data-slice]")).to_be_visible()
     waiting = page.evaluate(
         """() => { for (let k = 0; k < 5; k++) document.body.dispatchEvent(
@@ -234,8 +234,26 @@ def test_presses_that_wait_for_a_drawing_outlive_a_reload(page, phantoms):
     )
     assert waiting == 5
     page.reload()
-    expect(page.locator(".tl-count")).to_have_text("5 of 6 reviewed")
-    see(page, "6 / 6")
+    expect(page.locator(".tl-count")).to_have_text("5 of 7 reviewed")
+    see(page, "6 / 7")
+
+
+def test_presses_count_when_the_reader_comes_back_from_another_page(page, phantoms):
+    drop(page, *phantoms[:7])
+    see(page, "1 / 7")
+    for done in (1, 2, 3):
+        page.keyboard.press("a")
+        expect(page.locator(".tl-count")).to_have_text(f"{done} of 7 reviewed")
+    expect(page.locator(".tl-reader[data-pending='0']")).to_be_visible()
+    page.get_by_role("link", name=translator("en")("page.explore"), exact=True).click()
+    expect(page.locator(".tl-reader")).to_have_count(0)
+    page.get_by_role("link", name=translator("en")("page.read"), exact=True).click()
+    see(page, "4 / 7")
+    page.keyboard.press("a")
+    expect(page.locator(".tl-count")).to_have_text("4 of 7 reviewed")
+    expect(page.locator(".tl-reader[data-pending='0']")).to_be_visible()
+    page.reload()
+    expect(page.locator(".tl-count")).to_have_text("4 of 7 reviewed")
 
 
 def test_the_language_of_the_page_is_that_of_the_document_and_is_kept(page, running):

@@ -3,7 +3,6 @@
 
 const AHEAD = 4; // scans whose images are fetched before they are asked for
 const SEND_MS = 100, PATIENCE_MS = 4000; // without an answer, what was sent is sent again
-const tab = crypto.randomUUID ? crypto.randomUUID() : String(Math.random());
 const STORE = "tumorlens-events";
 
 function isText(target) {
@@ -24,6 +23,7 @@ async function inflate(response) {
 class Reader {
   constructor(root) {
     this.root = root;
+    this.tab = crypto.randomUUID ? crypto.randomUUID() : String(Math.random()); // its events are counted from 1
     this.events = []; this.number = 0; this.views = new Map(); this.presses = Promise.resolve(); this.waiting = [];
     this.done = new Set(); this.uncovered = new Set(); this.viewer = null; this.current = ""; this.drawn = Promise.resolve();
     root.replaceChildren();
@@ -67,7 +67,7 @@ class Reader {
 
   update(data, send) {
     this.send = send; this.data = data; this.t = data.texts;
-    const followed = data.followed[tab] || 0;
+    const followed = data.followed[this.tab] || 0;
     this.events = this.events.filter((event) => event.n > followed);
     this.recover();
     this.keep();
@@ -227,6 +227,7 @@ class Reader {
     this.waiting.push({ act, what });
     this.keep();
     this.presses = this.presses.then(() => this.drawn).then(() => {
+      if (!this.root.isConnected) return; // another page is open: the reader that comes back goes on
       this.waiting.shift();
       this.follow(act, what);
       this.keep();
@@ -252,7 +253,7 @@ class Reader {
 
   // One load is on its way at a time: the next follows when the server has said what it followed.
   post() {
-    const load = this.left[0] || { tab, list: this.events }, last = load.list.at(-1);
+    const load = this.left[0] || { tab: this.tab, list: this.events }, last = load.list.at(-1);
     if (!last) return;
     const mark = load.tab + last.n, isWaiting = this.sent && (this.data.followed[this.sent.tab] || 0) < this.sent.n;
     const isLate = this.sent && Date.now() - this.sent.at > PATIENCE_MS;
@@ -263,7 +264,7 @@ class Reader {
 
   keep() { // what a reload would lose
     try {
-      const loads = [...this.left, ...(this.events.length ? [{ tab, list: this.events }] : [])];
+      const loads = [...this.left, ...(this.events.length ? [{ tab: this.tab, list: this.events }] : [])];
       const waiting = [...this.replay, ...this.waiting];
       if (!loads.length && !waiting.length) sessionStorage.removeItem(STORE);
       else sessionStorage.setItem(STORE, JSON.stringify({ loads, waiting, at: this.replay.length ? this.replayAt : this.current }));
