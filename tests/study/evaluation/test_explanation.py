@@ -8,8 +8,9 @@ from support.tiny_bundle import training_scans
 
 from tumorlens.inputs.prepare import prepare
 from tumorlens.json_records import to_json
+from tumorlens.models.bundle import load_bundle
 from tumorlens.models.engine import Engine
-from tumorlens.records import Heatmap
+from tumorlens.records import Heatmap, Scan
 from tumorlens.study.evaluation.explanation import (
     DELETED,
     STAGES,
@@ -20,6 +21,7 @@ from tumorlens.study.evaluation.explanation import (
     rank_correlations,
     write_shuffled,
 )
+from tumorlens.study.phantom import draw_phantom
 
 SIDE = 32
 SPOT = (slice(4, 8), slice(20, 24))
@@ -131,3 +133,14 @@ def test_every_stage_has_its_correlation_with_interval_and_n(tiny_bundle, prepar
 
 def test_one_scan_alone_has_no_figures(tiny_bundle, prepared):
     assert to_json(randomization_figures(prepared[:1], np.array(["a"]), tiny_bundle)) is None
+
+
+@pytest.mark.parametrize("name", ["tumorlens-base", "tumorlens-small", "tumorlens-tiny"])
+def test_shuffling_the_last_layer_of_a_shipped_graph_changes_what_it_shows(name):
+    bundle = load_bundle(name)
+    scans = [Scan(draw_phantom("mri", "glioma", seed=seed).pixels, "mri") for seed in range(3)]
+    prepared = np.stack([prepare(scan, bundle.spec).pixels for scan in scans])
+    found = randomization_figures(prepared, np.arange(3).astype(str), bundle)
+    assert found is not None
+    last = next(row for row in to_json(found)["rows"] if row["stage"] == "last layer")
+    assert last["correlation"] < 0.9

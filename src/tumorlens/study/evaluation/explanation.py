@@ -49,6 +49,8 @@ SEED = 0  # of what is drawn
 STAGES = ("last layer", "last half of the layers", "all layers")
 BATCH = 32
 WEIGHED = ("Conv", "MatMul", "Gemm")
+SCALED = ("Cast", "Mul", "DequantizeLinear", "Identity", "Reshape", "Transpose")
+EVIDENCE = ("atoms", "maps")  # outputs of a graph
 DELETED = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75)  # of the head's pixels
 REACH = 0.08  # deviation of the fill, of the side
 Order = Callable[[Heatmap, np.random.Generator], NDArray[np.floating]]  # high: deleted first
@@ -200,10 +202,39 @@ def randomization_figures(
 
 
 def layer_weights(model: Any) -> list[str]:
-    """Name the weights of the layers in the order of the graph, each once."""
+    """Name the stored weights of the layers that evidence comes from, in the graph's order.
+
+    Weights in 8 bits reach their layer through a few nodes that scale them. Layers of a network
+    beside, that knows the scope alone, are left out: evidence would stay alike without them.
+    """
+    maker = {output: node for node in model.graph.node for output in node.output}
     shapes = {item.name: tuple(item.dims) for item in model.graph.initializer}
-    used = [name for node in model.graph.node if node.op_type in WEIGHED for name in node.input]
+    before = _nodes_before(maker, EVIDENCE)
+    used = [
+        _stored_name(maker, name)
+        for node in model.graph.node
+        if node.op_type in WEIGHED and node.output[0] in before
+        for name in node.input
+    ]
     return list(dict.fromkeys(name for name in used if len(shapes.get(name, ())) >= 2))
+
+
+def _nodes_before(maker: Mapping[str, Any], outputs: Sequence[str]) -> set[str]:
+    """Return the names that `outputs` are computed from, and these."""
+    left, found = list(outputs), set()
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left += maker[name].input if name in maker else []
+    return found
+
+
+def _stored_name(maker: Mapping[str, Any], name: str) -> str:
+    """Follow a layer's input back through nodes that scale or lay it out."""
+    while name in maker and maker[name].op_type in SCALED:
+        name = maker[name].input[0]
+    return name
 
 
 def write_shuffled(bundle: Bundle, names: Sequence[str], folder: Path) -> Bundle:
