@@ -14,6 +14,7 @@ from tumorlens.json_records import to_json
 from tumorlens.predictions.predictor import Predictor, load_predictor
 from tumorlens.records import Case, Heatmap, Prediction
 from tumorlens.study.data.index import read_cases
+from tumorlens.study.data.masks import prepared_masks
 from tumorlens.study.evaluation.froc import RATES, Candidates, find_candidates, froc_figures
 from tumorlens.study.evaluation.series_level import series_figures
 from tumorlens.study.phantom.volumes import draw_volume, write_dicom
@@ -105,9 +106,8 @@ def candidates(*rows: tuple[float, float, float]) -> Candidates:
 
 
 def test_a_marked_tumor_is_found_by_a_candidate_inside_it(marked):
-    found = froc_figures(
-        marked, [candidates((2, 0.5, 0.5)), candidates((1, 0.1, 0.1))], InputSpec(side=64)
-    )
+    judged = [candidates((2, 0.5, 0.5)), candidates((1, 0.1, 0.1))]
+    found = froc_figures(marked, judged, prepared_masks(marked, InputSpec(side=64)))
     assert (found.n, found.n_lesions, found.false_positives) == (2, 1, RATES)
     assert [share.value for share in found.sensitivity] == [1.0] * len(RATES)
     assert all(share.low < 1 for share in found.sensitivity)
@@ -115,12 +115,12 @@ def test_a_marked_tumor_is_found_by_a_candidate_inside_it(marked):
 
 def test_a_wrong_candidate_that_is_stronger_counts_first(marked):
     weak = [candidates((1, 0.5, 0.5)), candidates((2, 0.1, 0.1))]
-    found = froc_figures(marked, weak, InputSpec(side=64))
+    found = froc_figures(marked, weak, prepared_masks(marked, InputSpec(side=64)))
     assert [share.value for share in found.sensitivity] == [0, 0, 1, 1]
 
 
 def test_without_masks_there_is_no_froc(marked):
-    assert froc_figures(marked[1:], [candidates()], InputSpec(side=64)) is None
+    assert froc_figures(marked[1:], [candidates()], {}) is None
 
 
 def test_the_shipped_bundle_answers_for_volumes_of_phantoms(tmp_path):

@@ -14,6 +14,7 @@ from tumorlens.study.evaluation.detection import detection_figures
 from tumorlens.study.evaluation.subgroups import (
     NO_SIZE,
     find_subgroups,
+    lesion_sizes,
     read_context,
     size_band,
     subgroup_figures,
@@ -77,6 +78,22 @@ def test_the_longer_side_decides_the_band(write_image, shape, band):
 def test_a_missing_or_foreign_file_has_no_size(tmp_path):
     (tmp_path / "a.png").write_bytes(b"no picture")
     assert size_band(tmp_path / "a.png") == size_band(tmp_path / "gone.png") == NO_SIZE
+
+
+def test_marked_tumors_are_parted_by_size_each_quarter_beside_all_healthy_scans():
+    names = ["mri_glioma"] * 24 + ["mri_healthy"] * 3
+    cases = [Case(Path(f"{i}.png"), f"s/{i}", name, "s") for i, name in enumerate(names)]
+    answers = make_answers(tuple(names), one_atom(*names))
+    masks = {i: np.arange(100).reshape(10, 10) < i + 1 for i in range(24)}
+    lesions = lesion_sizes(masks, range(27))
+    found = rows_of(cases, answers, "size of the tumor", lesions=lesions)
+    assert next(iter(found)) == "smallest quarter, 0.0% to 6.8% of the image"
+    assert [rows[-3:] for rows in found.values()] == [[24, 25, 26]] * 4
+    assert [rows[:-3] for rows in found.values()] == [
+        list(range(6 * quarter, 6 * quarter + 6)) for quarter in range(4)
+    ]
+    few = find_subgroups(cases, answers, lesions=[0.1] * 19 + [np.nan] * 8)
+    assert "size of the tumor" not in few
 
 
 def test_subgroups_hold_the_figures_of_their_rows(cases, answers):

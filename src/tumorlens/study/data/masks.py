@@ -1,6 +1,6 @@
 """Tumor masks of cases, brought into the frame of the prepared image."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,6 +11,8 @@ from tumorlens.images.readers import read_scan
 from tumorlens.images.segmentation import read_mask
 from tumorlens.inputs.prepare import InputSpec, carry_mask, prepare
 from tumorlens.records import Case
+
+Masks = Mapping[int, NDArray[np.bool_]]  # in the prepared frame, [side, side], by a case's position
 
 
 def prepared_mask(case: Case, spec: InputSpec) -> NDArray[np.bool_] | None:

@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorlens import labels
-from tumorlens.inputs.prepare import InputSpec
 from tumorlens.json_records import as_record
 from tumorlens.records import Case, Heatmap
 from tumorlens.reports.evaluation.result import Froc
-from tumorlens.study.data.masks import prepared_mask
+from tumorlens.study.data.masks import Masks
 from tumorlens.study.stats.intervals import Weights, bootstrap, not_collapsed, share
 
 RATES = (0.125, 0.25, 0.5, 1.0)  # wrong candidates a slice
@@ -41,12 +40,12 @@ def find_candidates(heatmap: Heatmap | None) -> Candidates:
 
 
 def froc_figures(
-    cases: Sequence[Case], candidates: Sequence[Candidates], spec: InputSpec
+    cases: Sequence[Case], candidates: Sequence[Candidates], masks: Masks
 ) -> Froc | None:
     """Return the FROC over slices with a fitting mask and those without a tumor; None without."""
     found, groups = [], []
-    for case, own in zip(cases, candidates, strict=True):
-        mask = prepared_mask(case, spec) if case.mask else None
+    for position, (case, own) in enumerate(zip(cases, candidates, strict=True)):
+        mask = masks.get(position)
         if mask is None and labels.is_tumor(case.label):
             continue  # nobody says where its tumor lies
         found.append(_judged(own, mask))

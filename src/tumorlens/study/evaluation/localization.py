@@ -13,7 +13,7 @@ from tumorlens.predictions.heatmaps import enlarged
 from tumorlens.records import Case, Heatmap, Prediction
 from tumorlens.reports.evaluation.result import Evaluation, Gallery, Localization, MaskExample
 from tumorlens.study.audit.text import THUMBNAIL_SIDE, why_hidden
-from tumorlens.study.data.masks import prepared_mask
+from tumorlens.study.data.masks import Masks, prepared_mask
 from tumorlens.study.evaluation.failures import small_overlay
 from tumorlens.study.stats.intervals import Weights, bootstrap, bootstrap_shares
 
@@ -24,7 +24,7 @@ _OUTLINE = (120, 220, 80)  # BGR
 
 
 def localize(
-    cases: Sequence[Case], predictions: Sequence[Prediction], spec: InputSpec
+    cases: Sequence[Case], predictions: Sequence[Prediction], masks: Masks
 ) -> Localization | None:
     """Measure the heatmaps of the cases that have a mask which fits; None where none has.
 
@@ -33,7 +33,7 @@ def localize(
     """
     rows = []
     for position, (case, prediction) in enumerate(zip(cases, predictions, strict=True)):
-        mask = prepared_mask(case, spec) if case.mask and prediction.heatmap else None
+        mask = masks.get(position)
         if mask is not None and prediction.heatmap is not None:
             rows.append((position, case.group_name, *_overlaps(prediction.heatmap, mask)))
     if not rows:

@@ -25,6 +25,7 @@ from tumorlens.reports.evaluation.result import (
     SplitFacts,
 )
 from tumorlens.reports.page import render_page
+from tumorlens.study.data.masks import prepared_masks
 from tumorlens.study.evaluation.checklists import fill_checklists
 from tumorlens.study.evaluation.classification import (
     class_figures,
@@ -48,7 +49,7 @@ from tumorlens.study.evaluation.failures import (
     failure_gallery,
     with_heatmaps,
 )
-from tumorlens.study.evaluation.froc import Candidates, froc_figures
+from tumorlens.study.evaluation.froc import froc_figures
 from tumorlens.study.evaluation.labeled_predictions import (
     LabeledPredictions,
     label_predictions,
@@ -60,7 +61,12 @@ from tumorlens.study.evaluation.localization import localize, mask_gallery
 from tumorlens.study.evaluation.plots import draw_plots, write_plot_data
 from tumorlens.study.evaluation.robustness import robustness_figures
 from tumorlens.study.evaluation.series_level import series_figures
-from tumorlens.study.evaluation.subgroups import Context, same_level_figures, subgroup_figures
+from tumorlens.study.evaluation.subgroups import (
+    Context,
+    lesion_sizes,
+    same_level_figures,
+    subgroup_figures,
+)
 
 NO_CONTEXT = Context()
 NO_SPLIT = SplitFacts()
@@ -107,33 +113,23 @@ def evaluate(
         first = predictions[0].error if predictions else "no cases"
         raise CasesError("evaluation", f"has no readable scan (first: {first})", "Check the part.")
     seen, labeled = [cases[i] for i in read], label_predictions(cases, predictions, bundle)
+    masks = prepared_masks(cases, bundle.spec)
     result = EvaluationResult(
         **_facts(cases, bundle, part=part, unread=len(cases) - len(read)),
         **_figures(labeled), split=split,
-        subgroups=subgroup_figures(seen, labeled, copies=context.copies, planes=planes),
+        subgroups=subgroup_figures(seen, labeled, copies=context.copies, planes=planes,
+                                   lesions=lesion_sizes(masks, read)),
         same_level=same_level_figures(seen, labeled),
         conformal=conformal_figures(labeled, _validation(context, predictor, steps)),
-        **_series_and_lesions(cases, predictions, candidates, bundle),
+        series=series_figures(cases, predictions, bundle),
+        localization=localize(cases, predictions, masks),
+        froc=froc_figures(cases, candidates, masks),
         comparison=_compare(cases, predictions, predictor, baseline, steps),
         failures=failure_figures(cases, labeled, read, conflicts=context.conflicts),
         **_trials(seen, labeled, predictor, steps, controls=controls, robustness=robustness,
                   explanation=explanations),
     )  # fmt: skip
     return _evaluation(result, cases, predictions, predictor)
-
-
-def _series_and_lesions(
-    cases: Sequence[Case],
-    predictions: Sequence[Prediction],
-    candidates: Sequence[Candidates],
-    bundle: Bundle,
-) -> dict[str, Any]:
-    """Return the figures of whole series, and of where a tumor lies on a slice."""
-    return {
-        "series": series_figures(cases, predictions, bundle),
-        "localization": localize(cases, predictions, bundle.spec),
-        "froc": froc_figures(cases, candidates, bundle.spec),
-    }
 
 
 def _evaluation(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tumorlens import labels
 from tumorlens.files import read_file
@@ -17,6 +18,7 @@ from tumorlens.records import Case
 from tumorlens.reports.evaluation.result import SameLevel, Subgroup
 from tumorlens.study.audit.facts import read_file_facts
 from tumorlens.study.data.acquisition import WITHIN, sequence_of, source_of
+from tumorlens.study.data.masks import Masks
 from tumorlens.study.data.splits import Split
 from tumorlens.study.evaluation.classification import type_figures
 from tumorlens.study.evaluation.detection import detection_figures
@@ -24,6 +26,8 @@ from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions, R
 from tumorlens.study.stats.discrimination import matched_area
 
 SIZE_BANDS = ((200, "up to 200 px"), (256, "201 to 256 px"), (512, "257 to 512 px"))
+QUARTERS = ("smallest quarter", "second quarter", "third quarter", "largest quarter")
+MIN_LESIONS = 20  # with a mask, for quarters of their size
 LARGEST_BAND, NO_SIZE = "above 512 px", "size not known"
 
 
@@ -68,20 +72,23 @@ def subgroup_figures(
     *,
     copies: Mapping[str, bool] | None = None,
     planes: Sequence[str] | None = None,
+    lesions: Sequence[float] = (),
 ) -> dict[str, dict[str, Subgroup]]:
     """Return detection and type of each subgroup: subgroup kind -> name -> figures.
 
     `copies` says of case keys whether the split has a file of the same image in training or
-    validation; None where no split was given. `planes` names the estimated plane of each case.
+    validation; None where no split was given. `planes` names the estimated plane of each case,
+    `lesions` the share of its prepared image that is marked, NaN without a mask.
     A tumor's label is measured against the healthy scans of its modality, a healthy one against
     the tumors.
     """
+    kinds = find_subgroups(cases, labeled, copies=copies, planes=planes, lesions=lesions)
     return {
         kind: {
             name: Subgroup(detection_figures(labeled, rows), type_figures(labeled, rows))
             for name, rows in found.items()
         }
-        for kind, found in find_subgroups(cases, labeled, copies=copies, planes=planes).items()
+        for kind, found in kinds.items()
     }
 
 
@@ -91,6 +98,7 @@ def find_subgroups(
     *,
     copies: Mapping[str, bool] | None = None,
     planes: Sequence[str] | None = None,
+    lesions: Sequence[float] = (),
 ) -> dict[str, dict[str, Rows]]:
     """Return the rows, [n], of each subgroup of each kind; unknown kinds are left out."""
     named: dict[str, list[str]] = {
@@ -107,7 +115,23 @@ def find_subgroups(
         ]
     found = {kind: _rows(names) for kind, names in named.items()}
     found["label"] = _label_rows(labeled)
+    if np.isfinite(lesions).sum() >= MIN_LESIONS:
+        found["size of the tumor"] = _quarters(np.array(lesions), labeled.truth)
     return found
+
+
+def lesion_sizes(masks: Masks, positions: Sequence[int]) -> list[float]:
+    """Return the share of the prepared image that a mask covers, NaN where there is none."""
+    return [float(masks[at].mean()) if at in masks else np.nan for at in positions]
+
+
+def _quarters(sizes: NDArray[np.float64], truth: Rows) -> dict[str, Rows]:
+    """Return the marked tumors by quarters of their size, each beside all scans without one."""
+    bounds = [0.0, *np.nanquantile(sizes, (0.25, 0.5, 0.75)), 1.0]
+    return {
+        f"{name}, {low:.1%} to {high:.1%} of the image": ((low < sizes) & (sizes <= high)) | ~truth
+        for name, low, high in zip(QUARTERS, bounds, bounds[1:], strict=False)
+    }
 
 
 def _rows(names: Sequence[str]) -> dict[str, Rows]:
