@@ -101,7 +101,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
     "hypotheses": Experiment(
         lambda given, out: tumorlens(
             "hypotheses", given / "sets/br35h", given / "sets/bohaju", "--audit", given / "audit",
-            "--recipe", given / "tiny.json", "--folds", 2, "--runs", 2, "--cache", given / "cache",
+            "--recipe", given / "tiny.json", "--folds", 3, "--runs", 2, "--cache", given / "cache",
             "--out", out,
         ),
         "networks/*/scores.csv", ("case", "network"), SCORES),

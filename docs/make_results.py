@@ -164,6 +164,7 @@ def _page(
     yield "## Detection, on test parts\n"
     yield from _detection(named)
     yield from _same_level(named, "## Slices at the same level of the head\n")
+    yield from _sizes(named)
     yield "## Type, calibration, decisions\n"
     yield from _rest(named)
     if MAIN in found:
@@ -232,6 +233,23 @@ def _same_level(named: Sequence[tuple[str, Found]], heading: str) -> Iterator[st
         )
         head = ("", "source and sequence", "AUC at the same level", "all pairs", "level alone")
         yield from _table(head, rows)
+
+
+def _sizes(named: Sequence[tuple[str, Found]]) -> Iterator[str]:
+    rows = [
+        (title, name, figure(row["detection"], "sensitivity", "n_tumor"),
+         figure(row["detection"], "auc") if row["detection"]["n_healthy"] else "-",
+         figure(row["type"], "accuracy") if row["type"] else "-")
+        for title, found in named
+        for name, row in found["subgroups"].get("size of the tumor", {}).items()
+    ]  # fmt: skip
+    if rows:
+        yield "## By the size of the tumor\n"
+        yield (
+            "Where masks exist: quarters by the share of the prepared image that is marked, the "
+            "sensitivity at the bundle's own threshold, the AUC beside all scans without a tumor.\n"
+        )
+        yield from _table(("", "size", "sensitivity", "AUC", "type accuracy"), rows)
 
 
 def _rest(named: Sequence[tuple[str, Found]]) -> Iterator[str]:
