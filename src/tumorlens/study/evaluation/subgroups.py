@@ -127,10 +127,11 @@ def lesion_sizes(masks: Masks, positions: Sequence[int]) -> list[float]:
 
 def _quarters(sizes: NDArray[np.float64], truth: Rows) -> dict[str, Rows]:
     """Return the marked tumors by quarters of their size, each beside all scans without one."""
-    bounds = [0.0, *np.nanquantile(sizes, (0.25, 0.5, 0.75)), 1.0]
+    bounds = np.nanquantile(sizes, (0, 0.25, 0.5, 0.75, 1)).tolist()
+    quarter = np.where(np.isfinite(sizes), np.searchsorted(bounds[1:-1], sizes), -1)
     return {
-        f"{name}, {low:.1%} to {high:.1%} of the image": ((low < sizes) & (sizes <= high)) | ~truth
-        for name, low, high in zip(QUARTERS, bounds, bounds[1:], strict=False)
+        f"{name}, {bounds[at]:.1%} to {bounds[at + 1]:.1%} of the image": (quarter == at) | ~truth
+        for at, name in enumerate(QUARTERS)
     }
 
 
