@@ -1,7 +1,8 @@
 """Take the dashboard's pictures: `python docs/make_dashboard_pictures.py STUDY`.
 
 STUDY is what `tumorlens demo` leaves: phantoms alone, so that no picture shows a patient. With
-`--all DIR` every page is taken in three widths and both themes, to be looked at.
+`--all DIR` every part of every page, and every page that the demo wrote, is taken whole in three
+widths and both themes, to be looked at.
 """
 
 import io
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).parent.parent
 PICTURES = Path(__file__).parent / "pictures"
@@ -20,6 +21,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from support.browser_dashboard import chromium, dashboard, drop, open_page, settle  # noqa: E402
 
 from tumorlens.services.dashboard.layout import PAGES  # noqa: E402
+from tumorlens.services.dashboard.pages import audit, explore, performance  # noqa: E402
 from tumorlens.services.dashboard.texts import translator  # noqa: E402
 from tumorlens.services.dashboard.uploads import EXAMPLES  # noqa: E402
 from tumorlens.study.phantom.volumes import draw_volume, write_dicom  # noqa: E402
@@ -29,6 +31,10 @@ Scheme = Literal["light", "dark"]
 HEIGHTS = {"read": 1420, "explore": 1080, "audit": 1150, "performance": 1330, "hypotheses": 1150,
            "about": 1300}  # fmt: skip
 WIDTHS = {"desk": 1280, "tablet": 820, "phone": 390}
+SCHEMES: tuple[Scheme, ...] = ("light", "dark")
+PARTS = {"explore": explore.PARTS, "audit": audit.PARTS, "performance": performance.PARTS}
+_HEIGHT = "document.querySelector('[data-testid=stMain]').scrollHeight"
+MAX_HEIGHT = 6000  # of a picture of a whole page
 
 
 def main(study: Path, everything: Path | None) -> None:
@@ -51,11 +57,43 @@ def main(study: Path, everything: Path | None) -> None:
                 _take(page, PICTURES / f"dashboard-{name}.png", name)
                 if name == "read":
                     _take(page, PICTURES / "dashboard-dark.png", name, scheme="dark")
-                continue
-            for place, width in WIDTHS.items():
-                for scheme in ("light", "dark"):
-                    out = everything / f"{name}-{place}-{scheme}.png"
-                    _take(page, out, name, width=width, scheme=scheme)
+            else:
+                _take_parts(page, everything, name)
+        if everything is not None:
+            _take_static_pages(browser, study, everything)
+
+
+def _take_parts(page: Page, out: Path, name: str) -> None:
+    """Take every part of a page in every way."""
+    t = translator("en")
+    for part in PARTS.get(name, ("",)):
+        page.set_viewport_size({"width": 1280, "height": 900})
+        if part:
+            page.get_by_role("radio", name=t(f"{name}.part_{part}"), exact=True).click()
+            settle(page)
+        for place, width in WIDTHS.items():
+            for scheme in SCHEMES:
+                file = f"{name}-{part}-{place}-{scheme}.png".replace("--", "-")
+                page.set_viewport_size({"width": width, "height": 900})
+                settle(page)
+                height = page.evaluate(_HEIGHT)
+                _take(page, out / file, name, width=width, scheme=scheme, height=height)
+
+
+def _take_static_pages(browser: Browser, study: Path, out: Path) -> None:
+    """Take the pages that a demo wrote."""
+    page = browser.new_page()
+    for path in sorted(study.rglob("*.html")):
+        page.goto(path.resolve().as_uri())
+        for place, width in WIDTHS.items():
+            for scheme in SCHEMES:
+                page.emulate_media(color_scheme=scheme)
+                page.set_viewport_size({"width": width, "height": 900})
+                page.wait_for_timeout(1500)
+                name = "-".join(path.relative_to(study).with_suffix("").parts)
+                file = out / f"static-{name}-{place}-{scheme}.png"
+                page.screenshot(path=file, full_page=True)
+                print(file)
 
 
 def _read_a_series(page: Page, home: Path) -> None:
@@ -72,10 +110,18 @@ def _read_a_series(page: Page, home: Path) -> None:
     settle(page)
 
 
-def _take(page: Page, out: Path, name: str, *, width: int = 1280, scheme: Scheme = "light") -> None:
-    height = HEIGHTS[name] if out.parent == PICTURES or width > 1000 else 1500
+def _take(
+    page: Page,
+    out: Path,
+    name: str,
+    *,
+    width: int = 1280,
+    scheme: Scheme = "light",
+    height: int | None = None,
+) -> None:
     page.emulate_media(color_scheme=scheme)
-    page.set_viewport_size({"width": width, "height": height})
+    size = {"width": width, "height": min(MAX_HEIGHT, height or HEIGHTS[name])}
+    page.set_viewport_size(size)  # pyright: ignore[reportArgumentType]
     page.wait_for_timeout(2500)
     settle(page)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ TYPES: tuple[Literal["glioma", "meningioma", "pituitary"], ...] = (
 MODALITIES: tuple[Literal["ct", "mri"], ...] = ("ct", "mri")
 _MODALITY_WORDS = {"ct": {"ct"}, "mri": {"mri", "mr"}}
 UNLABELED = "unlabeled"  # of scans that an audit counts and nothing else uses
+ALL_SLICES, UNKNOWN_SLICES = "all", "unknown"  # of a volume in a table: which show its tumor
 
 _MRI_TUMORS = frozenset(f"mri_{name}" for name in TYPES)
 

@@ -12,7 +12,7 @@ from support.nifti_files import nifti_bytes, ras_volume
 from support.not_plain import as_png, phantom, with_box
 
 from tumorlens.errors import ImageTooLargeError
-from tumorlens.images.readers import attempt, open_images_bytes
+from tumorlens.images.readers import attempt, open_images_bytes, slice_headers_bytes
 from tumorlens.records import Scan, Unusable
 from tumorlens.services.scan_reader import ScanReader
 from tumorlens.settings import ReadLimits
@@ -41,6 +41,13 @@ def test_every_field_of_every_slice_comes_back(reader: ScanReader, name: str):
     for one, other in zip(found, expected, strict=True):
         for field in fields(Scan):
             np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_a_file_says_of_its_slices_comes_back(reader: ScanReader, name: str):
+    found = reader.slice_headers(FILES[name], source="x")
+    assert found == slice_headers_bytes(FILES[name], source="x", limits=LIMITS)
+    assert bool(found) == (name in ("dcm", "nii"))
 
 
 @pytest.mark.parametrize("name", ["empty.png", "strip.png", "bomb.png"])

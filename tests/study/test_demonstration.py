@@ -82,7 +82,7 @@ def test_the_page_stands_alone_and_says_that_its_heads_are_drawn(demo):
     assert "<script" not in page
     assert 'src="http' not in page
     assert page.count("<svg") >= 3
-    assert page.count('src="data:image/png;base64,') >= 6, "a gallery of every class"
+    assert page.count('src="data:image/webp;base64,') >= 6, "a gallery of every class"
 
 
 def test_the_page_links_every_page_that_the_demo_made(demo):

@@ -88,11 +88,13 @@ def picture(pixels: NDArray[np.uint8]) -> Markup:
     return png(cv2.imencode(".png", pixels)[1].tobytes())
 
 
-def webp(data: bytes) -> Markup:
-    """Write a PNG file as a data URL of a WebP image, a fifth as long; the eye sees no loss."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if pixels is None:
-        return png(data)
+def webp(image: bytes | NDArray[np.uint8]) -> Markup:
+    """Write a PNG file or pixels as a data URL of WebP, a fifth as long; the eye sees no loss."""
+    pixels = image
+    if isinstance(image, bytes):
+        pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+        if pixels is None:
+            return png(image)
     small = cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])[1].tobytes()
     return Markup("data:image/webp;base64," + base64.b64encode(small).decode())
 

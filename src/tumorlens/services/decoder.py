@@ -60,12 +60,14 @@ class Request:
     limits: ReadLimits
     seconds: float  # of processor time
     spec: InputSpec | None = None  # by which it is prepared; None: it is read alone
+    is_headers: bool = False  # what it says of its slices, without pixels
 
     @classmethod
     def from_head(cls, head: Head) -> "Request":
         """Return what `asdict` gave; plainly, as it is done for every file."""
         spec = head["spec"] and InputSpec(**head["spec"])
-        return cls(head["source"], ReadLimits(**head["limits"]), head["seconds"], spec)
+        limits = ReadLimits(**head["limits"])
+        return cls(head["source"], limits, head["seconds"], spec, head["is_headers"])
 
 
 class Decoders:

@@ -274,7 +274,8 @@ def test_what_was_reviewed_is_marked_counted_and_goes_home_as_labels(png, browse
     review = Review("id", "me", "correct", decision="tumor", type="glioma", reason="seen")
     rows = table_of(cases_csv(results_of(at), {one.digest: review}))
     label = "mri_glioma" if one.prediction.modality == "mri" else "ct_tumor"
-    assert rows == [{"path": "one.png", "label": label, "modality": one.prediction.modality}]
+    row = {"path": "one.png", "label": label, "modality": one.prediction.modality, "slices": ""}
+    assert rows == [row]
 
 
 def test_the_most_doubtful_comes_first_where_that_is_asked_for(browser):

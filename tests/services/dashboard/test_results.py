@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
+from tumorlens.errors import CasesError
+from tumorlens.images.readers import attempt, open_images_bytes, slice_headers_bytes
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Prediction, Scan
 from tumorlens.services.dashboard import uploads as module
@@ -14,12 +16,13 @@ from tumorlens.services.dashboard.results import (
     cases_csv,
     decode_pixels,
     encode_pixels,
-    no_cases,
+    tumor_series,
 )
 from tumorlens.services.dashboard.uploads import EXAMPLES, predict_examples, predict_files
 from tumorlens.services.dashboard.worklists import joined
 from tumorlens.services.store.reviews import Review
 from tumorlens.settings import ReadLimits
+from tumorlens.study.data.index import read_set
 from tumorlens.study.phantom.volumes import draw_volume, write_dicom, write_nifti
 
 LIMITS = ReadLimits(2**20, 2**22)
@@ -145,22 +148,64 @@ def test_the_slices_of_a_series_have_one_answer_and_are_one_row(predictor, tmp_p
     assert series.prediction.tumor_probability == series.answer.probability
 
 
-def test_a_tumor_in_loose_files_of_a_series_is_no_case_and_is_named(predictor, tmp_path):
+@pytest.mark.parametrize("decision", ["tumor", "no tumor"])
+def test_loose_files_of_two_series_are_two_cases_that_the_bench_reads(
+    predictor, tmp_path, decision
+):
+    for seed in (2, 3):
+        volume = draw_volume("ct", "healthy", seed=seed, side=96)
+        write_dicom(volume, tmp_path / str(seed), seed=seed)
+        for path in sorted((tmp_path / str(seed)).iterdir()):
+            path.rename(tmp_path / f"{seed}-{path.name}")
+        (tmp_path / str(seed)).rmdir()
+    files = [(path.name, path.read_bytes) for path in sorted(tmp_path.iterdir())]
+    found = list(predict_files(files, predictor, limits=ReadLimits()))
+    seen = {one.digest: Review("id", "me", "correct", decision, "", "seen") for one in found}
+    (tmp_path / "cases.csv").write_bytes(cases_csv(found, seen))
+    assert [len(one.slices) for one in found] == [24, 24]
+    assert tumor_series(found, seen) == (found if decision == "tumor" else [])
+    if decision == "tumor":
+        with pytest.raises(CasesError, match="48 of tumor volumes without a mask"):
+            read_set(tmp_path)
+    else:
+        cases = read_set(tmp_path).cases
+        assert (len(cases), {case.label for case in cases}) == (48, {"ct_healthy"})
+        assert len({case.volume for case in cases}) == 2
+
+
+def test_the_case_of_a_loose_series_says_what_is_true_of_it_when_it_is_dropped_again(
+    predictor, tmp_path
+):
     write_dicom(draw_volume("ct", "healthy", seed=2, side=96), tmp_path, seed=2)
-    data = {path.name: path.read_bytes() for path in sorted(tmp_path.iterdir())}
+    files = [(path.name, path.read_bytes) for path in sorted(tmp_path.iterdir())]
+    table = f"path,label,modality,slices\n{files[0][0]},tumor,ct,3\n".encode()
+    given = [*files, ("cases.csv", lambda: table)]
+    (found,) = predict_files(given, predictor, limits=ReadLimits())
+    assert found.truth == "ct_tumor"
 
-    def dropped(folder: str) -> Result:
-        files = [(f"{folder}{name}", lambda held=held: held) for name, held in data.items()]
-        return next(predict_files(files, predictor, limits=ReadLimits()))
 
-    loose, whole = dropped(""), dropped("p1/")
-    seen = Review("id", "me", "correct", "tumor", "", "seen")
-    seen = {one.digest: seen for one in (loose, whole)}
-    assert no_cases([loose], seen) == [loose]
-    assert no_cases([whole], seen) == []
-    assert b"\np1,ct_tumor,ct" in cases_csv([whole], seen)
-    agreed = {loose.digest: Review("id", "me", "correct", "no tumor", "", "none")}
-    assert no_cases([loose], agreed) == []
+class _Reader:
+    """Stands for the process that reads files: notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    def slice_headers(self, data: bytes, *, source: str):
+        self.asked.append(("headers", source))
+        return attempt(slice_headers_bytes, data, source=source)
+
+    def open_images(self, data: bytes, *, source: str):
+        self.asked.append(("images", source))
+        return attempt(open_images_bytes, data, source=source)
+
+
+def test_no_file_from_outside_is_read_in_the_process_of_the_page(predictor, head, monkeypatch):
+    data, asked = png(head), _Reader()
+    for name in ("open_images_bytes", "slice_headers_bytes"):
+        monkeypatch.setattr(module, name, None)
+    (found,) = predict_files([("a.png", lambda: data)], predictor, limits=LIMITS, reader=asked)
+    assert not found.prediction.error
+    assert asked.asked == [("headers", "a.png"), ("images", "a.png")]
 
 
 def test_a_nifti_volume_is_answered_as_a_series_from_memory(predictor, tmp_path):

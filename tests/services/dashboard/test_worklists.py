@@ -65,6 +65,22 @@ def test_one_that_is_kept_is_there_after_a_restart_as_it_was(held, tmp_path):
     assert (one.matrix == other.matrix).all()
 
 
+def test_results_for_one_that_another_tab_removed_are_not_lost(held):
+    id = filled(held, "a")
+    held.remove("me", id)
+    assert held.add_results("me", id, [result("b")], {"b-digest": "id"}) == 0
+    found = held.get("me", id)
+    assert ([one.name for one in found.results], found.is_kept) == (["b"], False)
+
+
+def test_one_that_another_tab_removed_is_not_made_again_by_a_new_name(held, tmp_path):
+    id = filled(held, "a")
+    held.remove("me", id)
+    held.change("me", id, name="Tuesday", kept=True)
+    assert held.get("me", id) is None
+    assert list(tmp_path.rglob("*")) == []
+
+
 def test_only_its_owner_may_look_into_the_folder_of_one_that_is_kept(held, tmp_path):
     held.change("me", filled(held, "a"), kept=True)
     for path in (tmp_path / "worklists").rglob("*"):

@@ -1,5 +1,6 @@
 """Labeled volumes become labeled slices: which slices, which label, whose, and what is left out."""
 
+from collections import Counter
 from pathlib import Path
 
 import nibabel as nib
@@ -323,6 +324,32 @@ def test_a_slice_is_named_twice_by_itself_and_with_its_folder(tmp_path):
     write_series(tmp_path / "set/p1", STACK)
     table(tmp_path / "set", "path,label", "p1,healthy", "p1/IM0001,tumor")
     with pytest.raises(CasesError, match="twice"):
+        read_cases(tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+    ("slices", "labels"),
+    [("2-3", {"mri_tumor": 2, "mri_healthy": SLICES - 4}), ("all", {"mri_tumor": SLICES})],
+)
+def test_a_table_may_name_a_series_by_one_of_its_files_with_the_slices_that_show_it(
+    tmp_path, slices, labels
+):
+    for name, series in (("a", "1.2.3"), ("b", "1.2.4")):
+        write_series(tmp_path / name, STACK, SeriesInstanceUID=series)
+        for path in (tmp_path / name).iterdir():
+            path.rename(tmp_path / f"{name}{path.name}")
+        (tmp_path / name).rmdir()
+    table(tmp_path, "path,label,slices", f"aIM0003,tumor,{slices}")
+    cases = read_cases(tmp_path)
+    assert Counter(case.label for case in cases) == labels
+    assert {case.path.name[0] for case in cases} == {"a"}
+    assert {(case.volume, case.group) for case in cases} == {("aIM0003", "aIM0003")}
+
+
+def test_a_volume_whose_slices_are_unknown_waits_for_who_knows_them(tmp_path):
+    write_series(tmp_path / "set/p1", STACK)
+    table(tmp_path / "set", "path,label,slices", "p1/IM0001,tumor,unknown")
+    with pytest.raises(CasesError, match=f"{SLICES} of tumor volumes without a mask"):
         read_cases(tmp_path / "set")
 
 

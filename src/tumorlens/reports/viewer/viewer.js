@@ -113,7 +113,7 @@ export function mountViewer(root, content, language) {
   const strip = n > 1 ? element("canvas", { class: "tl-strip", tabindex: "0", role: "slider",
     "aria-label": t.strip, "aria-valuemin": 1, "aria-valuemax": n }, box) : null;
   const line = element("div", { class: "tl-line" }, box);
-  const said = element("span", { "aria-live": "polite", class: "tl-said" }, line);
+  const said = element("span", { class: "tl-said" }, line);
   element("strong", {}, line, t.use);
   element("div", { class: "tl-help" }, box, t.help + (content.isShrunk ? t.shrunk : ""));
 
@@ -215,8 +215,8 @@ export function mountViewer(root, content, language) {
     const w = canvas.width, h = canvas.height, size = 14 * ratio;
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.font = `${size}px system-ui, sans-serif`; context.fillStyle = "#ffe9a8";
-    context.shadowColor = "#000"; context.shadowBlur = 3 * ratio;
-    const write = (text, x, y, align) => { context.textAlign = align; context.fillText(text, x, y); };
+    context.strokeStyle = "#000"; context.lineWidth = 3 * ratio; context.lineJoin = "round"; // read over white bone too
+    const write = (text, x, y, align) => { context.textAlign = align; context.strokeText(text, x, y); context.fillText(text, x, y); };
     if (slice.letters) {
       write(slice.letters.left, 8 * ratio, h / 2, "left"); write(slice.letters.right, w - 8 * ratio, h / 2, "right");
       write(slice.letters.top, w / 2, size + 4 * ratio, "center"); write(slice.letters.bottom, w / 2, h - 8 * ratio, "center");
@@ -226,10 +226,10 @@ export function mountViewer(root, content, language) {
     write(`W ${short(state.width)} L ${short(state.center)}${unit}`, 8 * ratio, h - 8 * ratio, "left");
     if (slice.mm) {
       const mm = NICE_MM.find((m) => m / slice.mm[1] * g.sx < w / 4) || 1, long = mm / slice.mm[1] * g.sx;
+      context.strokeRect(w - long - 12 * ratio, h - 12 * ratio, long, 3 * ratio);
       context.fillRect(w - long - 12 * ratio, h - 12 * ratio, long, 3 * ratio);
       write(`${mm} mm`, w - 12 * ratio, h - 18 * ratio, "right");
     }
-    context.shadowBlur = 0;
   }
   const short = (value) => Math.abs(value) >= 10 ? value.toFixed(0) : value.toPrecision(2);
 
@@ -240,7 +240,7 @@ export function mountViewer(root, content, language) {
     const context = strip.getContext("2d"), w = strip.width, h = strip.height, wide = w / n;
     context.clearRect(0, 0, w, h);
     content.curve.forEach((p, k) => {
-      context.fillStyle = k === state.slice ? "#ffd23f" : p === null ? "#3a444d" : "#5aa2dd";
+      context.fillStyle = k === state.slice ? "#ffd23f" : p === null ? "#76848f" : "#5aa2dd";
       const high = p === null ? h * 0.06 : Math.max(2, p * h);
       context.fillRect(k * wide + 0.5, h - high, Math.max(1, wide - 1), high);
     });
@@ -255,6 +255,13 @@ export function mountViewer(root, content, language) {
     const slice = content.slices[state.slice];
     const p = slice.probability === null ? t.none : `${t.probability} ${slice.probability.toFixed(3)}`;
     return `${t.slice} ${state.slice + 1} ${t.of} ${n}: ${slice.error || t.decisions[slice.decision] || slice.decision}, ${p}`;
+  }
+
+  // Slices that are turned to are announced; not the first, and not by the strip, whose own value says the same.
+  function tell(text) {
+    said.setAttribute("aria-live", said.textContent && !strip?.matches(":focus") ? "polite" : "off");
+    said.textContent = text;
+    plain.setAttribute("aria-label", text);
   }
 
   async function draw() {
@@ -272,7 +279,7 @@ export function mountViewer(root, content, language) {
     doubler.setAttribute("aria-pressed", String(state.two));
     if (slider && Math.abs(slider.value / 100 - state.opacity) > 0.005) slider.value = 100 * state.opacity;
     const text = describe();
-    if (said.textContent !== text) { said.textContent = text; plain.setAttribute("aria-label", text); }
+    if (said.textContent !== text) tell(text);
     box.dataset.slice = at + 1; box.dataset.width = state.width; box.dataset.zoom = state.zoom;
     box.dispatchEvent(new CustomEvent("tl-drawn"));
   }

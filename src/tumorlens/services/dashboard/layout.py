@@ -34,10 +34,16 @@ STYLE = """<style>
 .tl-title { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 [data-testid="stCaptionContainer"] { color: inherit; opacity: .85; }
 /* Words around a chart follow the theme, also when it changes; those on its own colors stay. */
-.js-plotly-plot :is(.xtick, .ytick, .xtitle, .ytitle, .gtitle, .legendtext),
+.js-plotly-plot :is(.xtitle, .ytitle, .legendtext, .annotation-text, .bartext),
 .js-plotly-plot :is(.xtick, .ytick) text { fill: currentColor !important; }
+[data-testid="stMetricLabel"] :is(div, p) { white-space: normal; overflow: visible; }
 .stApp :focus-visible { outline: 3px solid #d55e00 !important; outline-offset: 2px; }
 @media (prefers-color-scheme: dark) { .stApp [data-testid="stImage"] img { background: #fff; } }
+@media (max-width: 60rem) {
+  [class*="st-key-grid-"] [data-testid="stHorizontalBlock"] { flex-wrap: wrap; }
+  [class*="st-key-grid-"] [data-testid="stColumn"] { min-width: 44%; flex: 1 1 44%; }
+  .st-key-grid-tables [data-testid="stColumn"] { min-width: 100%; }
+}
 @media (max-width: 40rem) {
   [data-testid="stLayoutWrapper"]:has(> .st-key-intake) { order: 2; }
   [data-testid="stLayoutWrapper"]:has(> .st-key-order) { order: 1; }

@@ -186,8 +186,8 @@ class Reader {
     this.name.textContent = row.name;
     this.badge.textContent = row.badge; this.badge.className = "tl-badge tl-" + row.color;
     this.at.textContent = `${at + 1} / ${this.rows.length}`;
-    const text = `${row.name}: ${row.badge}${row.figure ? ", " + row.figure : ""}`;
-    if (this.said.textContent !== text) this.said.textContent = text;
+    const text = `${row.name}: ${row.badge}${row.figure ? ", " + row.figure : ""}`; // a list with the focus tells its rows by itself
+    if (!this.list.matches(":focus") && this.said.textContent !== text) this.said.textContent = text;
     this.root.dataset.current = row.key; this.root.dataset.pending = this.events.length + this.waiting.length;
     this.ahead();
     if (this.shown === row.key) return;

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tumorlens.files import table_text
 from tumorlens.images.slices import SliceHeader
-from tumorlens.labels import MODALITIES, TYPES
+from tumorlens.labels import ALL_SLICES, MODALITIES, TYPES, UNKNOWN_SLICES
 from tumorlens.predictions.series_answer import SeriesPrediction, describe_value
 from tumorlens.records import Heatmap, Modality, Prediction, Scan
 from tumorlens.services.store.reviews import Review
@@ -230,16 +230,20 @@ def cases_csv(results: Sequence[Result], reviews: Mapping[str, Review]) -> bytes
     Scans without a review, or judged uncertain or out of scope, are no cases.
     """
     rows = [
-        (path, label, one.prediction.modality)
+        (path, label, one.prediction.modality, slices)
         for one, decision, label in _labeled(results, reviews)
-        for path in case_paths(one, decision)
+        for path, slices in _cases_of(one, decision)
     ]
-    return table_text(("path", "label", "modality"), rows).encode()
+    return table_text(("path", "label", "modality", "slices"), rows).encode()
 
 
-def no_cases(results: Sequence[Result], reviews: Mapping[str, Review]) -> list[Result]:
-    """Return the results that a reader labeled and that `cases.csv` cannot name."""
-    return [one for one, decision, _ in _labeled(results, reviews) if not case_paths(one, decision)]
+def tumor_series(results: Sequence[Result], reviews: Mapping[str, Review]) -> list[Result]:
+    """Return the series that a reader saw a tumor in: nobody has said on which slices."""
+    return [
+        one
+        for one, decision, _ in _labeled(results, reviews)
+        if decision == "tumor" and one.answer is not None
+    ]
 
 
 def _labeled(
@@ -252,16 +256,16 @@ def _labeled(
             yield one, review.decision, label
 
 
-def case_paths(result: Result, decision: str) -> list[str]:
-    """Return what a case of a result is called: a file, or the folder of a series.
+def _cases_of(result: Result, decision: str) -> list[tuple[str, str]]:
+    """Return the cases of a result: path, and for a series which of its slices the label is of.
 
-    Of loose files, those of a series without a tumor are cases each; of one with a tumor nobody
-    said which of them show it.
+    A series is named by its first file, in each folder that it lies in: others may lie beside it.
     """
     paths = list(dict.fromkeys(one.prediction.path for one in result.slices))
-    if result.answer is None or len(paths) == 1:
-        return paths
-    folders = {str(PurePosixPath(path).parent) for path in paths}
-    if len(folders) == 1 and folders != {"."}:
-        return list(folders)
-    return paths if decision == "no tumor" else []
+    if result.answer is None:
+        return [(path, "") for path in paths]
+    slices = UNKNOWN_SLICES if decision == "tumor" else ALL_SLICES
+    firsts: dict[PurePosixPath, str] = {}
+    for path in paths:
+        firsts.setdefault(PurePosixPath(path).parent, path)
+    return [(path, slices) for path in firsts.values()]

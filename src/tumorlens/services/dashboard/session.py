@@ -192,13 +192,13 @@ def forget_uploads(files: Sequence[Any]) -> None:
 # --- the history of a browser ----------------------------------------------------------------
 
 
-def add_results(results: Sequence[Result]) -> int:
-    """Put results into the worklist and their answers into the history.
+def add_results(results: Sequence[Result], id: str) -> int:
+    """Put results into a worklist and their answers into the history.
 
     Returns how many found no room.
     """
     ids = save_results(results)
-    return load_shared().worklists.add_results(owner(), worklist().id, results, ids)
+    return load_shared().worklists.add_results(owner(), id, results, ids)
 
 
 def save_results(results: Sequence[Result]) -> dict[str, str]:
@@ -275,8 +275,9 @@ def agree(key: str) -> None:
     try:
         review(id, "agree")
     except NotStoredError:  # the history was emptied since: the answer goes into it again
-        add_results([result])
-        review(worklist().stored_ids[result.digest], "agree")
+        ids = save_results([result])
+        load_shared().worklists.add_results(owner(), held.id, [result], ids)
+        review(ids[result.digest], "agree")
 
 
 def follow(events: Mapping[str, Any]) -> None:

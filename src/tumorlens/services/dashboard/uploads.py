@@ -103,6 +103,13 @@ class _Files:
             self.digests[name] = hashlib.sha256(data).hexdigest()
         return data
 
+    def headers(self, name: str) -> tuple[SliceHeader, ...] | Unusable:
+        """Return what a file says of its slices; nothing of an image that stands alone."""
+        data = self.data(name)
+        if self._reader is not None:
+            return self._reader.slice_headers(data, source=name)
+        return attempt(slice_headers_bytes, data, source=name, limits=self.limits)
+
     def scan(self, name: str, frame: int | None) -> Scan | Unusable:
         """Return one slice of a file; without a frame, the only one that it has."""
         found = self._decode(name)
@@ -132,7 +139,7 @@ def predict_files(
 ) -> Iterator[Result]:
     """Read and predict files, DICOM and NIfTI by series; a file above `limits` is refused.
 
-    Files from outside are decoded by the process of a `reader`, which has the same limits.
+    Files from outside are read by the process of a `reader`, which has the same limits.
     A file that cannot be used gives a result whose prediction has its `error` set. `progress`
     counts slices.
     """
@@ -193,7 +200,7 @@ def _items(held: _Files, names: Sequence[str]) -> list[_Item]:
     headers: list[SliceHeader] = []
     items: list[_Item] = []
     for name in names:
-        found = attempt(slice_headers_bytes, held.data(name), source=name, limits=held.limits)
+        found = held.headers(name)
         if isinstance(found, Unusable):
             items.append(_Item(name, (name,), error=found.reason))
         elif found:
@@ -291,7 +298,7 @@ def _result(
     is_example: bool,
 ) -> Result:
     digest = _digest(item, held)
-    truths = {labels.truths.get(name, "") for name in item.files}
+    truths = {label for name in item.files if (label := labels.truths.get(name))}
     result = Result(
         item.name, digest, kept[0].prediction, tuple(kept), is_example=is_example,
         truth=truths.pop() if len(truths) == 1 else "",

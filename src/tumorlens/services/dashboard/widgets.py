@@ -9,8 +9,9 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from tumorlens.services.dashboard.texts import Translate
+from tumorlens.services.dashboard.texts import Translate, escape_markup
 
+TOP = 12  # pixels over a chart
 MIME_TYPES = {".csv": "text/csv", ".html": "text/html", ".pdf": "application/pdf"}
 Value = TypeVar("Value")
 
@@ -75,10 +76,17 @@ def draw_metrics(section: str, figures: Mapping[str, str | int], t: Translate) -
 
 
 def draw_chart(place: Any, figure: go.Figure, **options: Any) -> None:
-    """Draw a chart, with its title and axes as alt text; the page's style colors its words."""
+    """Draw a chart under its title, with title and axes as alt text.
+
+    The title is one of the page, so that it breaks into lines where there is little room.
+    """
     layout = figure.layout
-    parts = (layout.title.text, layout.xaxis.title.text, layout.yaxis.title.text)
+    title = layout.title.text
+    parts = (title, layout.xaxis.title.text, layout.yaxis.title.text)
     options.setdefault("alt", "; ".join(filter(None, parts)) or None)
+    if title:
+        place.markdown(f"**{escape_markup(title)}**")
+        figure.update_layout(title=None, margin_t=TOP)
     place.plotly_chart(figure, **options)
 
 
@@ -87,17 +95,20 @@ def draw_hidden_title(text: str) -> None:
     st.html(f'<h1 class="tl-title">{html.escape(text)}</h1>')
 
 
-def draw_image(image: bytes | None, title: str, *, missing: str) -> None:
+def draw_image(image: bytes | None, title: str, *, missing: str, caption: str = "") -> None:
     """Draw an image that lies beside a record, or words where it does not."""
     if image is not None:
+        if caption:
+            st.markdown(f"**{escape_markup(caption)}**")
         st.image(image, width="stretch", alt=title)
     elif missing:
         st.caption(missing)
 
 
-def columns_in_rows(count: int, across: int) -> list[DeltaGenerator]:
-    """Return places for some things, so many in a row."""
-    return [c for _ in range(0, count, across) for c in st.columns(across)][:count]
+def columns_in_rows(count: int, across: int, *, key: str = "") -> list[DeltaGenerator]:
+    """Return places for some things, so many in a row; with a `key` two on a narrow page."""
+    with st.container(key=f"grid-{key}" if key else None):
+        return [c for _ in range(0, count, across) for c in st.columns(across)][:count]
 
 
 def draw_download(title: str, make: Callable[[], bytes | str], file: str, *, icon: str) -> None:

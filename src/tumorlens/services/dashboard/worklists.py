@@ -116,10 +116,11 @@ class Worklists:
     ) -> int:
         """Put results behind those that are there; return how many found no room.
 
-        One that is there already keeps its place and takes the new answer.
+        One that is there already keeps its place and takes the new answer. A worklist that another
+        tab removed meanwhile is there again, with what is added.
         """
         with self._lock:
-            found = self._of(owner)[id]
+            found = self._of(owner).get(id) or Worklist(id, "", used_at=time.time())
             results, lost = joined(found.results, added)
             taken = {result.digest for result in results}
             ids = {d: i for d, i in {**found.stored_ids, **stored_ids}.items() if d in taken}
@@ -131,9 +132,11 @@ class Worklists:
     def change(
         self, owner: str, id: str, *, name: str | None = None, kept: bool | None = None
     ) -> None:
-        """Rename one, or choose whether it lies on disk."""
+        """Rename one, or choose whether it lies on disk; one that is gone stays gone."""
         with self._lock:
-            found = self._of(owner)[id]
+            found = self._of(owner).get(id)
+            if found is None:
+                return
             kept = found.is_kept if kept is None else kept
             changed = replace(found, name=found.name if name is None else name, is_kept=kept)
             if found.is_kept and not kept:

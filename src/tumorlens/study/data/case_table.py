@@ -37,10 +37,15 @@ class CaseRow:
     group: str | None = None
     mask: Path | None = None
     level: float | None = None  # in the stack of its patient
-    slices: str | None = None  # of a volume, those that show its tumor: "12-40" or "all"
+    slices: str | None = None  # of a volume, those that show its tumor: "12-40", "all", "unknown"
     volume_number: int | None = None  # of a NIfTI file with several volumes, from 0
     volume: str = ""  # file or folder that it is a slice of, inside the set
     class_folder: Path | None = None  # whose name is the label, where there is one
+
+    @property
+    def names_volume(self) -> bool:
+        """Whether it is meant for a volume: a folder, or a file with what its slices show."""
+        return self.slices is not None or self.path.is_dir()
 
 
 def rows_of_table(table: Path) -> list[CaseRow]:

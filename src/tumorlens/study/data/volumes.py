@@ -4,6 +4,8 @@ The label of a volume is true of the patient, not of every slice. All slices of 
 tumor are healthy. Of a volume with one, a mask or the column `slices` says which slices show it:
 these have the label, the others are healthy, and the first beside each end of the tumor is left
 out. Without either the volume is left out: nobody says which of its slices show the tumor.
+
+A table names a DICOM series by its folder, or by one of its files where `slices` is filled in.
 """
 
 import re
@@ -33,9 +35,9 @@ ABSENT_SLICES = "of tumor volumes without the slices that their table names"
 BESIDE_TUMOR = "beside the end of a tumor"
 UNUSED_MASK = "of segmentations that a program made or that mark no slice here"
 DOUBLED = "that are there twice"
-ALL_SLICES = "all"
 _SEGMENTATION = "Segmentation Storage"
 _NUMBERS = re.compile(r"(\d+)(?:\s*-\s*(\d+))?")
+_SeriesNames = dict[Path, dict[Path, str]]  # of the files of each folder
 Mark = tuple[Path | None, bool]  # the mask of one slice, and whether the slice shows the tumor
 
 
@@ -109,7 +111,7 @@ def _parts(rows: Sequence[CaseRow], headers: _Headers) -> list[list[SliceHeader]
     parts: defaultdict[object, list[SliceHeader]] = defaultdict(list)
     for header in headers.all:
         number = headers.row_of[header.path, header.frame]
-        is_named = rows[number].path.is_dir() or headers.counts[header.path] > 1
+        is_named = rows[number].names_volume or headers.counts[header.path] > 1
         parts[rows[number].class_folder or (number if is_named else None)].append(header)
     return list(parts.values())
 
@@ -129,8 +131,10 @@ def _count_doubled(
         if (header.path, header.frame) in kept:
             continue
         number = headers.row_of[header.path, header.frame]
-        if is_table and str(rows[number].path) == header.path and headers.counts[header.path] == 1:
-            found[number].append(_placed(rows[number], header, headers, None))
+        row = rows[number]
+        is_alone = str(row.path) == header.path and headers.counts[header.path] == 1
+        if is_table and is_alone and not row.names_volume:
+            found[number].append(_placed(row, header, headers, None))
         else:
             left_out[DOUBLED] += 1
 
@@ -138,15 +142,16 @@ def _count_doubled(
 def _read_headers(rows: Sequence[CaseRow], found: defaultdict[int, list[CaseRow]]) -> _Headers:
     """Read the headers of all files; those that hold no slices go to `found` as they are."""
     headers = _Headers()
+    names: _SeriesNames = {}
     for number, row in enumerate(rows):
-        for path, inside in _files_of(row):
+        for path, inside in _files_of(row, names):
             read = _headers_of(row, path) if _may_hold_slices(path) else ()
             if isinstance(read, Unusable) or not read:  # reading it gives the error
                 found[number].append(_named_slice(replace(row, path=path, inside=inside)))
                 continue
             name = str(path)
             if any((name, header.frame) in headers.row_of for header in read):
-                fact = f"names {inside} twice, by itself and with its folder"
+                fact = f"names {inside} twice, by itself and with its series or folder"
                 raise CasesError(row.path, fact, "Leave one of the rows.")
             headers.all += read
             headers.row_of |= {(name, header.frame): number for header in read}
@@ -180,12 +185,35 @@ def _named_slice(row: CaseRow) -> CaseRow:
     return replace(row, patient=row.patient or patient_of_volume(file), volume=volume)
 
 
-def _files_of(row: CaseRow) -> Iterator[tuple[Path, str]]:
-    if not row.path.is_dir():
+def _files_of(row: CaseRow, names: _SeriesNames) -> Iterator[tuple[Path, str]]:
+    if row.path.is_dir():
+        for path in find_files([row.path]).scans:
+            yield path, f"{row.inside.rstrip('/')}/{path.relative_to(row.path).as_posix()}"
+    elif row.names_volume:
+        for path in _files_of_series(row.path, names):
+            yield path, PurePosixPath(row.inside).with_name(path.name).as_posix()
+    else:
         yield row.path, row.inside
-        return
-    for path in find_files([row.path]).scans:
-        yield path, f"{row.inside.rstrip('/')}/{path.relative_to(row.path).as_posix()}"
+
+
+def _files_of_series(path: Path, names: _SeriesNames) -> list[Path]:
+    """Return the files of the series that a file tells, in its folder; itself where it tells none.
+
+    `names` keeps what was read of each folder.
+    """
+    folder = path.parent
+    if folder not in names:
+        files = [file for file in sorted(folder.iterdir()) if file.is_file()]
+        names[folder] = {file: _series_name(file) for file in files}
+    name = names[folder].get(path)
+    return [file for file, other in names[folder].items() if other == name] if name else [path]
+
+
+def _series_name(path: Path) -> str:
+    """Return the series of a file with one slice; "" of any other."""
+    found = attempt(slice_headers, path) if _may_hold_slices(path) else ()
+    is_slice = not isinstance(found, Unusable) and len(found) == 1
+    return found[0].series if is_slice else ""
 
 
 def _may_hold_slices(path: Path) -> bool:
@@ -201,7 +229,7 @@ def _is_volume(
     owners = [rows[headers.row_of[header.path, header.frame]] for header in series.slices]
     if any(headers.counts[header.path] > 1 for header in series.slices):
         return True
-    if all(owner is owners[0] for owner in owners) and owners[0].path.is_dir():
+    if all(owner is owners[0] for owner in owners) and owners[0].names_volume:
         return True
     first = series.slices[0]
     is_sorted = len(headers.classes[first.study, first.series or first.path]) > 1
@@ -254,9 +282,9 @@ def _marks(
     A text is the reason why the volume is left out.
     """
     is_open = label in (None, labels.UNLABELED)
-    if is_open or not labels.is_tumor(str(label)) or row.slices == ALL_SLICES:
+    if is_open or not labels.is_tumor(str(label)) or row.slices == labels.ALL_SLICES:
         return None
-    if row.slices:
+    if row.slices and row.slices != labels.UNKNOWN_SLICES:
         chosen = _numbers(row, count=len(slices))
         marks: list[Mark] = [(None, number in chosen) for number in range(1, len(slices) + 1)]
         return marks if chosen else ABSENT_SLICES
@@ -282,7 +310,7 @@ def _numbers(row: CaseRow, *, count: int) -> set[int]:
         found = _NUMBERS.fullmatch(part.strip())
         first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
         if not 1 <= first <= last:
-            fix = "Write numbers from 1 along the stack, such as 12-40, or all."
+            fix = "Write numbers from 1 along the stack, such as 12-40, or all, or unknown."
             raise CasesError(row.path, f"names as slices {row.slices}", fix)
         chosen |= set(range(first, min(last, count) + 1))
     return chosen
@@ -323,7 +351,7 @@ def _slice_row(
     """Return the row of one slice of the volume that a row names."""
     placed = _placed(row, header, headers, level)
     frame = header.frame if headers.counts[header.path] > 1 else None
-    volume = row.inside if row.path.is_dir() or frame is not None else placed.volume
+    volume = row.inside if row.names_volume or frame is not None else placed.volume
     return replace(
         placed,
         path=frame_path(header.path, frame),

@@ -27,6 +27,7 @@ from tumorlens.study.plotting import COLORS, NAMES, QUIET, svg
 from tumorlens.study.stats.intervals import ENDS
 
 _SIZE = (5, 4.5)
+MIN_DARK = 0.72  # share from which a cell of a matrix is dark: white stands out from it, black less
 _ORDERS = {"heatmap": (COLORS["mri"], "-", "by the heatmap"),
            "middle": (COLORS["ct"], "--", "from the center of the head"),
            "random": (QUIET, ":", "at random")}  # fmt: skip
@@ -199,7 +200,7 @@ def _draw_matrix(counts: Matrix, rows: Sequence[str], columns: Sequence[str], ti
     axes.pcolormesh(edges[1], edges[0], shares, cmap="Blues", vmin=0, vmax=1)  # cells, not pixels
     axes.invert_yaxis()
     for (row, column), count in np.ndenumerate(table):
-        color = "white" if count > 0.6 * table[row].sum() else "black"
+        color = "white" if shares[row, column] > MIN_DARK else "black"
         axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color=color)
     axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right", fontsize=8)
     axes.set_yticks(range(len(rows)), rows, fontsize=8)

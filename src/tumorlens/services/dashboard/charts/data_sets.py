@@ -28,7 +28,8 @@ def balance_bars(balance: Mapping[str, Record], t: Translate) -> go.Figure:
     """Draw scans by label, a bar for each part of the split; the mouse shows groups."""
     figure = go.Figure()
     total = 0
-    for number, (part, held) in enumerate(balance.items()):
+    parts = sorted(balance.items(), key=lambda row: row[0] == "test")  # it comes last everywhere
+    for number, (part, held) in enumerate(parts):
         rows = {name: held.part(name) for name in held.values}
         counts = [row.count("n") for row in rows.values()]
         total += sum(counts)
@@ -37,14 +38,14 @@ def balance_bars(balance: Mapping[str, Record], t: Translate) -> go.Figure:
             x=[label_name(label, t) for label in rows],
             y=counts,
             text=counts,
-            textposition="auto",
+            textposition="outside",
             customdata=[row.count("n_groups") for row in rows.values()],
             hovertemplate="%{x}: %{y:,}<br>%{customdata:,} " + t("explore.groups"),
             marker_color=shapes.SERIES[number % len(shapes.SERIES)],
         )
     title, y = t("explore.balance", n=total), t("explore.scans")
-    legend = {"orientation": "h", "y": 1.02, "x": 1, "xanchor": "right", "yanchor": "bottom"}
-    return shapes.lay_out(figure, title=title, y=y, height=380, barmode="group", legend=legend)
+    more = {"barmode": "group", "legend": shapes.LEGEND_BELOW}
+    return shapes.lay_out(figure, title=title, y=y, height=400, **more)
 
 
 def size_scatter(points: Sequence[Record], t: Translate) -> go.Figure:
@@ -99,7 +100,7 @@ def feature_boxes(study: Record, feature: str, t: Translate) -> go.Figure:
         row = features.part(feature)
         total += row.count("n")
         figure.add_box(
-            name=f"{label_name(label, t)} (n={row.count('n'):,})",
+            x=[f"{label_name(label, t)} (n={row.count('n'):,})"],
             q1=[row.number("q25")],
             median=[row.number("q50")],
             q3=[row.number("q75")],

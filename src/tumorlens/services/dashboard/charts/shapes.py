@@ -40,8 +40,9 @@ BADGES: Mapping[str, tuple[BadgeColor, str]] = {
 }
 
 MARGIN = {"l": 10, "r": 10, "t": 48, "b": 44}
-LEGEND_BELOW = {"orientation": "h", "yanchor": "top", "y": -0.18, "x": 0}
-COUNT_COLORS = [[0.0, "#f4f8fb"], [1.0, "#0b4f7d"]]
+LEGEND_BELOW = {"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0, "x": 0}
+# Light below one half and dark above it, so that the figures in the cells stand out (4.5 to 1).
+COUNT_COLORS = [[0.0, "#f4f8fb"], [0.5, "#b5d0e4"], [0.5, "#2a6ea6"], [1.0, "#0b4f7d"]]
 ROW, AROUND_ROWS = 26, 96  # pixels
 
 
@@ -150,6 +151,7 @@ def count_map(
 ) -> go.Figure:
     """Draw a matrix of counts from top to bottom, `colors` on a scale from light to dark."""
     cells = {"xgap": 2, "ygap": 2, "colorscale": COUNT_COLORS, "showscale": False}
+    cells |= {"zmin": 0, "zmax": max([1e-9, *(cell for row in colors for cell in row)])}
     figure = go.Figure(go.Heatmap(z=colors, text=text, x=columns, y=rows, **cells | more))
     figure.update_xaxes(automargin=True)
     return figure.update_yaxes(autorange="reversed", automargin=True)

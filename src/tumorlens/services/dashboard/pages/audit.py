@@ -10,6 +10,7 @@ from tumorlens.services.dashboard.pages.study import DrawPart, draw_part, open_p
 from tumorlens.services.dashboard.studies import Record
 from tumorlens.services.dashboard.texts import Translate, escape_markup, label_name
 from tumorlens.services.dashboard.widgets import (
+    columns_in_rows,
     draw_chart,
     draw_image,
     draw_metrics,
@@ -106,9 +107,9 @@ def _draw_shortcuts(record: Record, t: Translate) -> None:
 
 
 def _draw_files(record: Record, t: Translate) -> None:
-    for column, (key, title) in zip(
-        st.columns(2), {"datasets": "by_set", "labels": "by_label"}.items(), strict=True
-    ):
+    tables = {"datasets": "by_set", "labels": "by_label"}
+    places = columns_in_rows(2, 2, key="tables")
+    for column, (key, title) in zip(places, tables.items(), strict=True):
         column.markdown(f"**{t(f'audit.{title}')}**")
         column.dataframe(data_sets.set_rows(record.table(key), t), hide_index=True)
     privacy, quality = record.part("privacy"), record.part("quality")

@@ -56,7 +56,7 @@ def _draw_images(record: Record, t: Translate) -> None:
         title, help = t("explore.kind"), t("explore.kind_help")
         kind = switch(title, KINDS, "explore_kind", names=lambda n: t(f"explore.{n}"), help=help)
     st.caption(t(f"explore.{kind}_what"))
-    places = columns_in_rows(len(names), 2 if kind == "montage" else 4)
+    places = columns_in_rows(len(names), 2 if kind == "montage" else 4, key="images")
     for place, name in zip(places, names, strict=True):
         with place:
             _draw_image(rows[name], kind, label_name(name, t), t=t)
@@ -66,7 +66,8 @@ def _draw_images(record: Record, t: Translate) -> None:
 
 
 def _draw_image(row: Record, kind: str, title: str, *, t: Translate) -> None:
-    draw_image(row.image(kind), title, missing=f"{title}: {t('study.no_image')}")
+    missing = f"{title}: {t('study.no_image')}"
+    draw_image(row.image(kind), title, missing=missing, caption=title)
 
 
 def _draw_differences(record: Record, t: Translate) -> None:

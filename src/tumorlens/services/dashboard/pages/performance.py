@@ -202,7 +202,7 @@ def _draw_failures(record: Record, t: Translate) -> None:
         worst = held.rows("worst")
         if not worst:
             st.markdown(t("performance.none"))
-        for place, row in zip(columns_in_rows(len(worst), 4), worst, strict=True):
+        for place, row in zip(columns_in_rows(len(worst), 4, key=kind), worst, strict=True):
             with place:
                 _draw_failure(row, t)
 

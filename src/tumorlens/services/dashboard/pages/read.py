@@ -13,7 +13,13 @@ from tumorlens.services.dashboard import session
 from tumorlens.services.dashboard.charts.shapes import BADGES
 from tumorlens.services.dashboard.pages import scan
 from tumorlens.services.dashboard.reader import draw_reader
-from tumorlens.services.dashboard.results import ORDERS, Result, cases_csv, no_cases, ordered
+from tumorlens.services.dashboard.results import (
+    ORDERS,
+    Result,
+    cases_csv,
+    ordered,
+    tumor_series,
+)
 from tumorlens.services.dashboard.texts import Translate, escape_markup
 from tumorlens.services.dashboard.uploads import BATCH, Fetch, arrived_series, predict_files
 from tumorlens.services.dashboard.widgets import (
@@ -149,7 +155,7 @@ def _predict(files: list, t: Translate) -> None:
 
 def _take(files: Sequence[tuple[str, Fetch]], t: Translate, *, lost: int = 0) -> None:
     """Answer files and put them into the worklist; `lost` found no room before."""
-    shared, first = session.load_shared(), ""
+    shared, id, first = session.load_shared(), session.worklist().id, ""
     bar = st.progress(0.0, text=t("read.reading", done=0, total=len(files)))
 
     def report(done: int, total: int) -> None:
@@ -160,7 +166,7 @@ def _take(files: Sequence[tuple[str, Fetch]], t: Translate, *, lost: int = 0) ->
         files, shared.predictor, limits=limits, reader=shared.reader, progress=report
     )
     while some := list(islice(found, BATCH)):
-        lost += session.add_results(some)
+        lost += session.add_results(some, id)
         first = first or some[0].key
     full = (t("read.full", most=MAX_RESULTS, lost=lost),) if lost else ()
     st.session_state["warnings"] = full
@@ -234,9 +240,9 @@ def _draw_files(results: tuple[Result, ...], reviews: Mapping[str, Review], t: T
         if reviews:
             make = partial(cases_csv, results, dict(reviews))
             draw_download(t("read.cases"), make, "cases.csv", icon="label")
-    if left := no_cases(results, reviews):
-        names = ", ".join(escape_markup(one.name) for one in left)
-        st.warning(t("read.no_cases", names=names), icon=":material/label_off:")
+    if seen := tumor_series(results, reviews):
+        names = ", ".join(escape_markup(one.name) for one in seen)
+        st.info(t("read.tumor_series", names=names), icon=":material/label:")
 
 
 def _draw_history(t: Translate) -> None:
