@@ -58,7 +58,11 @@ class Index:
 
 
 def load_arrow() -> Any:
-    """Import pyarrow; raises MissingExtraError where it is not installed."""
+    """Import pyarrow; raises MissingExtraError where it is not installed.
+
+    Files are read with `use_threads=False`: threads of pyarrow that read through a Python file now
+    and then abort a process that has done its work (apache/arrow issue 34314).
+    """
     try:
         import pyarrow
         import pyarrow.compute

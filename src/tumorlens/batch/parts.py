@@ -109,14 +109,14 @@ def read_part(job: Folder, shard: Shard) -> tuple["pa.Table", PartRecord]:
     """Read a part; raises BatchError where it is not what its worker wrote."""
     arrow, data, path = load_arrow(), job.read(shard.part), job.path(shard.part)
     try:
-        file = arrow.parquet.ParquetFile(io.BytesIO(data))
+        file = arrow.parquet.ParquetFile(arrow.BufferReader(data))
         record, kept = _record(file.metadata)
         start = data.rfind(kept)
         zeroed = data[:start] + _NO_HASH + data[start + len(_NO_HASH) :]
         found = b"sha256:" + hashlib.sha256(zeroed).hexdigest().encode()
         if found != kept:
             raise BatchError(path, "does not match its hash: it was altered or damaged", _DAMAGED)
-        return file.read(), record
+        return file.read(use_threads=False), record
     except (arrow.ArrowException, OSError, KeyError, ValueError, TypeError) as e:
         raise BatchError(path, f"is no part ({e})", _DAMAGED) from e
 

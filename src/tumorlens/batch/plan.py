@@ -166,7 +166,7 @@ def read_shard(job: Folder, plan: Plan, number: int) -> list[Planned]:
     """Return the scans of one shard, in order."""
     arrow, shard = load_arrow(), plan.shards[number]
     with job.opened(plan.table) as file:
-        table = arrow.parquet.ParquetFile(file).read_row_group(number)
+        table = arrow.parquet.ParquetFile(file).read_row_group(number, use_threads=False)
     columns = [table.column(name).to_pylist() for name in _COLUMNS]
     return [
         Planned(scan, unit, name, os.fsdecode(path), os.fsdecode(shown), frame)
