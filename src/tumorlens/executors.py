@@ -333,6 +333,8 @@ def _unreachable(address: str, error: Exception) -> ExecutorError:
     fact = f"cannot be reached ({reason})"
     if address:
         fix = "Check the address, and that RAY_AUTH_TOKEN is the token of the cluster."
+        if address.startswith("ray://"):
+            fix += " With tokens, start the head with GRPC_ENABLE_FORK_SUPPORT=0."
         return ExecutorError(address, fact, fix)
     return ExecutorError("Ray on this machine", fact, "Try it again when the machine is less busy.")
 
