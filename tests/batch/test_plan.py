@@ -121,6 +121,19 @@ def test_a_row_that_stands_twice_is_refused_unless_rows_have_ids(heads, tmp_path
         read_index(str(again))
 
 
+def test_rows_of_parquet_are_compared_by_name_and_never_by_hash_alone(tmp_path, monkeypatch):
+    write_heads(tmp_path, 3)
+    names = [f"head_0{n}.png" for n in (0, 1, 2)]
+    monkeypatch.setattr("tumorlens.batch.index.hash", lambda _: 1, raising=False)
+    pyarrow.parquet.write_table(pa.table({"path": names}), tmp_path / "once.parquet")
+    assert [row.id for row in read_index(str(tmp_path / "once.parquet")).rows()] == [
+        f"{tmp_path}/{name}" for name in names
+    ]
+    pyarrow.parquet.write_table(pa.table({"path": [*names, names[1]]}), tmp_path / "twice.parquet")
+    with pytest.raises(BatchError, match=r"head_01.png in rows 2, 4: no row"):
+        read_index(str(tmp_path / "twice.parquet"))
+
+
 @pytest.mark.parametrize(
     ("columns", "row", "fact"),
     [

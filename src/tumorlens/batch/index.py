@@ -6,11 +6,15 @@ two a file is not opened to plan it. Paths are relative to the folder of the ind
 """
 
 import os
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from tumorlens.batch.storage import (
     Folder,
@@ -30,24 +34,33 @@ from tumorlens.images.readers import (
 )
 from tumorlens.losses import counted
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 TABLES = (".csv", ".parquet")
 COLUMNS = ("path", "id", "slices", "series")
 MAX_NAMED = 3  # of rows in an error
 TRIED = 100  # files of an index that are looked for before all of them are planned
+AT_ONCE = 2**16  # rows of a Parquet file
 _ADD_ID = "Leave one of them out, or give each row a name of its own in a column `id`."
+
+
+class IndexRow(NamedTuple):
+    """A file to be predicted."""
+
+    number: int  # by which people know the row
+    path: str  # absolute, or a URL
+    id: str  # what its answers are named by; without a column `id` the path
+    slices: int | None = None  # None: not known
+    series: str = ""  # "": not known
 
 
 @dataclass(frozen=True)
 class Index:
-    """Files in the order in which they were given: absolute paths or URLs."""
+    """Files in the order in which they were given.
 
-    paths: "pa.Array"  # bytes, as a file system has them
-    ids: "pa.Array | None" = None  # text, each once; None: the path names a row
-    slices: "pa.Array | None" = None  # whole numbers, null where not known
-    series: "pa.Array | None" = None  # text, "" where not known
+    The rows of a Parquet file are read again whenever they are asked for, and never all held.
+    """
+
+    count: int
+    rows: Callable[[], Iterator[IndexRow]]
     passed_over: Mapping[str, int] = field(default_factory=dict)  # of a folder, by kind
     missing: int = 0  # of `tried` files of an index, how many are not there
     tried: int = 0
@@ -80,7 +93,7 @@ def read_index(given: str) -> Index:
     """
     suffix = PurePosixPath(given).suffix.lower()
     found = _read_table(given) if suffix in TABLES else _walk(given)
-    if not len(found.paths):
+    if not found.count:
         raise BatchError(given, "holds no scans", "Name an index, or a folder with some.")
     return found
 
@@ -92,7 +105,7 @@ def _walk(given: str) -> Index:
     if not path.exists():
         raise BatchError(given, "is not there", "Name an index, a folder or a URL.")
     found = find_files([path])
-    return Index(_encoded(map(str, found.scans)), passed_over=found.passed_over)
+    return _listed(list(map(str, found.scans)), found.passed_over)
 
 
 def _walk_remote(url: str) -> Index:
@@ -102,7 +115,14 @@ def _walk_remote(url: str) -> Index:
         names = sorted(system.find(inside))
         kept, passed = _scans_of(names, inside)
         urls = [system.unstrip_protocol(name) for name in kept]
-    return Index(_encoded(urls), passed_over=passed)
+    return _listed(urls, passed)
+
+
+def _listed(paths: Sequence[str], passed_over: Mapping[str, int]) -> Index:
+    def rows() -> Iterator[IndexRow]:
+        return (IndexRow(n, path, as_text(path)) for n, path in enumerate(paths, start=1))
+
+    return Index(len(paths), rows, passed_over)
 
 
 def _scans_of(names: Sequence[str], top: str) -> tuple[list[str], dict[str, int]]:
@@ -122,55 +142,65 @@ def _scans_of(names: Sequence[str], top: str) -> tuple[list[str], dict[str, int]
     return kept, dict(sorted(passed.items()))
 
 
+@dataclass(frozen=True)
+class _Table:
+    """An index as it is stored: of each row the number by which people know it, and its cells."""
+
+    columns: Sequence[str]  # those of COLUMNS that it has
+    count: int
+    rows: Callable[[], Iterator[tuple[int, Mapping[str, Any]]]]
+
+
 def _read_table(given: str) -> Index:
-    columns, numbers = _columns(given)
-    paths = columns["path"]
-    empty = [number for number, path in zip(numbers, paths, strict=False) if not path]
-    if empty:
-        raise BatchError(given, f"names no path in {_rows(empty)}", "Fill the column, or drop it.")
-    folder = parent_of(given)
-    paths = [path if is_remote(path) else _beside(folder, path) for path in paths]
-    _check_doubled(given, columns.get("id") or paths, numbers, is_id="id" in columns)
-    missing, tried = _count_missing(paths)
-    if tried and missing == tried:
-        fact = f"names files that are not there: {tried} tried, first {paths[0]}"
-        raise BatchError(given, fact, f"Paths are relative to {folder}.")
-    return Index(
-        _encoded(paths),
-        ids=_text(columns["id"]) if "id" in columns else None,
-        slices=_slices(given, columns["slices"], numbers) if "slices" in columns else None,
-        series=_text(columns["series"]) if "series" in columns else None,
-        missing=missing,
-        tried=tried,
-    )
-
-
-def _columns(given: str) -> tuple[dict[str, list[Any]], Sequence[int]]:
-    """Return the columns of an index, and the numbers by which people know its rows."""
-    if given.lower().endswith(".parquet"):
-        columns = _parquet_columns(given)
-        numbers: Sequence[int] = range(1, len(next(iter(columns.values()), ())) + 1)
-    else:
-        numbers, columns = _csv_columns(given)
-    if "path" not in columns:
-        fact = f"has no column `path`, only {', '.join(columns) or 'none that is known'}"
+    read = _open_parquet if given.lower().endswith(".parquet") else _read_csv
+    table = read(given)
+    if "path" not in table.columns:
+        fact = f"has no column `path`, only {', '.join(table.columns) or 'none that is known'}"
         raise BatchError(given, fact, f"Name its columns {', '.join(COLUMNS)}; path must be there.")
-    return columns, numbers
+    rows = partial(_rows_of, table, given)
+    has_ids = "id" in table.columns
+    tried = _check_rows(given, rows, table.count, has_ids=has_ids)
+    missing = _count_missing(tried)
+    if tried and missing == len(tried):
+        fact = f"names files that are not there: {missing} tried, first {tried[0]}"
+        raise BatchError(given, fact, f"Paths are relative to {parent_of(given)}.")
+    return Index(table.count, rows, missing=missing, tried=len(tried))
 
 
-def _parquet_columns(given: str) -> dict[str, list[Any]]:
+def _rows_of(table: _Table, given: str) -> Iterator[IndexRow]:
+    folder = parent_of(given)
+    for number, cells in table.rows():
+        named = cells["path"] or ""
+        path = named if not named or is_remote(named) else _beside(folder, named)
+        yield IndexRow(
+            number,
+            path,
+            _text(cells["id"]) if "id" in cells else as_text(path),
+            _slices(given, cells.get("slices"), number),
+            _text(cells.get("series")),
+        )
+
+
+def _open_parquet(given: str) -> _Table:
     arrow = load_arrow()
+    folder, name = Folder(parent_of(given)), PurePosixPath(given).name
     try:
-        with Folder(parent_of(given)).opened(PurePosixPath(given).name) as file:
+        with folder.opened(name) as file:
             table = arrow.parquet.ParquetFile(file)
             held = [name for name in COLUMNS if name in table.schema_arrow.names]
-            return {name: column.to_pylist() for name, column in
-                    zip(held, table.read(held).columns, strict=True)}  # fmt: skip
+            count = table.metadata.num_rows
     except arrow.ArrowInvalid as e:
         raise BatchError(given, f"is no Parquet file ({e})", "Write it again.") from e
 
+    def rows() -> Iterator[tuple[int, Mapping[str, Any]]]:
+        with folder.opened(name) as file:
+            parts = arrow.parquet.ParquetFile(file).iter_batches(AT_ONCE, columns=held)
+            yield from enumerate((cells for part in parts for cells in part.to_pylist()), start=1)
 
-def _csv_columns(given: str) -> tuple[Sequence[int], dict[str, list[Any]]]:
+    return _Table(held, count, rows)
+
+
+def _read_csv(given: str) -> _Table:
     import csv
     import tempfile
 
@@ -186,7 +216,7 @@ def _csv_columns(given: str) -> tuple[Sequence[int], dict[str, list[Any]]]:
     except (csv.Error, UnicodeError) as e:
         raise BatchError(given, f"is no table ({e})", "Save it as CSV in UTF-8.") from e
     held = [name for name in COLUMNS if rows and name in rows[0][1]]
-    return [n for n, _ in rows], {name: [row[name] for _, row in rows] for name in held}
+    return _Table(held, len(rows), lambda: iter(rows))
 
 
 def _beside(folder: str, path: str) -> str:
@@ -195,16 +225,45 @@ def _beside(folder: str, path: str) -> str:
     return os.path.abspath(os.path.join(folder, path.removeprefix("file://")))
 
 
-def _check_doubled(given: str, names: list[str], numbers: Sequence[int], *, is_id: bool) -> None:
-    if len(set(names)) == len(names):
+def _check_rows(
+    given: str, rows: Callable[[], Iterator[IndexRow]], count: int, *, has_ids: bool
+) -> list[str]:
+    """Refuse rows without a path, and rows that are one; returns some paths, evenly spread."""
+    wanted = {count * n // TRIED for n in range(TRIED)}
+    empty: list[int] = []
+    tried: list[str] = []
+    hashes = array("q")  # of 10,000,000 rows 80 MB
+    for at, row in enumerate(rows()):
+        if not row.path:
+            empty.append(row.number)
+        if at in wanted:
+            tried.append(row.path)
+        hashes.append(hash(row.id if has_ids else row.path))
+    if empty:
+        raise BatchError(given, f"names no path in {_rows(empty)}", "Fill the column, or drop it.")
+    ordered = np.sort(np.asarray(hashes))
+    doubled = ordered[1:][ordered[1:] == ordered[:-1]]
+    if len(doubled):
+        _check_doubled(given, rows, set(doubled.tolist()), has_ids=has_ids)
+    return tried
+
+
+def _check_doubled(
+    given: str, rows: Callable[[], Iterator[IndexRow]], hashes: set[int], *, has_ids: bool
+) -> None:
+    """Look whether rows of one hash have one name."""
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for row in rows():
+        name = row.id if has_ids else row.path
+        if hash(name) in hashes:
+            numbers[name].append(row.number)
+    name, found = max(numbers.items(), key=lambda row: len(row[1]))
+    if len(found) == 1:
         return
-    counts = Counter(names)
-    name = counts.most_common(1)[0][0]
-    rows = [number for number, held in zip(numbers, names, strict=True) if held == name]
-    lost = len(names) - len(counts)
-    more = f", and {lost - len(rows) + 1:,} more rows" if lost > len(rows) - 1 else ""
-    fact = f"holds {name or 'an empty id'} in {_rows(rows)}{more}: no row may stand twice"
-    raise BatchError(given, fact, "Give each row another id." if is_id else _ADD_ID)
+    others = sum(map(len, numbers.values())) - len(numbers) - len(found) + 1
+    more = f", and {others:,} more rows" if others else ""
+    fact = f"holds {name or 'an empty id'} in {_rows(found)}{more}: no row may stand twice"
+    raise BatchError(given, fact, "Give each row another id." if has_ids else _ADD_ID)
 
 
 def _rows(numbers: Sequence[int]) -> str:
@@ -215,13 +274,11 @@ def _rows(numbers: Sequence[int]) -> str:
     )
 
 
-def _count_missing(paths: Sequence[str]) -> tuple[int, int]:
-    """Look for some files, evenly spread; returns how many are not there, of how many."""
+def _count_missing(paths: Sequence[str]) -> int:
     from concurrent.futures import ThreadPoolExecutor
 
-    tried = [paths[len(paths) * n // TRIED] for n in range(TRIED)] if len(paths) > TRIED else paths
     with ThreadPoolExecutor(16) as pool:
-        return sum(pool.map(_is_missing, tried)), len(tried)
+        return sum(pool.map(_is_missing, paths))
 
 
 def _is_missing(path: str) -> bool:
@@ -236,25 +293,16 @@ def _is_missing(path: str) -> bool:
     return False
 
 
-def _slices(given: str, values: Iterable[Any], numbers: Sequence[int]) -> "pa.Array":
-    arrow, found = load_arrow(), []
-    for number, value in zip(numbers, values, strict=True):
-        text = "" if value is None else str(value).strip()
-        if text and not (text.isdecimal() and int(text) > 0):
-            fact = f"holds {text!r} in the column `slices`, row {number}"
-            raise BatchError(given, fact, "Give a whole number of at least 1, or nothing.")
-        found.append(int(text) if text else None)
-    return arrow.array(found, arrow.int32())
+def _slices(given: str, value: Any, number: int) -> int | None:
+    text = _text(value).strip()
+    if text and not (text.isdecimal() and int(text) > 0):
+        fact = f"holds {text!r} in the column `slices`, row {number}"
+        raise BatchError(given, fact, "Give a whole number of at least 1, or nothing.")
+    return int(text) if text else None
 
 
-def _encoded(paths: Iterable[str]) -> "pa.Array":
-    arrow = load_arrow()
-    return arrow.array(map(os.fsencode, paths), arrow.large_binary())
-
-
-def _text(values: Iterable[Any]) -> "pa.Array":
-    arrow = load_arrow()
-    return arrow.array(["" if v is None else as_text(str(v)) for v in values], arrow.large_string())
+def _text(value: Any) -> str:
+    return "" if value is None else as_text(str(value))
 
 
 def as_text(name: str) -> str:

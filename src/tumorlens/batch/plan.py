@@ -14,10 +14,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tumorlens import __version__
-from tumorlens.batch.index import Index, as_text, load_arrow
+from tumorlens.batch.index import Index, IndexRow, as_text, load_arrow
 from tumorlens.batch.staging import stage
 from tumorlens.batch.storage import Folder
 from tumorlens.errors import BatchError
@@ -31,14 +31,10 @@ from tumorlens.progress import Progress, silent
 from tumorlens.records import Unusable
 from tumorlens.settings import ReadLimits
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 SCHEMA = 1
 PLAN, PARTS, BUNDLE, LEFT_OUT = "plan.json", "parts", "bundle", "left-out.csv"
 SHARD_SIZE = 10_000
 OPENED_AT_ONCE = 256  # files
-AT_ONCE = 2**16  # rows of an index
 BUNDLE_FILES = (SETTINGS, CARD, GRAPH)
 
 
@@ -125,7 +121,7 @@ def make_plan(
                 first = shards[-1].first + shards[-1].scans if shards else 0
                 shards.append(Shard(_shard_id(rows, bundle, options), first, len(rows)))
                 writer.write_table(_table(rows, first), row_group_size=len(rows))
-                progress(first + len(rows), max(first + len(rows), len(index.paths)))
+                progress(first + len(rows), max(first + len(rows), index.count))
         plan = Plan(bundle.version, bundle.sha256, options, tuple(shards), len(opened.copies))
         return plan, _keep(job, plan, table, bundle, opened.copies)
 
@@ -201,26 +197,11 @@ def _is_plain(path: str) -> bool:
     return reader is not None and reader.headers is None
 
 
-def _rows(index: Index) -> Iterator[tuple[str, str, int | None, str | None]]:
-    """Yield file, id, number of slices and series of each row, in bounded memory."""
-    for start in range(0, len(index.paths), AT_ONCE):
-        paths = [os.fsdecode(path) for path in _part(index.paths, start)]
-        none = [None] * len(paths)
-        ids = map(as_text, paths) if index.ids is None else _part(index.ids, start)
-        slices = none if index.slices is None else _part(index.slices, start)
-        series = none if index.series is None else _part(index.series, start)
-        yield from zip(paths, ids, slices, series, strict=True)
-
-
-def _part(column: "pa.Array", start: int) -> list[Any]:
-    return column.slice(start, AT_ONCE).to_pylist()
-
-
 def _open_files(index: Index, limits: ReadLimits, progress: Progress) -> _Opened:
     """Read the headers of files that neither the index nor their name says enough of."""
     files = list(dict.fromkeys(
-        file for file, _, slices, series in _rows(index)
-        if not (slices or series or _is_plain(file))
+        row.path for row in index.rows()
+        if not (row.slices or row.series or _is_plain(row.path))
     ))  # fmt: skip
     headers: list[SliceHeader] = []
     slices: dict[str, list[tuple[str, int | None]]] = {}
@@ -280,31 +261,31 @@ def _grouped(
 
 def _units(index: Index, opened: _Opened) -> Iterator[list[_Slice]]:
     """Yield what must stay together, in the order of the first file of each."""
-    members: dict[str, list[tuple[str, str, int | None]]] = defaultdict(list)
-    for file, name, count, series in _rows(index):
-        if key := _unit_key(file, series, opened):
-            members[key].append((file, name, count))
+    members: dict[str, list[IndexRow]] = defaultdict(list)
+    for row in index.rows():
+        if key := _unit_key(row, opened):
+            members[key].append(row)
     copies = set(opened.copies)
-    for file, name, count, series in _rows(index):
-        key = _unit_key(file, series, opened)
+    for row in index.rows():
+        key = _unit_key(row, opened)
         if key is None:
-            if file not in copies:
-                yield _slices_of(file, name, count, opened)
+            if row.path not in copies:
+                yield _slices_of(row, opened)
         elif key in members:
-            yield [s for row in members.pop(key) for s in _slices_of(*row, opened)]
+            yield [s for member in members.pop(key) for s in _slices_of(member, opened)]
 
 
-def _unit_key(file: str, series: str | None, opened: _Opened) -> str | None:
-    if series:
-        return f"series {series}"
-    return f"file {opened.unit_of[file]}" if file in opened.unit_of else None
+def _unit_key(row: IndexRow, opened: _Opened) -> str | None:
+    if row.series:
+        return f"series {row.series}"
+    return f"file {opened.unit_of[row.path]}" if row.path in opened.unit_of else None
 
 
-def _slices_of(file: str, name: str, count: int | None, opened: _Opened) -> list[_Slice]:
-    if count and count > 1:
-        return [_Slice(name, file, file, frame) for frame in range(count)]
-    found = opened.slices.get(file, [(file, None)])
-    return [_Slice(name, file, path, frame) for path, frame in found]
+def _slices_of(row: IndexRow, opened: _Opened) -> list[_Slice]:
+    if row.slices and row.slices > 1:
+        return [_Slice(row.id, row.path, row.path, frame) for frame in range(row.slices)]
+    found = opened.slices.get(row.path, [(row.path, None)])
+    return [_Slice(row.id, row.path, path, frame) for path, frame in found]
 
 
 def _shards(units: Iterable[list[_Slice]], size: int) -> Iterator[list[tuple[int, _Slice]]]:
