@@ -152,7 +152,7 @@ class _Schedule(Generic[T, R]):
             return
         self._failed_starts[number] += 1
         if self._failed_starts[number] == MAX_TRIES:
-            raise ExecutorError(f"worker {number}", f"cannot start ({error})", _LOOK) from error
+            raise ExecutorError(f"worker {number}", f"cannot start ({error})", _FIX) from error
         self._start(number, again=True)
 
     def _settle(self, future: Future[Any]) -> Outcome[T, R] | None:
@@ -167,10 +167,10 @@ class _Schedule(Generic[T, R]):
             self._again.append((task, tried + 1))
             return None
         fact = f"was killed {MAX_TRIES} times at the same task, most often for want of memory"
-        return Outcome(task, error=ExecutorError(f"worker {number}", fact, _LOOK))
+        return Outcome(task, error=ExecutorError(f"worker {number}", fact, _FIX))
 
 
-_LOOK = "Free memory or take fewer workers, and run it again: what is done stays."
+_FIX = "Free memory or take fewer workers, and run it again: what is done stays."
 
 
 def _first(tasks: Iterator[T]) -> tuple[T, int] | None:

@@ -37,10 +37,10 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def short_name(name: str, *, most: int = 200) -> str:
-    """Cut a name to `most` bytes, between characters: file systems take 255 for a whole one."""
-    while len(os.fsencode(name)) > most:
-        name = name[: max(1, len(name) * most // len(os.fsencode(name)) - 1)]
+def short_name(name: str, *, max_bytes: int = 200) -> str:
+    """Cut a name to `max_bytes`, between characters: file systems take 255 for a whole one."""
+    while len(os.fsencode(name)) > max_bytes:
+        name = name[: max(1, len(name) * max_bytes // len(os.fsencode(name)) - 1)]
     return name
 
 

@@ -1,4 +1,11 @@
-"""The language of pages and reports: English as written in the code, Spanish by one table."""
+"""The language of pages and reports: English as written in the code, Spanish by one table.
+
+Why no gettext: some 280 texts of the table stand in templates, and catalogs would want
+`{% trans %}` around each, with a name for each expression in it; `translate_template` below finds
+them in the HTML as it is. 130 sentences more are written with their values filled in, into records
+and charts that are stored in English: no catalog finds such a text again, a pattern does. So
+gettext would stand beside this module and not instead of it.
+"""
 
 import re
 import tomllib
@@ -87,7 +94,9 @@ _JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _CODE = re.compile(r"(<(style|script)\b.*?</\2>)", re.DOTALL)
 _TAG = re.compile(r"(<[^>]*>)")
 _INLINE = re.compile(r"</?(code|strong|em)>")
-_SPOKEN = re.compile(r'\b(alt|aria-label|title)="([^"]*)"')  # attributes that people are told
+_TEXT_ATTRIBUTE = re.compile(
+    r'\b(alt|aria-label|title)="([^"]*)"'
+)  # attributes that are read out or shown
 _MARK = re.compile("\0(\\d+)\0")
 
 
@@ -148,7 +157,7 @@ def _is_text(piece: str, parts: list[str]) -> bool:
 
 
 def _rewrite_tag(tag: str, parts: list[str], change: Callable[[str], str]) -> str:
-    return _SPOKEN.sub(lambda at: f'{at[1]}="{_rewrite_run(at[2], parts, change)}"', tag)
+    return _TEXT_ATTRIBUTE.sub(lambda at: f'{at[1]}="{_rewrite_run(at[2], parts, change)}"', tag)
 
 
 def _rewrite_run(run: str, parts: list[str], change: Callable[[str], str]) -> str:

@@ -16,15 +16,15 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def listed(counts: Mapping[str, int], *, most: int = MAX_REASONS) -> str:
+def listed(counts: Mapping[str, int], *, limit: int = MAX_REASONS) -> str:
     """Return counts by name, the largest first.
 
     >>> listed({"blank": 1, "empty": 4})
     '4 empty, 1 blank'
     """
     rows = Counter(counts).most_common()
-    named = [f"{count:,} {name}" for name, count in rows[:most]]
-    rest = sum(count for _, count in rows[most:])
+    named = [f"{count:,} {name}" for name, count in rows[:limit]]
+    rest = sum(count for _, count in rows[limit:])
     return ", ".join([*named, *([f"{rest:,} for other reasons"] if rest else [])])
 
 

@@ -79,10 +79,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, with the name of the setting."""
-        for name, least in _MIN.items():
-            if getattr(self, name) < least:
-                fix = f"Give a whole number of at least {least}."
-                raise SettingsError(name, f"{getattr(self, name)} is below {least}", fix)
+        for name, minimum in _MIN.items():
+            if getattr(self, name) < minimum:
+                fix = f"Give a whole number of at least {minimum}."
+                raise SettingsError(name, f"{getattr(self, name)} is below {minimum}", fix)
 
     @property
     def read_limits(self) -> ReadLimits:

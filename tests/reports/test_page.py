@@ -13,7 +13,7 @@ from markupsafe import Markup
 from tumorlens.models.performance import Provenance, TrainingData, load_operating_point
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.reports.evaluation.result import SplitFacts
-from tumorlens.reports.page import picture, render_page, share
+from tumorlens.reports.page import image, render_page, share
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.evaluation.plots import PLOTS
 from tumorlens.study.evaluation.run import evaluate
@@ -112,9 +112,9 @@ def test_a_share_is_a_percentage():
     assert share(0.658) == "65.8 %"
 
 
-def test_a_picture_is_a_png_inside_the_page():
+def test_an_image_is_a_png_inside_the_page():
     pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
-    prefix, encoded = str(picture(pixels)).split(",")
+    prefix, encoded = str(image(pixels)).split(",")
     assert prefix == "data:image/png;base64"
     decoded = cv2.imdecode(np.frombuffer(base64.b64decode(encoded), np.uint8), cv2.IMREAD_COLOR)
     np.testing.assert_array_equal(decoded, pixels)

@@ -189,11 +189,11 @@ def test_a_failure_waits_longer_each_time_and_then_for_a_person(spool):
     (folder,) = spool.complete(quiet_s=0)
     waits = []
     for _ in range(2):
-        spool.postpone(folder, "no answer", first_s=10, most=3)
+        spool.postpone(folder, "no answer", first_s=10, max_attempts=3)
         waits.append(read_state(folder).not_before)
     assert 8 < waits[1] - waits[0] < 12  # 20 s instead of 10 s
     assert spool.due(answered=False) == []
-    spool.postpone(folder, "no answer", first_s=10, most=3)
+    spool.postpone(folder, "no answer", first_s=10, max_attempts=3)
     ((dead, state),) = dead_series(spool.root)
     assert (dead.name, state.attempts, state.reason) == (folder.name, 3, "no answer")
     assert spool.retry_dead() == 1

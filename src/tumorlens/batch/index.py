@@ -194,7 +194,9 @@ def _open_parquet(given: str) -> _Table:
 
     def rows() -> Iterator[tuple[int, Mapping[str, Any]]]:
         with folder.opened(name) as file:
-            parts = arrow.parquet.ParquetFile(file).iter_batches(AT_ONCE, columns=held)
+            parts = arrow.parquet.ParquetFile(file).iter_batches(
+                AT_ONCE, columns=held, use_threads=False
+            )
             yield from enumerate((cells for part in parts for cells in part.to_pylist()), start=1)
 
     return _Table(held, count, rows)

@@ -189,6 +189,7 @@ class _Opened:
     slices: dict[str, list[tuple[str, int | None]]]  # path and frame of each, by file
     unit_of: dict[str, str]  # the first file of its unit, by file
     copies: tuple[str, ...]  # files all of whose slices stand in others
+    names_series: bool = False  # whether the index says of some files which belong together
 
 
 def _is_plain(path: str) -> bool:
@@ -199,10 +200,13 @@ def _is_plain(path: str) -> bool:
 
 def _open_files(index: Index, limits: ReadLimits, progress: Progress) -> _Opened:
     """Read the headers of files that neither the index nor their name says enough of."""
-    files = list(dict.fromkeys(
-        row.path for row in index.rows()
-        if not (row.slices or row.series or _is_plain(row.path))
-    ))  # fmt: skip
+    found: dict[str, None] = {}
+    names_series = False
+    for row in index.rows():
+        names_series |= bool(row.series)
+        if not (row.slices or row.series or _is_plain(row.path)):
+            found[row.path] = None
+    files = list(found)
     headers: list[SliceHeader] = []
     slices: dict[str, list[tuple[str, int | None]]] = {}
     file_of: dict[str, str] = {}
@@ -220,7 +224,7 @@ def _open_files(index: Index, limits: ReadLimits, progress: Progress) -> _Opened
                     headers += [replace(header, path=name) for header in found]
         slices |= {path: [(path, None)] for path in staged.unusable}
         progress(len(file_of) + len(staged.unusable), max(len(files), len(file_of)))
-    return _grouped(files, headers, slices, file_of)
+    return replace(_grouped(files, headers, slices, file_of), names_series=names_series)
 
 
 def _file_of(name: str, batch: Sequence[str]) -> str:
@@ -262,7 +266,7 @@ def _grouped(
 def _units(index: Index, opened: _Opened) -> Iterator[list[_Slice]]:
     """Yield what must stay together, in the order of the first file of each."""
     members: dict[str, list[IndexRow]] = defaultdict(list)
-    for row in index.rows():
+    for row in index.rows() if opened.names_series or opened.unit_of else ():
         if key := _unit_key(row, opened):
             members[key].append(row)
     copies = set(opened.copies)

@@ -178,15 +178,13 @@ def send(
     from tumorlens.losses import counted
     from tumorlens.services.node.send import send_objects
 
-    destination = _destination(to, tls, (tls_ca, tls_cert, tls_key))
+    destination = _destination(to, calling, timeout, tls, (tls_ca, tls_cert, tls_key))
     files = [file for path in paths for file in _dicom_files(path)]
     if not files:
         named = ", ".join(map(str, paths))
         raise CasesError(named, "holds no DICOM files", "Name what --dicom-out wrote.")
     with counting("sending") as report:
-        sent = send_objects(
-            files, destination, calling_title=calling, timeout_s=timeout, progress=report
-        )
+        sent = send_objects(files, destination, progress=report)
     stored = sum(item.is_stored for item in sent)
     console.print(f"{counted(stored, 'object')} stored by {destination}", markup=False)
     lost = [
@@ -229,13 +227,12 @@ def pull(
     _check_uids(study, *(series or ()))
     if (out is None) == (not move_to):
         raise SettingsError("pull", "needs one place to go", "Name --out or --move-to.")
-    pacs = _destination(source, tls, (tls_ca, tls_cert, tls_key))
+    pacs = _destination(source, calling, timeout, tls, (tls_ca, tls_cert, tls_key))
     with counting("receiving") as report:
-        options = {"series": series or (), "calling_title": calling, "timeout_s": timeout}
         if out is None:
-            found = move_study(study, pacs, move_to, progress=report, **options)
+            found = move_study(study, pacs, move_to, series=series or (), progress=report)
         else:
-            found = pull_study(study, pacs, out, progress=report, **options)
+            found = pull_study(study, pacs, out, series=series or (), progress=report)
     _print_counts(found)
 
 
@@ -253,15 +250,19 @@ def _print_counts(found: "Pulled") -> None:
 
 
 def _destination(
-    text: str, use_tls: bool, files: tuple[Path | None, Path | None, Path | None]
+    text: str,
+    calling: str,
+    timeout: float,
+    use_tls: bool,
+    files: tuple[Path | None, Path | None, Path | None],
 ) -> "Destination":
-    """Read where to go; files of TLS ask for it."""
+    """Read where to go and how; files of TLS ask for it."""
     from dataclasses import replace
 
     from tumorlens.services.node.send import parse_destination
     from tumorlens.services.node.tls import TlsFiles
 
-    found = parse_destination(text)
+    found = replace(parse_destination(text), calling_title=calling, timeout_s=timeout)
     if not use_tls and not any(files):
         return found
     tls = TlsFiles(*files)

@@ -186,13 +186,13 @@ def train(
     folder = load_settings(cache=cache).cache_folder
     read = (*folders, recipe_file(recipe), file, init)
     outputs = Outputs(*read, overwrite=overwrite)
-    asked = _Request(chosen, out, split_file, file, init, folder, resume, allow_leaks, outputs,
+    request = _Request(chosen, out, split_file, file, init, folder, resume, allow_leaks, outputs,
                      tracked_run(log, name=out.resolve().name, out=out, resume=resume))  # fmt: skip
     if folds is None:
-        _train_one(folders, asked, name=name or out.resolve().name)
+        _train_one(folders, request, name=name or out.resolve().name)
     else:
         workers = job_executor(on, cores)
-        _cross_validate(folders, asked, folds=folds, repeats=repeats, workers=workers)
+        _cross_validate(folders, request, folds=folds, repeats=repeats, workers=workers)
 
 
 @dataclass(frozen=True)
@@ -219,35 +219,35 @@ class _Request:
         }
 
 
-def _train_one(folders: list[Path], asked: _Request, *, name: str) -> None:
+def _train_one(folders: list[Path], request: _Request, *, name: str) -> None:
     from tumorlens.study.training.backend import load_backend
 
-    recipe, out = asked.recipe, asked.out
+    recipe, out = request.recipe, request.out
     parted, made = parted_cases(
-        folders, asked.split_file, out, outputs=asked.outputs, allow_leaks=asked.allow_leaks,
-        init=asked.init, recipe=recipe, cache=asked.cache,
+        folders, request.split_file, out, outputs=request.outputs, allow_leaks=request.allow_leaks,
+        init=request.init, recipe=recipe, cache=request.cache,
     )  # fmt: skip
     print_recipe(recipe)
     load_backend()
     from tumorlens.study.training.run import Job
     from tumorlens.study.training.run import train as run_training
 
-    job = Job(recipe, made, out, asked.cache, name, weights=asked.weights, start=asked.init)
+    job = Job(recipe, made, out, request.cache, name, weights=request.weights, start=request.init)
     step = counting if recipe.head_epochs else silent_steps
 
     def on_prepared(run: Path) -> None:
         _print_prepared(parted, run)
-        asked.tracked.start(asked.parameters(made.fingerprint))
+        request.tracked.start(request.parameters(made.fingerprint))
 
     with (
-        asked.tracked as tracked,
+        request.tracked as tracked,
         counting("preparing scans") as report,
         step("features of the frozen network") as extracting,
         TrainingBars(recipe.epochs) as bars,
     ):
         bundle = run_training(
             parted, job, callback=tracked.listening(bars), progress=report,
-            extracting=extracting, on_prepared=on_prepared, resume=asked.resume,
+            extracting=extracting, on_prepared=on_prepared, resume=request.resume,
         )  # fmt: skip
         tracked.log_bundle(bundle)
     _print_threshold(bundle)
@@ -305,43 +305,43 @@ def _print_threshold(bundle: Any) -> None:
 
 
 def _cross_validate(
-    folders: list[Path], asked: _Request, *, folds: int, repeats: int, workers: Any
+    folders: list[Path], request: _Request, *, folds: int, repeats: int, workers: Any
 ) -> None:
     from tumorlens.study.training.backend import load_backend
 
-    print_recipe(asked.recipe)
+    print_recipe(request.recipe)
     load_backend()
     from tumorlens.study.experiments.cross_validation import CrossValidation, cross_validate
     from tumorlens.study.experiments.runner import Listeners
 
-    kept = asked.out / "fold-1" / "split.csv"
-    cases, groups = _cases_to_fold(folders, asked, kept)
-    if asked.init and not asked.allow_leaks:
+    kept = request.out / "fold-1" / "split.csv"
+    cases, groups = _cases_to_fold(folders, request, kept)
+    if request.init and not request.allow_leaks:
         keys = [case.key for case in cases]
         named = dict(zip(keys, map(str, groups.groups), strict=True))
-        check_init(asked.init, named, dict.fromkeys(keys, "test"))
+        check_init(request.init, named, dict.fromkeys(keys, "test"))
     plan = CrossValidation(
-        asked.recipe, folds, repeats, asked.out, asked.cache, weights=asked.weights,
-        start=asked.init,
+        request.recipe, folds, repeats, request.out, request.cache, weights=request.weights,
+        start=request.init,
     )  # fmt: skip
 
     def on_start(number: int, total: int) -> None:
-        asked.tracked.start(asked.parameters("") | {"folds": folds, "repeats": repeats})
+        request.tracked.start(request.parameters("") | {"folds": folds, "repeats": repeats})
         console.print(f"fold {number} of {total}")
 
     with (
-        asked.tracked as tracked,
+        request.tracked as tracked,
         counting("preparing scans") as report,
-        TrainingBars(asked.recipe.epochs) as bars,
+        TrainingBars(request.recipe.epochs) as bars,
         workers as executor,
     ):
         figures = cross_validate(
-            cases, groups, plan, resume=asked.resume, listeners=Listeners(bars, preparing=report),
+            cases, groups, plan, resume=request.resume, listeners=Listeners(bars, preparing=report),
             executor=executor, on_start=on_start, on_end=lambda fold: _log_fold(tracked, fold),
         )  # fmt: skip
         tracked.log_figures({"held out": figures})
     _print_cross(figures)
-    typer.echo(asked.out / "cross_validation.json")
+    typer.echo(request.out / "cross_validation.json")
 
 
 def _log_fold(tracked: Any, fold: Path) -> None:
@@ -352,7 +352,7 @@ def _log_fold(tracked: Any, fold: Path) -> None:
     tracked.log_child(fold.name, parameters={"fold": fold.name}, history=history)
 
 
-def _cases_to_fold(folders: list[Path], asked: _Request, kept: Path) -> tuple[list[Any], Any]:
+def _cases_to_fold(folders: list[Path], request: _Request, kept: Path) -> tuple[list[Any], Any]:
     """Return the cases to cross-validate, and their groups.
 
     With a split these are its train and val cases: its test part stays unread. Without one, all
@@ -362,11 +362,11 @@ def _cases_to_fold(folders: list[Path], asked: _Request, kept: Path) -> tuple[li
     from tumorlens.study.data.folds import groups_of
 
     cases = read_labeled(folders)
-    asked.outputs.claim_folder(asked.out)
-    check_before_grouping(cases, asked.recipe, asked.out, asked.cache)
-    if asked.split_file is not None:
-        made = splits.read_split(asked.split_file)
-        parted = splits.apply_split(cases, made, allow_leaks=asked.allow_leaks)
+    request.outputs.claim_folder(request.out)
+    check_before_grouping(cases, request.recipe, request.out, request.cache)
+    if request.split_file is not None:
+        made = splits.read_split(request.split_file)
+        parted = splits.apply_split(cases, made, allow_leaks=request.allow_leaks)
         print_left_out(cases, made)
         cases = [case for case in parted if case.split != "test"]
         return cases, groups_of(made, cases)

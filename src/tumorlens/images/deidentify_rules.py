@@ -159,8 +159,8 @@ class Pseudonyms:
 
     def shift(self, identity: str) -> timedelta:
         """Return how far all dates of a patient move, to the second; always back."""
-        most = (MAX_SHIFT_DAYS - MIN_SHIFT_DAYS) * 86400
-        seconds = int.from_bytes(self._digest("dates", identity)[:8], "big") % most
+        span = (MAX_SHIFT_DAYS - MIN_SHIFT_DAYS) * 86400
+        seconds = int.from_bytes(self._digest("dates", identity)[:8], "big") % span
         return -timedelta(days=MIN_SHIFT_DAYS, seconds=seconds)
 
 
@@ -337,11 +337,11 @@ def _codes(value: Any) -> list[str] | None:
     return [code for code in map(str, _several(value)) if code.strip().upper() in TERMS] or None
 
 
-def _words(value: Any, most: int) -> str | None:
+def _words(value: Any, max_chars: int) -> str | None:
     """Return the words of a free text that are terms of imaging; a letter alone may be a name's."""
     words = [word for word in re.split(r"[^\w+*]+|_", _joined(value)) if len(word) > 1]
     known = [word for word in words if word.upper() in TERMS or _MADE_NAME.fullmatch(word)]
-    return " ".join(known)[:most].strip() or None
+    return " ".join(known)[:max_chars].strip() or None
 
 
 def _contrast(value: Any) -> str | None:

@@ -174,12 +174,12 @@ def _check_size(size: tuple[int, int], source: str, max_pixels: int) -> None:
 def _decode_jpeg(data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Decode to gray [h, w]; very large images at the codec's own reduced scale."""
     longest = max(size)
-    least = [max(1, side * JPEG_REDUCED_SIDE // longest) for side in size]
+    smallest = [max(1, side * JPEG_REDUCED_SIDE // longest) for side in size]
     if longest <= JPEG_REDUCED_SIDE:
-        least = [0, 0]
-    return simplejpeg.decode_jpeg(data, colorspace="GRAY", min_width=least[0], min_height=least[1])[
-        :, :, 0
-    ]
+        smallest = [0, 0]
+    return simplejpeg.decode_jpeg(
+        data, colorspace="GRAY", min_width=smallest[0], min_height=smallest[1]
+    )[:, :, 0]
 
 
 def _decode_with_pillow(image: Image.Image, source: str) -> NDArray[Any]:

@@ -57,11 +57,11 @@ class Structure:
 def png_structure(data: bytes) -> Structure:
     """Count the chunks of a PNG."""
     width, height = struct.unpack_from(">II", data, 16)
-    at, chunks, texts, most = 8, 0, 0, _most_parts(data)
+    at, chunks, texts, max_parts = 8, 0, 0, _max_parts(data)
     while at + 8 <= len(data) and (kind := data[at + 4 : at + 8]) != b"IEND":
         chunks, texts = chunks + 1, texts + (kind in (b"zTXt", b"iTXt", b"iCCP"))
-        if chunks > most:
-            return Structure(width, height, f"has more than {most:,} chunks")
+        if chunks > max_parts:
+            return Structure(width, height, f"has more than {max_parts:,} chunks")
         if texts > MAX_TEXTS:
             return Structure(width, height, f"has more than {MAX_TEXTS} compressed texts")
         at += 12 + int.from_bytes(data[at : at + 4], "big")
@@ -71,7 +71,7 @@ def png_structure(data: bytes) -> Structure:
 def jpeg_structure(data: bytes) -> Structure:
     """Count the segments and scans of a JPEG."""
     width = height = scans = segments = 0
-    at, most = 2, _most_parts(data)
+    at, max_parts = 2, _max_parts(data)
     while found := _JPEG_MARKER.search(data, at):
         marker, at = found[1][0], found.end()
         if marker == _JPEG_END:
@@ -79,8 +79,8 @@ def jpeg_structure(data: bytes) -> Structure:
         segments, scans = segments + 1, scans + (marker == _JPEG_SCAN)
         if scans > MAX_SCANS:
             return Structure(width, height, f"has more than {MAX_SCANS} scans")
-        if segments > most:
-            return Structure(width, height, f"has more than {most:,} segments")
+        if segments > max_parts:
+            return Structure(width, height, f"has more than {max_parts:,} segments")
         if marker in _JPEG_FRAMES:
             height, width = struct.unpack_from(">HH", data, at + 3)
         at += int.from_bytes(data[at : at + 2], "big")
@@ -153,11 +153,11 @@ def gif_structure(data: bytes) -> Structure:
     width, height = struct.unpack_from("<HH", data, 6)
     at, frames, blocks = 13 + _gif_colors(data[10]), 0, 0
     stray = 0
-    most = FREE_PARTS + len(data) // MIN_GIF_BLOCK_BYTES
+    max_parts = FREE_PARTS + len(data) // MIN_GIF_BLOCK_BYTES
     while at < len(data) and data[at] != _GIF_END:
         if frames > MAX_FRAMES:
             return Structure(width, height, f"has more than {MAX_FRAMES:,} frames")
-        if blocks > most or stray > FREE_PARTS:
+        if blocks > max_parts or stray > FREE_PARTS:
             return Structure(width, height, "has more than a thousand blocks without use")
         if data[at] not in (_GIF_FRAME, _GIF_EXTENSION):  # decoders pass over stray bytes
             stray, at = stray + 1, at + 1
@@ -167,7 +167,7 @@ def gif_structure(data: bytes) -> Structure:
             at += 11 + _gif_colors(data[at + 9])
         else:
             at += 2
-        while at < len(data) and data[at] and blocks <= most:
+        while at < len(data) and data[at] and blocks <= max_parts:
             blocks, at = blocks + 1, at + 1 + data[at]
         at += 1
     return Structure(width, height)
@@ -187,13 +187,13 @@ def bmp_structure(data: bytes) -> Structure:
 def webp_structure(data: bytes) -> Structure:
     """Count the chunks and frames of a WebP."""
     width, height = _webp_size(data)
-    at, chunks, frames, most = 12, 0, 0, _most_parts(data)
+    at, chunks, frames, max_parts = 12, 0, 0, _max_parts(data)
     while at + 8 <= len(data):
         chunks, frames = chunks + 1, frames + (data[at : at + 4] == b"ANMF")
         if frames > MAX_FRAMES:
             return Structure(width, height, f"has more than {MAX_FRAMES:,} frames")
-        if chunks > most:
-            return Structure(width, height, f"has more than {most:,} chunks")
+        if chunks > max_parts:
+            return Structure(width, height, f"has more than {max_parts:,} chunks")
         length = int.from_bytes(data[at + 4 : at + 8], "little")
         at += 8 + length + length % 2
     return Structure(width, height)
@@ -249,5 +249,5 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     return width & 0x3FFF, height & 0x3FFF
 
 
-def _most_parts(data: bytes) -> int:
+def _max_parts(data: bytes) -> int:
     return FREE_PARTS + len(data) // MIN_PART_BYTES

@@ -228,11 +228,11 @@ def _may_have_paper(pixels: NDArray[np.float32]) -> bool:
     Few pixels lie above the 99th percentile, and none above the largest value: so the mean says
     how low that percentile can be at most.
     """
-    least, most = float(pixels.min()), float(pixels.max())
+    darkest, brightest = float(pixels.min()), float(pixels.max())
     above = 0.01 + 2 / pixels.size
-    bright = float(pixels.mean(dtype=np.float64)) - above * (most - least)
+    bright = float(pixels.mean(dtype=np.float64)) - above * (brightest - darkest)
     edges = (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])
-    return max(float(edge.min()) for edge in edges) > (least + max(least, bright)) / 2
+    return max(float(edge.min()) for edge in edges) > (darkest + max(darkest, bright)) / 2
 
 
 def _foreground(small: NDArray[np.float32], source: str) -> NDArray[np.uint8]:

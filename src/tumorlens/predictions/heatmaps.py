@@ -77,7 +77,7 @@ def strongest_region(evidence: NDArray[np.float32]) -> NDArray[np.bool_]:
     return labels == labels[np.unravel_index(evidence.argmax(), evidence.shape)]
 
 
-def overlay(heatmap: Heatmap, *, side: int = 384, opacity: float = 0.55) -> NDArray[np.uint8]:
+def overlay(heatmap: Heatmap, *, side: int = 384) -> NDArray[np.uint8]:
     """Draw the prepared image alone and under its heatmap, side by side: [side, 2 side, 3] BGR.
 
     Color stands for evidence for a tumor relative to the strongest place of this scan; where
@@ -86,9 +86,7 @@ def overlay(heatmap: Heatmap, *, side: int = 384, opacity: float = 0.55) -> NDAr
     gray = cv2.resize(heatmap.prepared, (side, side), interpolation=cv2.INTER_CUBIC)
     evidence = cv2.resize(heatmap.evidence, (side, side), interpolation=cv2.INTER_CUBIC)
     scan = np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR), np.uint8)
-    mixed = colored_evidence(
-        np.asarray(gray, np.uint8), np.asarray(evidence, np.float32), opacity=opacity
-    )
+    mixed = colored_evidence(np.asarray(gray, np.uint8), np.asarray(evidence, np.float32))
     return np.hstack([scan, mixed])
 
 

@@ -79,7 +79,7 @@ def stem_of(series: Series) -> str:
     """Return a name for the files of a series: that of its volume, or a hash of its UID."""
     if series.slices[0].modality is None:
         name = Path(series.slices[0].path).name.removesuffix(".gz")
-        return short_name(Path(name).stem, most=150)
+        return short_name(Path(name).stem, max_bytes=150)
     return anonymous_series_name(series.name)
 
 

@@ -49,7 +49,7 @@ def render_page(template: str, **context: Any) -> str:
     environment.globals |= {
         "_": translate, "language": current_language(), "modality_name": modality_name
     }  # fmt: skip
-    environment.filters |= {"share": share, "picture": picture, "png": png, "webp": webp}
+    environment.filters |= {"share": share, "image": image, "png": png, "webp": webp}
     environment.filters["translate"] = translate
     text = environment.get_template(template).render(**context)
     return with_contents(text) if template.endswith(".html") else text
@@ -83,7 +83,7 @@ def share(value: float) -> str:
     return f"{100 * value:.1f} %" if math.isfinite(value) else "-"
 
 
-def picture(pixels: NDArray[np.uint8]) -> Markup:
+def image(pixels: NDArray[np.uint8]) -> Markup:
     """Write pixels, [h, w] gray or [h, w, 3] BGR, as a data URL."""
     return png(cv2.imencode(".png", pixels)[1].tobytes())
 

@@ -92,10 +92,10 @@ class Decoders:
 
         Raises what reading raises except ImageErrors: these are returned.
         """
-        most = self._limits.max_pixels
-        cap = min(max(pixels, MIN_PIXELS), most)
+        largest = self._limits.max_pixels
+        cap = min(max(pixels, MIN_PIXELS), largest)
         limits = replace(self._limits, max_pixels=cap)
-        share = cap / most
+        share = cap / largest
         seconds = self._seconds * (SMALL_SHARE + (1 - SMALL_SHARE) * share)
         request = Request(source, limits, seconds, spec)
         process = self._idle.get()

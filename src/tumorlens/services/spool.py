@@ -162,7 +162,7 @@ class Spool:
                 ready.append((state.not_before, folder))
         return [folder for _, folder in sorted(ready)]
 
-    def postpone(self, folder: Path, reason: str, *, first_s: float, most: int) -> bool:
+    def postpone(self, folder: Path, reason: str, *, first_s: float, max_attempts: int) -> bool:
         """Note a failure: the series is tried again later, or after `most` tries goes to `dead`.
 
         Return whether it is dead now.
@@ -172,7 +172,7 @@ class Spool:
         wait = first_s * DOUBLING ** (attempts - 1)
         later = replace(state, attempts=attempts, not_before=time.time() + wait, reason=reason)
         write_state(folder, later)
-        if attempts < most:
+        if attempts < max_attempts:
             return False
         folder.rename(self.root / "dead" / folder.name)
         _sync_folder(self.root / "dead")

@@ -285,7 +285,6 @@ class TrackedRun:
         *,
         parameters: Values,
         history: Iterable[Mapping[str, float]] = (),
-        figures: object = None,
     ) -> None:
         """Log a run inside this one that has ended: a trial, a fold."""
 
@@ -294,7 +293,6 @@ class TrackedRun:
             inner.log_parameters(dict(_flat(parameters)))
             for row in history:
                 inner.log_metrics(*_of_epoch(row))
-            inner.log_metrics(figures_of(figures), 0)
             inner.close(is_complete=True)
 
         self._report(report)

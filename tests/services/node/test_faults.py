@@ -5,6 +5,7 @@ import socket
 import ssl
 import threading
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -131,7 +132,7 @@ def test_results_go_over_tls_to_those_alone_whose_certificates_fit(
         ((to,),) = (route.to for route in read_routes(tmp_path / "r.toml"))
         sent = []
         with suppress(ServiceError):
-            sent = send_objects(files, to, timeout_s=5)
+            sent = send_objects(files, replace(to, timeout_s=5))
         assert [one.is_stored for one in sent] == [True] * len(files) * is_sent
         assert stored(spool) == len(files) * is_sent
 
@@ -140,9 +141,10 @@ def test_a_receiver_whose_name_is_not_in_its_certificate_gets_nothing(pem, tmp_p
     context = server_context(pem / "server.pem", pem / "server.key", None)
     files = sorted(write_series(tmp_path / "in", SLICES).iterdir())
     with receiving(tmp_path / "spool", tls=context) as (port, spool, _):
-        to = Destination("localhost", port, "TUMORLENS", tls=TlsFiles(ca=pem / "ca.pem"))
+        tls = TlsFiles(ca=pem / "ca.pem")
+        to = Destination("localhost", port, "TUMORLENS", tls=tls, timeout_s=5)
         with pytest.raises(ServiceError, match="cannot be reached"):
-            send_objects(files, to, timeout_s=5)
+            send_objects(files, to)
         assert stored(spool) == 0
 
 

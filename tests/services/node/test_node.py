@@ -156,7 +156,7 @@ def test_dead_series_are_listed(tmp_path, monkeypatch, capsys):
     spool = Spool(tmp_path, max_bytes=1000)
     spool.add(b"x", caller="CT_1", series="1", instance="2")
     (folder,) = spool.complete(quiet_s=0)
-    spool.postpone(folder, "PACS@host:104: cannot be reached", first_s=1, most=1)
+    spool.postpone(folder, "PACS@host:104: cannot be reached", first_s=1, max_attempts=1)
     ended = command_runner(monkeypatch, capsys)("dicom", "node", tmp_path, "--list-dead")
     assert ended.out == f"{folder.name}  from CT_1  1 tries  PACS@host:104: cannot be reached\n"
 

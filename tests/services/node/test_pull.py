@@ -87,9 +87,9 @@ def test_a_study_that_is_not_there_is_an_error(orthanc, way, tmp_path):
 
 
 def test_who_may_not_query_is_told_so(orthanc, study, tmp_path):
-    source = parse_destination(orthanc.entity)
+    stranger = replace(parse_destination(orthanc.entity), calling_title="STRANGER")
     with pytest.raises(ServiceError, match="answers no query"):
-        pull_study(study[0], source, tmp_path, calling_title="STRANGER")
+        pull_study(study[0], stranger, tmp_path)
     wrong = Destination(url=parse_destination(orthanc.web).url, login=("tumorlens", "guessed"))
     with pytest.raises(ServiceError, match="HTTP status 401"):
         pull_study(study[0], wrong, tmp_path)
@@ -97,8 +97,9 @@ def test_who_may_not_query_is_told_so(orthanc, study, tmp_path):
 
 @pytest.mark.parametrize("form", ["A@127.0.0.1:{}", "http://127.0.0.1:{}/dicom-web"])
 def test_a_pacs_that_is_not_there_is_an_error(form, tmp_path):
+    nobody = replace(parse_destination(form.format(free_port())), timeout_s=2)
     with pytest.raises(ServiceError, match="cannot be reached"):
-        pull_study("1.2", parse_destination(form.format(free_port())), tmp_path, timeout_s=2)
+        pull_study("1.2", nobody, tmp_path)
 
 
 def test_the_pacs_moves_a_study_to_a_node_that_it_knows_and_to_no_other(orthanc, study, tmp_path):

@@ -72,9 +72,9 @@ def test_the_command_sends_a_folder(orthanc, files, monkeypatch, capsys):
 
 
 def test_a_wrong_title_is_refused_and_said(orthanc, files):
-    to = Destination("127.0.0.1", orthanc.dicom_port, "SOMEBODY")
+    to = Destination("127.0.0.1", orthanc.dicom_port, "SOMEBODY", timeout_s=5)
     with pytest.raises(ServiceError, match="refuses the association"):
-        send_objects(files, to, timeout_s=5)
+        send_objects(files, to)
     assert orthanc.instances() == []
 
 
@@ -87,8 +87,9 @@ def test_a_wrong_password_is_a_reason_for_each_object(orthanc, files):
 
 @pytest.mark.parametrize("form", ["A@127.0.0.1:{}", "http://me:secret@127.0.0.1:{}/dicom-web"])
 def test_a_pacs_that_is_not_there_is_one_error_without_the_password(files, form):
+    nobody = replace(parse_destination(form.format(free_port())), timeout_s=2)
     with pytest.raises(ServiceError) as e:
-        send_objects(files, parse_destination(form.format(free_port())), timeout_s=2)
+        send_objects(files, nobody)
     assert "cannot be reached" in str(e.value)
     assert "secret" not in str(e.value)
 
@@ -97,7 +98,7 @@ def test_a_service_that_says_200_and_stores_nothing_is_not_believed(files):
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=_say_ok, args=(server, 1), daemon=True).start()
         to = parse_destination(f"http://127.0.0.1:{server.getsockname()[1]}/dicom-web")
-        (sent,) = send_objects(files[:1], to, timeout_s=10)
+        (sent,) = send_objects(files[:1], to)
     assert sent.reason == "the service does not say that it stored it"
 
 

@@ -176,8 +176,8 @@ def test_an_owner_may_have_so_many_unfinished_batches(store: Store):
     with pytest.raises(TooManyJobsError, match="1 unfinished"):
         save_job(store, job_of(1), max_unfinished=1)
     with pytest.raises(TooManyJobsError):
-        check_unfinished(store, "ann", most=1)
-    check_unfinished(store, "ann", most=2)
+        check_unfinished(store, "ann", max_unfinished=1)
+    check_unfinished(store, "ann", max_unfinished=2)
     assert verify(store).entries == 4
 
 

@@ -97,8 +97,8 @@ def test_marked_tumors_are_parted_by_size_each_quarter_beside_all_healthy_scans(
 
 
 def test_subgroups_hold_the_figures_of_their_rows(cases, answers):
-    found = to_json(subgroup_figures(cases, answers))
-    rows = find_subgroups(cases, answers)["modality"]["mri"]
+    subgroups = find_subgroups(cases, answers)
+    found, rows = to_json(subgroup_figures(answers, subgroups)), subgroups["modality"]["mri"]
     assert found["modality"]["mri"]["detection"] == to_json(detection_figures(answers, rows))
     assert found["modality"]["mri"]["type"]["n"] == 1
     assert found["modality"]["ct"]["type"] is None

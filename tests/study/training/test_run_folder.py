@@ -49,7 +49,7 @@ def test_another_run_is_refused(file):
 
 def test_a_run_that_ended_before_its_first_state_leaves_nothing_to_lose(file):
     other = {**CONFIG, "split": "other"}
-    open_or_resume(file, other, resume=False, has_begun=False)
+    open_or_resume(file, other, resume=False, has_started=False)
     assert json.loads(file.read_text()) == other
 
 

@@ -32,6 +32,7 @@ from tumorlens.reports.scan.content import gray_levels
 from tumorlens.settings import ReadLimits
 
 MAX_STORED = 2**16 - 1
+MAX_CAPTURES = 3
 MIN_CAPTURE_PX = 512  # of the longer side of a slice in a capture
 MIN_WORDS_PX = 640  # width that the words need
 BAND_PX, TEXT_SCALE = 26, 0.5
@@ -110,15 +111,13 @@ def segmentations(series: JudgedSeries) -> list[Dataset]:
     return [made]
 
 
-def captures(
-    series: JudgedSeries, *, most: int = 3, limits: ReadLimits = ReadLimits()
-) -> list[Dataset]:
+def captures(series: JudgedSeries, *, limits: ReadLimits = ReadLimits()) -> list[Dataset]:
     """Return images of the peak and of the next strongest positive slices, drawn and lettered."""
     others = sorted(
         (s for s in series.slices if s.is_positive and s is not series.peak),
         key=lambda s: -(s.prediction.tumor_probability or 0.0),
     )
-    chosen = [series.peak, *others[: most - 1]] if series.shows_evidence else [series.peak]
+    chosen = [series.peak, *others[: MAX_CAPTURES - 1]] if series.shows_evidence else [series.peak]
     return [
         _capture(series, judged, number, limits) for number, judged in enumerate(chosen, start=1)
     ]

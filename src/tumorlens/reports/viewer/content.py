@@ -103,10 +103,9 @@ def viewer_content(
     *,
     name: str,
     answer: SeriesPrediction | None = None,
-    max_pixels: int = MAX_PIXELS,
 ) -> ViewerContent:
     """Return what the viewer draws; out of scope shows no evidence."""
-    shrink = max(1.0, np.sqrt(sum(s.scan.pixels.size for s in slices) / max_pixels))
+    shrink = max(1.0, np.sqrt(sum(s.scan.pixels.size for s in slices) / MAX_PIXELS))
     middle = slices[len(slices) // 2].scan.pixels if slices else np.array([0.0, 1.0])
     grids = [_grid(s.scan, shrink) for s in slices]
     content = lay_out(

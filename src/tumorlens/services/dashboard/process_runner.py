@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, Sequence[str]] = {
 INSTALL = 'pip install "tumorlens[train]"'
 LOG = "dashboard.log"  # in the folder that the command writes
 SURROUNDINGS = {"TUMORLENS_PROGRESS": "json", "COLUMNS": "100"}
+PATIENCE_S = 5.0  # for a command to end by itself
 TAIL = 64 * 2**10  # bytes of a log that are read
 
 
@@ -119,15 +120,15 @@ class ProcessRunner:
             stop(run)
 
 
-def stop(run: Run, *, patience: float = 5.0) -> None:
+def stop(run: Run) -> None:
     """End a run and all that it started; commands leave whole files or none."""
     if run.status is not None:
         return
     _signal(run, signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
-        run.process.wait(patience)
+        run.process.wait(PATIENCE_S)
     _signal(run, signal.SIGKILL)  # to what would not hear, also where the command itself did
-    run.process.wait(patience)
+    run.process.wait(PATIENCE_S)
 
 
 def _signal(run: Run, sign: signal.Signals) -> None:

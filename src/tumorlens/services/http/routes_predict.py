@@ -144,7 +144,7 @@ async def submit(request: Request) -> Response:
         return get_job(service.store, job.id)
 
     with service.pool.slot(caller.id):
-        check_unfinished(service.store, caller.id, most=service.settings.max_jobs)
+        check_unfinished(service.store, caller.id, max_unfinished=service.settings.max_jobs)
         files = service.settings.max_files
         uploads = await receive_uploads(request, max_files=files, owner=caller.id)
         works = [

@@ -191,8 +191,8 @@ def _series_process(settings: Settings) -> "AnswerProcess | None":
 def _read_limits(settings: Settings) -> ReadLimits:
     """Return limits of files from outside: a volume takes no more memory than a large image."""
     limits = settings.read_limits
-    most = VOLUME_SHARE * limits.max_pixels
-    return replace(limits, max_volume_pixels=most, max_volume_bytes=limits.max_bytes)
+    pixels = VOLUME_SHARE * limits.max_pixels
+    return replace(limits, max_volume_pixels=pixels, max_volume_bytes=limits.max_bytes)
 
 
 def stop_service(service: Service) -> None:

@@ -133,8 +133,8 @@ class Node:
 
     def _postpone(self, folder: Path, reason: str) -> None:
         """Try a series again later; the audit trail tells of one that is given up."""
-        first_s, most = self._options.retry_s, self._options.max_attempts
-        if self._spool.postpone(folder, reason, first_s=first_s, most=most):
+        first_s, max_attempts = self._options.retry_s, self._options.max_attempts
+        if self._spool.postpone(folder, reason, first_s=first_s, max_attempts=max_attempts):
             self._log("dead", series=folder.name)
             record(self._store, Event("node", SERIES_DEAD, folder.name, {"reason": reason}))
 
@@ -201,7 +201,8 @@ class Node:
         raise ServiceError(plain, "is in no route any more", fix)
 
     def _send_to(self, to: Destination, objects: Sequence[Path]) -> None:
-        sent = send_objects(objects, to, calling_title=self._title, timeout_s=self._options.send_s)
+        called = replace(to, calling_title=self._title, timeout_s=self._options.send_s)
+        sent = send_objects(objects, called)
         lost = [item for item in sent if not item.is_stored]
         if lost:
             fact = f"did not store {len(lost)} of {len(sent)} objects: {lost[0].reason}"

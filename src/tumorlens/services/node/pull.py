@@ -19,13 +19,7 @@ from tumorlens.images.dicom_header import MODALITY_OF_STORAGE, parsing
 from tumorlens.images.series import anonymous_series_name
 from tumorlens.json_records import JsonObject
 from tumorlens.progress import Progress, silent
-from tumorlens.services.node.send import (
-    CALLING_TITLE,
-    TIMEOUT_S,
-    Destination,
-    associated,
-    web_client,
-)
+from tumorlens.services.node.send import Destination, associated, web_client
 from tumorlens.services.spool import MISMATCH, NO_ROOM, NOT_UNDERSTOOD, hashed
 
 if TYPE_CHECKING:
@@ -76,15 +70,13 @@ def pull_study(
     folder: Path,
     *,
     series: Sequence[str] = (),
-    calling_title: str = CALLING_TITLE,
-    timeout_s: float = TIMEOUT_S,
     progress: Progress = silent,
 ) -> Pulled:
     """Fetch the CT and MR slices of a study, or of some of its series, that are not there yet.
 
     Raises CasesError where the PACS has no such study, ServiceError where it does not answer.
     """
-    link = _Web(source, timeout_s) if source.url else _Dimse(source, calling_title, timeout_s)
+    link = _Web(source) if source.url else _Dimse(source)
     wanted, others = _listed(link, study, series)
     missing = [one for one in wanted if not one.path(folder).exists()]
     result = Pulled(there=len(wanted) - len(missing), others=others)
@@ -99,8 +91,6 @@ def move_study(
     node: str,
     *,
     series: Sequence[str] = (),
-    calling_title: str = CALLING_TITLE,
-    timeout_s: float = TIMEOUT_S,
     progress: Progress = silent,
 ) -> Pulled:
     """Have a PACS send the CT and MR slices of a study to a node that it knows by its title.
@@ -109,7 +99,7 @@ def move_study(
     """
     if source.url:
         raise ServiceError(str(source), "cannot be asked to move", "Name AE@HOST:PORT.")
-    link = _Dimse(source, calling_title, timeout_s)
+    link = _Dimse(source)
     wanted, others = _listed(link, study, series)
     result = Pulled(others=others)
     if wanted:
@@ -143,8 +133,6 @@ class _Dimse:
     """C-FIND, C-GET and C-MOVE."""
 
     source: Destination
-    calling_title: str
-    timeout_s: float
 
     def find(self, study: str, series: Sequence[str]) -> list[Instance]:
         with self._associated([FIND]) as link:
@@ -209,10 +197,7 @@ class _Dimse:
 
         contexts = [build_context(model) for model in models]
         contexts += [build_context(storage, syn) for storage in storages for syn in READ_SYNTAXES]
-        return associated(
-            self.source, contexts, calling_title=self.calling_title, timeout_s=self.timeout_s,
-            **options,
-        )  # fmt: skip
+        return associated(self.source, contexts, **options)
 
 
 def _receive(event: Any, wanted: dict[str, Instance], folder: Path, reasons: dict[str, str]) -> int:
@@ -297,7 +282,6 @@ class _Web:
     """QIDO-RS and WADO-RS."""
 
     source: Destination
-    timeout_s: float
 
     def find(self, study: str, series: Sequence[str]) -> list[Instance]:
         import requests
@@ -345,7 +329,7 @@ class _Web:
         return ""
 
     def _client(self) -> "DICOMwebClient":
-        return web_client(self.source, timeout_s=self.timeout_s)
+        return web_client(self.source)
 
 
 def _status(error: Any) -> object:

@@ -120,8 +120,8 @@ def _caller(event: Any) -> str:
 class _SizeWatch:
     """Ends an association whose object grows beyond the limit, before it fills the memory."""
 
-    def __init__(self, most: int, log: Log) -> None:
-        self._most, self._log = most, log
+    def __init__(self, max_bytes: int, log: Log) -> None:
+        self._max_bytes, self._log = max_bytes, log
         self._held: dict[int, int] = {}
 
     def count(self, event: Any) -> None:
@@ -129,7 +129,7 @@ class _SizeWatch:
         total = self._held.get(id(event.assoc), 0)
         total += sum(len(item.presentation_data_value) for item in values)
         self._held[id(event.assoc)] = total
-        if total > self._most:
+        if total > self._max_bytes:
             self._log("object too large", caller=_caller(event))
             event.assoc.abort()
 
@@ -191,8 +191,8 @@ class GuardedServer(ThreadedAssociationServer):
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Return whether there are not too many connections that wait."""
-        most = MAX_CONNECTIONS * self.ae.maximum_associations
-        return len(self.active_associations) + self._greeting < most
+        maximum = MAX_CONNECTIONS * self.ae.maximum_associations
+        return len(self.active_associations) + self._greeting < maximum
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Shake hands where TLS is asked for, then start the association."""

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from pynetdicom.association import Association
     from pynetdicom.presentation import PresentationContext
 
-CALLING_TITLE = "TUMORLENS"
-TIMEOUT_S = 30.0
 MAX_TITLE = 16  # characters of an application entity's title
 _FORMS = "Name AE@HOST:PORT, or the address of a DICOMweb service: https://HOST/dicom-web."
 _WARNINGS = range(0xB000, 0xC000)  # stored, with a remark (PS3.4 B.2.3)
@@ -26,7 +24,7 @@ _WARNINGS = range(0xB000, 0xC000)  # stored, with a remark (PS3.4 B.2.3)
 
 @dataclass(frozen=True)
 class Destination:
-    """Where objects go: an application entity, or the URL of a DICOMweb service."""
+    """An application entity, or the URL of a DICOMweb service, and how it is called."""
 
     host: str = ""
     port: int = 0
@@ -34,6 +32,8 @@ class Destination:
     url: str = ""
     login: tuple[str, str] | None = None  # of the DICOMweb service
     tls: TlsFiles | None = None  # None: none towards an entity, the system's towards https
+    calling_title: str = "TUMORLENS"  # our own, towards an entity
+    timeout_s: float = 30.0
 
     def __str__(self) -> str:
         """Return it without its password."""
@@ -75,8 +75,6 @@ def send_objects(
     objects: "Sequence[Dataset | Path]",
     to: Destination,
     *,
-    calling_title: str = CALLING_TITLE,
-    timeout_s: float = TIMEOUT_S,
     progress: Progress = silent,
 ) -> list[Sent]:
     """Send data sets or files; return for each whether the receiver keeps it.
@@ -86,35 +84,25 @@ def send_objects(
     """
     if not objects:
         return []
-    sending = (
-        _stow(objects, to, timeout_s) if to.url else _store(objects, to, calling_title, timeout_s)
-    )
     sent = []
-    for result in sending:
+    for result in _stow(objects, to) if to.url else _store(objects, to):
         sent.append(result)
         progress(len(sent), len(objects))
     return sent
 
 
-def _store(
-    objects: "Sequence[Dataset | Path]", to: Destination, calling_title: str, timeout_s: float
-) -> Iterator[Sent]:
+def _store(objects: "Sequence[Dataset | Path]", to: Destination) -> Iterator[Sent]:
     from pynetdicom.presentation import build_context
 
     wanted = [build_context(*context) for context in dict.fromkeys(_contexts(objects))]
-    with associated(to, wanted, calling_title=calling_title, timeout_s=timeout_s) as association:
+    with associated(to, wanted) as association:
         for item in objects:
             yield _store_one(association, _dataset(item))
 
 
 @contextmanager
 def associated(
-    to: Destination,
-    contexts: "Sequence[PresentationContext]",
-    *,
-    calling_title: str = CALLING_TITLE,
-    timeout_s: float = TIMEOUT_S,
-    **options: Any,
+    to: Destination, contexts: "Sequence[PresentationContext]", **options: Any
 ) -> "Iterator[Association]":
     """Open an association; raises ServiceError where nobody answers, or where it is refused.
 
@@ -122,9 +110,9 @@ def associated(
     """
     from pynetdicom.ae import ApplicationEntity
 
-    entity = ApplicationEntity(ae_title=calling_title)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = timeout_s
-    entity.connection_timeout = timeout_s
+    entity = ApplicationEntity(ae_title=to.calling_title)
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = to.timeout_s
+    entity.connection_timeout = to.timeout_s
     tls = (to.tls.context(), to.host) if to.tls else None
     association = entity.associate(
         to.host, to.port, contexts=list(contexts), ae_title=to.title, tls_args=tls, **options
@@ -162,10 +150,10 @@ def _store_one(association: "Association", dataset: "Dataset") -> Sent:
     return Sent(instance, f"refused with status 0x{code:04X} ({comment})")
 
 
-def _stow(objects: "Sequence[Dataset | Path]", to: Destination, timeout_s: float) -> Iterator[Sent]:
+def _stow(objects: "Sequence[Dataset | Path]", to: Destination) -> Iterator[Sent]:
     import requests
 
-    client = web_client(to, timeout_s=timeout_s)
+    client = web_client(to)
     for item in objects:
         dataset = _dataset(item)
         try:
@@ -178,7 +166,7 @@ def _stow(objects: "Sequence[Dataset | Path]", to: Destination, timeout_s: float
             raise ServiceError(str(to), fact, "Check the address, and that it is running.") from e
 
 
-def web_client(to: Destination, *, timeout_s: float = TIMEOUT_S) -> "DICOMwebClient":
+def web_client(to: Destination) -> "DICOMwebClient":
     """Return a client of a DICOMweb service, with its login and TLS files."""
     import requests
     from dicomweb_client.session_utils import create_session_from_user_pass
@@ -191,7 +179,7 @@ def web_client(to: Destination, *, timeout_s: float = TIMEOUT_S) -> "DICOMwebCli
             session.cert = (str(to.tls.certificate), str(to.tls.key))
     client = DICOMwebClient(to.url, session=session)
     client.set_http_retry_params(retry=False)
-    client._http_timeout = timeout_s  # type: ignore[attr-defined]
+    client._http_timeout = to.timeout_s  # type: ignore[attr-defined]
     return client
 
 

@@ -29,6 +29,7 @@ KEY_CREATED, KEY_REVOKED = "key created", "key revoked"
 JOB_SUBMITTED, JOB_CANCELED = "job submitted", "job canceled"
 SIGNING_STARTED, HEAD_NOT_SIGNED = "signing started", "head not signed"
 ROW = "row_sha256"  # the detail that holds the hash of the row
+OPERATOR = "cli"  # who does what only the command line can
 
 
 @dataclass(frozen=True)
@@ -134,15 +135,14 @@ def check_signed(store: Store) -> None:
         raise StoreError(store.name, fact, fix)
 
 
-def start_signing(store: Store, *, actor: str = "cli") -> Head:
+def start_signing(store: Store) -> Head:
     """Sign a chain that was not signed, or with another key; an entry says since when."""
     with store.writing() as connection:
         if not audit_key_of(connection):
             fix = "Set TUMORLENS_AUDIT_KEY: `openssl rand -hex 32` makes one."
             raise StoreError("audit key", "is not set", fix)
         head = lock_head(connection)
-        details = {"head": str(head)}
-        event = Event(actor, SIGNING_STARTED, "audit trail", details)
+        event = Event(OPERATOR, SIGNING_STARTED, "audit trail", {"head": str(head)})
         append(connection, head, [event], at=now())
         return read_head(connection)
 
@@ -195,6 +195,11 @@ def entry_hash(entry: Entry) -> str:
         (entry.number, entry.created_at, event.actor, event.action, event.subject, entry.details,
          entry.previous)
     )  # fmt: skip
+
+
+def row_details(table: type[Table], row: Row, **details: object) -> dict[str, object]:
+    """Return the details of an event that goes with a row: the hash of the row, and others."""
+    return {ROW: row_hash(table, row), **details}
 
 
 def row_hash(table: type[Table], row: Row) -> str:

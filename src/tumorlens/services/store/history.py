@@ -24,12 +24,11 @@ from tumorlens.records import Heatmap, Prediction
 from tumorlens.services.store.audit_log import (
     EXPIRED,
     PREDICTED,
-    ROW,
     Event,
     append,
     lock_head,
     now,
-    row_hash,
+    row_details,
 )
 from tumorlens.services.store.database import JobRow, PredictionRow, Row, SeriesRow, Store
 
@@ -242,7 +241,7 @@ def _row(new: NewPrediction, at: str) -> Row:
 
 def _event(row: Row) -> Event:
     names = ("input_sha256", "bundle_sha256", "source")  # what outlives the row
-    details = {ROW: row_hash(PredictionRow, row)} | {name: row[name] for name in names}
+    details = row_details(PredictionRow, row, **{name: row[name] for name in names})
     return Event(row["owner"], PREDICTED, row["id"], details)
 
 

@@ -17,11 +17,11 @@ from tumorlens.records import PreparedScan, Unusable
 from tumorlens.services.store.audit_log import (
     JOB_CANCELED,
     JOB_SUBMITTED,
-    ROW,
     Event,
     append,
     lock_head,
     now,
+    row_details,
     row_hash,
 )
 from tumorlens.services.store.database import (
@@ -87,12 +87,12 @@ class NewJob:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
-def check_unfinished(store: Store, owner: str, *, most: int) -> None:
+def check_unfinished(store: Store, owner: str, *, max_unfinished: int) -> None:
     """Raise TooManyJobsError where an owner has as many unfinished batches as one may have."""
     with store.reading() as connection:
         count = _count_unfinished(connection, owner)
-    if count >= most:
-        raise _too_many(most)
+    if count >= max_unfinished:
+        raise _too_many(max_unfinished)
 
 
 def _count_unfinished(connection: Connection, owner: str) -> int:
@@ -101,8 +101,8 @@ def _count_unfinished(connection: Connection, owner: str) -> int:
     return connection.execute(query).scalar_one()
 
 
-def _too_many(most: int) -> TooManyJobsError:
-    fact = f"{most} unfinished batches are taken at once"
+def _too_many(max_unfinished: int) -> TooManyJobsError:
+    fact = f"{max_unfinished} unfinished batches are taken at once"
     return TooManyJobsError("batch", fact, "Wait for one, or cancel it.")
 
 
@@ -121,11 +121,8 @@ def save_job(store: Store, new: NewJob, *, max_unfinished: int | None = None) ->
             raise _too_many(max_unfinished)
         row = {"id": new.id, "created_at": at, "owner": new.owner, "total": total}
         connection.execute(insert(JobRow), [row])
-        details = {
-            ROW: row_hash(JobRow, row),
-            "total": total,
-            "scans": {str(scan["position"]): row_hash(JobScanRow, scan) for scan in scans},
-        }
+        hashes = {str(scan["position"]): row_hash(JobScanRow, scan) for scan in scans}
+        details = row_details(JobRow, row, total=total, scans=hashes)
         append(connection, head, [Event(new.owner, JOB_SUBMITTED, new.id, details)], at=at)
         if scans:
             connection.execute(insert(JobScanRow), scans)
@@ -144,7 +141,7 @@ def cancel_job(store: Store, id: str, *, actor: str, owner: str | None = None) -
         if waiting:
             connection.execute(update(JobRow).where(JobRow.id == id).values(canceled_at=at))
             row = connection.execute(select(JobRow.__table__).where(JobRow.id == id)).one()
-            details = {ROW: row_hash(JobRow, columns_of(JobRow, row)), "waiting": waiting}
+            details = row_details(JobRow, columns_of(JobRow, row), waiting=waiting)
             append(connection, head, [Event(actor, JOB_CANCELED, id, details)], at=at)
     return get_job(store, id, owner=owner)
 

@@ -15,14 +15,14 @@ from tumorlens.errors import ApiKeyError
 from tumorlens.services.store.audit_log import (
     KEY_CREATED,
     KEY_REVOKED,
-    ROW,
+    OPERATOR,
     Event,
     append,
     days_ago,
     get_head,
     lock_head,
     now,
-    row_hash,
+    row_details,
 )
 from tumorlens.services.store.database import KeyRow, Store, TrailHead, columns_of
 
@@ -56,7 +56,6 @@ def create_key(
     *,
     scopes: frozenset[str] = frozenset({"predict"}),
     days: int | None = None,
-    actor: str = "cli",
 ) -> tuple[Key, str]:
     """Return a new key with its secret text, which cannot be had again."""
     unknown = scopes - set(SCOPES)
@@ -78,12 +77,12 @@ def create_key(
         row["created_at"] = at = now()
         connection.execute(insert(KeyRow), [row])
         details = {name: row[name] for name in ("name", "scopes", "expires_at")}
-        details[ROW] = row_hash(KeyRow, row)
-        append(connection, head, [Event(actor, KEY_CREATED, id, details)], at=at)
+        details = row_details(KeyRow, row, **details)
+        append(connection, head, [Event(OPERATOR, KEY_CREATED, id, details)], at=at)
     return _key(row), secret
 
 
-def revoke_key(store: Store, id: str, *, actor: str = "cli") -> None:
+def revoke_key(store: Store, id: str) -> None:
     """End a key; a service notices within seconds. Raises ApiKeyError for one that is not there."""
     with store.writing() as connection:
         head, at = lock_head(connection), now()
@@ -91,8 +90,8 @@ def revoke_key(store: Store, id: str, *, actor: str = "cli") -> None:
         if not connection.execute(query.values(revoked_at=at)).rowcount:
             raise ApiKeyError(id, "is no key that is in use", "See `tumorlens keys list`.")
         row = connection.execute(select(KeyRow.__table__).where(KeyRow.id == id)).one()
-        details = {ROW: row_hash(KeyRow, columns_of(KeyRow, row))}
-        append(connection, head, [Event(actor, KEY_REVOKED, id, details)], at=at)
+        details = row_details(KeyRow, columns_of(KeyRow, row))
+        append(connection, head, [Event(OPERATOR, KEY_REVOKED, id, details)], at=at)
 
 
 def has_valid_key(store: Store) -> bool:

@@ -11,12 +11,11 @@ from tumorlens.errors import ReviewError
 from tumorlens.labels import TYPES
 from tumorlens.services.store.audit_log import (
     REVIEWED,
-    ROW,
     Event,
     append,
     lock_head,
     now,
-    row_hash,
+    row_details,
 )
 from tumorlens.services.store.database import ReviewRow, Store
 from tumorlens.services.store.history import get_prediction
@@ -64,7 +63,7 @@ def save_review(store: Store, review: Review, *, owner: str | None = None) -> Re
         row = {"tumor_type" if key == "type" else key: value for key, value in vars(saved).items()}
         query = insert(ReviewRow).returning(ReviewRow.number)
         row["number"] = connection.execute(query, row).scalar_one()
-        details = {ROW: row_hash(ReviewRow, row)} | {name: row[name] for name in names}
+        details = row_details(ReviewRow, row, **{name: row[name] for name in names})
         event = Event(saved.reader, REVIEWED, saved.id, details)
         append(connection, head, [event], at=saved.created_at)
     return saved

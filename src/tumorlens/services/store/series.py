@@ -11,13 +11,12 @@ from sqlalchemy import insert, select
 from tumorlens.predictions.series_answer import SeriesPrediction
 from tumorlens.records import Decision
 from tumorlens.services.store.audit_log import (
-    ROW,
     SERIES_ANSWERED,
     Event,
     append,
     lock_head,
     now,
-    row_hash,
+    row_details,
 )
 from tumorlens.services.store.database import Row, SeriesRow, Store
 from tumorlens.services.store.history import (
@@ -75,7 +74,7 @@ def save_series(
         numbers = dict(connection.execute(insert(SeriesRow).returning(*columns), rows).all())
         events = [
             Event(row["owner"], SERIES_ANSWERED, row["id"],
-                  {ROW: row_hash(SeriesRow, {**row, "number": numbers[row["id"]]})})
+                  row_details(SeriesRow, {**row, "number": numbers[row["id"]]}))
             for row in rows
         ]  # fmt: skip
         append(connection, head, events, at=at)

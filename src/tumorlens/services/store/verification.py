@@ -299,7 +299,7 @@ def _rows(connection: Connection, table: type[Any], condition: Any) -> list[Row]
 
 
 def _same_prediction(row: Row, entry: Entry, _: Entry | None) -> bool:
-    details, told = entry.event.details, ("input_sha256", "bundle_sha256", "source")
+    details, recorded = entry.event.details, ("input_sha256", "bundle_sha256", "source")
     document = str(row["document"])
     if details.get("document_sha256") != hashlib.sha256(document.encode()).hexdigest():
         return False
@@ -309,7 +309,7 @@ def _same_prediction(row: Row, entry: Entry, _: Entry | None) -> bool:
         return False
     columns = (answer.bundle, answer.modality, answer.decision, answer.type)
     return (
-        all(row[name] == details.get(name) for name in told)
+        all(row[name] == details.get(name) for name in recorded)
         and (row["owner"], row["created_at"]) == (entry.event.actor, entry.created_at)
         and (row["bundle"], row["modality"], row["decision"], row["tumor_type"]) == columns
         and row["tumor_probability"] == answer.tumor_probability
@@ -317,21 +317,24 @@ def _same_prediction(row: Row, entry: Entry, _: Entry | None) -> bool:
 
 
 def _same_review(row: Row, entry: Entry, _: Entry | None) -> bool:
-    told = ("prediction_id", "verdict", "decision", "tumor_type")
-    is_told = all(row[name] == entry.event.details.get(name) for name in told)
-    return is_told and (row["reader"], row["created_at"]) == (entry.event.actor, entry.created_at)
+    recorded = ("prediction_id", "verdict", "decision", "tumor_type")
+    is_recorded = all(row[name] == entry.event.details.get(name) for name in recorded)
+    return is_recorded and (row["reader"], row["created_at"]) == (
+        entry.event.actor,
+        entry.created_at,
+    )
 
 
 def _same_key(row: Row, entry: Entry, revoked: Entry | None) -> bool:
-    told = ("name", "scopes", "expires_at")
-    is_told = all(row[name] == entry.event.details.get(name) for name in told)
+    recorded = ("name", "scopes", "expires_at")
+    is_recorded = all(row[name] == entry.event.details.get(name) for name in recorded)
     is_ended = (row["revoked_at"] is not None) == (revoked is not None)
-    return is_told and is_ended and row["created_at"] == entry.created_at
+    return is_recorded and is_ended and row["created_at"] == entry.created_at
 
 
 def _same_job(row: Row, entry: Entry, _: Entry | None) -> bool:
-    told = (entry.event.actor, entry.created_at, entry.event.details.get("total"))
-    return (row["owner"], row["created_at"], row["total"]) == told
+    recorded = (entry.event.actor, entry.created_at, entry.event.details.get("total"))
+    return (row["owner"], row["created_at"], row["total"]) == recorded
 
 
 _PREDICTION = _Kind("prediction", PredictionRow, PREDICTED, "", _same_prediction)

@@ -182,8 +182,8 @@ def _rows(boxes: NDArray[np.int32]) -> list[NDArray[np.int64]]:
     linked = taller <= _HEIGHT_RATIO * np.minimum.outer(height, height)
     linked &= (shared >= _OVERLAP * taller) & (gap <= _GAP * taller)
     rows = connected_components(csr_array(linked), directed=False)[1]
-    most = np.bincount(rows, np.maximum(1, _in_width(width, height)))
-    return [np.flatnonzero(rows == row) for row in np.flatnonzero(most >= OUTSIDE.letters)]
+    letters = np.bincount(rows, np.maximum(1, _in_width(width, height)))
+    return [np.flatnonzero(rows == row) for row in np.flatnonzero(letters >= OUTSIDE.letters)]
 
 
 def _is_text(page: _Page, letters: _Letters, row: NDArray[np.int64], *, limits: RowLimits) -> bool:

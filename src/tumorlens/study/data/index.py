@@ -87,7 +87,7 @@ def read_set(folders: str | Path | Sequence[str | Path], *, unlabeled: bool = Fa
 def describe_left_out(left_out: Mapping[str, int]) -> str:
     """Return in words which slices of volumes are left out, "" for none."""
     n = sum(left_out.values())
-    return f"{counted(n, 'slice')} left out: {listed(left_out, most=20)}" if n else ""
+    return f"{counted(n, 'slice')} left out: {listed(left_out, limit=20)}" if n else ""
 
 
 def _table_of(folder: Path) -> Path:

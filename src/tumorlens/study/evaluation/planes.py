@@ -73,11 +73,11 @@ def teach_planes(examples: Sequence[Example]) -> Pipeline:
     )
 
 
-def read_examples(path: Path = EXAMPLES) -> list[Example]:
+def read_examples() -> list[Example]:
     """Read planes.csv."""
     return [
         Example(row["key"], row["plane"], tuple(float(row[name]) for name in FEATURES))
-        for row in read_table(path)
+        for row in read_table(EXAMPLES)
     ]
 
 

@@ -63,6 +63,7 @@ from tumorlens.study.evaluation.robustness import robustness_figures
 from tumorlens.study.evaluation.series_level import series_figures
 from tumorlens.study.evaluation.subgroups import (
     Context,
+    find_subgroups,
     lesion_sizes,
     same_level_figures,
     subgroup_figures,
@@ -114,11 +115,12 @@ def evaluate(
         raise CasesError("evaluation", f"has no readable scan (first: {first})", "Check the part.")
     seen, labeled = [cases[i] for i in read], label_predictions(cases, predictions, bundle)
     masks = prepared_masks(cases, bundle.spec)
+    subgroups = find_subgroups(seen, labeled, copies=context.copies, planes=planes,
+                               lesions=lesion_sizes(masks, read))  # fmt: skip
     result = EvaluationResult(
         **_facts(cases, bundle, part=part, unread=len(cases) - len(read)),
         **_figures(labeled), split=split,
-        subgroups=subgroup_figures(seen, labeled, copies=context.copies, planes=planes,
-                                   lesions=lesion_sizes(masks, read)),
+        subgroups=subgroup_figures(labeled, subgroups),
         same_level=same_level_figures(seen, labeled),
         conformal=conformal_figures(labeled, _validation(context, predictor, steps)),
         series=series_figures(cases, predictions, bundle),

@@ -25,6 +25,7 @@ from tumorlens.study.evaluation.detection import detection_figures
 from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions, Rows
 from tumorlens.study.stats.discrimination import matched_area
 
+Subgroups = Mapping[str, Mapping[str, Rows]]  # of each kind, by name
 SIZE_BANDS = ((200, "up to 200 px"), (256, "201 to 256 px"), (512, "257 to 512 px"))
 QUARTERS = ("smallest quarter", "second quarter", "third quarter", "largest quarter")
 MIN_LESIONS = 20  # with a mask, for quarters of their size
@@ -67,28 +68,15 @@ def _conflicts(cases: Sequence[Case], split: Split) -> dict[str, tuple[str, ...]
 
 
 def subgroup_figures(
-    cases: Sequence[Case],
-    labeled: LabeledPredictions,
-    *,
-    copies: Mapping[str, bool] | None = None,
-    planes: Sequence[str] | None = None,
-    lesions: Sequence[float] = (),
+    labeled: LabeledPredictions, subgroups: Subgroups
 ) -> dict[str, dict[str, Subgroup]]:
-    """Return detection and type of each subgroup: subgroup kind -> name -> figures.
-
-    `copies` says of case keys whether the split has a file of the same image in training or
-    validation; None where no split was given. `planes` names the estimated plane of each case,
-    `lesions` the share of its prepared image that is marked, NaN without a mask.
-    A tumor's label is measured against the healthy scans of its modality, a healthy one against
-    the tumors.
-    """
-    kinds = find_subgroups(cases, labeled, copies=copies, planes=planes, lesions=lesions)
+    """Return detection and type of each of `find_subgroups`."""
     return {
         kind: {
             name: Subgroup(detection_figures(labeled, rows), type_figures(labeled, rows))
             for name, rows in found.items()
         }
-        for kind, found in kinds.items()
+        for kind, found in subgroups.items()
     }
 
 
@@ -99,8 +87,15 @@ def find_subgroups(
     copies: Mapping[str, bool] | None = None,
     planes: Sequence[str] | None = None,
     lesions: Sequence[float] = (),
-) -> dict[str, dict[str, Rows]]:
-    """Return the rows, [n], of each subgroup of each kind; unknown kinds are left out."""
+) -> Subgroups:
+    """Return the rows, [n], of each subgroup of each kind; unknown kinds are left out.
+
+    `copies` says of case keys whether the split has a file of the same image in training or
+    validation; None where no split was given. `planes` names the estimated plane of each case,
+    `lesions` the share of its prepared image that is marked, NaN without a mask.
+    A tumor's label is measured against the healthy scans of its modality, a healthy one against
+    the tumors.
+    """
     named: dict[str, list[str]] = {
         "modality": [labels.modality_of(case.label) or "not recorded" for case in cases],
         **({"plane (estimated)": list(planes)} if planes is not None else {}),

@@ -151,7 +151,7 @@ def _improve(best, window, full, k, way):  # pragma: no cover - compiled
     down, right = np.uint64(way[0] * size), np.uint64(way[1] * size)
     # What of the pair's second window is its center, across or along the step.
     below, beside = (half, down)[way[0]], (half, right)[way[1]]
-    whole, least = full.size == 0, size * size
+    whole, minimum = full.size == 0, size * size
     for y in range(np.uint64(max(0, rows))):
         if whole:
             for x in range(np.uint64(max(0, columns))):
@@ -160,7 +160,7 @@ def _improve(best, window, full, k, way):  # pragma: no cover - compiled
                 best[y + below, x + beside] = max(best[y + below, x + beside], value)
             continue
         for x in range(np.uint64(max(0, columns))):
-            if full[y, x] == least and full[y + down, x + right] == least:
+            if full[y, x] == minimum and full[y + down, x + right] == minimum:
                 step = abs(window[y, x] - window[y + down, x + right])
                 value = np.int32(step * scale + code)
                 best[y + below, x + beside] = max(best[y + below, x + beside], value)

@@ -16,6 +16,7 @@ Points = NDArray[np.float64]  # [n, 2], head coordinates
 
 CANVAS = 384  # pixels per side of the label canvas, twice the image that is rendered from it
 PIXELS_PER_UNIT = 150.0
+SAMPLES = 6  # of a spline, between two control points
 
 
 @dataclass(frozen=True)
@@ -50,15 +51,15 @@ def placed(pose: Pose, points: Points) -> Points:
     return bent @ pose.matrix.T + pose.shift
 
 
-def curve(control: Sequence[tuple[float, float]], *, closed: bool = True, steps: int = 6) -> Points:
-    """Pass a Catmull-Rom spline through control points, `steps` samples a segment."""
+def curve(control: Sequence[tuple[float, float]], *, closed: bool = True) -> Points:
+    """Pass a Catmull-Rom spline through control points."""
     knots = np.asarray(control, dtype=np.float64)
     if closed:
         before, after, beyond = np.roll(knots, 1, 0), np.roll(knots, -1, 0), np.roll(knots, -2, 0)
     else:
         padded = np.vstack([knots[:1], knots, knots[-1:]])
         before, knots, after, beyond = padded[:-3], padded[1:-2], padded[2:-1], padded[3:]
-    t = (np.arange(steps) / steps)[None, :, None]
+    t = (np.arange(SAMPLES) / SAMPLES)[None, :, None]
     p0, p1, p2, p3 = (p[:, None, :] for p in (before, knots, after, beyond))
     bend = 2 * p0 - 5 * p1 + 4 * p2 - p3
     dense = p1 + 0.5 * t * ((p2 - p0) + t * (bend + t * (3 * (p1 - p2) + p3 - p0)))

@@ -111,8 +111,10 @@ def _t(sides: NDArray[np.bool_], pixels: NDArray[np.float64]) -> NDArray[np.floa
     mean_second, mean_first = sums / second, (total - sums) / first
     inside = squares - second * mean_second**2 - first * mean_first**2
     error = np.sqrt(np.maximum(inside, 0) / max(1, n - 2) * (1 / first + 1 / second))
-    least = 1e-9 * np.sqrt(squares.max() / n)
-    return np.divide(mean_second - mean_first, error, out=np.zeros_like(sums), where=error > least)
+    smallest = 1e-9 * np.sqrt(squares.max() / n)
+    return np.divide(
+        mean_second - mean_first, error, out=np.zeros_like(sums), where=error > smallest
+    )
 
 
 def effect_size(

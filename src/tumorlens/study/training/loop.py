@@ -39,6 +39,7 @@ from tumorlens.study.training.run_folder import (
     write_history,
 )
 
+AT_ONCE = 128  # images that a network validates on
 Validate = Callable[[keras.Model], Row]
 Prepare = Callable[[keras.Model], float | None]
 
@@ -204,12 +205,10 @@ def _average(averaged: Weights, model: keras.Model, *, decay: float) -> None:
             averaged[index] = decay * averaged[index] + (1 - decay) * current
 
 
-def predict_logits(
-    model: keras.Model, images: NDArray[np.uint8], *, batch: int = 128
-) -> NDArray[np.float32]:
+def predict_logits(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return logits of prepared images, [n, atoms], with a Keras model (validation only)."""
     parts = [
-        to_array(model.predict_on_batch(images[start : start + batch, ..., None]))
-        for start in range(0, len(images), batch)
+        to_array(model.predict_on_batch(images[start : start + AT_ONCE, ..., None]))
+        for start in range(0, len(images), AT_ONCE)
     ]
     return np.concatenate(parts)

@@ -54,14 +54,14 @@ def read_config(run: Path) -> tuple[Recipe, int, bool]:
 
 
 def open_or_resume(
-    file: Path, config: JsonObject, *, resume: bool = True, has_begun: bool = True
+    file: Path, config: JsonObject, *, resume: bool = True, has_started: bool = True
 ) -> None:
     """Write the config of a run, or agree that it stands there; its values are plain data.
 
-    A run that has not `has_begun`, as where a download failed, leaves nothing to lose. Raises
+    A run that has not `has_started`, as where a download failed, leaves nothing to lose. Raises
     TrainingError where another run stands there, or this one and `resume` is False.
     """
-    if file.exists() and (resume or has_begun):
+    if file.exists() and (resume or has_started):
         if not resume:
             fix = "Go on with --resume, or name another folder."
             raise TrainingError(file.parent, "holds a run already", fix)

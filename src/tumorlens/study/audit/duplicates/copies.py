@@ -73,17 +73,16 @@ def find_copies(
     paths: Sequence[Path],
     *,
     cache: Path | None = None,
-    spec: InputSpec | None = None,
     progress: Progress = silent,
 ) -> list[Link]:
     """Link files of the same image, and neighboring slices of one head.
 
-    What is computed of a file is kept in the `cache` folder (None: the user's own), with `spec`
-    the prepared scan as well. The pairs of one image are listed, but for those that only a chain
+    What is computed of a file is kept in the `cache` folder (None: the user's own). The pairs of
+    one image are listed, but for those that only a chain
     of copies joins and that no longer look alike themselves; files of equal pixels, if more than
     200, as a star around the first.
     """
-    return link_copies(_fingerprints(paths, cache, spec, progress))
+    return link_copies(_fingerprints(paths, cache, None, progress))
 
 
 def _fingerprints(
@@ -325,8 +324,8 @@ def _joined(
     """Merge groups that share a patient, a given group or a telling name of one data set."""
     together = DisjointSet(set(groups.tolist()))
     first: dict[tuple[str, str, str], int] = {}
-    for group, case, told in zip(groups.tolist(), cases, named.names, strict=True):
-        for kind, name in (("patient", case.patient), ("group", case.group), ("name", told)):
+    for group, case, given in zip(groups.tolist(), cases, named.names, strict=True):
+        for kind, name in (("patient", case.patient), ("group", case.group), ("name", given)):
             if name:
                 together.merge(group, first.setdefault((case.dataset, kind, name), group))
     merged = np.array([together[group] for group in groups.tolist()], np.int64)

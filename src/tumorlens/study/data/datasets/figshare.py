@@ -149,11 +149,11 @@ def _array(record: Any, name: str) -> NDArray[Any]:
 def _unsigned(image: NDArray[Any], source: str) -> NDArray[np.uint16]:
     if image.dtype.kind not in "iuf" or not np.isfinite(image).all():
         raise InvalidPixelsError(source, "holds pixels that are not numbers", FIX)
-    least = min(0.0, float(image.min()))
+    lowest = min(0.0, float(image.min()))
     has_fractions = image.dtype.kind == "f" and bool((image % 1).any())
-    if has_fractions or float(image.max()) - least > np.iinfo(np.uint16).max:
+    if has_fractions or float(image.max()) - lowest > np.iinfo(np.uint16).max:
         raise InvalidPixelsError(source, "holds values that 16 bits cannot keep", FIX)
-    return (image.astype(np.int64) - int(least)).astype(np.uint16)
+    return (image.astype(np.int64) - int(lowest)).astype(np.uint16)
 
 
 def _write(found: Slice, into: Path, *, number: str, dataset: str) -> Case:
@@ -223,8 +223,8 @@ def main() -> None:
         except ImageError as e:
             send(sys.stdout.buffer, {"error": type(e).__name__, "fact": e.fact}, b"")
         else:
-            told = {"label": found.label, "patient": found.patient, "shape": found.pixels.shape}
-            send(sys.stdout.buffer, told, found.pixels.tobytes() + found.mask.tobytes())
+            header = {"label": found.label, "patient": found.patient, "shape": found.pixels.shape}
+            send(sys.stdout.buffer, header, found.pixels.tobytes() + found.mask.tobytes())
 
 
 if __name__ == "__main__":

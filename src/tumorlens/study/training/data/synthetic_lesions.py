@@ -68,10 +68,10 @@ def moved_region(
     if not len(rows) or not len(deep):
         return np.zeros_like(shape)
     goal = deep[int(rng.integers(len(deep)))]
-    least = np.sqrt((_MIN_SMALL if is_small else _MIN_AREA) * (image > 0).sum() / len(rows))
-    angle, scale = rng.uniform(0, 2 * np.pi), max(least, np.exp(rng.normal(0.1, 0.3)))
+    min_scale = np.sqrt((_MIN_SMALL if is_small else _MIN_AREA) * (image > 0).sum() / len(rows))
+    angle, scale = rng.uniform(0, 2 * np.pi), max(min_scale, np.exp(rng.normal(0.1, 0.3)))
     if is_small:
-        scale = least * rng.uniform(1.0, 2.0)
+        scale = min_scale * rng.uniform(1.0, 2.0)
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     turn[:, 0] *= rng.choice([-1, 1])
     offset = goal - turn @ [columns.mean(), rows.mean()]

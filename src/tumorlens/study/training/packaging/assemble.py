@@ -37,6 +37,7 @@ from tumorlens.study.training.packaging.operating_point import (
 from tumorlens.study.training.validation_metrics import best_temperature, validation_metrics
 
 OOD_IMAGES, OOD_SEED = 200, 2_000_000  # drawn for the scope; training draws others
+AT_ONCE = 64  # images that the engine is given
 NOTHING = Estimate(None, None, None, 0)
 CHECKED = 64  # validation scans compared between Keras and ONNX Runtime
 
@@ -163,10 +164,10 @@ def draft_bundle(folder: Path, name: str, spec: InputSpec) -> Bundle:
 
 
 def run_engine(
-    engine: Engine, images: NDArray[np.uint8], *, batch: int = 64
+    engine: Engine, images: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return logits [n, atoms] and embedding [n, D] of prepared images."""
-    made = [engine.run(images[start : start + batch]) for start in range(0, len(images), batch)]
+    made = [engine.run(images[n : n + AT_ONCE]) for n in range(0, len(images), AT_ONCE)]
     return np.concatenate([m.logits for m in made]), np.concatenate([m.embedding for m in made])
 
 

@@ -146,15 +146,15 @@ def pretrain(
     recipe, out = job.pretraining.recipe, job.out
     _check(cases, job)
     config = RunConfig(recipe, split=job.split.fingerprint, pretraining=job.pretraining)
-    has_begun = (out / STATE_FILE).exists()
-    open_or_resume(out / CONFIG_FILE, config.to_json(), resume=resume, has_begun=has_begun)
+    has_started = (out / STATE_FILE).exists()
+    open_or_resume(out / CONFIG_FILE, config.to_json(), resume=resume, has_started=has_started)
     subset = _prepare(cases, job, progress=progress)
     count = len(np.unique(subset.image_ids))
     check_batch(count, recipe)  # some may be unreadable
     steps = count // recipe.batch
     network, trainer = _compile(job.pretraining, steps=steps)
     state, history = RunState(averaged=read_weights(network.variables)), []
-    if has_begun:
+    if has_started:
         state = load_state(out / STATE_FILE, model=trainer, optimizer=trainer.optimizer)
         history = [r for r in read_history(out / HISTORY_FILE) if r["epoch"] <= state.epoch]
     while state.epoch < recipe.epochs:
