@@ -16,6 +16,15 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
+def describe_passed_over(counts: Mapping[str, int]) -> str:
+    """Return how many files of each kind were passed over, "" for none.
+
+    >>> describe_passed_over({".txt file": 2, "mask": 1})
+    '2 .txt files, 1 mask'
+    """
+    return ", ".join(counted(count, kind) for kind, count in counts.items())
+
+
 def listed(counts: Mapping[str, int], *, limit: int = MAX_REASONS) -> str:
     """Return counts by name, the largest first.
 

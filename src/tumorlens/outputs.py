@@ -76,7 +76,7 @@ class Outputs:
             raise OutputError(out, "is no folder", "Name a new or empty folder.")
         is_ours = not out.exists() or not any(out.iterdir()) or is_marked(out, mark)
         for given in self._inputs:
-            inside = _is_within(given, out) and (given.parent.samefile(out) or not is_ours)
+            inside = is_within(given, out) and (given.parent.samefile(out) or not is_ours)
             if out.exists() and (given.samefile(out) or inside):
                 what = "is" if given.samefile(out) else f"holds {given.name},"
                 raise OutputError(out, f"{what} what is read", "Name a new or empty folder.")
@@ -102,7 +102,7 @@ class Outputs:
         is_link = stat.S_ISLNK(out.lstat().st_mode)
         if not is_link and (not out.stat().st_size or is_ours()):
             return
-        if any(given.is_dir() and _is_within(out, given) for given in self._inputs):
+        if any(given.is_dir() and is_within(out, given) for given in self._inputs):
             raise OutputError(out, "lies among the files that are read", _RENAME)
         if not self._overwrite:
             fact = "is a link" if is_link else "is there, and no file of this kind by tumorlens"
@@ -133,7 +133,8 @@ def mark_folder(folder: Path, mark: str = MARK) -> None:
         write_file(folder / mark, _MARK_TEXT)
 
 
-def _is_within(path: Path, folder: Path) -> bool:
+def is_within(path: Path, folder: Path) -> bool:
+    """Return whether a path lies in a folder, or is it, once links are followed."""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 

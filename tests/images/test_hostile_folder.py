@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.broken_files import BROKEN, HEAD, encoded
+from support.broken_files import BROKEN, HEAD, MEASURED_CHILD, encoded
 
 from tumorlens import errors
 from tumorlens.errors import ImageError
@@ -19,23 +19,15 @@ GOOD = ["good.png", "with space.png", "köpf 脳 🧠.jpg", "two\nlines.png", "c
 BLANK = ["black.png", "white.jpg", "flat.tif"]
 UNUSABLE = ["folder.png", "loop.png", "pool.png", "nowhere.png", "up", "pipe.png", "deep/up again"]
 
-CHILD = """
-import json, resource, sys
-from pathlib import Path
+CHILD = (
+    MEASURED_CHILD
+    + """
 from tumorlens import errors
 from tumorlens.images.readers import find_scans
 from tumorlens.inputs import prepare as module
 from tumorlens.models.bundle import load_bundle
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.settings import Settings
-
-def peak_kb():
-    # ru_maxrss starts at the parent's; VmHWM is this process's own.
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 kinds = {}
 def seen(call):
@@ -60,6 +52,7 @@ print(json.dumps({
     "growth_kb": peak_kb() - before,
 }))
 """
+)
 
 
 def build(folder: Path) -> None:

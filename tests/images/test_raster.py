@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from support.broken_files import BROKEN, HEAD, WHOLE, bomb, encoded, jpeg_declaring, png_declaring
+from support.broken_files import (
+    BROKEN,
+    HEAD,
+    MEASURED_CHILD,
+    WHOLE,
+    bomb,
+    encoded,
+    jpeg_declaring,
+    png_declaring,
+)
 
 from tumorlens.errors import (
     ImageError,
@@ -328,20 +337,12 @@ def test_a_picture_above_the_cap_takes_no_memory(tmp_path):
     (tmp_path / "header.png").write_bytes(png_declaring(50_000, 50_000))
     (tmp_path / "header.jpg").write_bytes(jpeg_declaring(60_000, 60_000))
     (tmp_path / "large.png").write_bytes(png_declaring(12_000, 12_000))
-    child = """
-import resource, sys
-from pathlib import Path
+    child = (
+        MEASURED_CHILD
+        + """
 from tumorlens.errors import ImageError
 from tumorlens.images.readers import read_scan
 from tumorlens.settings import ReadLimits
-
-def peak_kb():
-    # ru_maxrss starts at the parent's; VmHWM is this process's own.
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 before, refused = peak_kb(), 0
 for path in sorted(Path(sys.argv[1]).iterdir()):
@@ -351,6 +352,7 @@ for path in sorted(Path(sys.argv[1]).iterdir()):
         refused += 1
 print(refused, peak_kb() - before)
 """
+    )
     done = subprocess.run(
         [sys.executable, "-c", child, str(tmp_path)],
         capture_output=True, text=True, timeout=60, check=True,

@@ -120,7 +120,7 @@ def test_a_trial_is_a_run_inside_the_run(fake, tmp_path: Path):
     with TrackedRun("fake", name="search", out=tmp_path) as run:
         run.start({})
         run.log_child("trial 3", parameters={"rate": 0.1}, history=[ROW])
-    parameters, epoch, _, is_complete = fake.opened[0].children[0].heard
+    parameters, epoch, is_complete = fake.opened[0].children[0].heard
     assert (parameters, epoch[1], is_complete) == ({"rate": "0.1"}, 2, True)
 
 

@@ -19,6 +19,20 @@ from tumorlens.errors import (
 )
 from tumorlens.study.phantom import draw_phantom
 
+# The start of a program that measures its own peak of memory.
+MEASURED_CHILD = """
+import json, resource, sys
+from pathlib import Path
+
+def peak_kb():
+    # ru_maxrss starts at the parent's; VmHWM is this process's own.
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+"""
 HEAD = draw_phantom("mri", "glioma", seed=3, plane="axial", side=96).pixels
 # Where truncation was met: every writer option has its own decoder behind it.
 WRITERS: Mapping[str, tuple[str, dict[str, Any]]] = {

@@ -32,7 +32,6 @@ from tumorlens.images.readers import (
     is_system_file,
     kinds_in_folder,
 )
-from tumorlens.losses import counted
 
 TABLES = (".csv", ".parquet")
 COLUMNS = ("path", "id", "slices", "series")
@@ -64,10 +63,6 @@ class Index:
     passed_over: Mapping[str, int] = field(default_factory=dict)  # of a folder, by kind
     missing: int = 0  # of `tried` files of an index, how many are not there
     tried: int = 0
-
-    def describe(self) -> str:
-        """Return in words what was passed over, "" for nothing."""
-        return ", ".join(counted(count, kind) for kind, count in self.passed_over.items())
 
 
 def load_arrow() -> Any:

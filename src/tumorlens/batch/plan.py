@@ -200,13 +200,13 @@ def _is_plain(path: str) -> bool:
 
 def _open_files(index: Index, limits: ReadLimits, progress: Progress) -> _Opened:
     """Read the headers of files that neither the index nor their name says enough of."""
-    found: dict[str, None] = {}
+    unknown: dict[str, None] = {}
     names_series = False
     for row in index.rows():
         names_series |= bool(row.series)
         if not (row.slices or row.series or _is_plain(row.path)):
-            found[row.path] = None
-    files = list(found)
+            unknown[row.path] = None
+    files = list(unknown)
     headers: list[SliceHeader] = []
     slices: dict[str, list[tuple[str, int | None]]] = {}
     file_of: dict[str, str] = {}

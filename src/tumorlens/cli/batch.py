@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tumorlens.cli.options import FAILED_STATUS, Bundle, Overwrite, Workers, print_passed_over
-from tumorlens.cli.progress import WorkerBars, console, counting
+from tumorlens.cli.progress import WorkerBars, console, counting, print_notice
 from tumorlens.cli.use import AllSeries, Volume
 from tumorlens.settings import load_settings
 from tumorlens.worker_process import use_one_thread
@@ -80,7 +80,7 @@ def plan(
     job = Folder(out)
     with counting("planning") as progress:
         made, is_new = make_plan(index, job, loaded, options, progress=progress)
-    print_passed_over(index.describe())
+    print_passed_over(index.passed_over)
     if index.missing:
         tried = f"{index.missing} of {index.tried} files tried are not there"
         console.print(f"{tried}: each such scan will be a row with an error")
@@ -123,7 +123,7 @@ def run(
             failures.update(record.failures)
     remove_leftovers(folder, planned)
     _print_failures(failures)
-    console.print("Research use only. Not a medical device.", style="dim")
+    print_notice()
     typer.echo(job)
 
 

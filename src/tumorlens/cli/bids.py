@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tumorlens.cli.options import FAILED_STATUS, Bundle, Overwrite, Workers
-from tumorlens.cli.progress import console, counting
+from tumorlens.cli.progress import console, counting, print_notice
 from tumorlens.outputs import Outputs
 from tumorlens.settings import load_settings
 
@@ -59,4 +59,4 @@ def _print(result: "BidsResult", out: Path) -> None:
     console.print(f"{counted(len(result.answers), 'image')} answered for in {out}", markup=False)
     for source, reason in list(result.failed.items())[:MAX_REASONS]:
         console.print(f"no answer: {source}: {reason}", markup=False)
-    console.print("Research use only. Not a medical device.", style="dim")
+    print_notice()

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tumorlens.cli.options import Bundle, Host, Port, RetentionDays, check_address
-from tumorlens.cli.progress import console
+from tumorlens.cli.progress import console, print_notice
 from tumorlens.errors import MissingExtraError, SettingsError, StudyError
 from tumorlens.settings import ENVIRONMENT_PREFIX
 
@@ -100,7 +100,7 @@ def _default_study() -> list[Path]:
 def _print_notices(*, is_reached: bool) -> None:
     if is_reached:
         console.print("There is no login: whoever reaches this address can use the dashboard.")
-    console.print("Research use only. Not a medical device.", style="dim")
+    print_notice()
 
 
 def _refuse_bench(host: str, data: list[Path] | None) -> None:

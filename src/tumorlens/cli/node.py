@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tumorlens.cli.options import Bundle, Host, Port
-from tumorlens.cli.progress import console
+from tumorlens.cli.progress import console, print_notice
 from tumorlens.cli.serve import Store
 from tumorlens.errors import SettingsError
 from tumorlens.settings import load_settings
@@ -114,7 +114,7 @@ def _run(running: "Node", metrics: str) -> None:
             served = serve_metrics(running.metrics, *_address(metrics))
             console.print(f"metrics on port {served.port}")
         console.print(f"listens on port {running.port}  (Ctrl+C stops)")
-        console.print("Research use only. Not a medical device.", style="dim")
+        print_notice()
         running.run()
     finally:
         running.stop()

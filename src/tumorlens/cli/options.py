@@ -175,7 +175,7 @@ def read_labeled(folders: list[Path], *, unlabeled: bool = False) -> list[Any]:
     from tumorlens.study.data.index import describe_left_out, read_set
 
     found = read_set(folders, unlabeled=unlabeled)
-    print_passed_over(found.describe())
+    print_passed_over(found.passed_over)
     if left := describe_left_out(found.left_out):
         console.print(f"of volumes {left}", markup=False)
     if found.outside:
@@ -184,10 +184,12 @@ def read_labeled(folders: list[Path], *, unlabeled: bool = False) -> list[Any]:
     return list(found.cases)
 
 
-def print_passed_over(text: str) -> None:
+def print_passed_over(counts: Mapping[str, int]) -> None:
     """Print what was given and is no scan, if anything."""
-    if text:
-        console.print(f"passed over: {text}", markup=False)
+    from tumorlens.losses import describe_passed_over
+
+    if counts:
+        console.print(f"passed over: {describe_passed_over(counts)}", markup=False)
 
 
 def print_losses(errors: Iterable[str], labels: Iterable[str] = (), *, where: str = "") -> None:

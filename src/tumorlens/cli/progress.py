@@ -31,6 +31,13 @@ QUIET_SECONDS = 10.0  # between two lines where nobody watches
 JSON_SECONDS = 0.5  # between two objects of one step; its last is always written
 
 
+def print_notice() -> None:
+    """Print what nothing here may be taken for."""
+    from tumorlens.predictions.document import NOTICE
+
+    console.print(NOTICE, style="dim")
+
+
 def _is_json() -> bool:
     return os.environ.get(VARIABLE, "").lower() == "json"
 

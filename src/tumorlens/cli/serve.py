@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from tumorlens.cli.options import Bundle, Host, Port, RetentionDays, Workers, check_address
-from tumorlens.cli.progress import console, counting
+from tumorlens.cli.progress import console, counting, print_notice
 from tumorlens.settings import Settings, load_settings
 
 BROKEN_STATUS = 1  # the audit trail does not verify
@@ -72,7 +72,7 @@ def serve(
     check_address(host, port)
     where = f"[{host}]" if ":" in host else host
     console.print(f"http://{where}:{port}/docs  (Ctrl+C stops)")
-    console.print("Research use only. Not a medical device.", style="dim")
+    print_notice()
     run(settings, host=host, port=port, needs_keys=needs_keys)
 
 

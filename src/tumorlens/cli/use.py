@@ -19,7 +19,7 @@ from tumorlens.cli.options import (
     print_losses,
     print_passed_over,
 )
-from tumorlens.cli.progress import TrainingBars, console, counting
+from tumorlens.cli.progress import TrainingBars, console, counting, print_notice
 from tumorlens.cli.series_files import (
     KINDS_WORD,
     DicomObjects,
@@ -155,7 +155,7 @@ def _predict(
         rows = answers.listen(rows, progress, total=total)
         _write_rows((_named(row, lies) for row in rows), wanted.table)
     answered = [_named(answer, lies) for answer in series.found.values()]
-    answers.print(answered, passed_over=given.describe())
+    answers.print(answered, passed_over=given.passed_over)
     files.print(images=len(found.images))
     if wanted.table:
         typer.echo(wanted.table)
@@ -252,7 +252,9 @@ class _Answers:
             progress(len(self._errors), max(total, len(self._errors)))
             yield prediction
 
-    def print(self, series: Sequence["SeriesPrediction"], *, passed_over: str) -> None:
+    def print(
+        self, series: Sequence["SeriesPrediction"], *, passed_over: Mapping[str, int]
+    ) -> None:
         """Print the counts, the answers for series, and of one scan the answer itself."""
         from tumorlens.losses import MAX_REASONS, counted
 
@@ -267,7 +269,7 @@ class _Answers:
             noted = (f"{name} ({count})" for name, count in self._notes.most_common(MAX_REASONS))
             console.print(f"notes: {'; '.join(noted)}", markup=False)
         _print_series(series)
-        console.print("Research use only. Not a medical device.", style="dim")
+        print_notice()
 
 
 def _print_series(answered: Sequence["SeriesPrediction"]) -> None:
@@ -311,10 +313,11 @@ def _drawn(predictions: Iterable[Any], folder: Path | None) -> Iterator[Any]:
 def _find_files(paths: list[Path], lies: Mapping[Path, Path]) -> "FoundFiles":
     from tumorlens.errors import CasesError
     from tumorlens.images.readers import find_files
+    from tumorlens.losses import describe_passed_over
 
     found = find_files(lies[path] for path in paths)
     if not found.scans:
-        named, beside = ", ".join(map(str, paths)), found.describe()
+        named, beside = ", ".join(map(str, paths)), describe_passed_over(found.passed_over)
         fact = f"holds no images{f', only {beside}' if beside else ''}"
         zips = " A zip is looked into where it is named itself." if ".zip" in beside else ""
         raise CasesError(named, fact, f"Name image files, or a folder with some.{zips}")

@@ -43,6 +43,7 @@ from tumorlens.images.readers import (
     reader_of_name,
 )
 from tumorlens.images.slices import SliceHeader
+from tumorlens.outputs import is_within
 from tumorlens.progress import Progress, silent
 from tumorlens.records import Scan, Unusable
 from tumorlens.settings import ReadLimits
@@ -100,16 +101,12 @@ def check_paths(given: Path, out: Path, *, private: Sequence[Path] = ()) -> None
 
     Private are the key and the report: they would be passed on with the folder.
     """
-    if _is_within(out, given):
+    if is_within(out, given):
         raise OutputError(out, f"lies inside {given}, which is read", "Name a folder beside it.")
     for file in private:
-        if _is_within(file, out):
+        if is_within(file, out):
             fact = f"lies inside {out}, and would be passed on with it"
             raise OutputError(file, fact, "Name a file elsewhere.")
-
-
-def _is_within(path: Path, folder: Path) -> bool:
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def every_file(paths: Sequence[Path]) -> list[Path]:

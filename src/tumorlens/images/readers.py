@@ -35,7 +35,6 @@ from tumorlens.images.raster import (
 )
 from tumorlens.images.slices import SliceHeader
 from tumorlens.images.structure import Structure
-from tumorlens.losses import counted
 from tumorlens.records import Scan, Unusable
 from tumorlens.settings import ReadLimits
 
@@ -361,10 +360,6 @@ class FoundFiles:
     scans: tuple[Path, ...]
     masks: Mapping[Path, Path]  # of a scan, by its path
     passed_over: Mapping[str, int]  # how many files of each kind are no scans
-
-    def describe(self) -> str:
-        """Return in words what was passed over, "" for nothing."""
-        return ", ".join(counted(count, kind) for kind, count in self.passed_over.items())
 
 
 def find_scans(paths: Iterable[str | Path]) -> list[Path]:

@@ -379,24 +379,22 @@ def test_resuming_with_other_weights_is_refused(staged, donor, tmp_path):
         train(staged[0].cases, job, callback=SilentCallback(), resume=True)
 
 
-def test_a_network_that_flattens_cannot_change_its_side_after_training(trained_run, tmp_path):
-    recipe = replace(RECIPE, network="baseline-cnn-tuned", side=64, train_side=32)
-    with pytest.raises(TrainingError, match="flattens its maps"):
-        train(
-            trained_run.cases,
-            replace(trained_run.job, recipe=recipe, out=tmp_path / "run"),
-            callback=SilentCallback(),
-        )
-
-
-def test_a_side_below_what_the_network_can_see_is_refused(trained_run, tmp_path):
-    recipe = replace(STAGED, network="xception", side=64, train_side=64)
-    with pytest.raises(TrainingError, match="at least 71 px"):
-        train(
-            trained_run.cases,
-            replace(trained_run.job, recipe=recipe, out=tmp_path / "run"),
-            callback=SilentCallback(),
-        )
+@pytest.mark.parametrize(
+    ("recipe", "reason"),
+    [
+        (
+            replace(RECIPE, network="baseline-cnn-tuned", side=64, train_side=32),
+            "flattens its maps",
+        ),
+        (replace(STAGED, network="xception", side=64, train_side=64), "at least 71 px"),
+    ],
+)
+def test_a_side_that_the_network_cannot_be_used_at_is_refused(
+    trained_run, tmp_path, recipe, reason
+):
+    job = replace(trained_run.job, recipe=recipe, out=tmp_path / "run")
+    with pytest.raises(TrainingError, match=reason):
+        train(trained_run.cases, job, callback=SilentCallback())
 
 
 @pytest.fixture(scope="module")

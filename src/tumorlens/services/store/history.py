@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Select, delete, insert, select
 
 from tumorlens.errors import NotStoredError, TumorlensError
+from tumorlens.images.raster import encode_png
 from tumorlens.images.readers import readable_suffixes
 from tumorlens.predictions.document import from_json, to_json
 from tumorlens.records import Heatmap, Prediction
@@ -235,7 +236,7 @@ def _row(new: NewPrediction, at: str) -> Row:
         "document": to_json(replace(answer, heatmap=None)),
         "timings": json.dumps({name: round(ms, 3) for name, ms in new.timings.items()}),
         "evidence": None if heatmap is None else _packed(heatmap.evidence),
-        "prepared": encode_prepared(heatmap.prepared) if heatmap and new.keep else None,
+        "prepared": encode_png(heatmap.prepared) if heatmap and new.keep else None,
     }
 
 
@@ -304,13 +305,8 @@ def _unpacked(data: bytes) -> NDArray[np.float32]:
     return evidence
 
 
-def encode_prepared(pixels: NDArray[np.uint8]) -> bytes:
-    """Write a prepared image as PNG, which loses nothing."""
-    return cv2.imencode(".png", pixels)[1].tobytes()
-
-
 def decode_prepared(data: bytes) -> NDArray[np.uint8]:
-    """Read what `encode_prepared` wrote."""
+    """Read a prepared image as it is stored, a PNG."""
     image = np.frombuffer(data, np.uint8)
     pixels = cv2.imdecode(image, cv2.IMREAD_GRAYSCALE) if image.size else None
     if pixels is None:

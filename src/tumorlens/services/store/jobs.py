@@ -13,6 +13,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
 from tumorlens.errors import NotStoredError, TooManyJobsError, UnreadableImageError
+from tumorlens.images.raster import encode_png
 from tumorlens.records import PreparedScan, Unusable
 from tumorlens.services.store.audit_log import (
     JOB_CANCELED,
@@ -36,7 +37,6 @@ from tumorlens.services.store.history import (
     LOST,
     NewPrediction,
     decode_prepared,
-    encode_prepared,
     insert_predictions,
 )
 
@@ -201,7 +201,7 @@ def _row(job: str, item: JobScan) -> dict[str, object]:
         "notes": json.dumps(item.scan.notes),
         "modality": item.scan.modality,
         "input_sha256": item.input_sha256,
-        "pixels": encode_prepared(item.scan.pixels),
+        "pixels": encode_png(item.scan.pixels),
     }
 
 

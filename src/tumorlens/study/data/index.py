@@ -46,10 +46,6 @@ class LabeledSet:
     outside: tuple[Path, ...] = ()  # scans and masks that a table names outside of its own folder
     left_out: Mapping[str, int] = field(default_factory=dict)  # slices of volumes, by reason
 
-    def describe(self) -> str:
-        """Return in words what was passed over, "" for nothing."""
-        return ", ".join(counted(count, kind) for kind, count in self.passed_over.items())
-
 
 def read_cases(
     folders: str | Path | Sequence[str | Path], *, unlabeled: bool = False
