@@ -109,18 +109,14 @@ def evaluate(
     """
     bundle = predictor.bundle
     predictions, planes, candidates = predict_with_planes(cases, predictor, steps)
-    read = readable(predictions)
-    if not read:
-        first = predictions[0].error if predictions else "no cases"
-        raise CasesError("evaluation", f"has no readable scan (first: {first})", "Check the part.")
+    read = _some_readable(predictions)
     seen, labeled = [cases[i] for i in read], label_predictions(cases, predictions, bundle)
     masks = prepared_masks(cases, bundle.spec)
-    subgroups = find_subgroups(seen, labeled, copies=context.copies, planes=planes,
-                               lesions=lesion_sizes(masks, read))  # fmt: skip
     result = EvaluationResult(
         **_facts(cases, bundle, part=part, unread=len(cases) - len(read)),
         **_figures(labeled), split=split,
-        subgroups=subgroup_figures(labeled, subgroups),
+        subgroups=subgroup_figures(labeled, find_subgroups(
+            seen, labeled, copies=context.copies, planes=planes, lesions=lesion_sizes(masks, read))),
         same_level=same_level_figures(seen, labeled),
         conformal=conformal_figures(labeled, _validation(context, predictor, steps)),
         series=series_figures(cases, predictions, bundle),
@@ -132,6 +128,13 @@ def evaluate(
                   explanation=explanations),
     )  # fmt: skip
     return _evaluation(result, cases, predictions, predictor)
+
+
+def _some_readable(predictions: Sequence[Prediction]) -> list[int]:
+    if read := readable(predictions):
+        return read
+    first = predictions[0].error if predictions else "no cases"
+    raise CasesError("evaluation", f"has no readable scan (first: {first})", "Check the part.")
 
 
 def _evaluation(
