@@ -113,13 +113,13 @@ def evaluate(
     seen, labeled = [cases[i] for i in read], label_predictions(cases, predictions, bundle)
     masks = prepared_masks(cases, bundle.spec)
     result = EvaluationResult(
-        **_facts(cases, bundle, part=part, unread=len(cases) - len(read)),
-        **_figures(labeled), split=split,
+        **_facts(cases, bundle, part=part, unread=len(cases) - len(read)), split=split,
+        **_figures(labeled), series=series_figures(cases, predictions, bundle),
         subgroups=subgroup_figures(labeled, find_subgroups(
-            seen, labeled, copies=context.copies, planes=planes, lesions=lesion_sizes(masks, read))),
+            seen, labeled, copies=context.copies, planes=planes,
+            lesions=lesion_sizes(masks, read))),
         same_level=same_level_figures(seen, labeled),
         conformal=conformal_figures(labeled, _validation(context, predictor, steps)),
-        series=series_figures(cases, predictions, bundle),
         localization=localize(cases, predictions, masks),
         froc=froc_figures(cases, candidates, masks),
         comparison=_compare(cases, predictions, predictor, baseline, steps),
