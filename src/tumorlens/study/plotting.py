@@ -49,9 +49,21 @@ def svg_file(figure: Figure) -> str:
 
 
 def svg(figure: Figure) -> Markup:
-    """Return a figure as SVG to be put into a page, and close it."""
-    text = svg_file(figure)
-    return Markup(text[text.index("<svg") :])
+    """Return a figure as SVG to be put into a page, with its words as alt text, and close it."""
+    text, words = svg_file(figure), figure_words(figure)
+    start = text.index("<svg") + len("<svg")
+    alt = Markup('<svg role="img" aria-label="{}"').format(words)
+    return alt + Markup(text[start:])
+
+
+def figure_words(figure: Figure) -> str:
+    """Return titles, names of axes and legends of a figure, each once."""
+    words: dict[str, None] = {}
+    for axes in figure.axes:
+        legend = axes.get_legend()
+        named = [text.get_text() for text in legend.get_texts()] if legend else []
+        words |= dict.fromkeys([axes.get_title(), axes.get_xlabel(), axes.get_ylabel(), *named])
+    return "; ".join(" ".join(word.split()) for word in words if word.strip())
 
 
 def write_png(figure: Figure, out: Path, *, dpi: int = 110) -> None:

@@ -256,6 +256,28 @@ def test_presses_count_when_the_reader_comes_back_from_another_page(page, phanto
     expect(page.locator(".tl-count")).to_have_text("4 of 7 reviewed")
 
 
+def test_agree_keeps_the_focus_and_each_answer_is_announced_once(page, phantoms):
+    drop(page, *phantoms[:4])
+    see(page, "1 / 4")
+    expect(page.locator(".tl-viewer[data-slice]")).to_be_visible()
+    page.locator(".tl-hidden[role=status]").evaluate(
+        """live => { window.said = [live.textContent]; new MutationObserver(() =>
+            window.said.push(live.textContent)).observe(live, {childList: true}); }"""
+    )
+    agree = page.get_by_role("button", name="Agree (A)")
+    agree.focus()
+    for done in (1, 2):
+        page.keyboard.press("Enter")
+        expect(page.locator(".tl-count")).to_have_text(f"{done} of 4 reviewed")
+    expect(page.locator(".tl-reader[data-pending='0']")).to_be_visible()
+    settle(page)
+    assert agree.evaluate("button => button.matches(':focus-visible')")
+    assert agree.evaluate("button => parseFloat(getComputedStyle(button).outlineWidth)") >= 2
+    said = page.evaluate("window.said")
+    assert [text.split(":")[0] for text in said] == [path.name for path in phantoms[:3]]
+    assert page.locator(".tl-said").get_attribute("aria-live") == "off"  # the viewer's own
+
+
 def test_the_language_of_the_page_is_that_of_the_document_and_is_kept(page, running):
     assert page.evaluate("document.documentElement.lang") == "en"
     page.get_by_text("ES", exact=True).click()
@@ -296,13 +318,19 @@ def test_moving_the_threshold_moves_the_figures(visit):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_no_page_has_a_serious_finding_of_axe(visit, name):
+def test_a_page_has_one_title_and_no_serious_finding_of_axe_in_either_theme(visit, name):
     from axe_playwright_python.sync_playwright import Axe
 
-    found = Axe().run(visit(name)).response["violations"]
-    serious = [
-        (row["id"], [node["target"] for node in row["nodes"]][:3])
-        for row in found
-        if row["impact"] in ("serious", "critical")
-    ]
+    page, serious = visit(name), []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_timeout(500)  # until the theme has followed
+        settle(page)
+        serious += [
+            (scheme, row["id"], [node["target"] for node in row["nodes"]][:3])
+            for row in Axe().run(page).response["violations"]
+            if row["impact"] in ("serious", "critical")
+        ]
+    page.emulate_media(color_scheme="light")
     assert serious == [], json.dumps(serious, indent=1)
+    assert page.locator("h1").count() == 1

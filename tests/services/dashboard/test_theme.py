@@ -30,5 +30,5 @@ def test_text_of_the_dashboard_stands_out_from_what_it_is_written_on(name):
 def test_text_of_a_static_page_stands_out_from_what_it_is_written_on(name, number):
     colors = dict(re.findall(r"--([a-z]+): (#[0-9a-f]+)", PAGE.split(":root {")[number + 1]))
     pairs = [(colors[text], colors["page"]) for text in ("ink", "quiet", "warn", "link")]
-    pairs += [(colors["ink"], colors["notice"]), (colors["quiet"], colors["notice"])]
+    pairs += [(colors[text], colors[on]) for on in ("notice", "well") for text in ("ink", "quiet")]
     assert [pair for pair in pairs if contrast(*pair) < MIN_CONTRAST] == []

@@ -7,9 +7,12 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 from markupsafe import Markup
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+from support.contrast import contrast
 
 from tumorlens.reports.evaluation.result import EvaluationResult, read_result
-from tumorlens.study.evaluation.plots import PLOTS, draw_plots
+from tumorlens.study.evaluation.plots import MIN_DARK, PLOTS, draw_plots
 
 STORED = Path(__file__).parents[2] / "support" / "study" / "evaluation" / "evaluation.json"
 FEW = ("roc", "calibration", "classes", "type")
@@ -32,6 +35,18 @@ def test_there_is_an_image_of_each_part_and_none_stays_open(plots):
         assert plot.startswith("<svg")
         assert plot.rstrip().endswith("</svg>")
     assert plt.get_fignums() == []
+
+
+def test_an_image_says_in_words_what_it_shows(plots):
+    shown = re.match(r'<svg role="img" aria-label="([^"]+)"', plots["roc"])
+    assert shown is not None
+    assert "ROC, operating point marked; 1 - specificity; sensitivity; all scans: AUC" in shown[1]
+
+
+def test_figures_in_the_cells_of_a_matrix_stand_out_from_them():
+    cells = [to_hex(colormaps["Blues"](share)) for share in (0.0, MIN_DARK, MIN_DARK + 0.01, 1.0)]
+    black, white = ([contrast(text, cell) for cell in cells] for text in ("#000", "#fff"))
+    assert min(*black[:2], *white[2:]) >= 4.5
 
 
 def test_without_types_there_is_no_image_of_them(result):

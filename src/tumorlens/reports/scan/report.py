@@ -49,7 +49,7 @@ def scan_html(
         scale=color_scale(),
         scans=sections(examined, bundle),
         series=[(answer, translate(describe_series(answer))) for answer in series],
-        viewers=[script_json(content) for content in viewers],
+        viewers=[(content["name"], script_json(content)) for content in viewers],
         viewer_script=Markup(script().replace("export function", "function")),
         viewer_style=Markup(style()),
         twin=twin_text(examined, bundle, made=made, series=series),

@@ -279,8 +279,8 @@ def _square(
     pixels: NDArray[np.float64], title: str, label: str, **scale: Any
 ) -> tuple[Figure, Axes]:
     """Draw pixels with a title and a labeled bar of colors."""
-    figure, axes = plt.subplots(figsize=(3.7, 3.5))
-    figure.subplots_adjust(0.02, 0.02, 0.98, 0.88)  # as a layout engine would, in half the time
+    figure, axes = plt.subplots(figsize=(3.9, 3.5))
+    figure.subplots_adjust(0.02, 0.02, 0.91, 0.88)  # as a layout engine would, in half the time
     axes.set_title(title, fontsize=8)
     axes.axis("off")
     bar = figure.colorbar(axes.imshow(pixels, **scale), ax=axes, shrink=0.85)

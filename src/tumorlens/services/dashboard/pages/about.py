@@ -44,7 +44,8 @@ def _draw_bundle(bundle: Bundle, t: Translate) -> None:
     card = bundle.folder / CARD
     if card.is_file():
         with st.expander(t("about.card"), icon=":material/description:"):
-            st.markdown(card.read_text(encoding="utf-8"))
+            text = card.read_text(encoding="utf-8")
+            st.markdown(f"#{text}" if text.startswith("# ") else text)  # a page has one title
 
 
 def _draw_measured(bundle: Bundle, t: Translate) -> None:
