@@ -17,7 +17,8 @@ help: ## show the targets
 demo: $(READY) ## everything end to end on phantoms, or on DATA=DIR
 	$(BIN)/tumorlens demo $(DATA) --out demo
 
-PYTEST = $(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadfile
+# Files are dealt out in the order of tests/conftest.py, those that take longest first.
+PYTEST = $(BIN)/python -m pytest -n auto --maxprocesses=4 --dist loadfile --no-loadscope-reorder
 test: $(READY) ## the test suite
 	$(PYTEST)
 

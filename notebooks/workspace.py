@@ -35,7 +35,7 @@ PHANTOMS = {"phantoms": 11, "other-phantoms": 12}  # set and seed
 PER_CLASS = 12
 # What phantoms need of a network is to be trained at all, and soon.
 SMALL = {"side": 48, "train_side": 48, "epochs": 2, "batch": 16, "warmup_epochs": 0.0}
-NARROW = {"stem": 8, "widths": [8, 16], "depths": [1, 1]}  # of a network of our own
+NARROW = {"stem": 8, "widths": [8, 8], "depths": [0, 0]}  # of a network of our own
 
 
 @dataclass(frozen=True)

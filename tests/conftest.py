@@ -4,6 +4,7 @@ Only the trained run needs TensorFlow, and imports it when it is asked for.
 """
 
 import os
+import pickle
 
 # Before they are loaded. Tests run side by side: threads of these would only wait, at full speed.
 os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", OPENCV_FOR_THREADS_NUM="1")
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 from support.tiny_bundle import FEATURES, SIDE, training_scans, write_graph
 
@@ -31,6 +33,26 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["support.object_store", "support.ray_cluster"]
 WriteImage = Callable[..., Path]
+TESTS = Path(__file__).parent
+# Files that take longest, in that order.
+SLOWEST = (
+    "docs/test_docs.py", "study/training/test_training_run.py", "docs/test_notebooks.py",
+    "services/node/test_node.py", "services/dashboard/test_dashboard_browser.py",
+    "services/dashboard/test_dashboard_pages.py", "services/http/test_http_live.py",
+    "cli/test_cli.py", "study/training/transfer/test_pretraining.py", "study/test_demonstration.py",
+    "study/experiments/test_cross_validation.py", "study/experiments/test_tuning.py",
+    "batch/test_on_ray.py", "batch/test_run.py", "batch/test_object_store.py",
+    "services/node/test_faults.py", "cli/test_cli_features.py", "cli/test_cli_audit.py",
+    "cli/test_volumes_as_sets.py", "reports/dicom/test_dicom_objects.py",
+    "study/experiments/test_head_folds.py", "reports/test_evaluation_pdf.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no worker is alone with it at the end."""
+    rank = {TESTS / name: place for place, name in enumerate(SLOWEST)}
+    assert all(path.is_file() for path in rank), "SLOWEST names files that are no more"
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -112,9 +134,20 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="session")
-def trained_run(tmp_path_factory: pytest.TempPathFactory) -> "TrainedRun":
-    """A small network trained for three epochs on phantoms; its folder is not to be changed."""
+def trained_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> "TrainedRun":
+    """A small network trained for three epochs on phantoms; its folder is not to be changed.
+
+    All workers share it: the first that asks trains, and the others wait.
+    """
     pytest.importorskip("keras")
     from support.trained_run import train_run
 
-    return train_run(tmp_path_factory.mktemp("trained"))
+    if worker_id == "master":  # the only one
+        return train_run(tmp_path_factory.mktemp("trained"))
+    shared = tmp_path_factory.getbasetemp().parent / "trained"
+    with FileLock(f"{shared}.lock"):
+        kept = shared / "run.pickle"
+        if not kept.exists():
+            shared.mkdir(exist_ok=True)
+            kept.write_bytes(pickle.dumps(train_run(shared)))
+    return pickle.loads(kept.read_bytes())

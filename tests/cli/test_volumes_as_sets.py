@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.cheap import make_cheap
+from support.cheap import SMALL, make_cheap
 from support.command import command_runner
 from support.trained_run import RECIPE
 
@@ -33,7 +33,7 @@ def test_phantom_volumes_are_indexed_audited_split_trained_on_and_evaluated(run,
     make_cheap(monkeypatch)
     monkeypatch.setattr(volumes, "SLICES", SLICES)
     volumes.write_volumes(Path("heads"), form="nifti", per_class=PER_CLASS, seed=2, side=64)
-    write_recipe(replace(RECIPE, epochs=1), Path("tiny.json"))
+    write_recipe(replace(RECIPE, epochs=1, options=SMALL["options"]), Path("tiny.json"))
     steps = [
         ("data", "index", "heads", "--out", "cases.csv"),
         ("audit", "heads", "--out", "audit"),

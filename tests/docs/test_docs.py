@@ -36,8 +36,6 @@ def cheap(monkeypatch, tmp_path, runs) -> None:
     monkeypatch.setenv("TUMORLENS_STORE", str(tmp_path / "store.db"))  # not the user's own
     for name in ("quick", "default", "adapted"):
         monkeypatch.setitem(RECIPES, name, replace(RECIPES[name], **SMALL))
-    deeper = SMALL | {"options": {"stem": 8, "widths": [8, 16, 24], "depths": [1, 1, 1]}}
-    monkeypatch.setitem(RECIPES, "adapted", replace(RECIPES["adapted"], **deeper))
     monkeypatch.setenv("TUMORLENS_BUNDLE", "tumorlens-tiny")  # the fastest of those that ship
     make_cheap(monkeypatch)
     train_each_once(monkeypatch, runs)
@@ -45,7 +43,7 @@ def cheap(monkeypatch, tmp_path, runs) -> None:
     monkeypatch.setattr(hypothesis_runs, "small_recipe", lambda: RECIPES["quick"])
     monkeypatch.setattr(runner, "in_own_process", runner.in_this_process)  # where all this is known
     whole = PRETRAININGS["vicreg"]
-    small = replace(whole, recipe=replace(whole.recipe, **deeper), projector=(16, 16))
+    small = replace(whole, recipe=replace(whole.recipe, **SMALL), projector=(16, 16))
     monkeypatch.setitem(PRETRAININGS, "vicreg", small)
 
 

@@ -5,7 +5,8 @@ import io
 import json
 import re
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -25,6 +26,7 @@ from support.browser_dashboard import (
     open_page,
     settle,
 )
+from support.waiting import wait_until
 
 from tumorlens.services.dashboard.layout import PAGES
 from tumorlens.services.dashboard.texts import translator
@@ -70,8 +72,12 @@ def visit(browser, running) -> Iterator[Callable[[str], Page]]:
     open_page(opened, running.url)
 
     def choose(name: str) -> Page:
-        opened.get_by_role("link", name=translator("en")(f"page.{name}"), exact=True).click()
+        title = translator("en")(f"page.{name}")
+        opened.get_by_role("link", name=title, exact=True).click()
         expect(opened).to_have_url(re.compile(f"/{'' if name == 'read' else name}$"))
+        # Its address changes before anything is drawn.
+        heading = opened.get_by_role("heading", level=1, name=title, exact=True)
+        expect(heading).to_have_count(1)
         settle(opened)
         return opened
 
@@ -104,6 +110,13 @@ def see(page: Page, text: str) -> None:
     """Wait for words, and until nothing of the run before stands beside them."""
     expect(page.get_by_text(text).first).to_be_visible()
     settle(page)
+
+
+def most_slices(page: Page, asked: Sequence[str]) -> int:
+    """Count the slices that were asked for of one scan; events come in while the page waits."""
+    page.wait_for_timeout(50)
+    slices = {url for url in asked if re.search(r"/\d+$", url)}
+    return max(Counter(url.rsplit("/", 1)[0] for url in slices).values(), default=0)
 
 
 def table_of(data: bytes) -> list[dict[str, str]]:
@@ -158,7 +171,7 @@ def test_slices_of_one_series_are_scrolled_without_a_server_and_nothing_is_asked
     see(page, "6 slices")
     viewer = page.locator(".tl-viewer[data-slice]")
     expect(viewer.locator(".tl-strip")).to_be_visible()
-    page.wait_for_timeout(1500)  # until all slices were fetched ahead
+    wait_until(lambda: most_slices(page, asked) == 6, "all slices to be fetched ahead")
     before, at = len(asked), int(viewer.get_attribute("data-slice") or 0)
     viewer.locator("canvas").first.hover()
     page.mouse.wheel(0, 100 if at < 6 else -100)

@@ -28,9 +28,11 @@ from tumorlens.services.dashboard.session import history_csv
 from tumorlens.services.dashboard.uploads import predict_examples
 from tumorlens.services.dashboard.viewer import view_of
 from tumorlens.services.dashboard.worklists import Worklist
+from tumorlens.services.scan_reader import ScanReader
 from tumorlens.services.spool import State, write_state
 from tumorlens.services.store.history import Selection, find_predictions
 from tumorlens.services.store.reviews import Review, reviews_by_prediction
+from tumorlens.settings import load_settings
 from tumorlens.study.phantom.volumes import draw_volume, write_dicom
 
 STUDY_PAGES = ("explore", "audit", "performance", "hypotheses")
@@ -54,8 +56,16 @@ def predicted(tiny_bundle) -> tuple[Predictor, tuple[Result, ...]]:
     return predictor, predict_examples(predictor)
 
 
+@pytest.fixture(scope="module")
+def scan_reader() -> Iterator[ScanReader]:
+    """The process that reads what is dropped, started once for all dashboards of this module."""
+    made = ScanReader(load_settings({}).read_limits)
+    yield made
+    made.close()
+
+
 @pytest.fixture(autouse=True)
-def shared(tmp_path, predicted, monkeypatch) -> Iterator[Callable[[], session.Shared]]:
+def shared(tmp_path, predicted, scan_reader, monkeypatch) -> Iterator[Callable[[], session.Shared]]:
     """A dashboard of its own for each test: a new store and the stored study."""
     predictor, examples = predicted
     monkeypatch.setenv("TUMORLENS_STORE", str(tmp_path / "store.sqlite"))
@@ -64,6 +74,7 @@ def shared(tmp_path, predicted, monkeypatch) -> Iterator[Callable[[], session.Sh
     monkeypatch.setenv("TUMORLENS_STUDIES", str(copy_study(tmp_path / "study")))
     monkeypatch.setattr(session, "load_predictor", lambda *_arguments: predictor)
     monkeypatch.setattr(session, "predict_examples", lambda _predictor: examples)
+    monkeypatch.setattr(session, "ScanReader", lambda _limits: scan_reader)
     session._load.cache_clear()
     yield session.load_shared
     session.load_shared().store.close()

@@ -63,7 +63,7 @@ def small_recipe() -> Recipe:
     """A recipe of one short epoch."""
     return replace(
         find_recipe("quick"), side=32, train_side=32, epochs=1, batch=8, warmup_epochs=0.0,
-        sensitivity_aim=0.9, options={"widths": [8, 8], "depths": [1, 1], "stem": 8},
+        sensitivity_aim=0.9, options={"widths": [8, 8], "depths": [0, 0], "stem": 8},
     )  # fmt: skip
 
 

@@ -18,7 +18,8 @@ from tumorlens.study.recipes import find_recipe
 
 RECIPE = replace(
     find_recipe("adapted-head"), network="residual-tiny", side=40, train_side=40, batch=8,
-    head_epochs=4, head_views=2, sensitivity_aim=0.9, options={"widths": [8, 8, 8], "stem": 8},
+    head_epochs=4, head_views=2, sensitivity_aim=0.9,
+    options={"widths": [8, 16], "depths": [0, 1], "stem": 8},
 )  # fmt: skip
 
 

@@ -45,12 +45,12 @@ from tumorlens.study.training.run import Job
 
 RECIPE = replace(
     find_recipe("quick"), side=32, train_side=32, epochs=2, batch=8, warmup_epochs=0.0,
-    options={"widths": [8, 8, 8], "stem": 8}, augmentation=0.0,
+    options={"widths": [8, 8], "depths": [0, 0], "stem": 8}, augmentation=0.0,
 )  # fmt: skip
 SPACE = {
     "learning_rate": Range(1e-4, 1e-2, log=True),
     "options.dropout": Range(0.0, 0.5),
-    "options.widths": Choices(((8, 8, 8), (8, 12, 16))),
+    "options.widths": Choices(((8, 8), (12, 16))),
 }
 TRIALS = 3
 
@@ -118,7 +118,7 @@ def searched(tmp_path_factory, executor) -> Searched:
 def test_the_first_trial_is_the_recipe_itself(searched):
     number, values = searched.ears[0].begun[0]
     assert number == 0
-    assert values == {"learning_rate": 0.002, "options.dropout": 0.1, "options.widths": [8, 8, 8]}
+    assert values == {"learning_rate": 0.002, "options.dropout": 0.1, "options.widths": [8, 8]}
 
 
 def test_a_trial_that_was_broken_off_goes_on_with_its_values_in_the_epoch_it_was_in(searched):
@@ -164,7 +164,7 @@ def test_the_best_recipe_is_one_to_train_with(searched):
     assert found == searched.tuned.recipe
     best = searched.tuned.best.values
     assert found.learning_rate == best["learning_rate"]
-    assert found.options == {"stem": 8, "dropout": best["options.dropout"],
+    assert found.options == {"stem": 8, "depths": [0, 0], "dropout": best["options.dropout"],
                              "widths": best["options.widths"]}  # fmt: skip
     assert (found.name, found.epochs, found.side) == ("quick-best", 2, 32)
     assert build_network(found, side=32, atoms=6).output.shape[-1] == 6

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -204,16 +205,18 @@ def test_a_resumed_run_repeats_the_uninterrupted_one(trained_run, resumed, colum
     assert [row[column] for row in resumed[0]] == pytest.approx(whole, rel=1e-2)
 
 
-def test_resuming_a_finished_run_makes_its_bundle_again_without_training(trained_run):
+def test_resuming_a_finished_run_makes_its_bundle_again_without_training(trained_run, tmp_path):
     callback = RecordingCallback()
-    again = train(trained_run.cases, trained_run.job, callback=callback, resume=True)
+    job = replace(trained_run.job, out=tmp_path / "run")
+    shutil.copytree(trained_run.job.out, job.out)
+    again = train(trained_run.cases, job, callback=callback, resume=True)
     assert callback.batches == []
     assert again.threshold == pytest.approx(trained_run.bundle.threshold, rel=1e-6)
 
 
 SMALL = replace(
     RECIPE, side=32, train_side=32, batch=4, patience=2, augmentation=0.0,
-    options={"stem": 4, "widths": [4], "depths": [1]},
+    options={"stem": 4, "widths": [4], "depths": [0]},
 )  # fmt: skip
 
 
@@ -356,7 +359,7 @@ def test_weights_that_do_not_fit_leave_a_folder_for_others(staged):
 def test_a_head_alone_becomes_a_bundle(trained_run, tmp_path):
     recipe = replace(
         find_recipe("adapted-head"), network=RECIPE.network, side=48, train_side=48, batch=8,
-        head_epochs=2, head_views=1, options=RECIPE.options,
+        head_epochs=2, head_views=1, options=SMALL.options,
     )  # fmt: skip
     job = replace(trained_run.job, recipe=recipe, out=tmp_path / "run")
     bundle = train(trained_run.cases, job, callback=SilentCallback())
@@ -401,7 +404,7 @@ def test_a_side_that_the_network_cannot_be_used_at_is_refused(
 def few_phantoms(tmp_path_factory) -> Path:
     """A folder of phantoms with a recipe of four epochs beside it."""
     folder = tmp_path_factory.mktemp("few")
-    options = {"stem": 8, "widths": [8, 8], "depths": [1, 1]}
+    options = {"stem": 8, "widths": [8, 8], "depths": [0, 0]}
     write_recipe(replace(RECIPE, epochs=4, batch=16, options=options), folder / "small.json")
     return write_phantoms(folder / "few", per_class=12, seed=8, side=64)
 

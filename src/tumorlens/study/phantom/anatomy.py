@@ -5,6 +5,7 @@ Head coordinates: x to the right, y down, one unit is 100 mm, origin near the mi
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -28,6 +29,11 @@ class Pose:
     waves: NDArray[np.float64]  # [2, k], spatial frequencies of the deformation
     phases: NDArray[np.float64]  # [k]
     sway: NDArray[np.float64]  # [k, 2], amplitudes in head units
+
+    @cached_property
+    def scale(self) -> float:
+        """Canvas pixels of one head unit."""
+        return float(np.sqrt(abs(np.linalg.det(self.matrix))))
 
 
 def random_pose(rng: np.random.Generator, *, scale: float) -> Pose:
@@ -154,11 +160,10 @@ def paint(canvas: Labels, part: Part, *, pose: Pose, give: Yielding, ventricle_s
     if part.ventricle:
         middle = outline.mean(0)
         outline = middle + (outline - middle) * ventricle_size
-    scale = np.sqrt(abs(np.linalg.det(pose.matrix)))
     for sign in (1.0, -1.0) if part.paired else (1.0,):
         pixels = placed(pose, give(outline * (sign, 1.0)))
         if part.width:
-            thickness = max(1, round(part.width * scale))
+            thickness = max(1, round(part.width * pose.scale))
             stroke(canvas, pixels, part.tissue, thickness=thickness, closed=part.closed)
         else:
             fill(canvas, pixels, part.tissue)

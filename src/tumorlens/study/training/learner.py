@@ -1,8 +1,9 @@
 """A network as it learns: its losses, optimizer and schedule, and its state on disk."""
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,11 @@ class RunState:
 def read_weights(variables: Sequence[keras.Variable]) -> Weights:
     """Copy variables out of the backend."""
     return [to_array(variable).copy() for variable in variables]
+
+
+def predict_function(model: keras.Model, *, count: int, batch: int) -> Callable[..., Any]:
+    """Return what takes a batch, for `count` images: compiling takes longer than few do without."""
+    return model.predict_on_batch if count > 2 * batch else partial(model, training=False)
 
 
 def to_array(value: Any) -> NDArray:

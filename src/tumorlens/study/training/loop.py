@@ -27,6 +27,7 @@ from tumorlens.study.training.learner import (
     build_network,
     compile_network,
     load_state,
+    predict_function,
     read_weights,
     save_state,
     to_array,
@@ -207,8 +208,9 @@ def _average(averaged: Weights, model: keras.Model, *, decay: float) -> None:
 
 def predict_logits(model: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return logits of prepared images, [n, atoms], with a Keras model (validation only)."""
+    predict = predict_function(model, count=len(images), batch=AT_ONCE)
     parts = [
-        to_array(model.predict_on_batch(images[start : start + AT_ONCE, ..., None]))
+        to_array(predict(images[start : start + AT_ONCE, ..., None]))
         for start in range(0, len(images), AT_ONCE)
     ]
     return np.concatenate(parts)

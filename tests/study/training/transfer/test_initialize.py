@@ -23,7 +23,7 @@ from tumorlens.study.training.transfer.initialize import (
 )
 
 RECIPE = replace(
-    find_recipe("quick"), side=32, train_side=32, options={"widths": [8, 8, 8], "stem": 8}
+    find_recipe("quick"), side=32, train_side=32, options={"widths": [8], "depths": [1], "stem": 8}
 )
 KEYS = ("set/a.png", "set/b.png", "set/c.png", "set/d.png")
 
@@ -80,7 +80,7 @@ def test_another_side_may_start_from_it(run: Path):
 
 
 def test_another_network_may_not(run: Path):
-    model = network(replace(RECIPE, options={"widths": [8, 8, 16], "stem": 8}))
+    model = network(replace(RECIPE, options={"widths": [16], "depths": [1], "stem": 8}))
     with pytest.raises(TrainingError, match="other layers"):
         load_run(model, run)
 

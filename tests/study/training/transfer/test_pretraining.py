@@ -24,7 +24,7 @@ from tumorlens.study.training.run import Job, train
 from tumorlens.study.training.run_folder import HISTORY_FILE, read_history
 from tumorlens.study.training.transfer.pretraining import PretrainJob, pretrain
 
-OPTIONS = {"widths": [8, 8, 8], "stem": 8}
+OPTIONS = {"widths": [16], "depths": [0], "stem": 8}
 VICREG = find_pretraining("vicreg")
 SMALL = replace(
     VICREG,

@@ -22,7 +22,13 @@ from tumorlens.study.networks.weights import weights_digest
 from tumorlens.study.recipes import Recipe
 from tumorlens.study.training.data.augmentation import augment
 from tumorlens.study.training.data.batches import epoch_positions
-from tumorlens.study.training.learner import SetLoss, assign_weights, read_weights, to_array
+from tumorlens.study.training.learner import (
+    SetLoss,
+    assign_weights,
+    predict_function,
+    read_weights,
+    to_array,
+)
 
 CHUNK = 512  # images: what a kill loses at most
 BATCH = 32
@@ -97,8 +103,7 @@ def _compute_missing(
 
 
 def _features(network: keras.Model, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float16]:
-    # Compiling takes longer than a few images do without.
-    extract = network.predict_on_batch if len(images) > 2 * BATCH else network
+    extract = predict_function(network, count=len(images), batch=BATCH)
     made = [
         keras.ops.convert_to_numpy(extract(np.stack(images[start : start + BATCH])[..., None]))
         for start in range(0, len(images), BATCH)
