@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,20 @@ PICTURE = cv2.imencode(".png", np.full((24, 24), 90, np.uint8))[1].tobytes()
 def copy_study(out: Path) -> Path:
     """Copy the records, and put a gray square where they name an image."""
     shutil.copytree(STUDY, out)
-    for record in out.rglob("*.json"):
-        for name in set(pictures_in(json.loads(record.read_text(encoding="utf-8")))):
-            path = record.parent / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(PICTURE)
+    for picture in _named_pictures():
+        (out / picture).parent.mkdir(exist_ok=True)
+        (out / picture).write_bytes(PICTURE)
     return out
+
+
+@cache
+def _named_pictures() -> frozenset[Path]:
+    """Return the images that the records name, each below the study."""
+    return frozenset(
+        record.parent.relative_to(STUDY) / name
+        for record in STUDY.rglob("*.json")
+        for name in pictures_in(json.loads(record.read_text(encoding="utf-8")))
+    )
 
 
 def pictures_in(value: Any) -> Iterator[str]:
