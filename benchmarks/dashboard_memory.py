@@ -1,7 +1,7 @@
 """Memory of the dashboard's server: a series of 300 slices, then more scans than a worklist holds.
 
-Prints the resident memory after each, what Streamlit still holds of the uploads, and what lies on
-the server's disk of them.
+Prints the resident memory after each, of the server and of the process that reads files, what
+Streamlit still holds of the uploads, and what lies on the server's disk of them.
 """
 
 import sys
@@ -19,7 +19,7 @@ from support.browser_dashboard import Running, chromium, dashboard, drop, open_p
 from tumorlens.study.phantom import draw_phantom
 from tumorlens.study.phantom.volumes import PhantomVolume, draw_volume, write_dicom
 
-SLICES, SCANS, BATCH, SIDE = 300, 210, 70, 512
+SLICES, SCANS, BATCH, SIDE = 300, 350, 70, 512
 
 
 def main() -> None:
@@ -47,7 +47,9 @@ def main() -> None:
 def _print(title: str, running: Running) -> None:
     files = [path for path in (running.home).rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files) / 2**20
-    print(f"{title:24} {_resident(running.pid):6.0f} MiB; uploads held {_uploads(running.url):.0f} "
+    reading = sum(map(_resident, _children(running.pid)))
+    print(f"{title:24} {_resident(running.pid):6.0f} MiB, and {reading:4.0f} MiB where files are read; "
+          f"uploads held {_uploads(running.url):.0f} "
           f"bytes; on disk {size:.1f} MiB in {len(files)} files", flush=True)  # fmt: skip
 
 
@@ -80,6 +82,12 @@ def _resident(pid: int) -> float:
     """Return the resident memory of a process in MiB."""
     rows = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(row.split()[1]) for row in rows if row.startswith("VmRSS")) / 1024
+
+
+def _children(pid: int) -> list[int]:
+    """Return the processes that a process started."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for path in tasks for child in path.read_text().split()]
 
 
 def _uploads(url: str) -> float:

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 from jinja2 import Environment
 from jinja2.ext import extract_from_ast
+from support.broken_files import BROKEN
+from support.spanish import english_on
 
 import tumorlens
+from tumorlens.images.readers import attempt, open_images_bytes
 from tumorlens.language import (
     read_spanish,
     template_texts,
@@ -18,11 +21,12 @@ from tumorlens.language import (
     using_language,
 )
 from tumorlens.models.usefulness import usefulness
-from tumorlens.records import Estimate
+from tumorlens.records import Estimate, Unusable
 from tumorlens.reports.card import KNOWN_LIMITS, NOT_FOR
 from tumorlens.reports.pdf import NOTICE
 from tumorlens.reports.scan.content import HEADLINES, UNTYPED
 from tumorlens.services.dashboard.texts import read_texts
+from tumorlens.settings import ReadLimits
 from tumorlens.study.audit.duplicates.copies import KINDS
 from tumorlens.study.audit.run import CONFLICT_KINDS
 from tumorlens.study.audit.shortcuts import FAMILIES, STAGES, TASKS
@@ -35,6 +39,7 @@ from tumorlens.study.explore.hypothesis_tests import HYPOTHESES
 from tumorlens.study.explore.separation import MODELS
 from tumorlens.study.features.texture import FEATURES
 
+BROKEN_LIMITS = ReadLimits(max_pixels=16_000_000)
 SOURCES = Path(tumorlens.__file__).parent
 TEMPLATES = sorted((SOURCES / "reports" / "templates").glob("*.html"))
 TABLE = read_spanish()["texts"] | read_spanish()["sentences"]
@@ -79,6 +84,16 @@ def test_every_text_that_the_code_names_is_in_the_table():
 def test_every_named_word_has_a_translation():
     with using_language("es"):
         assert [text for text in NAMED if translate(text) == text] == []
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_why_a_file_cannot_be_read_is_told_in_spanish(name):
+    found = attempt(open_images_bytes, BROKEN[name][0], source=name, limits=BROKEN_LIMITS)
+    assert isinstance(found, Unusable)
+    with using_language("es"):
+        told = translate(found.reason)
+    assert english_on(re.sub(r"\(.*?\)", "", told)) == []  # what a library says stays as it is
+    assert all(part not in told for part in (found.error.fact, found.error.fix))
 
 
 def test_a_translation_fills_in_the_same_values():

@@ -66,10 +66,10 @@ def _spanish(text: str) -> str:
         if match := pattern.fullmatch(text):
             held = {name: _spanish(value) for name, value in match.groupdict().items()}
             return spanish.format(**held)
-    for mark in ("\n", "; "):
+    for mark in ("\n", "; ", ". "):
         if mark in text:
             return mark.join(map(_spanish, text.split(mark)))
-    return text
+    return _spanish(text[:-1]) + "." if text.endswith(".") else text
 
 
 @cache

@@ -93,7 +93,7 @@ def describe(prediction: Prediction, bundle: Bundle) -> Wording:
     """Put a prediction of this bundle into words; one that failed gives its error."""
     headline = translate(HEADLINES.get(prediction.decision, prediction.decision))
     if prediction.error or prediction.tumor_probability is None:
-        return Wording(headline, "", prediction.error, "", "", "", "")
+        return Wording(headline, "", translate(prediction.error), "", "", "", "")
     if prediction.decision == "out of scope":
         warning = _warning(prediction, bundle)
         return Wording(headline, "", warning, "", "", "", _modality(prediction))

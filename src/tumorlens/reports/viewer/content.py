@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from tumorlens.images.series import Series
 from tumorlens.images.slices import side_letters
+from tumorlens.language import translate
 from tumorlens.predictions.series_answer import SeriesPrediction
 from tumorlens.records import Modality, Prediction, Scan
 
@@ -235,7 +236,7 @@ def _slice(
         "letters": side_letters(orientation) if orientation else None,
         "decision": found.decision,
         "probability": _probability(found),
-        "error": found.error,
+        "error": translate(found.error),
         "heat": _heat(found, grid, strongest),
     }
 

@@ -11,7 +11,7 @@ from PIL import Image
 from streamlit.components.v2 import component
 
 from tumorlens.errors import TumorlensError
-from tumorlens.language import LANGUAGES, using_language
+from tumorlens.language import LANGUAGES, translate, using_language
 from tumorlens.services.dashboard.pages import about, audit, explore, performance, read
 from tumorlens.services.dashboard.session import LANGUAGE_COOKIE, language, translation
 from tumorlens.services.dashboard.texts import Translate
@@ -135,7 +135,7 @@ def _guarded(draw_page: Callable[[Translate], None], t: Translate) -> Callable[[
         try:
             draw_page(t)
         except TumorlensError as error:
-            st.error(f"**{error.subject}**: {error.fact}. {error.fix}")
+            st.error(f"**{error.subject}**: {translate(f'{error.fact}. {error.fix}')}")
 
     return page
 

@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 from streamlit.components.v2 import component
 
+from tumorlens.language import translate
 from tumorlens.reports.viewer.content import script, style
 from tumorlens.services.dashboard import session
 from tumorlens.services.dashboard.charts.shapes import BADGES
@@ -65,5 +66,5 @@ def _row(result: Result, review: Review | None, t: Translate) -> dict[str, Any]:
         "word": t(f"decision.{review.decision}") if review and review.verdict != "agree" else "",
         "canShow": bool(shown_slices(result)),
         "canAgree": not result.is_example and not result.prediction.error,
-        "error": result.prediction.error,
+        "error": translate(result.prediction.error),
     }

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tumorlens.language import translate
 from tumorlens.models.bundle import Bundle, UncertaintyBand
 from tumorlens.predictions.decision import similar_scans, type_status
 from tumorlens.predictions.series_answer import SeriesPrediction
@@ -61,7 +62,7 @@ def small_text(prediction: Prediction, t: Translate) -> str:
     share = prediction.modality_probability or 0.0
     modality = f"{prediction.seen_modality.upper()} {max(share, 1 - share):.2f}"
     parts = [t("words.looks_like", modality=modality), t("words.by", bundle=prediction.bundle)]
-    return " · ".join([*parts, *prediction.notes])
+    return " · ".join([*parts, *map(translate, prediction.notes)])
 
 
 def series_text(answer: SeriesPrediction, t: Translate) -> str:

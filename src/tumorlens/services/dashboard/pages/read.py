@@ -9,6 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from tumorlens.images.readers import readable_suffixes
+from tumorlens.language import translate
 from tumorlens.services.dashboard import session
 from tumorlens.services.dashboard.charts.shapes import BADGES
 from tumorlens.services.dashboard.pages import scan
@@ -272,7 +273,7 @@ def _table_row(
         t("history.file"): names.get(row.input_sha256, answer.path),
         t("history.decision"): t(f"decision.{answer.decision}")
         if answer.decision
-        else answer.error,
+        else translate(answer.error),
         t("history.probability"): None
         if answer.decision == "out of scope"
         else answer.tumor_probability,

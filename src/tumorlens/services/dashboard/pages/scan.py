@@ -35,7 +35,7 @@ def draw(result: Result, review: Review | None, t: Translate) -> None:
     """Draw the answer of one result, what its reader says of it, and its files."""
     prediction = result.prediction
     if prediction.error:
-        st.error(t("read.failed", error=prediction.error), icon=":material/error:")
+        st.error(t("read.failed", error=translate(prediction.error)), icon=":material/error:")
         return
     bundle = session.load_shared().predictor.bundle
     st.header(escape_markup(result.name), anchor=False)
@@ -66,7 +66,9 @@ def _draw_series(result: Result, answer: SeriesPrediction, t: Translate) -> None
         st.markdown(answers.series_text(answer, t), width="stretch")
     lost = [one.prediction.error for one in result.slices if not one.pixels]
     if lost:
-        st.warning(t("series.lost", n=len(lost), error=lost[0]), icon=":material/warning:")
+        st.warning(
+            t("series.lost", n=len(lost), error=translate(lost[0])), icon=":material/warning:"
+        )
     if answer.reasons:
         reasons = "\n".join(f"- {translate(reason)}" for reason in answer.reasons)
         st.warning(f"{t('series.open')}\n{reasons}", icon=":material/block:")
@@ -171,7 +173,7 @@ def _store_correction(
     try:
         session.review(id, "correct", decision=decision, tumor_type=tumor_type, reason=reason)
     except TumorlensError as error:
-        st.error(f"{t('review.refused')} {error.fact}. {error.fix}")
+        st.error(f"{t('review.refused')} {translate(f'{error.fact}. {error.fix}')}")
     else:
         st.rerun()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from tumorlens.errors import TumorlensError
+from tumorlens.language import translate
 from tumorlens.services.dashboard import process_runner, session
 from tumorlens.services.dashboard.studies import (
     KINDS,
@@ -102,7 +103,7 @@ def _start(kind: str, out: Path, t: Translate) -> None:
         try:
             shared.runner.start(kind, data, out, split=splits[name], language=session.language())
         except TumorlensError as error:
-            st.error(f"{error.fact}. {error.fix}")
+            st.error(translate(f"{error.fact}. {error.fix}"))
         else:
             st.rerun()
 
