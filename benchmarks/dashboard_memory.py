@@ -48,9 +48,9 @@ def _print(title: str, running: Running) -> None:
     files = [path for path in (running.home).rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files) / 2**20
     reading = sum(map(_resident, _children(running.pid)))
-    print(f"{title:24} {_resident(running.pid):6.0f} MiB, and {reading:4.0f} MiB where files are read; "
-          f"uploads held {_uploads(running.url):.0f} "
-          f"bytes; on disk {size:.1f} MiB in {len(files)} files", flush=True)  # fmt: skip
+    print(f"{title:24} {_resident(running.pid):6.0f} MiB, where files are read {reading:4.0f} MiB; "
+          f"uploads held {_uploads(running.url):.0f} bytes; on disk {size:.1f} MiB in "
+          f"{len(files)} files", flush=True)  # fmt: skip
 
 
 def _write_series(folder: Path) -> None:
