@@ -1,6 +1,7 @@
 """Controls that must be at chance are, and one that gives the label away is seen."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,8 +10,15 @@ from support.made_answers import able_answers, scored
 
 from tumorlens.json_records import to_json
 from tumorlens.predictions.predictor import Predictor
+from tumorlens.records import Case
 from tumorlens.study.data.index import read_cases
-from tumorlens.study.evaluation.controls import control_figures, deal, rim, shuffled_rows
+from tumorlens.study.evaluation.controls import (
+    control_figures,
+    deal,
+    fact_rows,
+    rim,
+    shuffled_rows,
+)
 from tumorlens.study.evaluation.labeled_predictions import label_predictions
 from tumorlens.study.phantom import write_phantoms
 
@@ -107,6 +115,26 @@ def test_a_planted_border_is_seen_as_stored_and_gone_when_prepared(measured):
     stored = row_of(rows, family, "ct", "stored")
     assert stored["auc"] > 0.9
     assert row_of(rows, family, "ct", "prepared")["auc"] < stored["auc"]
+
+
+def test_a_fact_that_gives_the_label_away_is_seen_where_it_is_known():
+    n = 120
+    truth = np.arange(n) % 2 == 0
+    answers = scored(truth, np.linspace(0, 1, n))
+    sequences = np.where(np.arange(n) < 80, np.where(truth, "flair", "t1"), "scan")
+    cases = [
+        Case(Path(f"{i}_{sequence}.png"), f"s/{i}", label, "s", level=0.5 if i % 3 else 0.2)
+        for i, (sequence, label) in enumerate(zip(sequences, answers.labels, strict=True))
+    ]
+    rows = [
+        row for row in to_json(fact_rows(cases, answers, planes=["axial"] * n))
+        if row["task"] == "mri"
+    ]  # fmt: skip
+    assert [row["control"] for row in rows] == ["sequence alone", "level in the head alone"]
+    sequence, level = rows
+    assert (sequence["n"], sequence["model"]["n"]) == (80, 80), "the others state none"
+    assert sequence["auc"] == pytest.approx(1)
+    assert level["auc"] < 0.7
 
 
 def test_a_file_that_went_away_does_not_end_the_controls(tiny_bundle, tmp_path):

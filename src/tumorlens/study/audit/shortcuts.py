@@ -59,8 +59,8 @@ class Shortcut:
     """What one family of facts gives away about one task."""
 
     task: str  # a row of TASKS
-    family: str  # a row of FAMILIES
-    stage: str  # one of STAGES
+    family: str  # a row of FAMILIES, or the name of a single fact
+    stage: str  # one of STAGES; "" of a single fact
     n_groups: int
     auc: Estimate  # of the type: mean of one type against the others; 0.5 tells nothing
     reason: str = ""  # why there is no figure
@@ -95,10 +95,25 @@ def measure_shortcuts(
     values = [column for columns in stages.values() for column in columns.values()]
     usable = np.logical_and.reduce([np.isfinite(column) for column in values])
     return [
-        _solve(problem, columns, seed=seed, names=(task, family, stage))
+        _solve(problem, [columns[fact] for fact in facts], seed=seed, names=(task, family, stage))
         for task, problem in _problems(labels, groups, usable=usable, seed=seed).items()
         for stage, columns in stages.items()
-        for family in FAMILIES
+        for family, facts in FAMILIES.items()
+    ]
+
+
+def measure_fact(
+    labels: Sequence[str], groups: NDArray, fact: NDArray, *, name: str, seed: int = 0
+) -> list[Shortcut]:
+    """Score a single fact, [n], for every task, as `measure_shortcuts` does families.
+
+    Scans of which it is not known (not finite, or no text) are left out.
+    """
+    column = _numbers(fact)
+    known = np.isfinite(column) if np.issubdtype(fact.dtype, np.number) else fact != ""
+    return [
+        _solve(problem, [column], seed=seed, names=(task, name, ""))
+        for task, problem in _problems(labels, groups, usable=known, seed=seed).items()
     ]
 
 
@@ -148,14 +163,14 @@ def _too_few(names: NDArray[np.str_], truth: NDArray[np.int64], groups: NDArray[
 
 
 def _solve(
-    problem: _Problem, columns: Columns, *, seed: int, names: tuple[str, str, str]
+    problem: _Problem, facts: Sequence[NDArray], *, seed: int, names: tuple[str, str, str]
 ) -> Shortcut:
     task, family, stage = names
     n, n_groups = len(problem.rows), len(np.unique(problem.groups))
     if problem.reason:
         nothing = Estimate(None, None, None, n)
         return Shortcut(task, family, stage, n_groups, nothing, problem.reason)
-    table = np.column_stack([columns[name][problem.rows] for name in FAMILIES[family]])
+    table = np.column_stack([fact[problem.rows] for fact in facts])
     # Trees of one leaf may differ in the last bit between folds, which is no information.
     scores = _held_out_scores(table, problem, seed=seed).round(9).T
     truth = problem.truth

@@ -1,7 +1,8 @@
 """Figures that must be poor: what the same scans give to something that cannot know.
 
 Labels dealt anew to whole groups test the measuring, a rim without a brain and trees on facts of
-the file test the scans. A model's figure says something only where it lies far above all three.
+the file, or of how a scan came about, test the scans. A model's figure says something only where
+it lies far above all of them.
 """
 
 import os
@@ -24,9 +25,11 @@ from tumorlens.predictions.decision import softmax
 from tumorlens.progress import Progress, silent
 from tumorlens.records import Case, Unusable
 from tumorlens.reports.evaluation.result import ALL_FACTS, Control, ModelArea
-from tumorlens.study.audit.shortcuts import measure_shortcuts
+from tumorlens.study.audit.shortcuts import measure_fact, measure_shortcuts
 from tumorlens.study.audit.survey import survey_files
+from tumorlens.study.data.acquisition import sequence_of
 from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions, Rows
+from tumorlens.study.evaluation.planes import NOT_TOLD
 from tumorlens.study.features.texture import head_of
 from tumorlens.study.stats.discrimination import areas
 from tumorlens.study.stats.intervals import TAILS, bootstrap, estimate_of, not_collapsed, share
@@ -43,27 +46,30 @@ def control_figures(
     labeled: LabeledPredictions,
     bundle: Bundle,
     *,
+    planes: Sequence[str] = (),
     progress: Progress = silent,
 ) -> tuple[Control, ...]:
     """Return a row for each control and task, with the model's own AUC on the same scans.
 
-    `labeled` are the answers to `cases`. Where a control cannot be measured, `auc` is None and
-    `reason` says why.
+    `labeled` are the answers to `cases`, `planes` their estimated planes. Where a control cannot
+    be measured, `auc` is None and `reason` says why.
     """
     model = _model_areas(labeled)
     rows = shuffled_rows(labeled)
     rows += rim_rows([case.path for case in cases], labeled, bundle, progress=progress)
     rows += shortcut_rows(cases, labeled, bundle)
-    return tuple(replace(row, model=model.get(row.task)) for row in rows)
+    found = [replace(row, model=model.get(row.task)) for row in rows]
+    return (*found, *fact_rows(cases, labeled, planes))
 
 
-def _model_areas(labeled: LabeledPredictions) -> dict[str, ModelArea]:
+def _model_areas(labeled: LabeledPredictions, among: Rows | bool = True) -> dict[str, ModelArea]:
     """Return the AUC of detection in each modality, and the mean of each type against the rest."""
     found = {
-        name: _area(labeled, rows, [(labeled.truth, labeled.scores)])
+        name: _area(labeled, rows & among, [(labeled.truth, labeled.scores)])
         for name, rows in labeled.modality_rows().items()
+        if (rows & among).any()
     }
-    typed = labeled.types >= 0
+    typed = (labeled.types >= 0) & among
     if typed.any():
         given = np.asarray(labels.type_probabilities(labeled.probabilities), np.float64)
         each = [(labeled.types == k, given[:, k]) for k in np.unique(labeled.types[typed])]
@@ -168,6 +174,34 @@ def rim_rows(
     for name, rows in labeled.modality_rows().items():
         area = _area(labeled, rows & np.isfinite(scores), [(labeled.truth, scores)])
         found.append(Control("brain blanked", detail, name, area.n, area.n_groups, "", area.auc))
+    return found
+
+
+def fact_rows(
+    cases: Sequence[Case], labeled: LabeledPredictions, planes: Sequence[str]
+) -> list[Control]:
+    """Let a tree tell the labels from a single fact of how a scan came about, where it is known."""
+    facts = {
+        "data set": np.array([case.dataset for case in cases]),
+        "sequence": np.array([sequence_of(case.path) for case in cases]),
+        "plane (estimated)": np.array(["" if name == NOT_TOLD else name for name in planes]),
+        "level in the head": np.array(
+            [np.nan if case.level is None else case.level for case in cases], float
+        ),
+    }
+    found = []
+    for name, fact in facts.items():
+        known = np.isfinite(fact) if fact.dtype == float else fact != ""
+        if len(np.unique(fact[known])) < 2:
+            continue
+        model = _model_areas(labeled, known)
+        for row in measure_fact(labeled.labels, labeled.groups, fact, name=name):
+            task = TASKS[row.task]
+            if row.auc.n:
+                found.append(Control(
+                    f"{name} alone", "a small tree, whole groups held out", task, row.auc.n,
+                    row.n_groups, row.reason, row.auc, model.get(task),
+                ))  # fmt: skip
     return found
 
 

@@ -124,8 +124,8 @@ def evaluate(
         froc=froc_figures(cases, candidates, masks),
         comparison=_compare(cases, predictions, predictor, baseline, steps),
         failures=failure_figures(cases, labeled, read, conflicts=context.conflicts),
-        **_trials(seen, labeled, predictor, steps, controls=controls, robustness=robustness,
-                  explanation=explanations),
+        **_trials(seen, labeled, predictor, steps, planes=planes, controls=controls,
+                  robustness=robustness, explanation=explanations),
     )  # fmt: skip
     return _evaluation(result, cases, predictions, predictor)
 
@@ -216,12 +216,14 @@ def _trials(
     labeled: LabeledPredictions,
     predictor: Predictor,
     steps: Steps,
+    *,
+    planes: Sequence[str],
     **wanted: bool,
 ) -> dict[str, Any]:
     """Measure what takes long, as far as it is wanted."""
     trials = {
         "controls": ("negative controls", lambda report: control_figures(
-            cases, labeled, predictor.bundle, progress=report)),
+            cases, labeled, predictor.bundle, planes=planes, progress=report)),
         "robustness": ("damaging scans", lambda report: robustness_figures(
             cases, predictor, progress=report)),
         "explanation": ("testing heatmaps", lambda report: explanation_figures(
