@@ -33,6 +33,7 @@ from tumorlens.images.readers import (
     kinds_in_folder,
 )
 
+Cells = Mapping[str, Any]  # of a row, by column
 TABLES = (".csv", ".parquet")
 COLUMNS = ("path", "id", "slices", "series")
 MAX_NAMED = 3  # of rows in an error
@@ -143,7 +144,7 @@ class _Table:
 
     columns: Sequence[str]  # those of COLUMNS that it has
     count: int
-    rows: Callable[[], Iterator[tuple[int, Mapping[str, Any]]]]
+    rows: Callable[[], Iterator[tuple[int, Cells]]]
 
 
 def _read_table(given: str) -> Index:
@@ -187,7 +188,7 @@ def _open_parquet(given: str) -> _Table:
     except arrow.ArrowInvalid as e:
         raise BatchError(given, f"is no Parquet file ({e})", "Write it again.") from e
 
-    def rows() -> Iterator[tuple[int, Mapping[str, Any]]]:
+    def rows() -> Iterator[tuple[int, Cells]]:
         with folder.opened(name) as file:
             parts = arrow.parquet.ParquetFile(file).iter_batches(
                 AT_ONCE, columns=held, use_threads=False
