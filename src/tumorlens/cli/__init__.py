@@ -57,7 +57,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "data": data.data_app,
         "dicom": dicom.dicom_app,
         "audit": audit.audit,
-        "split": training.split,
+        "split": audit.split,
         "explore": explore.explore,
         "features": explore.features,
         "tabular": explore.tabular,

@@ -1,6 +1,5 @@
-"""The commands that make a bundle: split, train, pretrain, recipes."""
+"""The commands that make a bundle: train, pretrain, recipes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,29 +42,6 @@ from tumorlens.settings import load_settings
 recipes_app = typer.Typer(no_args_is_help=True, help="What a training run decides.")
 
 
-SplitOut = Annotated[Path, typer.Option(help="The split file to write.")]
-Test = Annotated[float, typer.Option(help="Share of cases in test.")]
-Val = Annotated[float, typer.Option(help="Share of cases in validation.")]
-SplitSeed = Annotated[int, typer.Option(help="Another seed, another split.")]
-Published = Annotated[
-    bool, typer.Option("--published", help="Keep the folders' own split; print its leaks.")
-]
-AuditFolder = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR",
-        help="Groups of `tumorlens audit`, instead of a new search; the audit may have seen "
-        "more folders, whose patients then count.",
-    ),
-]
-LeaveOut = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="PATTERN",
-        help="Put a whole source or site into test, with all that belongs with it: SET/PATH with "
-        "wildcards, such as 'bohaju/*' or 'lgg/*TCGA_HT_*'. May be given several times.",
-    ),
-]
 RunOut = Annotated[Path, typer.Option(help="The run folder; the bundle is RUN/bundle.")]
 Folds = Annotated[
     int | None,
@@ -75,82 +51,6 @@ Repeats = Annotated[int, typer.Option(min=1, help="Of the folds, each drawn anew
 BundleName = Annotated[str, typer.Option(help="Name of the bundle.")]
 PretrainOut = Annotated[Path, typer.Option(help="The run folder, for `train --init RUN`.")]
 PretrainingName = Annotated[str, typer.Option(metavar="NAME", help="See `tumorlens recipes list`.")]
-
-
-def split(
-    folders: Folders,
-    out: SplitOut,
-    test: Test = 0.15,
-    val: Val = 0.15,
-    seed: SplitSeed = 0,
-    published: Published = False,
-    audit: AuditFolder = None,
-    leave_out: LeaveOut = None,
-    overwrite: Overwrite = False,
-) -> None:
-    """Split into train, validation and test by whole patients and images.
-
-    Copies (also flipped, rotated, brightened ones), neighboring slices, recorded patients and
-    given groups stay together. Example: `tumorlens split scans/ --out split.csv`
-    """
-    from tumorlens.study.data import splits
-
-    cases = read_labeled(folders)
-    if published:
-        splits.published_parts(cases)  # refused before the search for copies
-    outputs = Outputs(*folders, audit, overwrite=overwrite)
-    outputs.claim_table(out, splits.COLUMNS, splits.FIRST_COLUMNS)
-    groups = found_groups(cases, audit)
-
-    def divide(some: Sequence[Any], of_some: Any) -> list[str]:
-        if published:
-            return splits.published_parts(some)
-        parts = splits.split_cases(some, of_some, test=test, val=val, seed=seed)
-        return splits.leave_out(some, parts, of_some, leave_out) if leave_out else parts
-
-    parts = splits.split_usable(cases, groups, divide=divide)
-    made = splits.write_split(out, cases, parts, groups=groups)
-    _print_groups(cases, groups)
-    _print_parts(cases, parts)
-    print_left_out(cases, made)
-    labels = [case.label for case in cases]
-    _print_leaks(splits.find_leaks(labels, parts, groups.groups), cases)
-    console.print(f"fingerprint {made.fingerprint}")
-    typer.echo(out)
-
-
-def _print_groups(cases: list[Any], groups: Any) -> None:
-    readable = groups if groups.usable is None else groups.take(groups.usable.nonzero()[0])
-    images, together = (len(set(ids.tolist())) for ids in (readable.image_ids, readable.groups))
-    console.print(f"{len(readable.groups)} scans, {images} distinct images, {together} groups")
-
-
-def _print_parts(cases: list[Any], parts: list[str]) -> None:
-    from collections import Counter
-
-    counts = Counter(zip((case.label for case in cases), parts, strict=True))
-    for label in sorted({case.label for case in cases}):
-        row = "  ".join(f"{part} {counts[label, part]:5}" for part in ("train", "val", "test"))
-        console.print(f"{label:15} {row}")
-
-
-def _print_leaks(leaks: list[Any], cases: list[Any]) -> None:
-    from tumorlens.study.data.groups import LOOKED_FOR, NOT_KNOWABLE
-
-    if not leaks or not leaks[0].in_train_or_val:
-        known = sum(bool(case.patient) for case in cases)
-        console.print(
-            "no test scan has a copy, a look-alike neighbor or a recorded patient in train or val\n"
-            f"looked for: {LOOKED_FOR}; a patient is recorded for {known} of {len(cases)} scans\n"
-            f"cannot be known: {NOT_KNOWABLE}"
-        )
-        return
-    console.print("test scans with a copy, a neighbor or their patient in train (in train or val):")
-    for leak in leaks:
-        console.print(
-            f"{leak.label:15} {leak.in_train:5} ({leak.in_train_or_val}) of {leak.n}"
-            f"  = {leak.share:.1%}"
-        )
 
 
 def train(
