@@ -165,14 +165,14 @@ def lay_out(
     return figure.update_layout(title=title, height=height, **{"margin": MARGIN} | axes | more)
 
 
-def faint(color: str, alpha: float = 0.2) -> str:
+def faint(color: str) -> str:
     """Write a color as Plotly takes one that lets the page through.
 
     >>> faint("#0072b2")
     'rgba(0, 114, 178, 0.2)'
     """
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red}, {green}, {blue}, {alpha})"
+    return f"rgba({red}, {green}, {blue}, 0.2)"
 
 
 def count_text(n: int | None, n_groups: int | None, *, t: Translate) -> str:
