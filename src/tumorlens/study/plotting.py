@@ -17,7 +17,9 @@ from tumorlens.files import replacing
 from tumorlens.language import translate
 
 NAMES = {"all": "all scans", "ct": "CT", "mri": "MRI"}
-COLORS = {"all": "#1c2733", "ct": "#b35806", "mri": "#2b6ca3"}  # told apart without color vision
+# Told apart without color vision.
+ORANGE, BLUE, GRAY, PURPLE = "#b35806", "#2b6ca3", "#4d4d4d", "#7b3294"
+COLORS = {"all": "#1c2733", "ct": ORANGE, "mri": BLUE}
 QUIET = "0.6"
 
 

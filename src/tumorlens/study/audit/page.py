@@ -31,14 +31,14 @@ from tumorlens.study.audit.run import Audit, Conflict
 from tumorlens.study.audit.shortcuts import STAGES, Shortcut
 from tumorlens.study.audit.text import THUMBNAIL_SIDE, blurred_thumbnail, why_hidden
 from tumorlens.study.data.groups import LOOKED_FOR, NOT_KNOWABLE
-from tumorlens.study.plotting import svg
+from tumorlens.study.plotting import BLUE, ORANGE, svg
 
 PAGE = "audit.html"
 FOLDER = "images"  # of the small images, beside the page
 MAX_GROUPS = 6
 MAX_MEMBERS = 8  # of one group
 MAX_CONFLICTS = 12
-COLORS = ("#b35806", "#2b6ca3")  # of STAGES, told apart without color vision too
+COLORS = (ORANGE, BLUE)  # of STAGES
 Images = Mapping[str, NDArray[np.uint8]]  # square each, by the path of a Thumbnail
 
 

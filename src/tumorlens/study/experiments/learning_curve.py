@@ -38,7 +38,7 @@ from tumorlens.study.experiments.scores import (
     type_accuracy,
     write_scores,
 )
-from tumorlens.study.plotting import write_png
+from tumorlens.study.plotting import BLUE, GRAY, ORANGE, PURPLE, write_png
 from tumorlens.study.recipes import Recipe
 from tumorlens.study.training.preconditions import check_preconditions
 from tumorlens.study.training.run_folder import open_or_resume, read_json
@@ -46,10 +46,10 @@ from tumorlens.study.training.run_folder import open_or_resume, read_json
 PLAN_FILE, RUN_FILE = "plan.json", "result.json"
 JSON_FILE, TABLE_FILE, PLOT_FILE = "size_curve.json", "size_curve.csv", "size_curve.png"
 ERRORS = {
-    "error_all": ("1 - AUC, all scans", "#4d4d4d"),
-    "error_ct": ("1 - AUC, CT", "#b35806"),
-    "error_mri": ("1 - AUC, MRI", "#2b6ca3"),
-    "error_type": ("error of the type", "#7b3294"),
+    "error_all": ("1 - AUC, all scans", GRAY),
+    "error_ct": ("1 - AUC, CT", ORANGE),
+    "error_mri": ("1 - AUC, MRI", BLUE),
+    "error_type": ("error of the type", PURPLE),
 }
 SIZES = ("groups", "pictures", "scans")
 COSTS = ("seconds", "cpu_seconds", "peak_mb")
@@ -292,10 +292,10 @@ def draw_curve(curve: Curve, out: Path, *, title: str) -> None:
     for name, (label, color) in ERRORS.items():
         _draw_band(left, curve, name, label=label, color=color)
     left.set(yscale="log", ylabel="error on the test part", title=title)
-    _draw_band(middle, curve, "seconds", label="wall clock", color="#2b6ca3")
-    _draw_band(middle, curve, "cpu_seconds", label="processor", color="#b35806")
+    _draw_band(middle, curve, "seconds", label="wall clock", color=BLUE)
+    _draw_band(middle, curve, "cpu_seconds", label="processor", color=ORANGE)
     middle.set(ylabel="seconds of training")
-    _draw_band(right, curve, "peak_mb", label="peak of the process", color="#2b6ca3")
+    _draw_band(right, curve, "peak_mb", label="peak of the process", color=BLUE)
     right.set(ylabel="memory (MiB)")
     for axes in (left, middle, right):
         axes.set(xscale="log", xlabel="training groups")

@@ -17,13 +17,13 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from tumorlens.errors import TrainingError
 from tumorlens.files import write_table
 from tumorlens.study.networks.registry import NETWORKS
-from tumorlens.study.plotting import write_png
+from tumorlens.study.plotting import BLUE, ORANGE, write_png
 from tumorlens.study.recipes import Choices, Range, Recipe, Space
 from tumorlens.study.recipes.spaces import OPTIONS
 
 Values = Mapping[str, Any]  # field of a recipe, or option of its network -> what is tried
 COMPLETE, PRUNED, FAILED = "complete", "pruned", "failed"
-MARKS = {COMPLETE: ("o", "#2b6ca3"), PRUNED: ("x", "#b35806")}
+MARKS = {COMPLETE: ("o", BLUE), PRUNED: ("x", ORANGE)}
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _draw_importance(axes: Axes, importance: Mapping[str, float]) -> None:
         axes.set_axis_off()
         return
     names = list(importance)[::-1]
-    axes.barh(names, [importance[name] for name in names], color="#2b6ca3")
+    axes.barh(names, [importance[name] for name in names], color=BLUE)
     axes.set(xlim=(0, 1))
     axes.tick_params(labelsize=8)
 

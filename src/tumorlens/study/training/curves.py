@@ -11,11 +11,11 @@ from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from tumorlens.records import figure_text
-from tumorlens.study.plotting import svg_file, write_png
+from tumorlens.study.plotting import BLUE, GRAY, ORANGE, PURPLE, svg_file, write_png
 
 History = Sequence[Mapping[str, float]]
 TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
-COLORS = ("#b35806", "#2b6ca3", "#4d4d4d", "#7b3294")
+COLORS = (ORANGE, BLUE, GRAY, PURPLE)
 METRICS = {
     "val_auc_ct": "CT detection AUC",
     "val_auc_mri": "MRI detection AUC",
