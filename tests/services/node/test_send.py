@@ -72,7 +72,7 @@ def test_the_command_sends_a_folder(orthanc, files, monkeypatch, capsys):
 
 
 def test_a_wrong_title_is_refused_and_said(orthanc, files):
-    to = Destination("127.0.0.1", orthanc.dicom_port, "SOMEBODY", timeout_s=5)
+    to = Destination("127.0.0.1", orthanc.dicom_port, "SOMEBODY")
     with pytest.raises(ServiceError, match="refuses the association"):
         send_objects(files, to)
     assert orthanc.instances() == []
