@@ -57,12 +57,14 @@ class Run:
     of: str = ""  # the set it is a part of
     only: str = ""  # what the names of its files hold
 
-    def folder(self, asked: argparse.Namespace) -> Path:
-        """Return the folder with its scans; one with links for a part of a set."""
+    def folders(self, asked: argparse.Namespace) -> list[Path]:
+        """Return the folders with its scans; one with links for a part of a set."""
         if self.name == "phantoms":
-            return asked.phantoms
+            return [asked.phantoms]
+        if self == ALL:
+            return [folder for run in RUNS if not run.of for folder in run.folders(asked)]
         whole = asked.sets / (self.of or self.name)
-        return _links(whole, self.only, asked.out / "parts" / whole.name) if self.of else whole
+        return [_links(whole, self.only, asked.out / "parts" / whole.name) if self.of else whole]
 
 
 MAIN, MASKS = "multimodal", "figshare"
@@ -78,6 +80,8 @@ RUNS = (
     Run("navoneel", "navoneel"),
     Run("phantoms", "phantoms"),
 )
+# For the controls: most of what could tell a label differs between sets, not within one.
+ALL = Run("all", "all sets at once", ("--no-robustness", "--no-explanations"))
 # What a second network of the same recipe never saw: sets with copies of one another, at once.
 STRANGERS = (
     Run("bohaju", "bohaju, **left out**"),
@@ -91,7 +95,8 @@ def main() -> None:
     """Evaluate, then write the page."""
     asked = _arguments()
     started = time.perf_counter()
-    found = _evaluate_all(RUNS, asked, bundle=asked.bundle, split=asked.split, out=asked.out)
+    runs = (*RUNS, ALL)
+    found = _evaluate_all(runs, asked, bundle=asked.bundle, split=asked.split, out=asked.out)
     strange = {}
     if asked.strangers:
         strange = _evaluate_all(
@@ -111,7 +116,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--split", type=Path, required=True)
     parser.add_argument("--bundle", default="")
     parser.add_argument("--out", type=Path, default=Path("runs/results"))
-    parser.add_argument("--only", nargs="*", choices=[run.name for run in RUNS])
+    parser.add_argument("--only", nargs="*", choices=[run.name for run in (*RUNS, ALL)])
     parser.add_argument("--strangers", default="", help="bundle of a network that never saw sets")
     parser.add_argument("--strangers-split", type=Path, help="its split")
     parser.add_argument("--keep", action="store_true", help="evaluate nothing, write the page")
@@ -126,7 +131,7 @@ def _evaluate_all(
     for run in () if asked.keep else chosen:
         options = ["--bundle", bundle, "--split", str(split), "--out", str(out / run.name)]
         subprocess.run(
-            [sys.executable, "-m", "tumorlens", "evaluate", str(run.folder(asked)),
+            [sys.executable, "-m", "tumorlens", "evaluate", *map(str, run.folders(asked)),
              "--part", "test", *options, *run.options],
             check=True,
         )  # fmt: skip
@@ -153,6 +158,8 @@ def _read(folder: Path) -> Found:
 def _page(
     found: Mapping[str, Found], strange: Mapping[str, Found], bundle: Bundle
 ) -> Iterator[str]:
+    whole = found.get(ALL.name)
+    found = {name: row for name, row in found.items() if name != ALL.name}
     first = next(iter(found.values()))
     yield HEAD.format(intervals=first["intervals"], bundle=bundle, made=bundle.provenance)
     if first["trained_on_split"] != first["split"]["fingerprint"]:
@@ -169,6 +176,13 @@ def _page(
     yield from _rest(named)
     if MAIN in found:
         yield from _of_main(found[MAIN], titles[MAIN])
+    if whole:
+        yield f"## Negative controls: {ALL.title}\n"
+        yield (
+            "What one fact alone gives away is in the labels of these sets, whatever a network "
+            "does; training shows its scans so that source, sequence and level give less away.\n"
+        )
+        yield from _controls(whole)
     for name, row in found.items():
         yield from _heatmaps(titles[name], row)
 
@@ -281,6 +295,7 @@ def _of_main(found: Found, title: str) -> Iterator[str]:
     yield from _subgroups(found)
     yield from _acting(found)
     yield from _conformal(found)
+    yield "### Negative controls\n"
     yield from _controls(found)
     yield from _robustness(found)
     counts = ", ".join(
@@ -356,7 +371,6 @@ def _conformal(found: Found) -> Iterator[str]:
 def _controls(found: Found) -> Iterator[str]:
     if not found["controls"]:
         return
-    yield "### Negative controls\n"
     rows = [
         (row["task"], f"{row['control']}, {row['detail']}", figure(row, "auc"),
          figure(row["model"], "auc") if row["model"] else "-")
