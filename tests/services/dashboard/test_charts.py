@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.spanish import english_on
 from support.stored_study import record, stored
 
 from tumorlens.labels import ATOMS
-from tumorlens.language import LANGUAGES
+from tumorlens.language import LANGUAGES, using_language
 from tumorlens.models.bundle import UncertaintyBand
 from tumorlens.models.performance import ReliabilityBin, ValidationPerformance, predictive_values
 from tumorlens.predictions.predictor import summarize
@@ -214,6 +215,15 @@ def test_findings_of_groups_alone_are_counted_in_groups():
     row = Record(figures | texts)
     assert title_of(findings_figure([row], "p", T)) == "p (71 groups)"
     assert finding_text(row, T) == "CT: p 0.100 (0.050-0.200, 71 groups); nowhere (undecided)"
+
+
+def test_what_records_say_is_told_in_spanish_where_the_page_is():
+    with using_language("es"):
+        t, hypotheses = translator("es"), record("explore").rows("hypotheses")
+        told = [finding_text(row, t) for one in hypotheses for row in one.rows("findings")]
+        told += [one.words("reason") for one in hypotheses]
+        told += [record("evaluation").words("intervals")]
+    assert english_on("<p>".join(told)) == []
 
 
 def test_the_audit_says_what_leaks_and_what_does_not():

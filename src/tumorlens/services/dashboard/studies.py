@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tumorlens.errors import StudyError
+from tumorlens.language import translate
 from tumorlens.records import Estimate
 
 Z = 1.959964  # of 95 %
@@ -75,6 +76,10 @@ class Record:
     def text(self, name: str) -> str:
         """Return a text; "" where there is none."""
         return self._typed(name, str, "")
+
+    def words(self, name: str) -> str:
+        """Return a text that people read, in the language of the page."""
+        return translate(self.text(name))
 
     def count(self, name: str) -> int:
         """Return a whole number."""

@@ -212,8 +212,8 @@ def _files_of_series(path: Path, names: _SeriesNames) -> list[Path]:
 def _series_name(path: Path) -> str:
     """Return the series of a file with one slice; "" of any other."""
     found = attempt(slice_headers, path) if _may_hold_slices(path) else ()
-    is_slice = not isinstance(found, Unusable) and len(found) == 1
-    return found[0].series if is_slice else ""
+    names = [] if isinstance(found, Unusable) else [header.series for header in found]
+    return names[0] if len(names) == 1 else ""
 
 
 def _may_hold_slices(path: Path) -> bool:

@@ -12,7 +12,7 @@ from tumorlens.predictions.decision import similar_scans, type_status
 from tumorlens.predictions.series_answer import SeriesPrediction
 from tumorlens.records import Heatmap, Prediction
 from tumorlens.services.dashboard.charts.shapes import BLUE, DECISIONS
-from tumorlens.services.dashboard.texts import Translate
+from tumorlens.services.dashboard.texts import Translate, term
 
 SIDE = 448  # pixels of the prepared square and of the heatmap on a page
 
@@ -47,7 +47,7 @@ def similar_text(prediction: Prediction, bundle: Bundle, t: Translate) -> str:
     return t(
         "words.similar" if similar.is_inside else "words.nearest",
         n=found.n,
-        modality=prediction.modality.upper(),
+        modality=term("rows", prediction.modality, t),
         least=f"{found.least:.3f}",
         most=f"{found.most:.3f}",
         tumors=found.tumors,
@@ -60,7 +60,7 @@ def similar_text(prediction: Prediction, bundle: Bundle, t: Translate) -> str:
 def small_text(prediction: Prediction, t: Translate) -> str:
     """Write the modality, the bundle, and what was tolerated."""
     share = prediction.modality_probability or 0.0
-    modality = f"{prediction.seen_modality.upper()} {max(share, 1 - share):.2f}"
+    modality = f"{term('rows', prediction.seen_modality, t)} {max(share, 1 - share):.2f}"
     parts = [t("words.looks_like", modality=modality), t("words.by", bundle=prediction.bundle)]
     return " · ".join([*parts, *map(translate, prediction.notes)])
 

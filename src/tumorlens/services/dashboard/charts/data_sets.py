@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from tumorlens.language import translate
 from tumorlens.records import Estimate
 from tumorlens.services.dashboard.charts import shapes
 from tumorlens.services.dashboard.studies import Record
@@ -252,8 +253,8 @@ def shortcut_dots(
 
     own = [row for row in shortcuts if row.text("task") == task]
     n = max((row.count("n") for row in own), default=0)
-    title, marks = t("audit.shortcuts", task=task, n=n), (0.5, MIN_SERIOUS_AUC)
-    reasons = sorted({row.text("reason") for row in own} - {""})
+    title, marks = t("audit.shortcuts", task=translate(task), n=n), (0.5, MIN_SERIOUS_AUC)
+    reasons = sorted({row.words("reason") for row in own} - {""})
     return shapes.interval_dots(
         map(dot, own), title=title, marks=marks, bounds=(0.2, 1.02)
     ), reasons
@@ -268,12 +269,13 @@ def findings_figure(findings: Sequence[Record], measure: str, t: Translate) -> g
 
     def dot(row: Record) -> shapes.Dot:
         color = VERDICTS[row.text("verdict")][2]
-        return shapes.Dot(row.text("where"), row.estimate("value"), _counts(row, t), color)
+        return shapes.Dot(row.words("where"), row.estimate("value"), _counts(row, t), color)
 
     n, n_groups = (sum(row.values[key] or 0 for row in own) or None for key in ("n", "n_groups"))
-    title = f"{measure} ({shapes.count_text(n, n_groups, t=t)})"
+    axis = translate(measure)
+    title = f"{axis} ({shapes.count_text(n, n_groups, t=t)})"
     bounds = (0.0, 1.05) if measure == "AUC" or measure.startswith("p,") else None
-    return shapes.interval_dots(map(dot, own), title=title, axis=measure, bounds=bounds)
+    return shapes.interval_dots(map(dot, own), title=title, axis=axis, bounds=bounds)
 
 
 def has_value(finding: Record) -> bool:
@@ -283,13 +285,13 @@ def has_value(finding: Record) -> bool:
 
 def finding_text(finding: Record, t: Translate) -> str:
     """Write a finding with its interval and counts."""
-    where, note = finding.text("where"), finding.text("note")
+    where, note = finding.words("where"), finding.words("note")
     verdict = t(f"verdict.{finding.text('verdict')}")
     if not has_value(finding):
         return f"{where}: {note} ({verdict})"
     value = finding.estimate("value")
     inside = ", ".join(filter(None, [shapes.interval_text(value), _counts(finding, t)]))
-    figure = f"{where}: {finding.text('measure')} {value.value:.3f} ({inside})"
+    figure = f"{where}: {finding.words('measure')} {value.value:.3f} ({inside})"
     return f"{figure}{f'; {note}' if note else ''} ({verdict})"
 
 

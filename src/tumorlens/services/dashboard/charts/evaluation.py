@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
+from tumorlens.language import translate
 from tumorlens.models.performance import predictive_values
 from tumorlens.records import Estimate
 from tumorlens.services.dashboard.charts import shapes
@@ -283,7 +284,7 @@ def subgroup_dots(evaluation: Record, kind: str, measure: str, *, t: Translate) 
     title = t("performance.subgroups", measure=axis, n=everything.count("n"))
     dots = [shapes.dot_of(everything, t("rows.all"), measure=measure, t=t, color=shapes.GRAY)]
     dots += [
-        shapes.dot_of(found.part("detection"), label_name(name, t), measure=measure, t=t)
+        shapes.dot_of(found.part("detection"), translate(label_name(name, t)), measure=measure, t=t)
         for name, found in groups.items()
     ]
     marks = [v for v in (everything.estimate(measure).value,) if v is not None]
@@ -339,9 +340,9 @@ def control_rows(controls: Sequence[Record], t: Translate) -> list[dict[str, str
     """Return the negative controls as a table, the bundle's own figure beside each."""
     return [
         {
-            t("performance.task"): row.text("task"),
-            t("performance.control"): row.text("control"),
-            t("performance.detail"): row.text("detail") or row.text("reason"),
+            t("performance.task"): row.words("task"),
+            t("performance.control"): row.words("control"),
+            t("performance.detail"): row.words("detail") or row.words("reason"),
             "AUC": measure_text(row, "auc"),
             t("performance.bundle_auc"): measure_text(model, "auc") if model else "",
         }

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
+from tumorlens.language import translate
 from tumorlens.records import figure_text
 from tumorlens.services.dashboard.charts import data_sets
 from tumorlens.services.dashboard.pages.study import DrawPart, draw_part, open_page
@@ -99,7 +100,7 @@ def _draw_shortcuts(record: Record, t: Translate) -> None:
     if not tasks:
         st.info(t("audit.no_shortcuts"))
         return
-    task = switch(t("audit.task"), tasks, "audit_task")
+    task = switch(t("audit.task"), tasks, "audit_task", names=translate)
     figure, reasons = data_sets.shortcut_dots(shortcuts, task, t)
     draw_chart(st, figure, key="shortcuts")
     for reason in reasons:

@@ -201,11 +201,11 @@ def _draw_hypothesis(row: Record, t: Translate) -> None:
     color, icon, _ = data_sets.VERDICTS[verdict]
     key = f"hypothesis.{id}"
     with st.container(horizontal=True, vertical_alignment="center"):
-        statement = t(key) if is_known(key) else row.text("statement")
+        statement = t(key) if is_known(key) else row.words("statement")
         st.markdown(f"**{id}** {statement}", width="stretch")
         st.badge(t(f"verdict.{verdict}"), icon=icon, color=color)
     if row.text("reason"):
-        st.caption(row.text("reason"))
+        st.caption(row.words("reason"))
     findings = row.rows("findings")
     measures = dict.fromkeys(f.text("measure") for f in findings if data_sets.has_value(f))
     for number, measure in enumerate(measures):
@@ -213,7 +213,7 @@ def _draw_hypothesis(row: Record, t: Translate) -> None:
     for finding in findings:
         st.markdown(f"- {data_sets.finding_text(finding, t)}")
     with st.expander(t("hypotheses.how")):
-        st.markdown(f"**{t('hypotheses.test')}** {row.text('test')}")
-        st.markdown(f"**{t('hypotheses.rule')}** {row.text('rule')}")
+        st.markdown(f"**{t('hypotheses.test')}** {row.words('test')}")
+        st.markdown(f"**{t('hypotheses.rule')}** {row.words('rule')}")
         if findings:
             st.dataframe(data_sets.finding_rows(findings, t), hide_index=True)

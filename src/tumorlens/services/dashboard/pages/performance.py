@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from tumorlens.files import read_table
+from tumorlens.language import translate
 from tumorlens.services.dashboard.charts import evaluation
 from tumorlens.services.dashboard.charts.evaluation import Rates, rates_at, sweep_figure
 from tumorlens.services.dashboard.charts.shapes import estimate_text, interval_text
@@ -35,8 +36,8 @@ def draw(t: Translate) -> None:
 
 def _draw_provenance(record: Record, t: Translate) -> None:
     """Write what was measured, and warn where figures flatter."""
-    names = ("bundle", "part", "intervals")
-    st.caption(t("performance.what", **{name: record.text(name) for name in names}))
+    words = {name: record.words(name) for name in ("part", "intervals")}
+    st.caption(t("performance.what", bundle=record.text("bundle"), **words))
     split = record.part("split")
     fingerprint, share = split.text("fingerprint"), split.number("share")
     if share > 0:
@@ -180,13 +181,18 @@ def _draw_subgroups(record: Record, t: Translate) -> None:
     left, right = st.columns(2)
     with left:
         title = t("performance.by")
-        kind = choose(title, kinds, "subgroup_kind", names=lambda name: name.replace("_", " "))
+        kind = choose(title, kinds, "subgroup_kind", names=subgroup_name)
     with right:
         title, key = t("performance.measure"), "subgroup_measure"
         measure = choose(
             title, evaluation.MEASURES, key, names=lambda name: t(f"performance.{name}")
         )
     draw_chart(st, evaluation.subgroup_dots(record, kind, measure, t=t), key="subgroups")
+
+
+def subgroup_name(kind: str) -> str:
+    """Return what scans are parted by, in the language of the page."""
+    return translate(kind.replace("_", " "))
 
 
 # --- failures, comparison, controls, training -----------------------------------------------
@@ -209,7 +215,7 @@ def _draw_failures(record: Record, t: Translate) -> None:
 
 def _draw_failure(row: Record, t: Translate) -> None:
     label, hidden = label_name(row.text("label"), t), row.text("hidden")
-    missing = t("performance.hidden", why=hidden) if hidden else ""
+    missing = t("performance.hidden", why=translate(hidden)) if hidden else ""
     draw_image(row.image("picture"), label, missing=missing)
     probability, decision = row.number("tumor_probability"), t(f"decision.{row.text('decision')}")
     st.caption(f"{label}: **{probability:.3f}**, {decision}", help=escape_markup(row.text("case")))
