@@ -28,13 +28,10 @@ from tumorlens.study.phantom.volumes import draw_volume, write_dicom  # noqa: E4
 
 Scheme = Literal["light", "dark"]
 
-HEIGHTS = {"read": 1420, "explore": 1080, "audit": 1150, "performance": 1330, "hypotheses": 1150,
-           "about": 1300}  # fmt: skip
 WIDTHS = {"desk": 1280, "tablet": 820, "phone": 390}
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 PARTS = {"explore": explore.PARTS, "audit": audit.PARTS, "performance": performance.PARTS}
-_HEIGHT = "document.querySelector('[data-testid=stMain]').scrollHeight"
-MAX_HEIGHT = 6000  # of a picture of a whole page
+MAX_HEIGHT, MAX_SHOWN = 6000, 1500  # of a picture of a whole page, of one in the documentation
 
 
 def main(study: Path, everything: Path | None) -> None:
@@ -54,9 +51,9 @@ def main(study: Path, everything: Path | None) -> None:
                 page.get_by_role("link", name=translator("en")(f"page.{name}"), exact=True).click()
             settle(page)
             if everything is None:
-                _take(page, PICTURES / f"dashboard-{name}.png", name)
+                _take(page, PICTURES / f"dashboard-{name}.png", most=MAX_SHOWN)
                 if name == "read":
-                    _take(page, PICTURES / "dashboard-dark.png", name, scheme="dark")
+                    _take(page, PICTURES / "dashboard-dark.png", scheme="dark", most=MAX_SHOWN)
             else:
                 _take_parts(page, everything, name)
         if everything is not None:
@@ -74,10 +71,7 @@ def _take_parts(page: Page, out: Path, name: str) -> None:
         for place, width in WIDTHS.items():
             for scheme in SCHEMES:
                 file = f"{name}-{part}-{place}-{scheme}.png".replace("--", "-")
-                page.set_viewport_size({"width": width, "height": 900})
-                settle(page)
-                height = page.evaluate(_HEIGHT)
-                _take(page, out / file, name, width=width, scheme=scheme, height=height)
+                _take(page, out / file, width=width, scheme=scheme)
 
 
 def _take_static_pages(browser: Browser, study: Path, out: Path) -> None:
@@ -111,17 +105,15 @@ def _read_a_series(page: Page, home: Path) -> None:
 
 
 def _take(
-    page: Page,
-    out: Path,
-    name: str,
-    *,
-    width: int = 1280,
-    scheme: Scheme = "light",
-    height: int | None = None,
+    page: Page, out: Path, *, width: int = 1280, scheme: Scheme = "light", most: int = MAX_HEIGHT
 ) -> None:
+    """Take a page as high as it is, `most` pixels at most."""
     page.emulate_media(color_scheme=scheme)
-    size = {"width": width, "height": min(MAX_HEIGHT, height or HEIGHTS[name])}
-    page.set_viewport_size(size)  # pyright: ignore[reportArgumentType]
+    page.set_viewport_size({"width": width, "height": 900})
+    for _ in range(2):  # the viewer grows with the window
+        settle(page)
+        height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+        page.set_viewport_size({"width": width, "height": min(most, height)})
     page.wait_for_timeout(2500)
     settle(page)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -60,6 +60,9 @@ STYLE = """<style>
 STYLE_ES = """<style>
 [data-testid="stFileUploaderDropzone"] button p { font-size: 0; }
 [data-testid="stFileUploaderDropzone"] button p::after { content: "Elegir"; font-size: .95rem; }
+[data-testid="stFileUploaderDropzoneInstructions"] span { font-size: 0; }
+[data-testid="stFileUploaderDropzoneInstructions"]::after { font-size: .85rem;
+  content: "64 MB por archivo • DICOM, NIfTI, PNG, JPEG, BMP, TIFF, WebP, GIF, CSV"; }
 </style>"""
 # What a page's script cannot set: the language of the document, for screen readers, and the cookie
 # that keeps the choice.
