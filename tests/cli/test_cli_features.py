@@ -26,7 +26,6 @@ from tumorlens.study.phantom import draw_phantom
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TUMORLENS_CACHE", str(tmp_path / "cache"))
     app = typer.Typer()
     app.callback()(lambda: None)  # one command alone would lose its name
     app.command()(commands.explore)

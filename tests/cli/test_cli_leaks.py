@@ -12,9 +12,8 @@ from tumorlens.study.phantom import draw_phantom
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path) -> Run:
-    """Run `tumorlens ...` in this process, with an empty cache."""
-    monkeypatch.setenv("TUMORLENS_CACHE", str(tmp_path / "cache"))
+def run(monkeypatch, capsys) -> Run:
+    """Run `tumorlens ...` in this process."""
     return command_runner(monkeypatch, capsys)
 
 
