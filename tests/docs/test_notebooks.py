@@ -29,8 +29,10 @@ TESTS = FOLDER.parent / "tests"
 CHEAP = """
 import pathlib, pytest
 from support.cheap import make_cheap, train_each_once
+from tumorlens.models import bundle
 patch = pytest.MonkeyPatch()
 make_cheap(patch)
+patch.setattr(bundle, "SHIPPED_DEFAULT", "tumorlens-tiny")
 train_each_once(patch, pathlib.Path("runs"), resumed_too=True)
 """  # of modules, which stay in the process when names go
 
