@@ -94,15 +94,16 @@ def test_the_zones_of_the_scale_are_what_the_predictor_decides(threshold, low, h
 
 def test_the_scale_marks_the_probability_and_the_threshold(tiny_bundle):
     prediction = answer(tiny_bundle, 0, 0, 0.1, 0.9, 0, 0)
-    figure = probability_scale(prediction, tiny_bundle.uncertainty_band, T)
+    figure, alt = probability_scale(prediction, tiny_bundle.uncertainty_band, T)
     mark = re.search(r'd="M[-0-9.]+ 33L([0-9.]+) 24.*?fill="(#\w+)"', figure)
     assert float(mark[1]) == pytest.approx(10 + 620 * 0.9, abs=0.1)
     assert mark[2] == DECISIONS["tumor"]
     assert f"threshold {tiny_bundle.threshold:.3f}" in figure
+    assert alt == f"Probability of a tumor: 0.900; threshold {tiny_bundle.threshold:.3f}"
 
 
 def test_types_are_drawn_likeliest_on_top(tiny_bundle):
-    figure = type_bars(answer(tiny_bundle, 0, 0, 0.1, 0.2, 0.6, 0.1), T)
+    figure, _ = type_bars(answer(tiny_bundle, 0, 0, 0.1, 0.2, 0.6, 0.1), T)
     assert figure.index(">meningioma<") < figure.index(">glioma<")
 
 

@@ -141,6 +141,8 @@ def test_a_reader_goes_from_a_scan_to_an_answer_a_review_and_the_files(page):
     drop(page, EXAMPLES / "phantom_mri_meningioma.png")
     see(page, "1 / 1")
     expect(page.locator(".tl-views canvas").first).to_be_visible()
+    for drawn in (r"Probability of a tumor", r"meningioma \d"):  # its scale, the bars of types
+        expect(page.get_by_role("img", name=re.compile(drawn))).to_be_visible()
     page.keyboard.press("a")
     see(page, "You agreed")
 

@@ -1,6 +1,7 @@
 """One answer: in sentences from the bundle's own statistics, on its scale, and as images."""
 
 from html import escape
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -83,8 +84,15 @@ def series_text(answer: SeriesPrediction, t: Translate) -> str:
     return " · ".join(parts)
 
 
-def probability_scale(prediction: Prediction, band: UncertaintyBand, t: Translate) -> str:
-    """Draw the calibrated tumor probability, the zones of decision and the threshold, as SVG."""
+class Drawing(NamedTuple):
+    """An image of lines, and in words what it shows."""
+
+    svg: str
+    alt: str
+
+
+def probability_scale(prediction: Prediction, band: UncertaintyBand, t: Translate) -> Drawing:
+    """Draw the calibrated tumor probability, the zones of decision and the threshold."""
     probability, threshold = prediction.tumor_probability or 0.0, prediction.threshold or 0.0
 
     def at(share: float) -> float:
@@ -108,13 +116,16 @@ def probability_scale(prediction: Prediction, band: UncertaintyBand, t: Translat
                  f'stroke-width="2" fill="{color}"/>')  # fmt: skip
     parts += [_svg_text(at(k / 5), 76, f"{k / 5:g}", "middle") for k in range(6)]
     parts.append(_svg_text(320, 94, escape(t("read.scale")), "middle"))
-    return _svg(98, "".join(parts), t("read.probability", value=f"{probability:.3f}"))
+    return Drawing(
+        _svg(640, 98, "".join(parts)),
+        f"{t('read.probability', value=f'{probability:.3f}')}; {label}",
+    )
 
 
-def _svg(height: int, content: str, alt: str) -> str:
+def _svg(width: int, height: int, content: str) -> str:
     return (
-        f'<svg viewBox="0 0 640 {height}" role="img" aria-label="{escape(alt)}" style="width:100%;'
-        f'max-width:44rem;height:auto;font-size:14px;fill:currentColor">{content}</svg>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
+        f'height="{height}" font-family="sans-serif" font-size="14">{content}</svg>'
     )
 
 
@@ -142,18 +153,18 @@ def zones(threshold: float, band: UncertaintyBand) -> list[tuple[str, float, flo
     return [(name, start, end) for name, start, end in edges if end > start]
 
 
-def type_bars(prediction: Prediction, t: Translate) -> str:
-    """Draw how probable each type is, given that there is a tumor, as SVG."""
+def type_bars(prediction: Prediction, t: Translate) -> Drawing:
+    """Draw how probable each type is, given that there is a tumor."""
     rows = sorted(prediction.type_probabilities.items(), key=lambda row: -row[1])
     parts = []
     for number, (name, p) in enumerate(rows):
         y = 28 * number + 20
         parts.append(_svg_text(0, y, escape(t(f"type.{name}")), "start"))
-        parts.append(f'<rect x="170" y="{y - 14}" width="{400 * p:.1f}" height="18" '
+        parts.append(f'<rect x="110" y="{y - 14}" width="{190 * p:.1f}" height="18" '
                      f'fill="{BLUE}"/>')  # fmt: skip
-        parts.append(_svg_text(180 + 400 * p, y, f"{p:.2f}", "start"))
+        parts.append(_svg_text(118 + 190 * p, y, f"{p:.2f}", "start"))
     alt = ", ".join(f"{t(f'type.{name}')} {p:.2f}" for name, p in rows)
-    return _svg(28 * len(rows) + 6, "".join(parts), alt)
+    return Drawing(_svg(360, 28 * len(rows) + 6, "".join(parts)), alt)
 
 
 def prepared_image(heatmap: Heatmap) -> NDArray[np.uint8]:

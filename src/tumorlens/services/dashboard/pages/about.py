@@ -1,5 +1,7 @@
 """About: what this is and is not, the model card, where data came from, what is kept."""
 
+import re
+
 import streamlit as st
 
 from tumorlens import __version__
@@ -45,7 +47,8 @@ def _draw_bundle(bundle: Bundle, t: Translate) -> None:
     if card.is_file():
         with st.expander(t("about.card"), icon=":material/description:"):
             text = card.read_text(encoding="utf-8")
-            st.markdown(f"#{text}" if text.startswith("# ") else text)  # a page has one title
+            text = re.sub(r"(?s)\A---\n.*?\n---\n", "", text)  # what hubs read of it
+            st.markdown(re.sub(r"(?m)^# ", "## ", text))  # a page has one title
 
 
 def _draw_measured(bundle: Bundle, t: Translate) -> None:

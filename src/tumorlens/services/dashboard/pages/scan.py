@@ -92,14 +92,19 @@ def _draw_answer(prediction: Prediction, bundle: Bundle, t: Translate) -> None:
     with left:
         probability = t("read.probability", value=f"{prediction.tumor_probability:.3f}")
         st.markdown(f"**{probability}**", help=t("read.probability_help"))
-        st.html(answers.probability_scale(prediction, bundle.uncertainty_band, t))
+        _draw_lines(answers.probability_scale(prediction, bundle.uncertainty_band, t))
     with right:
         st.markdown(f"**{t('read.type')}** {type_text}", help=t("read.type_help"))
         if prediction.type_probabilities:
-            st.html(answers.type_bars(prediction, t))
+            _draw_lines(answers.type_bars(prediction, t))
     st.markdown(decision)
     st.markdown(answers.similar_text(prediction, bundle, t))
     st.caption(answers.small_text(prediction, t))
+
+
+def _draw_lines(drawing: answers.Drawing) -> None:
+    """Draw SVG, which Streamlit takes as an image alone."""
+    st.image(drawing.svg, width="stretch", alt=drawing.alt)
 
 
 def _draw_review(result: Result, review: Review | None, t: Translate) -> None:
