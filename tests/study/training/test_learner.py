@@ -1,11 +1,11 @@
-"""The set loss, and the loss on where the evidence stands."""
+"""The set loss, the loss on where the evidence stands, and answers to a few images."""
 
 import keras
 import numpy as np
 import pytest
 
 from tumorlens.labels import ATOMS, LABELS, label_mask
-from tumorlens.study.training.learner import LocalizationLoss, SetLoss
+from tumorlens.study.training.learner import LocalizationLoss, SetLoss, predict_function
 from tumorlens.study.training.validation_metrics import set_losses
 
 LOGITS = np.random.default_rng(0).normal(0, 3, (9, len(ATOMS))).astype(np.float32)
@@ -100,3 +100,12 @@ def test_raising_the_evidence_everywhere_costs_nothing_more():
     maps = peaked(1, 1)
     raised = maps + np.array(IS_TUMOR, np.float32) * 5
     np.testing.assert_allclose(evidence_rows(places, maps), evidence_rows(places, raised), 1e-5)
+
+
+def test_a_few_images_are_answered_without_compiling():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dropout(0.5)])
+    few, many = (predict_function(model, count=count, batch=2) for count in (4, 5))
+    rows = np.ones((2, 3), np.float32)
+    assert (keras.ops.convert_to_numpy(few(rows)) == rows).all()  # nothing is dropped
+    assert model.predict_function is None
+    assert many == model.predict_on_batch
