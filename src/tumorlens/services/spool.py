@@ -163,7 +163,7 @@ class Spool:
         return [folder for _, folder in sorted(ready)]
 
     def postpone(self, folder: Path, reason: str, *, first_s: float, max_attempts: int) -> bool:
-        """Note a failure: the series is tried again later, or after `most` tries goes to `dead`.
+        """Note a failure: the series is tried again later, or after `max_attempts` goes to `dead`.
 
         Return whether it is dead now.
         """

@@ -110,11 +110,15 @@ def measure_fact(
     Scans of which it is not known (not finite, or no text) are left out.
     """
     column = _numbers(fact)
-    known = np.isfinite(column) if np.issubdtype(fact.dtype, np.number) else fact != ""
     return [
         _solve(problem, [column], seed=seed, names=(task, name, ""))
-        for task, problem in _problems(labels, groups, usable=known, seed=seed).items()
+        for task, problem in _problems(labels, groups, usable=is_known(fact), seed=seed).items()
     ]
+
+
+def is_known(fact: NDArray) -> NDArray[np.bool_]:
+    """Tell of which scans a fact, [n], is known: a finite number, or a text that is not empty."""
+    return np.isfinite(fact) if np.issubdtype(fact.dtype, np.number) else fact != ""
 
 
 def _stored_columns(raw: Columns) -> dict[str, NDArray[np.float64]]:

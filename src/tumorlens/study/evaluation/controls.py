@@ -25,7 +25,7 @@ from tumorlens.predictions.decision import softmax
 from tumorlens.progress import Progress, silent
 from tumorlens.records import Case, Unusable
 from tumorlens.reports.evaluation.result import ALL_FACTS, Control, ModelArea
-from tumorlens.study.audit.shortcuts import measure_fact, measure_shortcuts
+from tumorlens.study.audit.shortcuts import is_known, measure_fact, measure_shortcuts
 from tumorlens.study.audit.survey import survey_files
 from tumorlens.study.data.acquisition import sequence_of
 from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions, Rows
@@ -191,7 +191,7 @@ def fact_rows(
     }
     found = []
     for name, fact in facts.items():
-        known = np.isfinite(fact) if fact.dtype == float else fact != ""
+        known = is_known(fact)
         if len(np.unique(fact[known])) < 2:
             continue
         model = _model_areas(labeled, known)
