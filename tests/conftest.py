@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 from PIL import Image
 from support.tiny_bundle import FEATURES, SIDE, training_scans, write_graph
 
@@ -30,6 +31,10 @@ from tumorlens.study.phantom import draw_phantom
 
 if TYPE_CHECKING:
     from support.trained_run import TrainedRun
+
+# The same examples every time. `pytest --hypothesis-profile=default` looks for new ones.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 pytest_plugins = ["support.object_store", "support.ray_cluster"]
 WriteImage = Callable[..., Path]

@@ -21,7 +21,7 @@ from tumorlens.labels import (
     type_probabilities,
 )
 
-SETTINGS = settings(max_examples=50, deadline=None)
+SETTINGS = settings(max_examples=50)
 LABEL = st.sampled_from(sorted(LABELS))
 
 

@@ -418,7 +418,7 @@ WHOLE = [
 ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_damage_anywhere_gives_scans_or_an_image_error(data):
     whole = bytearray(WHOLE[data.draw(st.integers(0, len(WHOLE) - 1))])

@@ -298,7 +298,7 @@ def test_the_same_slice_is_prepared_alike_from_png_dicom_and_nifti(write_image):
     assert np.abs(squares[2] - prepare(padded).pixels.astype(int)).max() <= 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_damage_anywhere_gives_scans_or_an_image_error(data):
     whole = bytearray(nifti_bytes(VOLUME[..., :2]))

@@ -34,7 +34,7 @@ from tumorlens.images.raster import MIN_SIDE
 from tumorlens.images.readers import read_scan, read_scan_bytes
 from tumorlens.settings import ReadLimits
 
-SETTINGS = settings(max_examples=50, deadline=None)
+SETTINGS = settings(max_examples=50)
 GRAY = HEAD.astype(np.float32)
 
 

@@ -266,7 +266,7 @@ def test_noise_gives_a_picture_or_an_image_error(shape):
     assert pixels.shape == (96, 96)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10_000),
     height=st.integers(16, 90),
@@ -293,7 +293,7 @@ def test_any_picture_gives_a_whole_square_or_an_image_error(seed, height, width,
     assert square.max() > 0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     seed=st.integers(0, 10_000),
     shape=st.tuples(st.integers(1, 12), st.integers(1, 40)),

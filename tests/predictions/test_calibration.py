@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tumorlens.predictions.decision import softmax
 
-SETTINGS = settings(max_examples=50, deadline=None)
+SETTINGS = settings(max_examples=50)
 rows = st.lists(st.floats(-1e4, 1e4, width=32), min_size=6, max_size=6).map(
     lambda row: np.array([row], np.float32)
 )

@@ -326,9 +326,7 @@ def test_nothing_of_an_upload_touches_the_disk(monkeypatch: pytest.MonkeyPatch):
     assert upload == Upload("a.png", data)
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=400), prefix=st.sampled_from([b"", SCAN[:40], b"\xff\xd8\xff\xe0"]))
 def test_random_bytes_as_a_file_give_nothing_but_problems(
     client: TestClient, data: bytes, prefix: bytes
@@ -338,9 +336,7 @@ def test_random_bytes_as_a_file_give_nothing_but_problems(
     assert response.headers["content-type"] == PROBLEM
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=300))
 def test_random_bytes_as_a_form_give_nothing_but_problems(client: TestClient, data: bytes):
     headers = {"Content-Type": "multipart/form-data; boundary=b"}

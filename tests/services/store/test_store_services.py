@@ -73,10 +73,10 @@ def test_a_key_is_found_by_its_secret_alone(store: Store):
 
 
 def test_only_the_hash_of_a_key_is_stored(store: Store):
-    _, secret = create_key(store, "ward")
+    key, secret = create_key(store, "ward")
     with store.reading() as connection:
         row = connection.execute(KeyRow.__table__.select()).one()
-    assert secret.rpartition("_")[2] not in str(row)
+    assert secret.removeprefix(f"tlk_{key.id}_") not in str(row)
 
 
 def test_a_revoked_and_an_expired_key_are_not_found(store: Store):

@@ -220,7 +220,7 @@ _WHOLE = [
 ]  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     which=st.integers(0, len(_WHOLE) - 1),
     changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=12),

@@ -45,7 +45,7 @@ def grouped_cases(draw) -> tuple[list[Case], Groups]:
     return make_cases(labels), Groups(groups, groups)
 
 
-quickly = settings(max_examples=6, deadline=None)
+quickly = settings(max_examples=6)
 seeds = st.integers(0, 5)
 
 
@@ -403,7 +403,7 @@ def test_published_parts_need_a_known_part_for_every_case(split):
         splits.published_parts(cases)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     groups=st.lists(st.integers(0, 12), min_size=1, max_size=40),
     parts=st.data(),

@@ -81,7 +81,7 @@ def test_features_equal_those_of_scikit_image_and_scipy(name):
     assert_same(measure(PICTURES[name]), by_the_libraries(PICTURES[name]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(2, 12))))
 def test_features_of_any_picture_equal_those_of_scikit_image_and_scipy(pixels):
     expected = by_the_libraries(pixels)

@@ -54,7 +54,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     modality=st.sampled_from(["ct", "mri"]),
     finding=st.sampled_from(FINDINGS),

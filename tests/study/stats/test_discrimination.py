@@ -117,7 +117,7 @@ def test_weighted_areas_agree_with_scikit_learn(seed):
         assert found["average_precision"][row] == pytest.approx(precision, abs=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 6), st.integers(0, 3)), min_size=2))
 def test_the_area_of_a_class_without_weight_is_not_a_number(rows):
     truth, scores, weights = (np.array(column) for column in zip(*rows, strict=True))

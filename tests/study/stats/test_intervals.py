@@ -128,7 +128,7 @@ def test_wilson_of_nothing_is_not_a_number():
     assert np.isnan(wilson(0, 0)).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(rows=st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 4)), min_size=1,
                      max_size=20))  # fmt: skip
 def test_shares_are_means_of_hits_within_intervals_of_a_width(rows):

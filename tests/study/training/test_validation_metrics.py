@@ -25,7 +25,7 @@ def logits_for(*atoms: str, sure: float = 8.0) -> np.ndarray:
     return rows
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows=logit_rows)
 def test_log_softmax_agrees_with_scipy(rows):
     np.testing.assert_allclose(log_softmax(rows), reference_log_softmax(rows, axis=-1), atol=1e-12)
@@ -40,7 +40,7 @@ def test_log_softmax_is_finite_at_ten_thousand(size, dtype):
     assert np.exp(found).sum(-1) == pytest.approx([1, 1])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows=logit_rows, names=names)
 def test_set_losses_are_minus_the_log_of_the_summed_probability(rows, names):
     masks = label_mask(names)

@@ -39,7 +39,7 @@ COPIED = make_set([0] * 8 + [1] * 8, copies=[5, 1, 2, 3] * 4)
 pictures_lists = st.lists(st.integers(0, 9), min_size=1, max_size=40)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(pictures=pictures_lists, seed=st.integers(0, 99))
 def test_one_file_of_each_picture_is_the_first_in_the_order_given(pictures, seed):
     numbers = np.array(pictures)

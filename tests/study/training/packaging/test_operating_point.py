@@ -30,7 +30,7 @@ def best_by_force(scores: np.ndarray, truth: np.ndarray, aim: float) -> tuple[fl
     return max((s for s in tried if s[0] >= aim - 1e-9), key=lambda s: s[1])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows=scored, aim=aims)
 def test_the_threshold_meets_the_aim_at_the_best_specificity_of_all_thresholds(rows, aim):
     scores, truth = np.array([s for s, _ in rows]), np.array([t for _, t in rows])
@@ -39,7 +39,7 @@ def test_the_threshold_meets_the_aim_at_the_best_specificity_of_all_thresholds(r
     assert choice.specificity.value == best_by_force(scores, truth, aim)[1]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows=scored, aim=aims)
 def test_what_a_choice_reports_is_what_its_threshold_does(rows, aim):
     scores, truth = np.array([s for s, _ in rows]), np.array([t for _, t in rows])
@@ -114,7 +114,7 @@ def test_where_the_classes_do_not_overlap_nothing_is_uncertain():
     assert (band.low, band.high) == (0.5, 0.5)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(rows=scored)
 def test_no_threshold_is_more_often_right_than_the_balanced_one(rows):
     scores, truth = np.array([s for s, _ in rows]), np.array([t for _, t in rows])
