@@ -28,7 +28,7 @@ from workspace import flat, open_set, open_workplace, pictures, table
 
 from tumorlens import InputSpec
 from tumorlens.json_records import to_json
-from tumorlens.study.explore.charts import main_contrasts
+from tumorlens.study.explore.pages import main_contrasts
 from tumorlens.study.explore.held_out_performance import HeldOutPerformance
 from tumorlens.study.explore.report import PAGE, study_set
 

@@ -34,10 +34,7 @@ from tumorlens.study.data.groups import LOOKED_FOR, NOT_KNOWABLE
 from tumorlens.study.demonstration import PAGES
 from tumorlens.study.evaluation import explanation
 from tumorlens.study.evaluation.robustness import PERTURBATIONS
-from tumorlens.study.explore.charts import HOW
 from tumorlens.study.explore.hypothesis_tests import HYPOTHESES
-from tumorlens.study.explore.separation import MODELS
-from tumorlens.study.features.texture import FEATURES
 
 BROKEN_LIMITS = ReadLimits(max_pixels=16_000_000)
 SOURCES = Path(tumorlens.__file__).parent
@@ -48,9 +45,8 @@ NAMED = [
     *KNOWN_LIMITS, NOT_FOR, NOTICE, *filter(None, HEADLINES.values()), *UNTYPED.values(),
     *CONFLICT_KINDS, *KINDS, *FAMILIES, *STAGES, *TASKS, LOOKED_FOR, NOT_KNOWABLE,
     *PAGES.values(), *explanation.STAGES, *(k for k in PERTURBATIONS if k != "JPEG"),
-    *(kind.unit for kind in PERTURBATIONS.values()), *HOW.values(),
+    *(kind.unit for kind in PERTURBATIONS.values()),
     *(text for h in HYPOTHESES for text in (h.statement, h.test, h.rule)),
-    *(name.replace("_", " ") for name in (*MODELS, *FEATURES)),
 ]  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from tumorlens.reports.viewer.content import ViewedSlice, viewer_content
 from tumorlens.study.audit.page import render_audit
 from tumorlens.study.audit.result import read_result as read_audit
 from tumorlens.study.evaluation.plots import draw_plots
-from tumorlens.study.explore.charts import render_exploration
+from tumorlens.study.explore.pages import render_exploration
 from tumorlens.study.explore.record import read_result as read_exploration
 
 pytest.importorskip("playwright")

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from streamlit.testing.v1 import AppTest
 
-from tumorlens.services.dashboard.studies import Record
+from tumorlens.json_records import Record
 
 STUDY = Path(__file__).with_name("study")
 PICTURE = cv2.imencode(".png", np.full((24, 24), 90, np.uint8))[1].tobytes()

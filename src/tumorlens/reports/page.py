@@ -7,6 +7,7 @@ it carries the charts' library whole, and is handed it by whoever asks for that 
 import base64
 import math
 import re
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from tumorlens.language import current_language, translate, translate_template
 from tumorlens.records import Estimate
+from tumorlens.reports.charts.texts import term, translator
 
 QUALITY = 88  # of images that are made smaller, of 100
 MIN_PARTS = 5  # of a page that gets a list of them
@@ -46,9 +48,8 @@ def render_page(template: str, **context: Any) -> str:
         extensions=[_Translated],
         finalize=_in_words,
     )
-    environment.globals |= {
-        "_": translate, "language": current_language(), "modality_name": modality_name
-    }  # fmt: skip
+    named = partial(term, t=translator(current_language()))
+    environment.globals |= {"_": translate, "language": current_language(), "term": named}
     environment.filters |= {"share": share, "image": image, "png": png, "webp": webp}
     environment.filters["translate"] = translate
     text = environment.get_template(template).render(**context)
@@ -70,12 +71,6 @@ def with_contents(page: str) -> str:
     rows = "".join(f'<li><a href="#part-{n}">{text}</a></li>' for n, text in enumerate(titles, 1))
     contents = f'<nav aria-label="{translate("Contents")}"><ul class="contents">{rows}</ul></nav>'
     return page.replace("</h1>", f"</h1>\n{contents}", 1)
-
-
-def modality_name(name: str) -> str:
-    """Write a modality, or "all", as people read it."""
-    known = {"ct": "CT", "mri": "MRI", "all": "all"}
-    return translate(known.get(name, "modality not recorded"))
 
 
 def share(value: float) -> str:

@@ -11,12 +11,13 @@ import pytest
 from support.spanish import english_on
 from support.stored_study import record, stored
 
-from tumorlens.labels import ATOMS
+from tumorlens.json_records import Record
 from tumorlens.language import LANGUAGES, using_language
 from tumorlens.models.bundle import UncertaintyBand
 from tumorlens.models.performance import ReliabilityBin, ValidationPerformance, predictive_values
 from tumorlens.predictions.predictor import summarize
 from tumorlens.records import Estimate, Heatmap, Prediction
+from tumorlens.reports.charts.shapes import DECISIONS
 from tumorlens.services.dashboard import charts
 from tumorlens.services.dashboard.charts.answers import (
     decision_text,
@@ -28,15 +29,11 @@ from tumorlens.services.dashboard.charts.answers import (
     zones,
 )
 from tumorlens.services.dashboard.charts.data_sets import (
-    balance_bars,
     effect_rows,
     finding_text,
     findings_figure,
-    gray_levels,
     leak_rows,
     shared_map,
-    single_dots,
-    size_scatter,
     split_verdict,
 )
 from tumorlens.services.dashboard.charts.evaluation import (
@@ -49,8 +46,6 @@ from tumorlens.services.dashboard.charts.evaluation import (
     roc_curves,
     same_scans,
 )
-from tumorlens.services.dashboard.charts.shapes import DECISIONS, LABELS, Dot, interval_dots
-from tumorlens.services.dashboard.studies import Record
 from tumorlens.services.dashboard.texts import translator
 
 T = translator("en")
@@ -179,28 +174,10 @@ def test_the_interval_of_a_predictive_value_holds_it():
             assert value.low <= value.value <= value.high
 
 
-def test_dots_stand_in_the_order_given_with_their_intervals():
-    figure = interval_dots(
-        [
-            Dot("a", Estimate(0.5, 0.4, 0.7, 9), "n=9"),
-            Dot("b", Estimate(0.2, None, None, 3), "n=3"),
-        ],
-        title="t",
-    )
-    assert list(figure.layout.yaxis.categoryarray) == ["b", "a"]
-    assert list(figure.data[0].error_x.array) == [pytest.approx(0.2), 0.0]
-    assert list(figure.data[0].error_x.arrayminus) == [pytest.approx(0.1), 0.0]
-
-
 def test_every_chart_is_titled_with_its_n():
-    explore, audit, found = record("explore"), record("audit"), record("evaluation")
-    study = next(iter(explore.table("features").values()))
+    audit, found = record("audit"), record("evaluation")
     copies = audit.part("copies").table("by_dataset")
     drawn = [
-        balance_bars(explore.table("balance"), T),
-        size_scatter(explore.part("sizes").rows("points"), T),
-        gray_levels(explore.table("pictures"), T),
-        single_dots(study, T),
         shared_map(copies, T("audit.by_dataset", n=audit.count("n")), T),
         roc_curves(found, T),
         reliability(found.part("calibration"), T),
@@ -262,10 +239,6 @@ def test_learning_curves_mark_the_epoch_of_least_validation_loss():
                 "val_type_accuracy": 0.5} for e, loss in enumerate([3.0, 1.0, 2.0], 1)]  # fmt: skip
     loss, figures = learning_curves(history, T)
     assert loss.layout.shapes[0].x0 == figures.layout.shapes[0].x0 == 2
-
-
-def test_every_label_of_one_atom_has_a_color_of_its_own():
-    assert len({LABELS[atom] for atom in ATOMS}) == len(ATOMS)
 
 
 @pytest.mark.parametrize("kind", ["explore", "audit", "evaluation"])

@@ -8,9 +8,10 @@ import pytest
 from support.stored_study import copy_study, stored
 
 from tumorlens.errors import StudyError
+from tumorlens.json_records import Record
 from tumorlens.records import Estimate
 from tumorlens.services.dashboard import studies
-from tumorlens.services.dashboard.studies import KINDS, Record, find_records, read_record
+from tumorlens.services.dashboard.studies import KINDS, find_records, read_record
 
 
 def test_records_are_found_below_a_study_folder_the_newest_first(tmp_path):

@@ -8,18 +8,16 @@ import pytest
 
 from tumorlens import labels
 from tumorlens.language import LANGUAGES
+from tumorlens.reports import charts
+from tumorlens.reports.charts.texts import label_name, term
 from tumorlens.services.dashboard import texts
-from tumorlens.services.dashboard.charts.shapes import BADGES
+from tumorlens.services.dashboard.charts.answers import BADGES
 from tumorlens.services.dashboard.layout import PAGES
-from tumorlens.services.dashboard.texts import (
-    escape_markup,
-    label_name,
-    read_texts,
-    term,
-    translator,
-)
+from tumorlens.services.dashboard.texts import escape_markup, read_texts, translator
 
-SOURCES = sorted(Path(texts.__file__).parent.rglob("*.py"))
+SOURCES = [
+    path for module in (texts, charts) for path in Path(module.__file__).parent.rglob("*.py")
+]
 
 
 def fields_of(text: str) -> set[str]:

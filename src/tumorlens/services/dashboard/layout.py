@@ -12,9 +12,9 @@ from streamlit.components.v2 import component
 
 from tumorlens.errors import TumorlensError
 from tumorlens.language import LANGUAGES, translate, using_language
+from tumorlens.reports.charts.texts import Translate
 from tumorlens.services.dashboard.pages import about, audit, explore, performance, read
 from tumorlens.services.dashboard.session import LANGUAGE_COOKIE, language, translation
-from tumorlens.services.dashboard.texts import Translate
 
 PAGES: Mapping[str, tuple[Callable[[Translate], None], str]] = {
     "read": (read.draw, ":material/radiology:"),

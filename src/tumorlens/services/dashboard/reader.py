@@ -9,11 +9,11 @@ import streamlit as st
 from streamlit.components.v2 import component
 
 from tumorlens.language import translate
+from tumorlens.reports.charts.texts import Translate
 from tumorlens.reports.viewer.content import script, style
 from tumorlens.services.dashboard import session
-from tumorlens.services.dashboard.charts.shapes import BADGES
+from tumorlens.services.dashboard.charts.answers import BADGES
 from tumorlens.services.dashboard.results import Result
-from tumorlens.services.dashboard.texts import Translate
 from tumorlens.services.dashboard.viewer import PATH, shown_slices
 from tumorlens.services.store.reviews import Review
 

@@ -15,9 +15,10 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from tumorlens.errors import NotStoredError
 from tumorlens.language import LANGUAGES
 from tumorlens.predictions.predictor import Predictor, load_predictor
+from tumorlens.reports.charts.texts import Translate
 from tumorlens.services.dashboard.process_runner import ProcessRunner
 from tumorlens.services.dashboard.results import Result
-from tumorlens.services.dashboard.texts import Translate, translator
+from tumorlens.services.dashboard.texts import translator
 from tumorlens.services.dashboard.uploads import predict_examples
 from tumorlens.services.dashboard.worklists import Lease, Worklist, Worklists
 from tumorlens.services.scan_reader import ScanReader

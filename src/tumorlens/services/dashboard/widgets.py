@@ -9,7 +9,8 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from tumorlens.services.dashboard.texts import Translate, escape_markup
+from tumorlens.reports.charts.texts import Translate
+from tumorlens.services.dashboard.texts import escape_markup
 
 TOP = 12  # pixels over a chart
 MIME_TYPES = {".csv": "text/csv", ".html": "text/html", ".pdf": "application/pdf"}

@@ -27,7 +27,6 @@ from tumorlens.json_records import write_json
 from tumorlens.progress import Progress, Steps, silent, silent_steps
 from tumorlens.records import Case
 from tumorlens.study.data.groups import Groups
-from tumorlens.study.explore.charts import render_exploration, render_tabular
 from tumorlens.study.explore.class_images import ClassStatistics, MeanDifference, Montage
 from tumorlens.study.explore.held_out_performance import (
     Experiment,
@@ -35,6 +34,7 @@ from tumorlens.study.explore.held_out_performance import (
     read_experiments,
 )
 from tumorlens.study.explore.hypothesis_tests import Evidence, judge_hypotheses
+from tumorlens.study.explore.pages import render_exploration, render_tabular
 from tumorlens.study.explore.record import (
     RECORD,
     ClassImages,

@@ -1,7 +1,8 @@
 """One answer: in sentences from the bundle's own statistics, on its scale, and as images."""
 
+from collections.abc import Mapping
 from html import escape
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -12,9 +13,18 @@ from tumorlens.models.bundle import Bundle, UncertaintyBand
 from tumorlens.predictions.decision import similar_scans, type_status
 from tumorlens.predictions.series_answer import SeriesPrediction
 from tumorlens.records import Heatmap, Prediction
-from tumorlens.services.dashboard.charts.shapes import BLUE, DECISIONS
-from tumorlens.services.dashboard.texts import Translate, term
+from tumorlens.reports.charts.shapes import BLUE, DECISIONS
+from tumorlens.reports.charts.texts import Translate, term
 
+# Names of Streamlit's own palette, which the theme maps to the colors above, and icons.
+BadgeColor = Literal["red", "orange", "blue", "violet", "gray"]
+BADGES: Mapping[str, tuple[BadgeColor, str]] = {
+    "tumor": ("red", ":material/adjust:"),
+    "uncertain": ("orange", ":material/help:"),
+    "no tumor": ("blue", ":material/check_circle:"),
+    "out of scope": ("violet", ":material/block:"),
+    "": ("gray", ":material/error:"),
+}
 SIDE = 448  # pixels of the prepared square and of the heatmap on a page
 
 

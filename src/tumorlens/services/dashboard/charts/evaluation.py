@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
+from tumorlens.json_records import Record
 from tumorlens.language import translate
 from tumorlens.models.performance import predictive_values
 from tumorlens.records import Estimate
-from tumorlens.services.dashboard.charts import shapes
-from tumorlens.services.dashboard.studies import Record
-from tumorlens.services.dashboard.texts import Translate, label_name
+from tumorlens.reports.charts import shapes
+from tumorlens.reports.charts.texts import Translate, label_name
 
 ROWS: Mapping[str, str] = {"all": shapes.GRAY, "ct": shapes.VERMILION, "mri": shapes.BLUE}
 MEASURES = ("auc", "sensitivity", "specificity")

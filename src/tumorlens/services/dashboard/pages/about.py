@@ -6,8 +6,8 @@ import streamlit as st
 
 from tumorlens import __version__
 from tumorlens.models.bundle import CARD, Bundle
+from tumorlens.reports.charts.texts import Translate, label_name
 from tumorlens.services.dashboard import session
-from tumorlens.services.dashboard.texts import Translate, label_name
 
 PARTS = ("is", "is_not", "domain", "words", "data", "privacy", "keys")
 

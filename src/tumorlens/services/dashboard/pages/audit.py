@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
+from tumorlens.json_records import Record
 from tumorlens.language import translate
 from tumorlens.records import figure_text
+from tumorlens.reports.charts.texts import Translate, label_name
 from tumorlens.services.dashboard.charts import data_sets
 from tumorlens.services.dashboard.pages.study import DrawPart, draw_part, open_page
-from tumorlens.services.dashboard.studies import Record
-from tumorlens.services.dashboard.texts import Translate, escape_markup, label_name
+from tumorlens.services.dashboard.texts import escape_markup
 from tumorlens.services.dashboard.widgets import (
     columns_in_rows,
     draw_chart,
@@ -55,7 +56,7 @@ def _draw_copies(record: Record, t: Translate) -> None:
         st.caption(t("audit.no_groups"))
     for group in groups:
         parts = ", ".join(
-            f"{t('explore.no_split') if part == '-' else part}: {n}"
+            f"{t('chart.no_split') if part == '-' else part}: {n}"
             for part, n in group.names("parts").items()
         )
         labels = ", ".join(label_name(label, t) for label in group.items("labels"))

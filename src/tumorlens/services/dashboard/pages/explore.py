@@ -5,11 +5,12 @@ from collections.abc import Mapping
 
 import streamlit as st
 
+from tumorlens.json_records import Record
 from tumorlens.records import figure_text
+from tumorlens.reports.charts import exploration
+from tumorlens.reports.charts.texts import Translate, label_name, term
 from tumorlens.services.dashboard.charts import data_sets
 from tumorlens.services.dashboard.pages.study import DrawPart, draw_part, open_page
-from tumorlens.services.dashboard.studies import Record
-from tumorlens.services.dashboard.texts import Translate, is_known, label_name, term
 from tumorlens.services.dashboard.widgets import (
     choose,
     columns_in_rows,
@@ -61,7 +62,7 @@ def _draw_images(record: Record, t: Translate) -> None:
         with place:
             _draw_image(rows[name], kind, label_name(name, t), t=t)
     if names:
-        figure = data_sets.gray_levels({name: rows[name] for name in names}, t)
+        figure = exploration.gray_levels({name: rows[name] for name in names}, t)
         draw_chart(st, figure, key="gray", alt=t("explore.histogram_alt"))
 
 
@@ -108,8 +109,8 @@ def _signed(value: float) -> str:
 def _draw_sets(record: Record, t: Translate) -> None:
     """Draw how many scans of what, and in which sizes."""
     left, right = st.columns(2)
-    draw_chart(left, data_sets.balance_bars(record.table("balance"), t), key="balance")
-    draw_chart(right, data_sets.size_scatter(record.part("sizes").rows("points"), t), key="sizes")
+    draw_chart(left, exploration.balance_bars(record.table("balance"), t), key="balance")
+    draw_chart(right, exploration.size_scatter(record.part("sizes").rows("points"), t), key="sizes")
 
 
 def _draw_features(record: Record, t: Translate) -> None:
@@ -124,13 +125,17 @@ def _draw_features(record: Record, t: Translate) -> None:
     study = studies[modality]
     _draw_feature(study, t)
     left, right = st.columns(2)
-    draw_chart(left, data_sets.single_dots(study, t), key="single")
-    draw_chart(right, data_sets.correlation_map(study, t), key="correlation")
-    _draw_models(study, t)
-    frames = record.part("frames").part(modality)
+    draw_chart(left, exploration.single_dots(study, t), key="single")
+    draw_chart(right, exploration.correlation_map(study, t), key="correlation")
+    has_models, frames = bool(study.table("models")), record.part("frames").part(modality)
+    if has_models:
+        draw_chart(left, exploration.model_dots(study, t), key="models")
+    left, right = st.columns(2)
+    if has_models:
+        draw_chart(left, exploration.importance_dots(study, t), key="importance")
     if frames:
-        st.markdown(t("explore.frames_what"))
-        draw_chart(st, data_sets.frame_dots(frames, t), key="frames")
+        draw_chart(right, exploration.frame_dots(frames, t), key="frames")
+        right.caption(t("explore.frames_what"))
     table = record.path.parent / record.text("features_table")
     if table.is_file():
         draw_download(t("explore.table"), table.read_bytes, table.name, icon="table")
@@ -142,9 +147,9 @@ def _draw_feature(study: Record, t: Translate) -> None:
     with left:
         title, features = t("explore.feature_column"), study.items("features")
         feature = choose(title, features, "explore_feature", names=lambda n: term("feature", n, t))
-        if is_known(f"feature.{feature}_what"):
-            st.caption(t(f"feature.{feature}_what"))
-        draw_chart(st, data_sets.feature_boxes(study, feature, t), key="boxes")
+        if what := t(f"feature.{feature}_what", ""):
+            st.caption(what)
+        draw_chart(st, exploration.feature_boxes(study, feature, t), key="boxes")
     contrasts = study.rows("contrasts")
     if not contrasts:
         return
@@ -156,19 +161,6 @@ def _draw_feature(study: Record, t: Translate) -> None:
         groups = {side: contrasts[at].count(f"n_groups_{side}") for side in "ab"}
         st.caption(t("explore.contrast_n", **groups))
         st.dataframe(data_sets.effect_rows(contrasts[at], t), hide_index=True, height=360)
-
-
-def _draw_models(study: Record, t: Translate) -> None:
-    models = list(study.names("models"))
-    if not models:
-        return
-    left, right = st.columns(2)
-    draw_chart(left, data_sets.model_dots(study, t), key="models")
-    with right:
-        model = choose(
-            t("explore.model"), models, "explore_model", names=lambda n: term("model", n, t)
-        )
-        draw_chart(st, data_sets.importance_dots(study, model, t), key="importance")
 
 
 PARTS: Mapping[str, DrawPart] = {
@@ -199,9 +191,8 @@ def draw_hypotheses(t: Translate) -> None:
 def _draw_hypothesis(row: Record, t: Translate) -> None:
     id, verdict = row.text("id"), row.text("verdict")
     color, icon, _ = data_sets.VERDICTS[verdict]
-    key = f"hypothesis.{id}"
     with st.container(horizontal=True, vertical_alignment="center"):
-        statement = t(key) if is_known(key) else row.words("statement")
+        statement = t(f"hypothesis.{id}", row.words("statement"))
         st.markdown(f"**{id}** {statement}", width="stretch")
         st.badge(t(f"verdict.{verdict}"), icon=icon, color=color)
     if row.text("reason"):

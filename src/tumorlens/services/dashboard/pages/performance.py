@@ -5,13 +5,15 @@ from collections.abc import Mapping
 import streamlit as st
 
 from tumorlens.files import read_table
+from tumorlens.json_records import Record
 from tumorlens.language import translate
+from tumorlens.reports.charts.shapes import estimate_text, interval_text
+from tumorlens.reports.charts.texts import Translate, label_name
 from tumorlens.services.dashboard.charts import evaluation
 from tumorlens.services.dashboard.charts.evaluation import Rates, rates_at, sweep_figure
-from tumorlens.services.dashboard.charts.shapes import estimate_text, interval_text
 from tumorlens.services.dashboard.pages.study import DrawPart, choose_record, draw_part, open_page
-from tumorlens.services.dashboard.studies import HISTORY, KINDS, Record, read_record
-from tumorlens.services.dashboard.texts import Translate, escape_markup, label_name
+from tumorlens.services.dashboard.studies import HISTORY, KINDS, read_record
+from tumorlens.services.dashboard.texts import escape_markup
 from tumorlens.services.dashboard.widgets import (
     choose,
     columns_in_rows,

@@ -10,8 +10,9 @@ import streamlit as st
 
 from tumorlens.images.readers import readable_suffixes
 from tumorlens.language import translate
+from tumorlens.reports.charts.texts import Translate
 from tumorlens.services.dashboard import session
-from tumorlens.services.dashboard.charts.shapes import BADGES
+from tumorlens.services.dashboard.charts.answers import BADGES
 from tumorlens.services.dashboard.pages import scan
 from tumorlens.services.dashboard.reader import draw_reader
 from tumorlens.services.dashboard.results import (
@@ -21,7 +22,7 @@ from tumorlens.services.dashboard.results import (
     ordered,
     tumor_series,
 )
-from tumorlens.services.dashboard.texts import Translate, escape_markup
+from tumorlens.services.dashboard.texts import escape_markup
 from tumorlens.services.dashboard.uploads import BATCH, Fetch, arrived_series, predict_files
 from tumorlens.services.dashboard.widgets import (
     choose,

@@ -16,14 +16,15 @@ from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.document import COLUMNS, table_row
 from tumorlens.predictions.series_answer import SeriesPrediction
 from tumorlens.records import Heatmap, Prediction
+from tumorlens.reports.charts.texts import Translate, label_name
 from tumorlens.reports.scan.content import Examined
 from tumorlens.reports.scan.report import scan_html, scan_pdf
 from tumorlens.reports.viewer.content import ViewedSlice, viewer_content
 from tumorlens.services.dashboard import session
 from tumorlens.services.dashboard.charts import answers
-from tumorlens.services.dashboard.charts.shapes import BADGES
+from tumorlens.services.dashboard.charts.answers import BADGES
 from tumorlens.services.dashboard.results import Result
-from tumorlens.services.dashboard.texts import Translate, escape_markup, label_name
+from tumorlens.services.dashboard.texts import escape_markup
 from tumorlens.services.dashboard.viewer import shown_slices
 from tumorlens.services.dashboard.widgets import choose, draw_download
 from tumorlens.services.store.reviews import Review

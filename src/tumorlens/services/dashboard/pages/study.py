@@ -7,17 +7,18 @@ from pathlib import Path
 import streamlit as st
 
 from tumorlens.errors import TumorlensError
+from tumorlens.json_records import Record
 from tumorlens.language import translate
+from tumorlens.reports.charts.texts import Translate
 from tumorlens.services.dashboard import process_runner, session
 from tumorlens.services.dashboard.studies import (
     KINDS,
     SPLIT,
-    Record,
     find_records,
     new_folder,
     read_record,
 )
-from tumorlens.services.dashboard.texts import Translate, escape_markup
+from tumorlens.services.dashboard.texts import escape_markup
 from tumorlens.services.dashboard.widgets import choose, switch
 
 DrawPart = Callable[[Record, Translate], None]

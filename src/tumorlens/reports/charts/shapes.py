@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import cycle
+from typing import Any
 
 import plotly.graph_objects as go
 
+from tumorlens.json_records import Record
 from tumorlens.records import Estimate
-from tumorlens.services.dashboard.studies import Record
-from tumorlens.services.dashboard.texts import Translate
+from tumorlens.reports.charts.texts import Translate
 
 # Told apart without color vision (Okabe and Ito, 2008), each with one meaning.
 BLUE, VERMILION, GREEN = "#0072b2", "#d55e00", "#009e73"
@@ -29,21 +30,21 @@ LABELS: Mapping[str, str] = {
     "mri_pituitary": PURPLE,
     "mri_tumor": GRAY,
 }
-# Names of Streamlit's own palette, which the theme maps to the colors above, and icons.
-BadgeColor = Literal["red", "orange", "blue", "violet", "gray"]
-BADGES: Mapping[str, tuple[BadgeColor, str]] = {
-    "tumor": ("red", ":material/adjust:"),
-    "uncertain": ("orange", ":material/help:"),
-    "no tumor": ("blue", ":material/check_circle:"),
-    "out of scope": ("violet", ":material/block:"),
-    "": ("gray", ":material/error:"),
-}
 
 MARGIN = {"l": 10, "r": 10, "t": 48, "b": 44}
 LEGEND_BELOW = {"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0, "x": 0}
+SYMBOLS = ("circle", "diamond", "square", "cross")
 # Light below one half and dark above it, so that the figures in the cells stand out (4.5 to 1).
 COUNT_COLORS = [[0.0, "#f4f8fb"], [0.5, "#b5d0e4"], [0.5, "#2a6ea6"], [1.0, "#0b4f7d"]]
 ROW, AROUND_ROWS = 26, 96  # pixels
+
+
+def label_colors(labels: Iterable[str]) -> dict[str, str]:
+    """Return a color for each label: its own, or for those that have none one of the others."""
+    names = dict.fromkeys(labels)
+    own = {LABELS[name] for name in names if name in LABELS}
+    free = cycle([color for color in SERIES if color not in own] or SERIES)
+    return {name: LABELS.get(name) or next(free) for name in names}
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,17 @@ class Dot:
     estimate: Estimate
     note: str
     color: str = BLUE
+    series: str = ""  # as the legend names it, where several share a row
 
 
-def dot_of(row: Record, name: str, *, measure: str, t: Translate, color: str = BLUE) -> Dot:
+def dot_of(
+    row: Record, name: str, *, measure: str, t: Translate, color: str = BLUE, series: str = ""
+) -> Dot:
     """Make a dot of a row that has `measure`, its interval and counts."""
     estimate = row.estimate(measure)
     counts = count_text(row.values.get("n"), row.values.get("n_groups"), t=t)
-    return Dot(name, estimate, ", ".join(filter(None, [interval_text(estimate), counts])), color)
+    note = ", ".join(filter(None, [interval_text(estimate), counts]))
+    return Dot(name, estimate, note, color, series)
 
 
 def interval_dots(
@@ -77,28 +82,39 @@ def interval_dots(
     """
     figure = go.Figure()
     known = [dot for dot in dots if dot.estimate.value is not None]
-    # One trace a color, and no legend: names stand beside their rows.
-    for color in dict.fromkeys(dot.color for dot in known):
-        own = [dot for dot in known if dot.color == color]
-        figure.add_scatter(
-            x=[dot.estimate.value for dot in own],
-            y=[dot.name for dot in own],
-            mode="markers",
-            marker={"size": 9, "color": color},
-            error_x=error_bars([dot.estimate for dot in own], color=color, thickness=1.6, width=3),
-            customdata=[dot.note for dot in own],
-            hovertemplate="%{y}: %{x:.3f}<br>%{customdata}<extra></extra>",
-        )
+    names = list(dict.fromkeys(dot.name for dot in reversed(known)))
+    kinds = list(dict.fromkeys((dot.series, dot.color) for dot in known))
+    is_named = any(series for series, _ in kinds)
+    for kind, symbol in zip(kinds, cycle(SYMBOLS if is_named else SYMBOLS[:1]), strict=False):
+        own = [dot for dot in known if (dot.series, dot.color) == kind]
+        figure.add_trace(_dots(own, *kind, symbol=symbol))
     for mark in marks:
         figure.add_vline(x=mark, line={"dash": "dot", "width": 1, "color": GRAY})
-    names = [dot.name for dot in reversed(known)]
     figure.update_yaxes(
         categoryorder="array", categoryarray=names, automargin=True, fixedrange=True
     )
     figure.update_xaxes(range=bounds, fixedrange=True)
-    height = AROUND_ROWS + ROW * max(2, len(known))
+    row = ROW + 6 * (len(kinds) - 1) * is_named
+    height = AROUND_ROWS + row * max(2, len(names))
     lay_out(figure, title=title, x=axis, height=height, margin=MARGIN | {"r": 20})
-    return figure.update_layout(showlegend=False)
+    # Dots of one row stand below one another where a legend names their series.
+    more = {"scattermode": "group", "legend": LEGEND_BELOW} if is_named else {}
+    return figure.update_layout(showlegend=is_named, **more)
+
+
+def _dots(dots: Sequence[Dot], series: str, color: str, *, symbol: str) -> go.Scatter:
+    estimates = [dot.estimate for dot in dots]
+    return go.Scatter(
+        name=series,
+        orientation="h",
+        x=[estimate.value for estimate in estimates],
+        y=[dot.name for dot in dots],
+        mode="markers",
+        marker={"size": 9, "color": color, "symbol": symbol},
+        error_x=error_bars(estimates, color=color, thickness=1.6, width=3),
+        customdata=[dot.note for dot in dots],
+        hovertemplate=f"%{{y}}: %{{x:.3f}}<br>%{{customdata}}<extra>{series}</extra>",
+    )
 
 
 def error_bars(estimates: Sequence[Estimate], *, color: str, **more: float) -> dict[str, object]:
@@ -178,7 +194,7 @@ def faint(color: str) -> str:
 def count_text(n: int | None, n_groups: int | None, *, t: Translate) -> str:
     """Write how many scans, and how many independent groups, where that is known."""
     scans = "" if n is None else f"n={n:,}"
-    groups = "" if n_groups is None else f"{n_groups:,} {t('explore.groups')}"
+    groups = "" if n_groups is None else f"{n_groups:,} {t('chart.groups')}"
     return ", ".join(filter(None, [scans, groups]))
 
 

@@ -12,17 +12,19 @@ from support.spanish import english_on
 
 from tumorlens.errors import UnknownLabelError
 from tumorlens.inputs.prepare import InputSpec
-from tumorlens.language import using_language
+from tumorlens.language import LANGUAGES, using_language
 from tumorlens.records import Estimate
+from tumorlens.reports.charts.texts import translator
 from tumorlens.study.audit.shortcuts import Shortcut
 from tumorlens.study.explore import separation
-from tumorlens.study.explore.charts import (
-    exploration_charts,
+from tumorlens.study.explore.hypothesis_tests import HYPOTHESES
+from tumorlens.study.explore.pages import (
+    feature_charts,
     main_contrasts,
     plotly_script,
     render_exploration,
+    set_charts,
 )
-from tumorlens.study.explore.hypothesis_tests import HYPOTHESES
 from tumorlens.study.explore.record import (
     ClassImages,
     Counts,
@@ -116,7 +118,7 @@ def test_the_page_in_spanish_has_no_english_left(result):
     with using_language("es"):
         page = render_exploration(result, pngs_of(result))
     assert [text for text in english_on(page) if "the note" not in text] == []
-    assert "Niveles de gris por etiqueta, n=" in page
+    assert "Niveles de gris de los cortes preparados (n=" in page
 
 
 def without_library(page: str) -> str:
@@ -152,7 +154,7 @@ def test_every_image_has_a_sentence_on_how_to_read_it(page):
 
 
 def test_every_chart_names_its_n_and_how_to_read_it(result):
-    charts = [chart for part in exploration_charts(result).values() for chart in part]
+    charts = set_charts(result) + feature_charts(result)
     assert len(charts) == 8
     for chart in charts:
         assert re.search(r'"title":\{"text":"[^"]*n=\d', chart.html)
@@ -167,7 +169,7 @@ def test_charts_have_names_of_their_own(page):
 def test_a_set_without_models_has_fewer_charts(result):
     study = replace(result.features["mri"], models=None)
     fewer = replace(result, features={"mri": study}, sizes=ImageSizes((), unreadable=0))
-    assert sum(len(part) for part in exploration_charts(fewer).values()) == 5
+    assert len(set_charts(fewer)) + len(feature_charts(fewer)) == 5
 
 
 def test_research_use_only_comes_first(page):
@@ -217,3 +219,10 @@ def test_labels_that_are_not_known_are_refused():
     odd = FeatureTable(table.paths, ("zebra",) * N, table.values, table.errors, table.notes)
     with pytest.raises(UnknownLabelError, match="zebra"):
         study_table(odd, np.arange(N), resamples=5)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_feature_and_model_has_a_name(language):
+    t = translator(language)
+    assert all(t(f"feature.{name}") and t(f"feature.{name}_what") for name in FEATURES)
+    assert all(t(f"model.{name}") for name in separation.MODELS)
