@@ -79,7 +79,7 @@ def shortcut_dots(
     """
 
     def dot(row: Record) -> shapes.Dot:
-        name = ", ".join(term(part, row.text(part), t) for part in ("family", "stage"))
+        name = ", ".join(row.words(part) for part in ("family", "stage"))
         color = shapes.BLUE if row.text("stage") == "as stored" else shapes.GRAY
         return shapes.dot_of(row, name, measure="auc", t=t, color=color)
 

@@ -192,8 +192,7 @@ def _draw_hypothesis(row: Record, t: Translate) -> None:
     id, verdict = row.text("id"), row.text("verdict")
     color, icon, _ = data_sets.VERDICTS[verdict]
     with st.container(horizontal=True, vertical_alignment="center"):
-        statement = t(f"hypothesis.{id}", row.words("statement"))
-        st.markdown(f"**{id}** {statement}", width="stretch")
+        st.markdown(f"**{id}** {row.words('statement')}", width="stretch")
         st.badge(t(f"verdict.{verdict}"), icon=icon, color=color)
     if row.text("reason"):
         st.caption(row.words("reason"))
