@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
+from typing import BinaryIO
 
 Row = Mapping[str, object] | Sequence[object]
 MAX_HEAD = 2**16  # bytes of the line that names the columns
@@ -90,32 +91,38 @@ def read_table(path: Path, *, errors: str = "surrogateescape") -> list[dict[str,
 
 
 def numbered_rows(path: Path, *, errors: str = "strict") -> list[tuple[int, dict[str, str]]]:
-    """Read a table as people keep it, each row with the number that a spreadsheet shows.
+    """Read a table as people keep it, whole; raises OSError, and what `rows_of` raises."""
+    with open_file(path) as file:
+        return list(rows_of(file, errors=errors))
+
+
+def rows_of(file: BinaryIO, *, errors: str = "strict") -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows of a table as people keep it, each with the number that a spreadsheet shows.
 
     UTF-8 or UTF-16; commas, semicolons or tabs; blanks around the names of columns and blank
-    lines are passed over. Raises OSError or csv.Error where there is no such table, and with
+    lines are passed over. Raises csv.Error where there is no such table, and with
     `errors="strict"` also UnicodeDecodeError where it is no text.
     """
-    rows = _rows(read_file(path), errors)
+    rows = _rows(file, errors)
     _, columns = next(rows, (0, []))
     names = [name.strip() for name in columns]
-    return [
-        (number, {name: _given(cell) for name, cell in _paired(names, row) if name})
-        for number, row in rows
-    ]
+    for number, row in rows:
+        yield number, {name: _given(cell) for name, cell in _paired(names, row) if name}
 
 
 def read_columns(path: Path) -> list[str]:
     """Return the names of a table's columns as they stand there; raises as `numbered_rows`."""
     with open_file(path) as file:
-        return next(_rows(file.readline(MAX_HEAD), "strict"), (0, []))[1]
+        return next(_rows(io.BytesIO(file.readline(MAX_HEAD)), "strict"), (0, []))[1]
 
 
-def _rows(data: bytes, errors: str) -> Iterator[tuple[int, list[str]]]:
-    is_wide = data.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
-    text = data.decode("utf-16" if is_wide else "utf-8-sig", errors)
-    head = text.lstrip().partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=head.count))
+def _rows(file: BinaryIO, errors: str) -> Iterator[tuple[int, list[str]]]:
+    is_wide = file.read(2) in (BOM_UTF16_LE, BOM_UTF16_BE)
+    file.seek(0)
+    text = io.TextIOWrapper(file, "utf-16" if is_wide else "utf-8-sig", errors, newline="")
+    head = next((line for line in text if line.strip()), "")
+    text.seek(0)
+    reader = csv.reader(text, delimiter=max(DELIMITERS, key=head.count))
     return ((number, row) for number, row in enumerate(reader, start=1) if row)
 
 

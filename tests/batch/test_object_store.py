@@ -93,6 +93,17 @@ def test_series_volumes_and_pairs_are_found_as_on_a_disk(object_store, tmp_path,
     assert merged.series_table == f"{object_store.url}/merged/series.csv"
 
 
+def test_an_index_of_csv_is_read_on_the_store_in_any_encoding(heads, tmp_path):
+    table = "path;id\nheads/head_00.png;first\n\nheads/head_01.png;zweite ä\n"
+    for encoding in ("utf-8", "utf-16"):
+        Folder("s3://scans").write("index.csv", table.encode(encoding))
+        rows = [(row.number, row.path, row.id) for row in read_index("s3://scans/index.csv").rows()]
+        assert rows == [
+            (2, "s3://scans/heads/head_00.png", "first"),
+            (4, "s3://scans/heads/head_01.png", "zweite ä"),
+        ]
+
+
 def test_a_plan_is_made_once_also_on_a_store(heads, tiny_bundle):
     job, plan = planned(f"{heads.url}/heads", JOB, tiny_bundle)
     assert planned(f"{heads.url}/heads", JOB, tiny_bundle)[1] == plan

@@ -1,5 +1,6 @@
 """A plan: what an index or a folder holds, as shards that never change."""
 
+import tracemalloc
 from dataclasses import replace
 
 import pyarrow as pa
@@ -11,6 +12,8 @@ from tumorlens.batch.index import read_index
 from tumorlens.batch.plan import Options, load_plan, read_shard
 from tumorlens.errors import BatchError
 from tumorlens.files import read_table, write_table
+
+ROWS = 10_000  # of a long index
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +98,16 @@ def test_an_index_of_parquet_and_one_of_csv_make_the_same_plan(heads, tmp_path, 
     )
     assert one.shards == other.shards
     assert one.scans == 6
+
+
+def test_of_the_rows_of_a_table_nothing_but_a_hash_is_held(tmp_path):
+    index = write_index(tmp_path / "index.csv", ("path",), ((f"{n}.png",) for n in range(ROWS)))
+    (tmp_path / "0.png").touch()
+    tracemalloc.start()
+    assert sum(1 for _ in read_index(str(index)).rows()) == ROWS
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 100 * ROWS
 
 
 def test_slices_and_series_in_an_index_save_opening_the_files(tmp_path, tiny_bundle):

@@ -5,13 +5,14 @@ a row, `slices` says how many a file holds, and `series` which files belong toge
 two a file is not opened to plan it. Paths are relative to the folder of the index.
 """
 
+import csv
 import os
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ from tumorlens.batch.storage import (
     parent_of,
 )
 from tumorlens.errors import BatchError, MissingExtraError
-from tumorlens.files import numbered_rows
+from tumorlens.files import rows_of
 from tumorlens.images.readers import (
     find_files,
     is_system_file,
@@ -56,7 +57,7 @@ class IndexRow(NamedTuple):
 class Index:
     """Files in the order in which they were given.
 
-    The rows of a Parquet file are read again whenever they are asked for, and never all held.
+    The rows of a table are read again whenever they are asked for, and never all held.
     """
 
     count: int
@@ -148,7 +149,7 @@ class _Table:
 
 
 def _read_table(given: str) -> Index:
-    read = _open_parquet if given.lower().endswith(".parquet") else _read_csv
+    read = _open_parquet if given.lower().endswith(".parquet") else _open_csv
     table = read(given)
     if "path" not in table.columns:
         fact = f"has no column `path`, only {', '.join(table.columns) or 'none that is known'}"
@@ -198,23 +199,18 @@ def _open_parquet(given: str) -> _Table:
     return _Table(held, count, rows)
 
 
-def _read_csv(given: str) -> _Table:
-    import csv
-    import tempfile
+def _open_csv(given: str) -> _Table:
+    folder, name = Folder(parent_of(given)), PurePosixPath(given).name
 
-    try:
-        if not is_remote(given):
-            with named_errors(given):
-                rows = numbered_rows(local_path(given), errors="surrogateescape")
-        else:
-            with tempfile.TemporaryDirectory(prefix="tumorlens-") as folder:
-                copy = Path(folder, "index.csv")
-                copy.write_bytes(Folder(parent_of(given)).read(PurePosixPath(given).name))
-                rows = numbered_rows(copy, errors="surrogateescape")
-    except (csv.Error, UnicodeError) as e:
-        raise BatchError(given, f"is no table ({e})", "Save it as CSV in UTF-8.") from e
-    held = [name for name in COLUMNS if rows and name in rows[0][1]]
-    return _Table(held, len(rows), lambda: iter(rows))
+    def rows() -> Iterator[tuple[int, Cells]]:
+        try:
+            with folder.opened(name, in_order=True) as file:
+                yield from rows_of(file, errors="surrogateescape")
+        except (csv.Error, UnicodeError) as e:
+            raise BatchError(given, f"is no table ({e})", "Save it as CSV in UTF-8.") from e
+
+    _, first = next(rows(), (0, {}))
+    return _Table([name for name in COLUMNS if name in first], sum(1 for _ in rows()), rows)
 
 
 def _beside(folder: str, path: str) -> str:

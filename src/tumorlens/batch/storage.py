@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tumorlens.errors import MissingExtraError, StorageError
-from tumorlens.files import replacing, write_file
+from tumorlens.files import open_file, replacing, write_file
 
 _PACKAGES = {"s3": "tumorlens[scale]", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs",
              "abfs": "adlfs"}  # what to install for a URL  # fmt: skip
@@ -176,17 +176,18 @@ class Folder:
                     shutil.copyfile(file, partial)
 
     @contextmanager
-    def opened(self, name: str) -> Iterator[Any]:
-        """Open a file to read parts of it."""
+    def opened(self, name: str, *, in_order: bool = False) -> Iterator[Any]:
+        """Open a file to read parts of it, or all of it `in_order`."""
         path = self.path(name)
         with named_errors(path):
             if is_remote(path):
                 system, inside = file_system(path)
-                # Readers of tables know where they read; what lies between is not fetched.
-                with system.open(inside, "rb", cache_type="none") as file:
+                # Readers of Parquet know where they read; what lies between is not fetched.
+                cache = "readahead" if in_order else "none"
+                with system.open(inside, "rb", cache_type=cache) as file:
                     yield file
             else:
-                with local_path(path).open("rb") as file:
+                with open_file(local_path(path)) as file:
                     yield file
 
     def remove(self, name: str) -> None:
