@@ -97,7 +97,7 @@ def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
 
     few_resamples(monkeypatch)
     monkeypatch.setattr(run, "draw_plots", lambda result: {})
-    monkeypatch.setattr(run, "evaluation_pdf", lambda **shown: b"%PDF-")
+    monkeypatch.setattr(run, "page_pdf", lambda page, made: b"%PDF-")
 
 
 @pytest.fixture(scope="session")

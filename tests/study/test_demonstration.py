@@ -48,7 +48,7 @@ def demo(tmp_path_factory) -> tuple[Path, list[str]]:
         patch.setattr(demonstration, "EXPLORED", 6)
         # The pages of its evaluations have tests of their own; its page draws for itself.
         patch.setattr(run, "draw_plots", lambda result: {})
-        patch.setattr(run, "evaluation_pdf", lambda **shown: b"%PDF-")
+        patch.setattr(run, "page_pdf", lambda page, made: b"%PDF-")
         models = dict.fromkeys(separation.MODELS, separation.MODELS["logistic_regression"])
         make_cheap(patch)
         patch.setattr(separation, "MODELS", models)  # the record names each

@@ -17,7 +17,6 @@ from tumorlens.predictions.predictor import Predictor
 from tumorlens.progress import Steps, silent_steps
 from tumorlens.records import Case, Prediction
 from tumorlens.reports.card import write_card
-from tumorlens.reports.evaluation.pdf import evaluation_pdf
 from tumorlens.reports.evaluation.result import (
     BaselineComparison,
     Evaluation,
@@ -25,6 +24,7 @@ from tumorlens.reports.evaluation.result import (
     SplitFacts,
 )
 from tumorlens.reports.page import render_page
+from tumorlens.reports.page_pdf import page_pdf
 from tumorlens.study.data.masks import prepared_masks
 from tumorlens.study.evaluation.checklists import fill_checklists
 from tumorlens.study.evaluation.classification import (
@@ -248,17 +248,19 @@ def write_evaluation(evaluation: Evaluation, out: Path, *, bundle: Bundle | None
     write_plot_data(result, out)
     failures = failure_gallery(evaluation.predictions, result.failures)
     card = write_card(bundle, result) if bundle and bundle.provenance.is_complete else ""
-    shown = {
-        "result": result,
-        "plots": draw_plots(result),
-        "failures": failures,
-        "examples": mask_gallery(evaluation, bundle),
-    }
+    page = render_page(
+        "evaluation.html",
+        result=result,
+        plots=draw_plots(result),
+        failures=failures,
+        examples=mask_gallery(evaluation, bundle),
+        has_card=bool(card),
+    )
     written = {
         **dict(failure_files(failures)),
-        "evaluation.html": render_page("evaluation.html", **shown, has_card=bool(card)),
+        "evaluation.html": page,
         "evaluation.json": json.dumps(to_json(result), indent=1, allow_nan=False) + "\n",
-        "evaluation.pdf": evaluation_pdf(**shown),
+        "evaluation.pdf": page_pdf(page, made=datetime.fromisoformat(result.created)),
         "card.md": card,
     }
     for name, content in written.items():
