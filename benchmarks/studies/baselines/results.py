@@ -11,7 +11,7 @@ from studies.baselines.runs import RUNS, Run
 from studies.baselines.sets import scores_file, scores_in
 from studies.baselines.targets import FIGURES, PAIRS, Pair, columns_of, difference
 
-from tumorlens.files import write_file
+from tumorlens.files import read_table, write_file
 from tumorlens.records import Estimate
 from tumorlens.study.experiments.scores import Score
 from tumorlens.study.recipes import REPRODUCTIONS
@@ -66,10 +66,17 @@ def result_of(run: Run, scores: Sequence[Score], folder: Path) -> Result:
         {each: {name: FIGURES[name](scores, each) for name in columns}
          for each in dict.fromkeys((run.threshold, "half"))},
         len({score.group for score in scores}),
-        time.get("seconds"),
+        _seconds(folder, time.get("seconds")),
         time.get("machine", ""),
         f"{repeats} of {run.repeats} repeats" if repeats < run.repeats else "",
     )  # fmt: skip
+
+
+def _seconds(folder: Path, kept: float | None) -> float | None:
+    """Return the time that was kept, or that of all epochs: a start that was killed kept none."""
+    history = folder / "history.csv"
+    epochs = read_table(history) if history.exists() else []
+    return kept and max(kept, sum(float(row["seconds"]) for row in epochs))
 
 
 def collect(runs: Path, known: Results) -> Results:
