@@ -20,9 +20,9 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from support.browser_dashboard import chromium, dashboard, drop, open_page, settle  # noqa: E402
 
-from tumorlens.reports.charts.texts import translator  # noqa: E402
 from tumorlens.services.dashboard.layout import PAGES  # noqa: E402
 from tumorlens.services.dashboard.pages import audit, explore, performance  # noqa: E402
+from tumorlens.services.dashboard.texts import translator  # noqa: E402
 from tumorlens.services.dashboard.uploads import EXAMPLES  # noqa: E402
 from tumorlens.study.phantom.volumes import draw_volume, write_dicom  # noqa: E402
 
