@@ -19,7 +19,7 @@ from tumorlens.inputs.prepare import InputSpec
 from tumorlens.models.bundle import Bundle
 from tumorlens.progress import SilentCallback
 from tumorlens.records import Case
-from tumorlens.reports.evaluation.result import SplitFacts
+from tumorlens.reports.evaluation import SplitFacts
 from tumorlens.settings import load_settings
 from tumorlens.study.audit.duplicates.copies import group_cases
 from tumorlens.study.data import splits

@@ -13,7 +13,7 @@ from support.spanish import english_on
 from tumorlens.language import using_language
 from tumorlens.models.performance import load_provenance
 from tumorlens.predictions.predictor import Predictor
-from tumorlens.reports.evaluation.result import SplitFacts
+from tumorlens.reports.evaluation import SplitFacts
 from tumorlens.reports.page import render_page
 from tumorlens.reports.page_pdf import page_pdf
 from tumorlens.reports.pdf import printable

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from tumorlens.models.performance import Provenance, TrainingData, load_operating_point
 from tumorlens.predictions.predictor import Predictor
-from tumorlens.reports.evaluation.result import SplitFacts
+from tumorlens.reports.evaluation import SplitFacts
 from tumorlens.reports.page import image, render_page, share
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.evaluation.plots import PLOTS

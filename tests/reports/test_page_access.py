@@ -12,7 +12,7 @@ from support.browser_dashboard import CHROMIUM, chromium
 from support.stored_study import PICTURE, STUDY
 
 from tumorlens.records import Heatmap, Prediction, Scan
-from tumorlens.reports.evaluation.result import read_result
+from tumorlens.reports.evaluation import read_result
 from tumorlens.reports.page import render_page
 from tumorlens.reports.scan.content import Examined
 from tumorlens.reports.scan.report import scan_html

@@ -27,7 +27,7 @@ from tumorlens.settings import load_settings
 if TYPE_CHECKING:
     from tumorlens.models.bundle import Bundle as LoadedBundle
     from tumorlens.records import Case
-    from tumorlens.reports.evaluation.result import Evaluation, EvaluationResult, SplitFacts
+    from tumorlens.reports.evaluation import Evaluation, EvaluationResult, SplitFacts
     from tumorlens.study.evaluation.subgroups import Context
 
 Part = Annotated[str, typer.Option(help="Of the split: train, val, test, or all.")]
@@ -117,7 +117,7 @@ def _part_of(
 ) -> tuple[list["Case"], "SplitFacts", "Context"]:
     """Return the cases of a part with their groups, and what is known of the split and by it."""
     from tumorlens.errors import SplitError
-    from tumorlens.reports.evaluation.result import SplitFacts
+    from tumorlens.reports.evaluation import SplitFacts
     from tumorlens.study.data import splits
     from tumorlens.study.evaluation.subgroups import Context, read_context
 

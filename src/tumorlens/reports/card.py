@@ -6,7 +6,7 @@ Text after Mitchell et al. (2019); the block on top is the metadata that the Hug
 from collections.abc import Iterator
 
 from tumorlens.models.bundle import SHIPPED_DEFAULT, Bundle
-from tumorlens.reports.evaluation.result import EvaluationResult
+from tumorlens.reports.evaluation import EvaluationResult
 from tumorlens.reports.page import render_page
 
 # What every bundle of this project must not be trusted with; in cards and reports alike.

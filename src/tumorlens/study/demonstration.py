@@ -19,7 +19,7 @@ from tumorlens.predictions.heatmaps import overlay
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.progress import Progress, TrainingCallback
 from tumorlens.records import Case, Prediction
-from tumorlens.reports.evaluation.result import Evaluation, SplitFacts
+from tumorlens.reports.evaluation import Evaluation, SplitFacts
 from tumorlens.reports.page import render_page
 from tumorlens.study.audit.duplicates.copies import group_cases
 from tumorlens.study.audit.page import write_audit

@@ -7,7 +7,7 @@ import pytest
 
 from tumorlens.models.bundle import load_bundle
 from tumorlens.models.performance import Provenance
-from tumorlens.reports.evaluation.result import (
+from tumorlens.reports.evaluation import (
     EvaluationResult,
     Robustness,
     SplitFacts,

@@ -16,7 +16,7 @@ from tumorlens.models.bundle import Bundle
 from tumorlens.models.performance import load_operating_point
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Case
-from tumorlens.reports.evaluation.result import Evaluation, SplitFacts, read_result
+from tumorlens.reports.evaluation import Evaluation, SplitFacts, read_result
 from tumorlens.study.data.index import read_cases
 from tumorlens.study.evaluation.plots import PLOTS
 from tumorlens.study.evaluation.run import evaluate, write_evaluation

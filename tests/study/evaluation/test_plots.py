@@ -11,7 +11,7 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from support.contrast import contrast
 
-from tumorlens.reports.evaluation.result import EvaluationResult, read_result
+from tumorlens.reports.evaluation import EvaluationResult, read_result
 from tumorlens.study.evaluation.plots import MIN_DARK, PLOTS, draw_plots
 
 STORED = Path(__file__).parents[2] / "support" / "study" / "evaluation" / "evaluation.json"

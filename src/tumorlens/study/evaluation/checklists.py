@@ -8,7 +8,7 @@ from typing import Any
 
 from tumorlens.models.bundle import Bundle
 from tumorlens.reports.card import KNOWN_LIMITS, NOT_FOR
-from tumorlens.reports.evaluation.result import ChecklistRow, EvaluationResult
+from tumorlens.reports.evaluation import ChecklistRow, EvaluationResult
 from tumorlens.reports.page import share
 
 NOT_ESTABLISHED = "not established"

@@ -13,7 +13,7 @@ from sklearn.metrics import confusion_matrix
 
 from tumorlens import labels
 from tumorlens.json_records import as_record
-from tumorlens.reports.evaluation.result import ClassTable, Coverage, PredictionSets, TypeResult
+from tumorlens.reports.evaluation import ClassTable, Coverage, PredictionSets, TypeResult
 from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions, Rows
 from tumorlens.study.stats.intervals import (
     Weights,

@@ -24,7 +24,7 @@ from tumorlens.models.engine import Engine
 from tumorlens.predictions.decision import softmax
 from tumorlens.progress import Progress, silent
 from tumorlens.records import Case, Unusable
-from tumorlens.reports.evaluation.result import ALL_FACTS, Control, ModelArea
+from tumorlens.reports.evaluation import ALL_FACTS, Control, ModelArea
 from tumorlens.study.audit.shortcuts import is_known, measure_fact, measure_shortcuts
 from tumorlens.study.audit.survey import survey_files
 from tumorlens.study.data.acquisition import sequence_of

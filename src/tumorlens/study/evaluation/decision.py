@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from tumorlens.json_records import as_record
 from tumorlens.models.performance import ReliabilityBin
-from tumorlens.reports.evaluation.result import (
+from tumorlens.reports.evaluation import (
     Abstention,
     Calibration,
     Decisions,

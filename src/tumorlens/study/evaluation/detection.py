@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_curve, roc_curve
 
 from tumorlens.json_records import as_record
-from tumorlens.reports.evaluation.result import (
+from tumorlens.reports.evaluation import (
     ComparedRow,
     Curve,
     Detection,

@@ -34,7 +34,7 @@ from tumorlens.predictions.heatmaps import enlarged, tumor_evidence
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.progress import Progress, silent
 from tumorlens.records import Case, Heatmap
-from tumorlens.reports.evaluation.result import (
+from tumorlens.reports.evaluation import (
     Deletion,
     Explanation,
     Randomization,

@@ -10,7 +10,7 @@ from tumorlens.images.raster import encode_png
 from tumorlens.predictions.heatmaps import overlay
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.records import Case, Heatmap, Prediction
-from tumorlens.reports.evaluation.result import Failure, Failures, Gallery
+from tumorlens.reports.evaluation import Failure, Failures, Gallery
 from tumorlens.study.audit.text import THUMBNAIL_SIDE, blurred_thumbnail, why_hidden
 from tumorlens.study.evaluation.labeled_predictions import LabeledPredictions
 

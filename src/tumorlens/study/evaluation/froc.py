@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tumorlens import labels
 from tumorlens.json_records import as_record
 from tumorlens.records import Case, Heatmap
-from tumorlens.reports.evaluation.result import Froc
+from tumorlens.reports.evaluation import Froc
 from tumorlens.study.data.masks import Masks
 from tumorlens.study.stats.intervals import Weights, bootstrap, not_collapsed, share
 

@@ -11,7 +11,7 @@ from tumorlens.json_records import as_record
 from tumorlens.models.bundle import Bundle
 from tumorlens.predictions.heatmaps import enlarged
 from tumorlens.records import Case, Heatmap, Prediction
-from tumorlens.reports.evaluation.result import Evaluation, Gallery, Localization, MaskExample
+from tumorlens.reports.evaluation import Evaluation, Gallery, Localization, MaskExample
 from tumorlens.study.audit.text import THUMBNAIL_SIDE, why_hidden
 from tumorlens.study.data.masks import Masks, prepared_mask
 from tumorlens.study.evaluation.failures import small_overlay

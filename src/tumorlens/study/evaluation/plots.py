@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from tumorlens.files import write_table
 from tumorlens.json_records import to_json
 from tumorlens.records import Estimate
-from tumorlens.reports.evaluation.result import (
+from tumorlens.reports.evaluation import (
     Control,
     Curve,
     Detection,

@@ -19,7 +19,7 @@ from tumorlens.json_records import as_record
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.progress import Progress, silent
 from tumorlens.records import Case, Prediction, Scan, Unusable
-from tumorlens.reports.evaluation.result import DamagedRow, Robustness
+from tumorlens.reports.evaluation import DamagedRow, Robustness
 from tumorlens.study.evaluation.labeled_predictions import label_predictions
 from tumorlens.study.evaluation.subgroups import draw_sample
 from tumorlens.study.stats.discrimination import detection_statistics

@@ -17,7 +17,7 @@ from tumorlens.predictions.predictor import Predictor
 from tumorlens.progress import Steps, silent_steps
 from tumorlens.records import Case, Prediction
 from tumorlens.reports.card import write_card
-from tumorlens.reports.evaluation.result import (
+from tumorlens.reports.evaluation import (
     BaselineComparison,
     Evaluation,
     EvaluationResult,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tumorlens.json_records import as_record
 from tumorlens.models.bundle import Bundle
 from tumorlens.records import Case, Prediction
-from tumorlens.reports.evaluation.result import SeriesFigures, SeriesLevel
+from tumorlens.reports.evaluation import SeriesFigures, SeriesLevel
 from tumorlens.study.data.case_series import (
     AnsweredSeries,
     answer_cases,

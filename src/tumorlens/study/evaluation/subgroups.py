@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tumorlens import labels
 from tumorlens.files import read_file
 from tumorlens.records import Case
-from tumorlens.reports.evaluation.result import SameLevel, Subgroup
+from tumorlens.reports.evaluation import SameLevel, Subgroup
 from tumorlens.study.audit.facts import read_file_facts
 from tumorlens.study.data.acquisition import WITHIN, sequence_of, source_of
 from tumorlens.study.data.masks import Masks

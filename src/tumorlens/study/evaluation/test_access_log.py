@@ -9,7 +9,7 @@ from pathlib import Path
 from tumorlens.files import read_table, write_table
 from tumorlens.models.bundle import SHIPPED, Bundle
 from tumorlens.records import Case
-from tumorlens.reports.evaluation.result import Evaluation, TestAccesses
+from tumorlens.reports.evaluation import Evaluation, TestAccesses
 
 NAME, OLD_NAME = "test_access_log.csv", "looks.csv"
 

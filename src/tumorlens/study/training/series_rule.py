@@ -26,7 +26,7 @@ from tumorlens.predictions.series_answer import (
 )
 from tumorlens.progress import Progress, silent
 from tumorlens.records import Case, Estimate
-from tumorlens.reports.evaluation.result import share_by_source
+from tumorlens.reports.evaluation import share_by_source
 from tumorlens.settings import Settings
 from tumorlens.study.data.case_series import (
     AnsweredSeries,

@@ -1,1 +1,0 @@
-"""What an evaluation looks like on a page and on paper."""
