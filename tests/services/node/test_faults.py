@@ -10,6 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from pydicom import uid
+from pynetdicom.acse import ACSE
+from pynetdicom.presentation import build_context
 from support.broken_files import HEAD
 from support.dicom_files import write_series
 from support.live_server import free_port
@@ -22,12 +24,18 @@ from tumorlens.reports.dicom.objects import write_objects
 from tumorlens.services.node import send
 from tumorlens.services.node.receiver import ReceiverOptions, start_receiver
 from tumorlens.services.node.routes import Route, read_routes
-from tumorlens.services.node.send import Destination, parse_destination, send_objects
+from tumorlens.services.node.send import (
+    Destination,
+    associated,
+    parse_destination,
+    send_objects,
+)
 from tumorlens.services.node.tls import TlsFiles, server_context
 from tumorlens.services.spool import OBJECTS, Spool, read_state
 
 SLICES = np.stack([HEAD.astype(np.int16)] * 3)
 WAIT_S = 60.0
+ECHO = build_context("1.2.840.10008.1.1")
 
 
 @contextmanager
@@ -215,6 +223,20 @@ def test_more_associations_than_are_allowed_are_refused_and_may_come_later(tmp_p
         first.release()
         wait_until(lambda: associate(port).is_established, "the place to be free")
         assert "rejected" in events
+
+
+def test_a_refusal_that_is_over_before_it_is_waited_for_is_called_one(tmp_path, monkeypatch):
+    request = ACSE.send_request
+
+    def request_and_wait(own: ACSE) -> None:
+        request(own)
+        wait_until(lambda: not own.assoc.dul.is_alive(), "the other side to hang up")
+
+    monkeypatch.setattr(ACSE, "send_request", request_and_wait)
+    with receiving(tmp_path, callers=("CT_1",)) as (port, _, _):
+        to = Destination("127.0.0.1", port, "TUMORLENS", calling_title="CT_2")
+        with pytest.raises(ServiceError, match="refuses"), associated(to, [ECHO]):
+            pass
 
 
 @pytest.mark.parametrize("kind", [1, 4], ids=["association request", "data"])

@@ -108,17 +108,23 @@ def associated(
 
     `options` are those of pynetdicom's `associate`.
     """
+    from pynetdicom import evt
     from pynetdicom.ae import ApplicationEntity
 
+    # A refusal that comes at once is taken for no connection by `is_rejected`, now and then.
+    received: set[str] = set()
+    watch = (evt.EVT_PDU_RECV, lambda event: received.add(type(event.pdu).__name__))
+    handlers = [*options.pop("evt_handlers", ()), watch]
     entity = ApplicationEntity(ae_title=to.calling_title)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = to.timeout_s
     entity.connection_timeout = to.timeout_s
     tls = (to.tls.context(), to.host) if to.tls else None
     association = entity.associate(
-        to.host, to.port, contexts=list(contexts), ae_title=to.title, tls_args=tls, **options
-    )
+        to.host, to.port, contexts=list(contexts), ae_title=to.title, tls_args=tls,
+        evt_handlers=handlers, **options,
+    )  # fmt: skip
     if not association.is_established:
-        is_refused = association.is_rejected
+        is_refused = "A_ASSOCIATE_RJ" in received
         fact = "refuses the association" if is_refused else "cannot be reached, or does not answer"
         fix = "Check the titles of both sides." if is_refused else "Check host, port and TLS."
         raise ServiceError(str(to), fact, fix)
