@@ -32,7 +32,8 @@ from tumorlens.study.phantom import draw_phantom
 if TYPE_CHECKING:
     from support.trained_run import TrainedRun
 
-# The same examples every time. `pytest --hypothesis-profile=default` looks for new ones.
+# The same examples every time. `pytest --hypothesis-profile=search` looks for new ones.
+settings.register_profile("search", deadline=None)
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 

@@ -120,7 +120,7 @@ def _rows(file: BinaryIO, errors: str) -> Iterator[tuple[int, list[str]]]:
     is_wide = file.read(2) in (BOM_UTF16_LE, BOM_UTF16_BE)
     file.seek(0)
     text = io.TextIOWrapper(file, "utf-16" if is_wide else "utf-8-sig", errors, newline="")
-    head = next((line for line in text if line.strip()), "")
+    head = next((line for line in text if line.strip()), "").lstrip()
     text.seek(0)
     reader = csv.reader(text, delimiter=max(DELIMITERS, key=head.count))
     return ((number, row) for number, row in enumerate(reader, start=1) if row)

@@ -1,8 +1,8 @@
 """The language of pages and reports: English as written in the code, Spanish by one table.
 
-Why no gettext: some 280 texts of the table stand in templates, and catalogs would want
+Why no gettext: most texts of the table stand in templates, and catalogs would want
 `{% trans %}` around each, with a name for each expression in it; `translate_template` below finds
-them in the HTML as it is. 130 sentences more are written with their values filled in, into records
+them in the HTML as it is. Other sentences are written with their values filled in, into records
 and charts that are stored in English: no catalog finds such a text again, a pattern does. So
 gettext would stand beside this module and not instead of it.
 """

@@ -22,6 +22,8 @@ from tumorlens.study.experiments.scores import (
 from tumorlens.study.stats.discrimination import areas
 from tumorlens.study.stats.intervals import Statistics, bootstrap, estimate_of, share
 
+Counted = Callable[[Sequence[Score]], NDArray[np.bool_]]  # which scans a figure counts
+
 
 def own_threshold(scores: Sequence[Score]) -> NDArray[np.bool_]:
     """Flag by the threshold that each network chose on validation."""
@@ -146,9 +148,17 @@ class Pair:
     figures: tuple[str, ...]  # rows of DIFFERENCES
 
 
+def _of_modality(modality: str) -> Counted:
+    return lambda scores: np.array([labels.modality_of(s.label) == modality for s in scores])
+
+
+def _are_typed(scores: Sequence[Score]) -> NDArray[np.bool_]:
+    return np.array([bool(labels.type_of(score.label)) for score in scores])
+
+
 def _areas_of(modality: str) -> Callable[[Sequence[Score]], Statistics]:
     def measure(scores: Sequence[Score]) -> Statistics:
-        own = np.array([labels.modality_of(score.label) == modality for score in scores])
+        own = _of_modality(modality)(scores)
         truth, found = truth_of(scores), probabilities_of(scores)
         return lambda weights: {"accuracy": areas(truth[own], found[own], weights[:, own])["auc"]}
 
@@ -156,7 +166,7 @@ def _areas_of(modality: str) -> Callable[[Sequence[Score]], Statistics]:
 
 
 def _types_of(scores: Sequence[Score]) -> Statistics:
-    typed = np.array([bool(labels.type_of(score.label)) for score in scores])
+    typed = _are_typed(scores)
     right = np.array([score.type == labels.type_of(score.label) for score in scores]) & typed
     return lambda weights: {"accuracy": share(weights @ right, weights @ typed)}
 
@@ -166,6 +176,13 @@ DIFFERENCES: Mapping[str, Callable[[Sequence[Score]], Statistics]] = {
     "AUC on CT": _areas_of("ct"),
     "AUC on MRI": _areas_of("mri"),
     "type right": _types_of,
+}
+# Of all scans, those that a difference is measured on.
+COUNTED: Mapping[str, Counted] = {
+    "classes right": lambda scores: np.ones(len(scores), bool),
+    "AUC on CT": _of_modality("ct"),
+    "AUC on MRI": _of_modality("mri"),
+    "type right": _are_typed,
 }
 PAIRS: tuple[Pair, ...] = (
     Pair("multimodal-shipped", "multimodal-xception-grouped", tuple(DIFFERENCES)),
@@ -185,4 +202,4 @@ def difference(ours: Sequence[Score], theirs: Sequence[Score], figure: str) -> E
     both = [DIFFERENCES[figure](rows) for rows in (own, [known[score.case] for score in own])]
     groups = np.array([score.group for score in own])
     found = bootstrap(lambda w: {"gain": both[0](w)["accuracy"] - both[1](w)["accuracy"]}, groups)
-    return estimate_of(found, "gain", len(own))
+    return estimate_of(found, "gain", int(COUNTED[figure](own).sum()))

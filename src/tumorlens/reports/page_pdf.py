@@ -25,6 +25,8 @@ _TEXTS = {*_SIZES, "p", "th", "td", "figcaption"}
 _HALF, _WHOLE, _GAP = 88.0, 180.0, 4.0  # mm
 _NARROW = 400  # points; two plots that are no wider stand side by side
 _IMAGE = (58.0, 29.0)  # mm, three in a row
+_LINE = 2.9  # mm, of a caption
+_HIGHEST = 240.0  # mm, what a page has room for
 _COLUMN = (6, 60)  # letters that a column takes its width from, at least and at most
 
 
@@ -149,8 +151,9 @@ def _print_tables(pdf: Document, tables: Sequence[_Table]) -> None:
 def _print_plots(pdf: Document, plots: Sequence[_Plot]) -> None:
     """Print plots, two in a row where they are narrow."""
     for is_narrow, alike in groupby(plots, key=lambda one: one.size[0] <= _NARROW):
-        for row in _rows_of(list(alike), 2 if is_narrow else 1):
+        for row in _in_rows(list(alike), 2 if is_narrow else 1):
             width = _HALF if is_narrow else min(_WHOLE, row[0].size[0] * 25.4 / 72)
+            width *= min(1, *(_HIGHEST * one.size[0] / one.size[1] / width for one in row))
             heights = [width * one.size[1] / one.size[0] for one in row]
             top = _room_for(pdf, max(heights))
             pdf.set_fill_color(0)  # of letters, which the plots leave to the page
@@ -163,8 +166,11 @@ def _print_plots(pdf: Document, plots: Sequence[_Plot]) -> None:
 def _print_images(pdf: Document, images: Sequence[_Image]) -> None:
     """Print small images over their captions, three in a row, with what is hidden left gray."""
     width, height = _IMAGE
-    for row in _rows_of(images, 3):
-        top = _room_for(pdf, height + 10)
+    for row in _in_rows(images, 3):
+        pdf.set_font(FONT, "", 6.5)
+        captions = [printable(one.caption) for one in row]
+        under = max(_height_of(pdf, text, width) for text in captions)
+        top = _room_for(pdf, height + under + 1)
         for at, one in enumerate(row):
             left = pdf.l_margin + at * (width + _GAP - 1)
             if one.data is None:
@@ -173,12 +179,17 @@ def _print_images(pdf: Document, images: Sequence[_Image]) -> None:
             else:
                 pdf.image(Image.open(io.BytesIO(one.data)), left, top, width, height)
             pdf.set_xy(left, top + height + 0.5)
-            pdf.set_font(FONT, "", 6.5)
-            pdf.multi_cell(width, 2.9, printable(one.caption)[:150], align="L")
-        pdf.set_xy(pdf.l_margin, top + height + 9.5)
+            pdf.multi_cell(width, _LINE, captions[at], align="L")
+        pdf.set_xy(pdf.l_margin, top + height + under + 1)
 
 
-def _rows_of(items: Sequence[Any], many: int) -> list[Sequence[Any]]:
+def _height_of(pdf: Document, text: str, width: float) -> float:
+    found = pdf.multi_cell(width, _LINE, text, align="L", dry_run=True, output="HEIGHT")
+    assert isinstance(found, float)
+    return found
+
+
+def _in_rows(items: Sequence[Any], many: int) -> list[Sequence[Any]]:
     return [items[start : start + many] for start in range(0, len(items), many)]
 
 

@@ -3,6 +3,7 @@
 import pytest
 from support.stored_study import record
 
+from tumorlens.json_records import Record
 from tumorlens.labels import ATOMS
 from tumorlens.language import LANGUAGES
 from tumorlens.records import Estimate
@@ -11,6 +12,7 @@ from tumorlens.reports.charts.shapes import LABELS, Dot, interval_dots, label_co
 from tumorlens.reports.charts.texts import translator
 
 T = translator("en")
+COUNTS = {"n": 9, "n_groups": 3}
 
 
 def charts(language: str):
@@ -41,6 +43,23 @@ def test_scans_stand_above_their_independent_groups():
     scans, groups = (sum(sum(bar.y) for bar in chart.data[at::2]) for at in (0, 1))
     assert 0 < groups <= scans
     assert [axis.title.text for axis in chart.select_yaxes()] == ["scans", "groups"]
+
+
+def test_a_feature_that_never_varies_leaves_its_correlations_empty():
+    study = Record(
+        COUNTS | {"features": ["mean", "asm"], "correlation": [[1.0, None], [None, None]]}
+    )
+    assert exploration.correlation_map(study, T).data[0].z == ([1.0, None], [None, None])
+
+
+def test_features_stand_by_the_most_that_any_model_loses_without_them():
+    losses = {"a": {"mean": 0.1, "asm": 0.2}, "b": {"mean": 0.3, "asm": 0.0}}
+    models = {
+        model: {"n": 9, "importance": {f: {"mean": m, "sd": 0.0} for f, m in rows.items()}}
+        for model, rows in losses.items()
+    }
+    chart = exploration.importance_dots(Record(COUNTS | {"models": models}), T)
+    assert chart.layout.yaxis.categoryarray == ("ASM", "mean")  # from below
 
 
 def test_dots_stand_in_the_order_given_with_their_intervals():

@@ -67,6 +67,7 @@ def size_scatter(points: Sequence[Record], t: Translate) -> go.Figure:
 def gray_levels(images: Mapping[str, Record], t: Translate) -> go.Figure:
     """Draw how often each gray level of the head occurs in each class; black is left out."""
     figure = go.Figure()
+    images = {name: row for name, row in images.items() if row.items("histogram")}
     for name, color in shapes.label_colors(images).items():
         row = images[name]
         counts = np.array([0, *row.items("histogram")[1:]], float).reshape(-1, BIN).sum(axis=1)
@@ -135,11 +136,16 @@ def model_dots(study: Record, t: Translate) -> go.Figure:
 
 def importance_dots(study: Record, t: Translate) -> go.Figure:
     """Draw how much AUC each model loses when a feature is shuffled; bars are one deviation."""
+    models = study.table("models")
+    found = {model: row.table("importance") for model, row in models.items()}
+    rows = [row for held in found.values() for row in held.items()]
+    means = [(row.number("mean"), feature) for feature, row in rows]
+    features = list(dict.fromkeys(feature for _, feature in sorted(means, reverse=True)))
 
     def dots() -> Iterator[shapes.Dot]:
-        rows = study.table("models").items()
-        for (model, row), color in zip(rows, cycle(shapes.SERIES), strict=False):
-            for feature, held in row.table("importance").items():
+        for (model, row), color in zip(models.items(), cycle(shapes.SERIES), strict=False):
+            for feature in (name for name in features if name in found[model]):
+                held = found[model][feature]
                 mean, sd, n = held.number("mean"), held.number("sd"), row.count("n")
                 loss = Estimate(mean, mean - sd, mean + sd, n)
                 note = f"sd {sd:.3f}, n={n:,}"

@@ -158,7 +158,7 @@ def diagonal(name: str) -> go.Scatter:
 
 
 def count_map(
-    colors: Sequence[Sequence[float]],
+    colors: Sequence[Sequence[float | None]],
     text: Sequence[Sequence[object]],
     *,
     rows: Sequence[str],
@@ -167,7 +167,8 @@ def count_map(
 ) -> go.Figure:
     """Draw a matrix of counts from top to bottom, `colors` on a scale from light to dark."""
     cells = {"xgap": 2, "ygap": 2, "colorscale": COUNT_COLORS, "showscale": False}
-    cells |= {"zmin": 0, "zmax": max([1e-9, *(cell for row in colors for cell in row)])}
+    known = [cell for row in colors for cell in row if cell is not None]
+    cells |= {"zmin": 0, "zmax": max([1e-9, *known])}
     figure = go.Figure(go.Heatmap(z=colors, text=text, x=columns, y=rows, **cells | more))
     figure.update_xaxes(automargin=True)
     return figure.update_yaxes(autorange="reversed", automargin=True)

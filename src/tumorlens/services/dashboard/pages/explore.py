@@ -130,7 +130,7 @@ def _draw_features(record: Record, t: Translate) -> None:
     has_models, frames = bool(study.table("models")), record.part("frames").part(modality)
     if has_models:
         draw_chart(left, exploration.model_dots(study, t), key="models")
-    left, right = st.columns(2)
+    left, right = st.columns(2) if has_models and frames else (st, st)
     if has_models:
         draw_chart(left, exploration.importance_dots(study, t), key="importance")
     if frames:
