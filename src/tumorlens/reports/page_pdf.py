@@ -27,7 +27,7 @@ _NARROW = 400  # points; two plots that are no wider stand side by side
 _IMAGE = (58.0, 29.0)  # mm, three in a row
 _LINE = 2.9  # mm, of a caption
 _HIGHEST = 240.0  # mm, what a page has room for
-_COLUMN = (6, 60)  # letters that a column takes its width from, at least and at most
+_COLUMN = (8, 60)  # letters that a column takes its width from, at least and at most
 
 
 @dataclass(frozen=True)
