@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SeriesRow = Mapping[str, object]  # of series.csv
 KEY = b"tumorlens"  # of the record in the metadata of a part
-_NUMBERS = frozenset({"modality_probability", "tumor_probability", "threshold",
-                      *(f"p_{name}" for name in TYPES)})  # fmt: skip
+_NUMBERS = frozenset(
+    {"modality_probability", "tumor_probability", "threshold", *(f"p_{name}" for name in TYPES)}
+)
 _NO_HASH = b"sha256:" + b"0" * 64  # stands for the hash while it is computed
 _DAMAGED = "Remove the file and run the job again: only this shard is done."
 

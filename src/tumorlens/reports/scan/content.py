@@ -113,12 +113,14 @@ def _answer(probability: float, bundle: Bundle) -> str:
     if probability >= bundle.threshold:
         return translate(
             "Tumor probability {probability}, at or above the threshold of {threshold} at which "
-            "this bundle flags a scan.", **figures,
-        )  # fmt: skip
+            "this bundle flags a scan.",
+            **figures,
+        )
     return translate(
         "Tumor probability {probability}, below the threshold of {threshold} at which this bundle "
-        "flags a scan.", **figures,
-    )  # fmt: skip
+        "flags a scan.",
+        **figures,
+    )
 
 
 def _warning(prediction: Prediction, bundle: Bundle) -> str:
@@ -126,8 +128,9 @@ def _warning(prediction: Prediction, bundle: Bundle) -> str:
         return translate(
             "This scan is unlike those the bundle was trained on: farther from its nearest "
             "training scans than {share} of validation scans. No probability and no type are "
-            "given.", share=_percent(bundle.ood_reference.kept, 1),
-        )  # fmt: skip
+            "given.",
+            share=_percent(bundle.ood_reference.kept, 1),
+        )
     if prediction.decision == "uncertain":
         band = bundle.uncertainty_band
         error = _percent(band.error)
@@ -154,14 +157,16 @@ def _operating_point(prediction: Prediction, bundle: Bundle) -> str:
         return f"{at}: " + translate(
             "sensitivity {sensitivity}, specificity {specificity} on {modality} validation scans. "
             "The threshold was chosen on these scans, so elsewhere expect less.",
-            sensitivity=measured.sensitivity, specificity=measured.specificity,
+            sensitivity=measured.sensitivity,
+            specificity=measured.specificity,
             modality=_named(prediction),
-        )  # fmt: skip
+        )
     return f"{at}: " + translate(
         "sensitivity {sensitivity}, specificity {specificity} on CT and MRI together; intervals "
         "and figures of one modality: not recorded in this bundle.",
-        sensitivity=chosen.sensitivity, specificity=chosen.specificity,
-    )  # fmt: skip
+        sensitivity=chosen.sensitivity,
+        specificity=chosen.specificity,
+    )
 
 
 def _similar(prediction: Prediction, bundle: Bundle) -> str:
@@ -197,8 +202,9 @@ def _type(prediction: Prediction) -> str:
     )
     name = translate(prediction.type).capitalize()
     if status == "undetermined":
-        return translate("{name} (none reaches one half); given a tumor: {listed}.",
-                         name=name, listed=listed)  # fmt: skip
+        return translate(
+            "{name} (none reaches one half); given a tumor: {listed}.", name=name, listed=listed
+        )
     return translate("{name}; given a tumor: {listed}.", name=name, listed=listed)
 
 

@@ -118,15 +118,16 @@ def keep_slice(
     return KeptSlice(
         replace(prediction, heatmap=None),
         encode_pixels(kept),
-        values=(0.0, 1.0) if _is_byte(kept) else
-               (float(kept.min()), float(kept.max() - kept.min()) / 65_535),
+        values=(0.0, 1.0)
+        if _is_byte(kept)
+        else (float(kept.min()), float(kept.max() - kept.min()) / 65_535),
         modality=scan.modality,
         spacing_mm=(spacing[0] / share[0], spacing[1] / share[1]) if spacing else None,
         orientation=header.orientation if header else None,
         evidence=heatmap.evidence if heatmap else None,
         prepared=encode_pixels(heatmap.prepared) if heatmap else b"",
         matrix=matrix,
-    )  # fmt: skip
+    )
 
 
 def series_as_prediction(answer: SeriesPrediction, name: str) -> Prediction:

@@ -75,7 +75,7 @@ def audit_result(audit: Audit, *, folders: Sequence[str], now: datetime) -> Audi
         notes=groups.notes,
         label_doubts=_label_doubts(audit),
         n_label_doubts=len(audit.doubtful_labels),
-    )  # fmt: skip
+    )
 
 
 def _label_doubts(audit: Audit) -> tuple[LabelDoubt, ...]:

@@ -56,9 +56,7 @@ def doubtful_labels(
     if len(exact) < 2:
         return []
     probabilities = _held_out(embedding[rows], names, groups[rows], learned=learned, seed=seed)
-    usual = np.array([
-        probabilities[names == label, k].mean() for k, label in enumerate(exact)
-    ])  # fmt: skip
+    usual = np.array([probabilities[names == label, k].mean() for k, label in enumerate(exact)])
     found = []
     for row, chances in zip(map(int, rows), probabilities, strict=True):
         recorded = np.array([LABELS[label] <= LABELS[labels[row]] for label in exact])
@@ -86,8 +84,9 @@ def _one_of_each(
 def _exact_labels(labels: Sequence[str], groups: NDArray[np.int64]) -> list[str]:
     """Return the labels with enough groups that no other of them makes more exact."""
     names = np.array(labels, np.str_)
-    enough = [name for name in sorted(set(labels))
-              if len(np.unique(groups[names == name])) >= MIN_GROUPS]  # fmt: skip
+    enough = [
+        name for name in sorted(set(labels)) if len(np.unique(groups[names == name])) >= MIN_GROUPS
+    ]
     return [name for name in enough if not any(LABELS[other] < LABELS[name] for other in enough)]
 
 

@@ -257,6 +257,7 @@ def _pairs(scores: Sequence[Score]) -> list[Json]:
                 aucs[rows[0].network].append(float(area(rows)(np.ones((1, len(rows))))["auc"][0]))
         if aucs[PLAIN] and len(aucs[PLAIN]) == len(aucs[AUGMENTED]):
             means = {name: float(np.mean(values)) for name, values in aucs.items()}
-            found.append({"seed": of_fold[0].fold, "without": means[PLAIN],
-                          "with": means[AUGMENTED]})  # fmt: skip
+            found.append(
+                {"seed": of_fold[0].fold, "without": means[PLAIN], "with": means[AUGMENTED]}
+            )
     return found

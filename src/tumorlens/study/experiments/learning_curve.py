@@ -311,8 +311,9 @@ def _draw_band(axes: Axes, curve: Curve, name: str, *, label: str, color: str) -
     floor = min(filter(None, known), default=1e-3) / 2 if name in ERRORS else 0.0
     rows = [
         (groups.mean, *(max(value, floor) for value in asdict(band).values()))
-        for row in curve.values() if (groups := row["groups"]) and (band := row[name])
-    ]  # fmt: skip
+        for row in curve.values()
+        if (groups := row["groups"]) and (band := row[name])
+    ]
     if rows:
         at, mean, least, greatest = np.array(rows).T
         axes.plot(at, mean, "o-", color=color, label=label)

@@ -89,8 +89,9 @@ def train_network(
     from tumorlens.study.training.run import train
 
     keras.backend.clear_session()
-    job = TrainingJob(recipe, split, out, cache, name or out.name, weights=weights, start=start,
-                      steps=steps)  # fmt: skip
+    job = TrainingJob(
+        recipe, split, out, cache, name or out.name, weights=weights, start=start, steps=steps
+    )
     return train(cases, job, callback=listeners.callback, progress=listeners.preparing,
                  extracting=listeners.extracting, resume=True)  # fmt: skip
 

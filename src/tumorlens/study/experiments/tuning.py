@@ -109,8 +109,9 @@ def tune(
     if not study.get_trials(deepcopy=False):
         study.enqueue_trial(dict(values))
     _queue_broken_off(study)
-    plan = _plan_trials(study, cases, job, space, trials=trials, listeners=listeners,
-                        on_start=on_start)  # fmt: skip
+    plan = _plan_trials(
+        study, cases, job, space, trials=trials, listeners=listeners, on_start=on_start
+    )
     for done in run_jobs(plan, executor, listeners=listeners):
         ended = {trial.number: trial for trial in _report(study, job).trials}
         on_end(ended[done.settings["trial"].number], done.folder)
@@ -182,9 +183,10 @@ def _open(job: training.Job) -> optuna.Study:
     lock = JournalFileOpenLock(str(journal))
     longest = max(1, job.recipe.epochs)
     pruner = optuna.pruners.HyperbandPruner(
-        min_resource=max(1, longest // REDUCTION**2), max_resource=longest,
+        min_resource=max(1, longest // REDUCTION**2),
+        max_resource=longest,
         reduction_factor=REDUCTION,
-    )  # fmt: skip
+    )
     try:
         storage = JournalStorage(JournalFileBackend(str(journal), lock))
         study = optuna.create_study(
@@ -261,8 +263,9 @@ def _do_trial(
     state, error = TrialState.COMPLETE, ""
     try:
         keras.backend.clear_session()
-        training.fit_subsets(replace(job, recipe=recipe, out=folder), *subsets.pair(),
-                             callback=reporter)  # fmt: skip
+        training.fit_subsets(
+            replace(job, recipe=recipe, out=folder), *subsets.pair(), callback=reporter
+        )
     except optuna.TrialPruned:
         state = TrialState.PRUNED
     except TrainingError as e:
@@ -311,8 +314,9 @@ def _report(study: optuna.Study, job: training.Job) -> Tuned:
         fact = f"completed none of {count} trials ({found.trials[-1].error or 'all stopped'})"
         raise TrainingError(job.out, fact, "Mend that, or give another space.")
     summary = f"{job.recipe.summary}; tuned: trial {found.best.number} of {count}"
-    recipe = replace(recipe_with(job.recipe, found.best.values), name=f"{job.recipe.name}-best",
-                     summary=summary)  # fmt: skip
+    recipe = replace(
+        recipe_with(job.recipe, found.best.values), name=f"{job.recipe.name}-best", summary=summary
+    )
     write_recipe(recipe, job.out / RECIPE_FILE)
     return replace(found, recipe=recipe)
 

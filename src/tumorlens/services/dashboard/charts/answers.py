@@ -170,8 +170,9 @@ def type_bars(prediction: Prediction, t: Translate) -> Drawing:
     for number, (name, p) in enumerate(rows):
         y = 28 * number + 20
         parts.append(_svg_text(0, y, escape(t(f"type.{name}")), "start"))
-        parts.append(f'<rect x="110" y="{y - 14}" width="{190 * p:.1f}" height="18" '
-                     f'fill="{BLUE}"/>')  # fmt: skip
+        parts.append(
+            f'<rect x="110" y="{y - 14}" width="{190 * p:.1f}" height="18" fill="{BLUE}"/>'
+        )
         parts.append(_svg_text(118 + 190 * p, y, f"{p:.2f}", "start"))
     alt = ", ".join(f"{t(f'type.{name}')} {p:.2f}" for name, p in rows)
     return Drawing(_svg(360, 28 * len(rows) + 6, "".join(parts)), alt)

@@ -218,8 +218,9 @@ def _decision(name: str, t: Translate) -> str:
 def _sort(
     results: tuple[Result, ...], reviews: Mapping[str, Review], t: Translate
 ) -> tuple[Result, ...]:
-    order = choose(t("read.sort"), list(ORDERS), "sort", names=lambda n: t(f"sort.{n}"),
-                   persists=True)  # fmt: skip
+    order = choose(
+        t("read.sort"), list(ORDERS), "sort", names=lambda n: t(f"sort.{n}"), persists=True
+    )
     return ordered(results, order, reviews)
 
 

@@ -131,9 +131,10 @@ def _draw_truth(result: Result, review: Review, t: Translate) -> None:
         facts |= {
             who: t(f"truth.{truth_of(result.truth, decision)}")
             for who, decision in (
-                ("reader", review.decision), ("network", result.prediction.decision),
+                ("reader", review.decision),
+                ("network", result.prediction.decision),
             )
-        }  # fmt: skip
+        }
         st.markdown(t("truth.text", **facts))
         if any(one.mask for one in result.slices):
             st.caption(t("truth.mask"))

@@ -98,8 +98,9 @@ def _posed(
     prints: Fingerprints, kept: NDArray[np.int64], spectra: NDArray[np.int8], pairs: NDArray
 ) -> list[tuple[int, int, PosedCopy]]:
     """Return the copies among rows of `nearest_pairs`, and which of `kept` they are."""
-    surfaces = _spectral_correlation(spectra[pairs[:, 0], pairs[:, 2]],
-                                     spectra[pairs[:, 1], pairs[:, 3]])  # fmt: skip
+    surfaces = _spectral_correlation(
+        spectra[pairs[:, 0], pairs[:, 2]], spectra[pairs[:, 1], pairs[:, 3]]
+    )
     found = []
     for row in np.flatnonzero(surfaces.max((1, 2, 3)) >= MIN_SPECTRUM).tolist():
         i, j, *of, _ = pairs[row].tolist()
@@ -145,9 +146,7 @@ class _View:
 def _scaling(across: float, down: float, left: float = 0, top: float = 0) -> Matrix:
     """Move the middles of pixels of a square of THUMB_SIDE into a part of another."""
     middle = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-    part = np.array([
-        [across, 0, left * THUMB_SIDE], [0, down, top * THUMB_SIDE], [0, 0, 1]
-    ])  # fmt: skip
+    part = np.array([[across, 0, left * THUMB_SIDE], [0, down, top * THUMB_SIDE], [0, 0, 1]])
     return np.linalg.inv(middle) @ part @ middle
 
 
