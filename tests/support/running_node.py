@@ -15,12 +15,11 @@ from typing import Any
 
 import pytest
 from pydicom import uid
-from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
-from pynetdicom.pdu import A_ASSOCIATE_RJ
 from support.live_server import free_port
 from support.waiting import PATIENCE_S, wait_until
 
+from tumorlens.services.node import send
 from tumorlens.services.node.node import Node, NodeOptions
 from tumorlens.services.node.receiver import ReceiverOptions
 from tumorlens.services.spool import OBJECTS, Spool, State, series_folders, write_state
@@ -133,14 +132,8 @@ def associate(port: int, *, title="CT_1", called="TUMORLENS", contexts=None, tls
     entity.acse_timeout = entity.dimse_timeout = 60
     for storage, syntax in contexts or [("1.2.840.10008.1.1", uid.ImplicitVRLittleEndian)]:
         entity.add_requested_context(storage, syntax)
-    received = []
-    association = entity.associate(
-        "127.0.0.1", port, ae_title=called, tls_args=(tls, None) if tls else None,
-        evt_handlers=[(evt.EVT_PDU_RECV, lambda event: received.append(event.pdu))],
-    )  # fmt: skip
-    # Of a refusal that comes at once pynetdicom may know nothing itself.
-    association.is_rejected |= any(isinstance(pdu, A_ASSOCIATE_RJ) for pdu in received)
-    return association
+    tls_args = (tls, None) if tls else None
+    return send.associate(entity, "127.0.0.1", port, ae_title=called, tls_args=tls_args)
 
 
 def own_node(spool: Spool, *, log, **options) -> Node:

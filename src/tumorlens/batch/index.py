@@ -209,8 +209,10 @@ def _open_csv(given: str) -> _Table:
         except (csv.Error, UnicodeError) as e:
             raise BatchError(given, f"is no table ({e})", "Save it as CSV in UTF-8.") from e
 
-    _, first = next(rows(), (0, {}))
-    return _Table([name for name in COLUMNS if name in first], sum(1 for _ in rows()), rows)
+    read = rows()
+    _, first = next(read, (0, {}))
+    count = bool(first) + sum(1 for _ in read)
+    return _Table([name for name in COLUMNS if name in first], count, rows)
 
 
 def _beside(folder: str, path: str) -> str:

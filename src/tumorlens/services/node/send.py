@@ -14,6 +14,7 @@ from tumorlens.services.node.tls import TlsFiles
 if TYPE_CHECKING:
     from dicomweb_client.web import DICOMwebClient
     from pydicom import Dataset
+    from pynetdicom.ae import ApplicationEntity
     from pynetdicom.association import Association
     from pynetdicom.presentation import PresentationContext
 
@@ -108,23 +109,18 @@ def associated(
 
     `options` are those of pynetdicom's `associate`.
     """
-    from pynetdicom import evt
     from pynetdicom.ae import ApplicationEntity
 
-    # A refusal that comes at once is taken for no connection by `is_rejected`, now and then.
-    received: set[str] = set()
-    watch = (evt.EVT_PDU_RECV, lambda event: received.add(type(event.pdu).__name__))
-    handlers = [*options.pop("evt_handlers", ()), watch]
     entity = ApplicationEntity(ae_title=to.calling_title)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = to.timeout_s
     entity.connection_timeout = to.timeout_s
     tls = (to.tls.context(), to.host) if to.tls else None
-    association = entity.associate(
-        to.host, to.port, contexts=list(contexts), ae_title=to.title, tls_args=tls,
-        evt_handlers=handlers, **options,
+    association = associate(
+        entity, to.host, to.port,
+        contexts=list(contexts), ae_title=to.title, tls_args=tls, **options,
     )  # fmt: skip
     if not association.is_established:
-        is_refused = "A_ASSOCIATE_RJ" in received
+        is_refused = association.is_rejected
         fact = "refuses the association" if is_refused else "cannot be reached, or does not answer"
         fix = "Check the titles of both sides." if is_refused else "Check host, port and TLS."
         raise ServiceError(str(to), fact, fix)
@@ -133,6 +129,21 @@ def associated(
     finally:
         if association.is_established:
             association.release()
+
+
+def associate(entity: "ApplicationEntity", host: str, port: int, **options: Any) -> "Association":
+    """Ask for an association, and know of a refusal that comes at once.
+
+    pynetdicom's own `associate` takes it for no connection, now and then; `options` are its own.
+    """
+    from pynetdicom import evt
+
+    received: set[str] = set()
+    watch = (evt.EVT_PDU_RECV, lambda event: received.add(type(event.pdu).__name__))
+    handlers = [*options.pop("evt_handlers", ()), watch]
+    association = entity.associate(host, port, evt_handlers=handlers, **options)
+    association.is_rejected |= "A_ASSOCIATE_RJ" in received
+    return association
 
 
 def _contexts(objects: "Sequence[Dataset | Path]") -> Iterator[tuple[str, str]]:
