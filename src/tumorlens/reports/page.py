@@ -51,7 +51,7 @@ def render_page(template: str, **context: Any) -> str:
     named = partial(term, t=translator(current_language()))
     environment.globals |= {"_": translate, "language": current_language(), "term": named}
     environment.filters |= {"share": share, "image": image, "png": png, "webp": webp}
-    environment.filters["translate"] = translate
+    environment.filters |= {"translate": translate, "p_value": p_value}
     text = environment.get_template(template).render(**context)
     return with_contents(text) if template.endswith(".html") else text
 
@@ -71,6 +71,13 @@ def with_contents(page: str) -> str:
     rows = "".join(f'<li><a href="#part-{n}">{text}</a></li>' for n, text in enumerate(titles, 1))
     contents = f'<nav aria-label="{translate("Contents")}"><ul class="contents">{rows}</ul></nav>'
     return page.replace("</h1>", f"</h1>\n{contents}", 1)
+
+
+def p_value(value: float | None, unknown: str = "-") -> str:
+    """Write a p; `unknown` where there is none."""
+    if value is None:
+        return unknown
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def share(value: float) -> str:
