@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from studies.baselines import jobs
 from studies.baselines.runs import RUNS, SEARCHES, Run
-from studies.baselines.sets import Sets
+from studies.baselines.sets import Sets, split_of
 from studies.external_validation import holdout
 
-from tumorlens.errors import TrainingError
+from tumorlens.errors import LeakError, TrainingError
 from tumorlens.records import Case
 from tumorlens.study.data.groups import Groups
 from tumorlens.study.experiments import tuning
@@ -87,6 +87,19 @@ def test_what_others_start_from_is_done_before_and_no_row_is_forgotten(sets):
     needed = {name for run in RUNS for name in (run.start, run.search) if name}
     assert needed | {"pretrained"} <= first
     assert "bohaju-cnn-published" in later
+
+
+def test_the_domain_network_starts_from_what_saw_nothing_that_it_holds_out(sets):
+    _, groups = sets.read(())
+    held = [case.split for case in CASES]
+    run = run_named("multimodal-domain-grouped")
+    split = split_of(sets.runs / "own", CASES, held, groups)
+    split_of(sets.runs / run.start, CASES, held, groups)
+    assert jobs._start(run, CASES, split, sets) == sets.runs / "pretrained"
+    (sets.runs / run.start / "split.csv").unlink()
+    split_of(sets.runs / run.start, CASES, held[::-1], groups)
+    with pytest.raises(LeakError, match="learned from 12 scans that are held out here"):
+        jobs._start(run, CASES, split, sets)
 
 
 def test_jobs_go_to_a_worker_as_plain_data(sets):

@@ -23,7 +23,17 @@ from studies.baselines.results import (
     title,
     write_results,
 )
-from studies.baselines.runs import FIRST, FOLDS, RUNS, SEARCHES, SHIPPED, SOURCES, THEIRS, Run
+from studies.baselines.runs import (
+    FIRST,
+    FOLDS,
+    PRETRAINED,
+    RUNS,
+    SEARCHES,
+    SHIPPED,
+    SOURCES,
+    THEIRS,
+    Run,
+)
 from studies.baselines.sections import (
     augmentation_section,
     cache_section,
@@ -173,7 +183,7 @@ def test_every_run_names_what_there_is():
         assert run.recipe in RECIPES
         assert run.system in REPRODUCTIONS
         assert run.protocol in {*PROTOCOLS, FOLDS, SHIPPED}
-        assert not run.start or run.start in SOURCES
+        assert run.start in {"", PRETRAINED, *SOURCES}
         assert bool(run.faults) == (run.role == THEIRS)
         assert run.changed_recipe.name == run.recipe
         assert not run.search or run.search in SEARCHES
@@ -210,7 +220,7 @@ def test_scores_of_the_last_version_are_found_by_their_old_name(tmp_path):
 
 def test_a_start_holds_out_every_set_it_is_used_on():
     for run in RUNS:
-        if run.start:
+        if run.start in SOURCES:
             source = SOURCES[run.start]
             assert REPRODUCTIONS[run.system].data_set not in source.folders
 

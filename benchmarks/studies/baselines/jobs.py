@@ -65,8 +65,8 @@ def plan_jobs(sets: Sets) -> dict[str, Job]:
         **{name: (_do_run, _result_of(name, sets)) for name in FIRST},
         **dict.fromkeys(SOURCES, (_train_source, "bundle/bundle.json")),
         **dict.fromkeys(SEARCHES, (_search, ENDED)),
-        **{run.name: (_do_run, _result_of(run.name, sets)) for run in RUNS},
         PRETRAINED: (_pretrain, "learning_curves.png"),
+        **{run.name: (_do_run, _result_of(run.name, sets)) for run in RUNS},
         **dict.fromkeys(STARTS, (_measure_start, last_of_start)),
     }  # fmt: skip
     return {
@@ -174,7 +174,7 @@ def _do_folds(
     for repeats in range(1, run.repeats + 1):
         plan = CrossValidation(
             recipe, 5, repeats, folder, sets.cache, weights=_weights(recipe, sets),
-            start=_start(run, cases, sets),
+            start=_source(run, cases, sets) if run.start else None,
         )  # fmt: skip
         cross_validate(cases, groups, plan, listeners=listeners, resume=True)
         write_scores(read_scores(folder / "predictions.csv"), folder / scores_file(folder))
@@ -190,7 +190,7 @@ def _train_and_ask(
     bundle = train_network(
         splits.apply_split(cases, split, allow_leaks=True),  # faults are left in on purpose
         split, recipe=recipe, out=folder, cache=sets.cache, weights=_weights(recipe, sets),
-        start=_start(run, cases, sets), listeners=listeners,
+        start=_start(run, cases, split, sets) if run.start else None, listeners=listeners,
     )  # fmt: skip
     rows = rows_asked(cases, [split.parts[case.key] for case in cases], protocol=run.protocol)
     ask(bundle, cases, groups, rows, folder)
@@ -235,10 +235,16 @@ def _ask_shipped(folder: Path, cases: list[Case], groups: Groups, sets: Sets) ->
     ask(bundle, cases, groups, tested, folder)
 
 
-def _start(run: Run, cases: Sequence[Case], sets: Sets) -> Path | None:
-    """Return the folder a run starts from, which has seen none of its cases and no copy of them."""
-    if not run.start:
-        return None
+def _start(run: Run, cases: Sequence[Case], split: splits.Split, sets: Sets) -> Path:
+    """Return the folder a run starts from, which has seen nothing that the run holds out."""
+    if run.start != PRETRAINED:
+        return _source(run, cases, sets)
+    check_warm_start(sets.runs / PRETRAINED, split.groups, split.parts)
+    return sets.runs / PRETRAINED
+
+
+def _source(run: Run, cases: Sequence[Case], sets: Sets) -> Path:
+    """Return the source of a run, which has seen none of its cases and no copy of them."""
     together, groups = sets.read((cases[0].dataset, *SOURCES[run.start].folders))
     names = {c.key: str(g) for c, g in zip(together, groups.groups, strict=True)}
     check_warm_start(sets.runs / run.start, names, dict.fromkeys((c.key for c in cases), "test"))
@@ -253,7 +259,8 @@ def _weights(recipe: Recipe, sets: Sets) -> str:
 def _pretrain(folder: Path, listeners: Listeners, *, sets: Sets) -> None:
     """Pretrain on the train groups of several sets together."""
     cases, groups = sets.read(LEARNED_SETS)
-    split = split_of(folder, cases, splits.split_cases(cases, groups), groups)
+    parts, known = divide(cases, groups, protocol="grouped", joint=sets.joint)
+    split = split_of(folder, cases, parts, known)
     job = PretrainJob(find_pretraining("vicreg"), split, folder, sets.cache)
     pretrain(splits.apply_split(cases, split), job, callback=listeners.callback, resume=True)
 

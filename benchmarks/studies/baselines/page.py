@@ -7,8 +7,10 @@ from studies.baselines.results import Result, Results
 from studies.baselines.runs import (
     FOLDS,
     HEAD,
+    LEARNED_SETS,
     MENDED,
     OURS,
+    PRETRAINED,
     RUNS,
     SEVEN,
     SHIPPED,
@@ -141,7 +143,10 @@ def _with_remark(text: str, result: Result) -> str:
 
 def _network(run: Run) -> str:
     text = f"`{run.changed_recipe.network}`, recipe `{run.recipe}`"
-    if run.start:
+    if run.start == PRETRAINED:
+        text += f", started from `{run.start}` (VICReg on scans of {' and '.join(LEARNED_SETS)} "
+        text += "without their labels, train groups alone)"
+    elif run.start:
         source = SOURCES[run.start]
         text += f", started from `{run.start}` ({' and '.join(source.folders)}, without any copy "
         text += f"of these scans, {source.recipe.epochs} of {source.recipe.epochs} epochs)"

@@ -30,7 +30,7 @@ class Run:
     changes: Mapping[str, Any] = field(default_factory=dict)  # of the recipe's fields
     stored: str = ""  # HEAD, SEVEN or TAIL, where the frozen part passes each image once
     repeats: int = 1  # of FOLDS
-    start: str = ""  # the source whose network it starts from
+    start: str = ""  # the source whose network it starts from, or PRETRAINED
     search: str = ""  # the search whose best recipe it takes
     faults: tuple[str, ...] = ()  # of the earlier system, left in
     threshold: str = "own"  # a row of THRESHOLDS
@@ -136,6 +136,8 @@ _MULTIMODAL_RUNS = (
         _LAST_BLOCK, stored=TAIL, note=f"last block tuned; {_PLAIN}"),
     Run("multimodal-xception-zero", _XCEPTION, MENDED, "grouped", _XCEPTION, _FROM_ZERO,
         note="from random weights"),
+    Run("multimodal-domain-grouped", _XCEPTION, OURS, "grouped", "adapted", start=PRETRAINED,
+        note="its domain-specific network: train and val alone"),
     Run("multimodal-ours-published", _XCEPTION, OURS, "published", "base", _MORE_SCANS,
         note="from ImageNet; train and val alone"),
     Run("multimodal-ours-grouped", _XCEPTION, OURS, "grouped", "base", _MORE_SCANS,
