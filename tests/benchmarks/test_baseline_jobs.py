@@ -84,8 +84,7 @@ def test_what_others_start_from_is_done_before_and_no_row_is_forgotten(sets):
     planned = jobs.plan_jobs(sets)
     first, later = ({job.folder.name for job in wave} for wave in jobs.waves_of(planned))
     assert first | later == set(planned)
-    needed = {name for run in RUNS for name in (run.start, run.search) if name}
-    assert needed | {"pretrained"} <= first
+    assert {run.search for run in RUNS if run.search} | {"pretrained"} <= first
     assert "bohaju-cnn-published" in later
 
 
@@ -100,6 +99,21 @@ def test_the_domain_network_starts_from_what_saw_nothing_that_it_holds_out(sets)
     split_of(sets.runs / run.start, CASES, held[::-1], groups)
     with pytest.raises(LeakError, match="learned from 12 scans that are held out here"):
         jobs._start(run, CASES, split, sets)
+
+
+def test_an_adapted_network_starts_from_what_saw_none_of_its_scans(sets, tmp_path):
+    run, (_, groups) = run_named("bohaju-ours-adapted"), sets.read(())
+    with pytest.raises(TrainingError, match="--strangers RUN"):
+        jobs._start(run, CASES, None, sets)
+    saw_nothing = replace(sets, strangers=tmp_path / "nothing")
+    split_of(saw_nothing.strangers, CASES, ["test"] * len(CASES), groups)
+    assert jobs._start(run, CASES, None, saw_nothing) == tmp_path / "nothing"
+    with pytest.raises(TrainingError, match="a split without 1 of these scans, first bohaju/new"):
+        jobs._start(run, [replace(CASES[0], key="bohaju/new.png")], None, saw_nothing)
+    saw_some = replace(sets, strangers=tmp_path / "some")
+    split_of(saw_some.strangers, CASES, [case.split for case in CASES], groups)
+    with pytest.raises(LeakError, match="learned from 24 scans"):
+        jobs._start(run, CASES, None, saw_some)
 
 
 def test_jobs_go_to_a_worker_as_plain_data(sets):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from studies.baselines.protocols import divide, held_out_sets, rows_asked
+from studies.baselines.protocols import divide, rows_asked
 from studies.baselines.results import add_time
 from studies.baselines.runs import (
     FIRST,
@@ -22,7 +22,6 @@ from studies.baselines.runs import (
     SEVEN,
     SHARES,
     SHIPPED,
-    SOURCES,
     STARTS,
     Run,
 )
@@ -33,6 +32,7 @@ from tumorlens.models.bundle import Bundle, load_bundle
 from tumorlens.records import Case
 from tumorlens.study.data import splits
 from tumorlens.study.data.groups import Groups
+from tumorlens.study.data.splits import Split
 from tumorlens.study.experiments.cross_validation import CrossValidation, cross_validate
 from tumorlens.study.experiments.learning_curve import LearningCurve, measure_learning_curve
 from tumorlens.study.experiments.runner import Job, Listeners
@@ -52,6 +52,7 @@ from tumorlens.study.recipes import (
     read_recipe,
     space_of,
 )
+from tumorlens.study.training.run_folder import SPLIT_FILE
 from tumorlens.study.training.transfer.initialize import check_warm_start
 from tumorlens.study.training.transfer.pretraining import PretrainJob, pretrain
 
@@ -63,7 +64,6 @@ def plan_jobs(sets: Sets) -> dict[str, Job]:
     last_of_start = f"size-{SHARES[-1]:g}-seed-{SEEDS - 1}/result.json"
     works = {
         **{name: (_do_run, _result_of(name, sets)) for name in FIRST},
-        **dict.fromkeys(SOURCES, (_train_source, "bundle/bundle.json")),
         **dict.fromkeys(SEARCHES, (_search, ENDED)),
         PRETRAINED: (_pretrain, "learning_curves.png"),
         **{run.name: (_do_run, _result_of(run.name, sets)) for run in RUNS},
@@ -101,7 +101,7 @@ def _result_of(name: str, sets: Sets) -> str:
 def epochs_of(name: str) -> int:
     """Return how many epochs a job trains, to show progress by."""
     recipes = {run.name: run.changed_recipe for run in RUNS}
-    recipes |= {name: found.recipe for name, found in {**SOURCES, **STARTS}.items()}
+    recipes |= {name: found.recipe for name, found in STARTS.items()}
     recipes |= {name: find_recipe(found.system) for name, found in SEARCHES.items()}
     return (recipes.get(name) or find_pretraining("vicreg").recipe).epochs
 
@@ -113,16 +113,6 @@ def ask(
     named = splits.with_groups(cases, groups)
     held = predict_cases(bundle, [named[row] for row in rows.tolist()])
     write_scores(scores_of(held), out / scores_file(out))
-
-
-def _train_source(folder: Path, listeners: Listeners, *, sets: Sets) -> None:
-    """Train the network that others start from."""
-    source = SOURCES[folder.name]
-    cases, groups = sets.read((*source.folders, *source.held))
-    split = split_of(folder, cases, held_out_sets(cases, groups, held=source.held), groups)
-    learned = [case for case in cases if case.dataset not in source.held]
-    train_network(splits.apply_split(learned, split), split, recipe=source.recipe, out=folder,
-                  cache=sets.cache, listeners=listeners)  # fmt: skip
 
 
 def _search(folder: Path, listeners: Listeners, *, sets: Sets) -> None:
@@ -174,7 +164,7 @@ def _do_folds(
     for repeats in range(1, run.repeats + 1):
         plan = CrossValidation(
             recipe, 5, repeats, folder, sets.cache, weights=_weights(recipe, sets),
-            start=_source(run, cases, sets) if run.start else None,
+            start=_start(run, cases, None, sets),
         )  # fmt: skip
         cross_validate(cases, groups, plan, listeners=listeners, resume=True)
         write_scores(read_scores(folder / "predictions.csv"), folder / scores_file(folder))
@@ -190,7 +180,7 @@ def _train_and_ask(
     bundle = train_network(
         splits.apply_split(cases, split, allow_leaks=True),  # faults are left in on purpose
         split, recipe=recipe, out=folder, cache=sets.cache, weights=_weights(recipe, sets),
-        start=_start(run, cases, split, sets) if run.start else None, listeners=listeners,
+        start=_start(run, cases, split, sets), listeners=listeners,
     )  # fmt: skip
     rows = rows_asked(cases, [split.parts[case.key] for case in cases], protocol=run.protocol)
     ask(bundle, cases, groups, rows, folder)
@@ -235,20 +225,26 @@ def _ask_shipped(folder: Path, cases: list[Case], groups: Groups, sets: Sets) ->
     ask(bundle, cases, groups, tested, folder)
 
 
-def _start(run: Run, cases: Sequence[Case], split: splits.Split, sets: Sets) -> Path:
-    """Return the folder a run starts from, which has seen nothing that the run holds out."""
-    if run.start != PRETRAINED:
-        return _source(run, cases, sets)
-    check_warm_start(sets.runs / PRETRAINED, split.groups, split.parts)
-    return sets.runs / PRETRAINED
+def _start(run: Run, cases: Sequence[Case], split: Split | None, sets: Sets) -> Path | None:
+    """Return the run that a network starts from, which has seen nothing that is held out.
 
-
-def _source(run: Run, cases: Sequence[Case], sets: Sets) -> Path:
-    """Return the source of a run, which has seen none of its cases and no copy of them."""
-    together, groups = sets.read((cases[0].dataset, *SOURCES[run.start].folders))
-    names = {c.key: str(g) for c, g in zip(together, groups.groups, strict=True)}
-    check_warm_start(sets.runs / run.start, names, dict.fromkeys((c.key for c in cases), "test"))
-    return sets.runs / run.start
+    That is all of `cases`, or what lies outside the train part of `split`.
+    """
+    if not run.start:
+        return None
+    start = sets.runs / PRETRAINED if run.start == PRETRAINED else sets.strangers
+    if start is None:
+        fix = "Give --strangers RUN: the folder that `make strangers` wrote."
+        raise TrainingError(run.name, "starts from the network of the sources left out", fix)
+    if run.start == PRETRAINED and split:
+        check_warm_start(start, split.groups, split.parts)
+        return start
+    known = splits.read_split(start / SPLIT_FILE).groups
+    if unknown := [case.key for case in cases if case.key not in known]:
+        fact = f"was trained on a split without {len(unknown)} of these scans, first {unknown[0]}"
+        raise TrainingError(start, fact, "Give the run of one split of all sets.")
+    check_warm_start(start, known, dict.fromkeys((case.key for case in cases), "test"))
+    return start
 
 
 def _weights(recipe: Recipe, sets: Sets) -> str:

@@ -14,7 +14,7 @@ from studies.baselines.runs import (
     RUNS,
     SEVEN,
     SHIPPED,
-    SOURCES,
+    STRANGERS,
     TAIL,
     THEIRS,
     Run,
@@ -26,7 +26,7 @@ from tumorlens.study.experiments.scores import Score
 from tumorlens.study.recipes import REPRODUCTIONS, Reproduction
 
 ROLES = {THEIRS: "their protocol, faults left in", MENDED: "the same network, mended",
-         OURS: "**ours**", "reference": "for comparison"}  # fmt: skip
+         OURS: "**ours**"}  # fmt: skip
 THRESHOLD_WORDS = {"own": "validation", "half": "0.5", "best on test": "best on test"}
 NOT_RUN = "not run yet"
 HEAD_TEXT = """# Baselines
@@ -49,7 +49,8 @@ stands beside it. "Classes right" takes a tumor whose type was not recorded as r
 the network of seven classes has to name that class.
 
 "Time" is that of the whole run on the machine named below, shared with other work: an upper bound.
-Rows "for comparison" are of networks of an older version, whose runs were not repeated.
+Adapted rows start from the network of [the sources left out](results.md#sources-left-out), which
+never saw bohaju, Br35H and navoneel, nor a copy of their scans.
 """
 
 
@@ -146,10 +147,8 @@ def _network(run: Run) -> str:
     if run.start == PRETRAINED:
         text += f", started from `{run.start}` (VICReg on scans of {' and '.join(LEARNED_SETS)} "
         text += "without their labels, train groups alone)"
-    elif run.start:
-        source = SOURCES[run.start]
-        text += f", started from `{run.start}` ({' and '.join(source.folders)}, without any copy "
-        text += f"of these scans, {source.recipe.epochs} of {source.recipe.epochs} epochs)"
+    elif run.start == STRANGERS:
+        text += ", adapted from the network of the sources left out"
     return text
 
 

@@ -76,7 +76,7 @@ def _seconds(folder: Path, kept: float | None) -> float | None:
     """Return the time that was kept, or that of all epochs: a start that was killed kept none."""
     history = folder / "history.csv"
     epochs = read_table(history) if history.exists() else []
-    return kept and max(kept, sum(float(row["seconds"]) for row in epochs))
+    return kept and max(kept, sum(float(row.get("seconds", 0)) for row in epochs))
 
 
 def collect(runs: Path, known: Results) -> Results:

@@ -29,6 +29,7 @@ class Sets:
     weights: Path | None = None  # a folder of NETWORK.weights.h5, instead of ImageNet's own way
     split: Path | None = None  # one grouped split of all sets
     bundle: Path | None = None  # ours, trained on the train part of that
+    strangers: Path | None = None  # the run of the network that saw none of the sources left out
 
     @cached_property
     def joint(self) -> Split | None:

@@ -4,6 +4,7 @@ Its head, and its last block, learn from what is stored (`cached_maps`). Augment
 further passes, so there is none; the row of the page says so.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,6 +209,7 @@ def train_tail(
         _train_head(head, stored, rows, recipe)
     history = [row for row in read_history(out / HISTORY_FILE) if row["epoch"] <= state.epoch]
     while state.epoch < recipe.epochs and state.epoch - state.best_epoch < recipe.patience:
+        started = time.perf_counter()
         loss = _tail_epoch(tail, stored, rows, recipe, epoch=state.epoch, listeners=listeners)
         figures = validation_metrics(_logits(tail, stored, rows.val), val.names, val.strata)
         state.epoch += 1
@@ -215,7 +217,8 @@ def train_tail(
         if is_best:
             state.best_loss, state.best_epoch = figures["val_loss"], state.epoch
             state.best = read_weights(tail.variables)
-        history.append({"epoch": state.epoch, "loss": loss, **figures})
+        taken = time.perf_counter() - started
+        history.append({"epoch": state.epoch, "loss": loss, **figures, "seconds": taken})
         write_history(out / HISTORY_FILE, history)
         save_state(out / STATE_FILE, state, model=tail, optimizer=optimizer)
         listeners.callback.on_epoch_end({**history[-1], "images_per_s": float("nan")}, is_best)

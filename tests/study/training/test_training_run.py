@@ -22,15 +22,19 @@ from typer.testing import CliRunner
 
 from tumorlens.cli import app
 from tumorlens.errors import TrainingError
+from tumorlens.labels import ATOMS
 from tumorlens.models.bundle import load_bundle
 from tumorlens.predictions.predictor import Predictor
 from tumorlens.progress import Progress, SilentCallback, TrainingCallback
+from tumorlens.study.networks.transfer import backbone_of
 from tumorlens.study.phantom import write_phantoms
 from tumorlens.study.recipes import find_recipe, write_recipe
 from tumorlens.study.training import loop
 from tumorlens.study.training.data.training_set import TrainingSet
+from tumorlens.study.training.learner import build_network
 from tumorlens.study.training.run import Job, fit_subsets, prepare_subsets, train
 from tumorlens.study.training.run_folder import Row, read_history
+from tumorlens.study.training.transfer.initialize import load_run
 
 
 def history_of(run: Path) -> list[Row]:
@@ -324,6 +328,29 @@ def test_a_staged_run_leaves_the_frozen_blocks_as_they_came(staged, donor):
     assert all(any(np.array_equal(value, kept) for kept in stored) for value in frozen)
     learned = came.get_layer("conv_pw_13").get_weights()[0]
     assert not any(np.array_equal(learned, kept) for kept in stored)
+
+
+def test_a_run_that_starts_from_another_keeps_its_statistics(staged, tmp_path):
+    first = staged[0].job
+    recipe = replace(STAGED, weights="none", head_epochs=0, epochs=1, tuned_blocks=-1)
+    job = replace(first, recipe=recipe, out=tmp_path / "run", weights="", start=first.out)
+    train(staged[0].cases, job, callback=SilentCallback())
+    (kernels, statistics), (new_kernels, new_statistics) = map(learned_by, (first, job))
+    for kept, found in zip(statistics, new_statistics, strict=True):
+        np.testing.assert_allclose(found, kept, rtol=1e-5)  # averaged, to the last bit
+    assert not any(map(np.array_equal, kernels, new_kernels))
+
+
+def learned_by(job: Job) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Kernels of convolutions, and means and variances of batch normalization, of a run."""
+    network = build_network(job.recipe, side=job.recipe.side, atoms=len(ATOMS))
+    load_run(network, job.out)
+    found = backbone_of(network).layers
+    return (
+        [one.get_weights()[0] for one in found if isinstance(one, keras.layers.Conv2D)],
+        [w for one in found if isinstance(one, keras.layers.BatchNormalization)
+         for w in one.get_weights()[2:]],
+    )  # fmt: skip
 
 
 def test_a_staged_bundle_predicts_and_names_its_weights_without_their_folder(staged, donor):

@@ -82,15 +82,18 @@ class Learner:
         return self.network.get_layer("features").output.shape[1]
 
 
-def compile_network(recipe: Recipe, *, atoms: int, steps: int) -> Learner:
-    """Build the recipe's network with its optimizer and schedule; `steps` is per epoch."""
+def compile_network(recipe: Recipe, *, atoms: int, steps: int, has_start: bool = False) -> Learner:
+    """Build the recipe's network with its optimizer and schedule; `steps` is per epoch.
+
+    With `has_start` its weights will be those of another run.
+    """
     keras.utils.set_random_seed(recipe.seed)
     with precision(recipe.precision):
         network = build_network(recipe, side=recipe.train_side, atoms=atoms)
     family = NETWORKS[recipe.network].family
     if family:
         # Also where only the head has learned: it did so under these statistics.
-        came_trained = recipe.weights != NO_WEIGHTS or recipe.head_epochs > 0
+        came_trained = has_start or recipe.weights != NO_WEIGHTS or recipe.head_epochs > 0
         keep = recipe.frozen_statistics and came_trained
         freeze(network, family, blocks=recipe.tuned_blocks, keep_statistics=keep)
     optimizer = optimizer_of(recipe, steps=steps)

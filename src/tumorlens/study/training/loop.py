@@ -76,6 +76,7 @@ def fit(
     run: Path,
     callback: TrainingCallback,
     prepare: Prepare | None = None,
+    has_start: bool = False,
     steps: int = 0,
 ) -> Trained:
     """Train until the recipe's last epoch or until validation stops improving.
@@ -83,11 +84,14 @@ def fit(
     Goes on where `run` left off. `validate` is called with the averaged weights in place and
     must return `val_loss`. `prepare` gets the network of a fresh run to load weights and train
     the head alone; where it did that it returns the loss, and the outcome counts as epoch 0.
+    `has_start` says that these weights are of another run.
     `steps` is the length of an epoch; 0 shows each distinct image about once.
     """
     steps = steps or max(1, data.distinct_count // recipe.batch)
     is_fresh = not (run / STATE_FILE).exists()
-    going = _open_run(recipe, run, callback, atoms=data.label_masks.shape[1], steps=steps)
+    atoms = data.label_masks.shape[1]
+    learner = compile_network(recipe, atoms=atoms, steps=steps, has_start=has_start)
+    going = _open_run(recipe, run, callback, learner, atoms=atoms)
     if prepare and is_fresh:
         _train_head(going, prepare, validate)
     state, shadow = going.state, going.shadow
@@ -105,9 +109,8 @@ def fit(
 
 
 def _open_run(
-    recipe: Recipe, run: Path, callback: TrainingCallback, *, atoms: int, steps: int
+    recipe: Recipe, run: Path, callback: TrainingCallback, learner: Learner, *, atoms: int
 ) -> _Run:
-    learner = compile_network(recipe, atoms=atoms, steps=steps)
     shadow = build_network(recipe, side=recipe.side, atoms=atoms)
     model, history = learner.network, []
     if (run / STATE_FILE).exists():

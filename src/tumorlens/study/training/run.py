@@ -175,7 +175,7 @@ def fit_subsets(
     data = training_set(training, recipe, job.spec)
     return fit(
         recipe, data, validate=validate, run=job.out, callback=callback, steps=job.steps,
-        prepare=prepare,
+        prepare=prepare, has_start=job.start is not None,
     )  # fmt: skip
 
 
