@@ -14,6 +14,7 @@ from studies.baselines.runs import (
     FOLDS,
     HEAD,
     LEARNED_SETS,
+    LEFT_OUT,
     MEASURED_SET,
     PRETRAINED,
     RUNS,
@@ -148,6 +149,9 @@ def _do_run(folder: Path, listeners: Listeners, *, sets: Sets) -> None:
     cases, groups = sets.read((REPRODUCTIONS[run.system].data_set,))
     if run.protocol == SHIPPED:
         _ask_shipped(folder, cases, groups, sets)
+    elif run.protocol == LEFT_OUT:
+        start = _start(run, cases, None, sets)
+        ask(load_bundle(f"{start}/bundle"), cases, groups, np.arange(len(cases)), folder)
     elif run.stored:
         _train_on_stored(run, folder, listeners, cases, groups=groups, sets=sets)
     elif run.protocol == FOLDS:

@@ -11,9 +11,9 @@ from typing import Any
 from tumorlens.study.recipes import Recipe, find_recipe
 
 THEIRS, MENDED, OURS = "theirs", "mended", "ours"
-# Protocols beside the rows of PROTOCOLS: cross-validation by whole groups, and our own bundle on
-# the test part of the split it was trained on.
-FOLDS, SHIPPED = "folds", "shipped"
+# Protocols beside the rows of PROTOCOLS: cross-validation by whole groups, our own bundle on the
+# test part of the split it was trained on, and the network of the sources left out on all scans.
+FOLDS, SHIPPED, LEFT_OUT = "folds", "shipped", "left out"
 # What learns on stored maps of the frozen part: a head, a head of seven classes, the last block.
 HEAD, SEVEN, TAIL = "head", "seven", "tail"
 
@@ -146,6 +146,7 @@ _BR35H_RUNS = (
         note="what its author could have taken: EfficientNet-Lite0 of ImageNet, frozen"),
     Run("br35h-ours", _INCEPTION, OURS, FOLDS, "base", _FEW_SCANS,
         note=_ALONE_NOTE),
+    Run("br35h-ours-unseen", _INCEPTION, OURS, LEFT_OUT, "base", start=STRANGERS),
     Run("br35h-ours-adapted", _INCEPTION, OURS, FOLDS, "base", _ADAPTED, start=STRANGERS),
 )  # fmt: skip
 _BOHAJU_RUNS = (
@@ -156,6 +157,7 @@ _BOHAJU_RUNS = (
     Run("bohaju-ours-published", _BOHAJU, OURS, "published", "base",
         {**_MORE_SCANS, "side": 144, "train_side": 128}, note="from ImageNet; that set alone"),
     Run("bohaju-shipped", _BOHAJU, OURS, SHIPPED, "base"),
+    Run("bohaju-ours-unseen", _BOHAJU, OURS, LEFT_OUT, "base", start=STRANGERS),
     Run("bohaju-ours-adapted", _BOHAJU, OURS, "published", "base",
         {**_ADAPTED, "max_risk": 0.0, "sensitivity_aim": 0.99}, start=STRANGERS,
         note="threshold for 99 % of the tumors of validation"),
@@ -166,6 +168,7 @@ _NAVONEEL_RUNS = (
     Run("navoneel-cnn-folds", _NAVONEEL, MENDED, FOLDS, _NAVONEEL, repeats=5),
     Run("navoneel-ours", _NAVONEEL, OURS, FOLDS, "base", _FEW_SCANS, repeats=5,
         note=_ALONE_NOTE),
+    Run("navoneel-ours-unseen", _NAVONEEL, OURS, LEFT_OUT, "base", start=STRANGERS),
     Run("navoneel-ours-adapted", _NAVONEEL, OURS, FOLDS, "base", _FEW_ADAPTED, repeats=5,
         start=STRANGERS),
 )  # fmt: skip
@@ -174,6 +177,7 @@ RUNS: tuple[Run, ...] = (*_MULTIMODAL_RUNS, *_BR35H_RUNS, *_BOHAJU_RUNS, *_NAVON
 FIRST = ("multimodal-shipped", "br35h-shipped", "bohaju-shipped", "br35h-ours", "navoneel-ours",
          "navoneel-cnn-random", "br35h-lite-frozen", "multimodal-xception-grouped",
          "multimodal-xception-published", "multimodal-xception-seven", "multimodal-ours-published",
-         "bohaju-ours-published", "navoneel-ours-adapted", "br35h-ours-adapted",
+         "bohaju-ours-published", "br35h-ours-unseen", "bohaju-ours-unseen",
+         "navoneel-ours-unseen", "navoneel-ours-adapted", "br35h-ours-adapted",
          "bohaju-ours-adapted", "navoneel-cnn-folds", "br35h-cnn-grouped",
          "multimodal-ours-grouped", "multimodal-xception-leaky")  # fmt: skip
