@@ -23,8 +23,9 @@ make baselines SETS=sets
 python benchmarks/baselines.py sets --audit runs/audit --runs runs/baselines --only navoneel-ours
 ```
 
-The first line does all of it, in a night or more on two cores, and goes on where it broke off; the
-second one row. `--list` names the rows and which are done, `--page-only` writes the page alone.
+After `make strangers`, the first line does all of it, in nights on two cores, and goes on where it
+broke off; the second one row. `--list` names the rows and which are done, `--page-only` writes the
+page alone.
 """
 
 

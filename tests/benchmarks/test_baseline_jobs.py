@@ -104,16 +104,16 @@ def test_the_domain_network_starts_from_what_saw_nothing_that_it_holds_out(sets)
 def test_an_adapted_network_starts_from_what_saw_none_of_its_scans(sets, tmp_path):
     run, (_, groups) = run_named("bohaju-ours-adapted"), sets.read(())
     with pytest.raises(TrainingError, match="--strangers RUN"):
-        jobs._start(run, CASES, None, sets)
+        jobs._strangers(run, CASES, sets)
     saw_nothing = replace(sets, strangers=tmp_path / "nothing")
     split_of(saw_nothing.strangers, CASES, ["test"] * len(CASES), groups)
-    assert jobs._start(run, CASES, None, saw_nothing) == tmp_path / "nothing"
+    assert jobs._strangers(run, CASES, saw_nothing) == tmp_path / "nothing"
     with pytest.raises(TrainingError, match="a split without 1 of these scans, first bohaju/new"):
-        jobs._start(run, [replace(CASES[0], key="bohaju/new.png")], None, saw_nothing)
+        jobs._strangers(run, [replace(CASES[0], key="bohaju/new.png")], saw_nothing)
     saw_some = replace(sets, strangers=tmp_path / "some")
     split_of(saw_some.strangers, CASES, [case.split for case in CASES], groups)
     with pytest.raises(LeakError, match="learned from 24 scans"):
-        jobs._start(run, CASES, None, saw_some)
+        jobs._strangers(run, CASES, saw_some)
 
 
 def test_jobs_go_to_a_worker_as_plain_data(sets):

@@ -11,7 +11,6 @@ from studies.baselines.page import write_page
 from studies.baselines.protocols import (
     PROTOCOLS,
     divide,
-    held_out_sets,
     rows_asked,
 )
 from studies.baselines.results import (
@@ -54,6 +53,7 @@ from studies.baselines.targets import (
     difference,
     mismatched,
 )
+from studies.external_validation.holdout import held_out_sets
 
 from tumorlens.records import Case
 from tumorlens.study.data.splits import Groups

@@ -150,8 +150,8 @@ def _do_run(folder: Path, listeners: Listeners, *, sets: Sets) -> None:
     if run.protocol == SHIPPED:
         _ask_shipped(folder, cases, groups, sets)
     elif run.protocol == LEFT_OUT:
-        start = _start(run, cases, None, sets)
-        ask(load_bundle(f"{start}/bundle"), cases, groups, np.arange(len(cases)), folder)
+        bundle = load_bundle(_strangers(run, cases, sets))
+        ask(bundle, cases, groups, np.arange(len(cases)), folder)
     elif run.stored:
         _train_on_stored(run, folder, listeners, cases, groups=groups, sets=sets)
     elif run.protocol == FOLDS:
@@ -168,7 +168,7 @@ def _do_folds(
     for repeats in range(1, run.repeats + 1):
         plan = CrossValidation(
             recipe, 5, repeats, folder, sets.cache, weights=_weights(recipe, sets),
-            start=_start(run, cases, None, sets),
+            start=_strangers(run, cases, sets) if run.start else None,
         )  # fmt: skip
         cross_validate(cases, groups, plan, listeners=listeners, resume=True)
         write_scores(read_scores(folder / "predictions.csv"), folder / scores_file(folder))
@@ -229,26 +229,25 @@ def _ask_shipped(folder: Path, cases: list[Case], groups: Groups, sets: Sets) ->
     ask(bundle, cases, groups, tested, folder)
 
 
-def _start(run: Run, cases: Sequence[Case], split: Split | None, sets: Sets) -> Path | None:
-    """Return the run that a network starts from, which has seen nothing that is held out.
+def _start(run: Run, cases: Sequence[Case], split: Split, sets: Sets) -> Path | None:
+    """Return the run that a network starts from, which has seen nothing that `split` holds out."""
+    if run.start != PRETRAINED:
+        return _strangers(run, cases, sets) if run.start else None
+    check_warm_start(sets.runs / PRETRAINED, split.groups, split.parts)
+    return sets.runs / PRETRAINED
 
-    That is all of `cases`, or what lies outside the train part of `split`.
-    """
-    if not run.start:
-        return None
-    start = sets.runs / PRETRAINED if run.start == PRETRAINED else sets.strangers
-    if start is None:
+
+def _strangers(run: Run, cases: Sequence[Case], sets: Sets) -> Path:
+    """Return the run of the sources left out, which has seen none of these scans and no copy."""
+    if sets.strangers is None:
         fix = "Give --strangers RUN: the folder that `make strangers` wrote."
         raise TrainingError(run.name, "starts from the network of the sources left out", fix)
-    if run.start == PRETRAINED and split:
-        check_warm_start(start, split.groups, split.parts)
-        return start
-    known = splits.read_split(start / SPLIT_FILE).groups
+    known = splits.read_split(sets.strangers / SPLIT_FILE).groups
     if unknown := [case.key for case in cases if case.key not in known]:
         fact = f"was trained on a split without {len(unknown)} of these scans, first {unknown[0]}"
-        raise TrainingError(start, fact, "Give the run of one split of all sets.")
-    check_warm_start(start, known, dict.fromkeys((case.key for case in cases), "test"))
-    return start
+        raise TrainingError(sets.strangers, fact, "Give the run of one split of all sets.")
+    check_warm_start(sets.strangers, known, dict.fromkeys((case.key for case in cases), "test"))
+    return sets.strangers
 
 
 def _weights(recipe: Recipe, sets: Sets) -> str:

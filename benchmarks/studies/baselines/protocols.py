@@ -82,18 +82,3 @@ def rows_asked(cases: Sequence[Case], parts: Sequence[str], *, protocol: str) ->
     is_tested = PROTOCOLS[protocol].tested
     rows = [is_tested(case, part) for case, part in zip(cases, parts, strict=True)]
     return np.flatnonzero(rows)
-
-
-def held_out_sets(cases: Sequence[Case], groups: Groups, *, held: Sequence[str]) -> Parts:
-    """Hold out whole data sets, and all that shares a group with them; a tenth of the rest is val.
-
-    What is held out becomes `test`.
-    """
-    inside = np.array([case.dataset in held for case in cases])
-    touched = np.isin(groups.groups, groups.groups[inside])
-    parts = np.full(len(cases), "test", object)
-    rest = np.flatnonzero(~touched)
-    own = Groups(groups.groups[rest], groups.image_ids[rest], groups.audit)
-    made = splits.split_cases([cases[i] for i in rest.tolist()], own, test=0.1, val=0.0, seed=1)
-    parts[rest] = np.where(np.array(made) == "test", "val", "train")
-    return parts.tolist()

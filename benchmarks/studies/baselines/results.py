@@ -30,7 +30,7 @@ class Result:
     groups: int
     seconds: float | None = None
     machine: str = ""
-    remark: str = ""  # of an older version, or of fewer repeats than stated
+    remark: str = ""  # of fewer repeats than stated
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from studies.baselines.jobs import ask
-from studies.baselines.protocols import held_out_sets
 from studies.baselines.sets import Sets, scores_file, scores_in, split_of
 
-from tumorlens.records import Estimate
+from tumorlens.records import Case, Estimate
 from tumorlens.study.data import splits
+from tumorlens.study.data.groups import Groups
 from tumorlens.study.experiments.runner import Job, Listeners
 from tumorlens.study.experiments.scores import Score, probabilities_of, train_network, truth_of
 from tumorlens.study.recipes import Recipe, find_recipe
@@ -85,6 +85,21 @@ def plan_jobs(
     folders = [(run, run.folder(sets.runs)) for run in runs]
     return [Job(folder, scores_file(folder), _do_run, {"run": run, "sets": sets})
             for run, folder in folders]  # fmt: skip
+
+
+def held_out_sets(cases: Sequence[Case], groups: Groups, *, held: Sequence[str]) -> list[str]:
+    """Hold out whole data sets, and all that shares a group with them; a tenth of the rest is val.
+
+    What is held out becomes `test`.
+    """
+    inside = np.array([case.dataset in held for case in cases])
+    touched = np.isin(groups.groups, groups.groups[inside])
+    parts = np.full(len(cases), "test", object)
+    rest = np.flatnonzero(~touched)
+    own = Groups(groups.groups[rest], groups.image_ids[rest], groups.audit)
+    made = splits.split_cases([cases[i] for i in rest.tolist()], own, test=0.1, val=0.0, seed=1)
+    parts[rest] = np.where(np.array(made) == "test", "val", "train")
+    return parts.tolist()
 
 
 def _do_run(folder: Path, listeners: Listeners, *, run: HoldoutRun, sets: Sets) -> None:
