@@ -9,7 +9,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/bytecode
 SHIPPED_SETS = $(addprefix $(SETS)/,multimodal br35h navoneel bohaju figshare) runs/phantoms
 
-.PHONY: help demo test coverage check docs lock results baselines shipped base strangers clean
+.PHONY: help demo test coverage check docs lock results baselines base small strangers tiny clean
 
 help: ## show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -35,16 +35,14 @@ docs: $(READY) ## the documentation, into site/
 	$(BIN)/mkdocs build --strict
 
 # The audit sees all sets at once, so that copies and patients stay together across them.
-shipped: $(READY) ## the shipped bundles again, from the public sets in SETS=DIR/<name>
+tiny: $(READY) ## tumorlens-tiny again, from the public sets in SETS=DIR/<name>
 	$(BIN)/tumorlens data phantoms runs/phantoms --per-class 100 --seed 0
 	$(BIN)/tumorlens audit $(SHIPPED_SETS) --out runs/audit --allow
 	$(BIN)/tumorlens split $(SHIPPED_SETS) --audit runs/audit --out runs/shipped-split.csv
-	$(BIN)/tumorlens train $(SHIPPED_SETS) --split runs/shipped-split.csv --recipe default \
-		--name tumorlens-small --out runs/shipped-small $(RESUME)
 	$(BIN)/tumorlens train $(SHIPPED_SETS) --split runs/shipped-split.csv --recipe tiny \
 		--name tumorlens-tiny --out runs/shipped-tiny $(RESUME)
-	for size in small tiny; do mkdir -p src/tumorlens/models/shipped/tumorlens-$$size && \
-		cp runs/shipped-$$size/bundle/* src/tumorlens/models/shipped/tumorlens-$$size/; done
+	mkdir -p src/tumorlens/models/shipped/tumorlens-tiny && \
+		cp runs/shipped-tiny/bundle/* src/tumorlens/models/shipped/tumorlens-tiny/
 
 # One hospital of lgg is left out: what the bundle does on a site it never saw is measured there.
 BASE_SETS = $(SHIPPED_SETS) $(addprefix $(SETS)/,lgg heads)
@@ -58,6 +56,12 @@ base: $(READY) ## tumorlens-base again, as shipped; PATIENTS=TABLE names the pat
 		--name tumorlens-base --out runs/shipped-base $(RESUME)
 	mkdir -p src/tumorlens/models/shipped/tumorlens-base && \
 		cp runs/shipped-base/bundle/* src/tumorlens/models/shipped/tumorlens-base/
+
+small: $(READY) ## tumorlens-small again, after base, whose answers it learns
+	$(BIN)/tumorlens train $(BASE_SETS) --split runs/base-split.csv --recipe small \
+		--teacher runs/shipped-base --name tumorlens-small --out runs/shipped-small $(RESUME)
+	mkdir -p src/tumorlens/models/shipped/tumorlens-small && \
+		cp runs/shipped-small/bundle/* src/tumorlens/models/shipped/tumorlens-small/
 
 # A network of the same recipe for the figures of sources left out; sets with copies of one another
 # are left out at once.

@@ -48,6 +48,14 @@ Folds = Annotated[
     typer.Option(min=2, help="Cross-validate: train so many networks, by whole groups."),
 ]
 Repeats = Annotated[int, typer.Option(min=1, help="Of the folds, each drawn anew.")]
+TeacherOption = Annotated[
+    str,
+    typer.Option(
+        "--teacher",
+        metavar="BUNDLE",
+        help="Learn the answers of a larger bundle of the same split too.",
+    ),
+]
 BundleName = Annotated[str, typer.Option(help="Name of the bundle.")]
 PretrainOut = Annotated[Path, typer.Option(help="The run folder, for `train --init RUN`.")]
 PretrainingName = Annotated[str, typer.Option(metavar="NAME", help="See `tumorlens recipes list`.")]
@@ -66,6 +74,7 @@ def train(
     seed: Seed = None,
     weights: WeightsOption = None,
     init: InitOption = None,
+    teacher: TeacherOption = "",
     name: BundleName = "",
     cache: Cache = None,
     resume: Resume = False,
@@ -79,15 +88,21 @@ def train(
     scan is predicted once a repeat, by a network that saw nothing of its group. Example:
     `tumorlens train scans/ --split split.csv --out runs/default`
     """
+    from tumorlens.models.bundle import load_bundle
+
     for name_, given in {"--repeats": repeats > 1, "--on": on, "--cores": cores}.items():
         if given and folds is None:
             raise typer.BadParameter("needs --folds", param_hint=name_)
+    if teacher and folds is not None:
+        raise typer.BadParameter("saw scans of every fold", param_hint="--teacher")
     chosen, file = chosen_recipe(recipe, epochs=epochs, seed=seed, weights=weights)
+    taught_by = load_bundle(teacher) if teacher else None
     folder = load_settings(cache=cache).cache_folder
-    read = (*folders, recipe_file(recipe), file, init)
+    read = (*folders, recipe_file(recipe), file, init, taught_by and taught_by.folder)
     outputs = Outputs(*read, overwrite=overwrite)
-    request = _Request(chosen, out, split_file, file, init, folder, resume, allow_leaks, outputs,
-                     tracked_run(log, name=out.resolve().name, out=out, resume=resume))  # fmt: skip
+    tracked = tracked_run(log, name=out.resolve().name, out=out, resume=resume)
+    request = _Request(chosen, out, split_file, file, init, taught_by, folder, resume, allow_leaks,
+                       outputs, tracked)  # fmt: skip
     if folds is None:
         _train_one(folders, request, name=name or out.resolve().name)
     else:
@@ -104,6 +119,7 @@ class _Request:
     split_file: Path | None
     weights: str  # a file, or ""
     init: Path | None
+    teacher: Any  # a bundle, or None
     cache: Path
     resume: bool
     allow_leaks: bool
@@ -116,23 +132,28 @@ class _Request:
             "recipe": self.recipe.to_json(),
             "split": split,
             "init": self.init.name if self.init else "",
+            "teacher": self.teacher.version if self.teacher else "",
         }
 
 
 def _train_one(folders: list[Path], request: _Request, *, name: str) -> None:
     from tumorlens.study.training.backend import load_backend
+    from tumorlens.study.training.preconditions import check_teacher
 
     recipe, out = request.recipe, request.out
     parted, made = parted_cases(
         folders, request.split_file, out, outputs=request.outputs, allow_leaks=request.allow_leaks,
         init=request.init, recipe=recipe, cache=request.cache,
     )  # fmt: skip
+    if request.teacher:
+        check_teacher(request.teacher, made.fingerprint, allow_leaks=request.allow_leaks)
     print_recipe(recipe)
     load_backend()
     from tumorlens.study.training.run import Job
     from tumorlens.study.training.run import train as run_training
 
-    job = Job(recipe, made, out, request.cache, name, weights=request.weights, start=request.init)
+    job = Job(recipe, made, out, request.cache, name, weights=request.weights, start=request.init,
+              teacher=request.teacher)  # fmt: skip
     step = counting if recipe.head_epochs else silent_steps
 
     def on_prepared(run: Path) -> None:

@@ -173,6 +173,7 @@ class Provenance:
     data: TrainingData = TrainingData()
     weights_sha256: str = ""  # of the file of pretrained weights
     start: WarmStart | None = None
+    teacher: str = ""  # the version of the bundle whose answers it learned
     environment: Environment = Environment()
     unknown: JsonObject = field(default_factory=dict)  # kept for versions that know more
 

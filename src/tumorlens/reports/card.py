@@ -5,7 +5,7 @@ Text after Mitchell et al. (2019); the block on top is the metadata that the Hug
 
 from collections.abc import Iterator
 
-from tumorlens.models.bundle import SHIPPED_DEFAULT, Bundle
+from tumorlens.models.bundle import SHIPPED, Bundle
 from tumorlens.reports.evaluation import EvaluationResult
 from tumorlens.reports.page import render_page
 
@@ -30,12 +30,13 @@ def write_card(bundle: Bundle, evaluation: EvaluationResult | None = None) -> st
 
     Raises jinja2.UndefinedError for a bundle that does not say where it comes from.
     """
+    shipped = {folder.name for folder in SHIPPED.iterdir()}
     return render_page(
         "card.md",
         bundle=bundle,
         limits=KNOWN_LIMITS,
         not_for=NOT_FOR,
-        license="apache-2.0" if bundle.name == SHIPPED_DEFAULT else "unknown",
+        license="apache-2.0" if bundle.name in shipped else "unknown",
         evaluation=evaluation,
         results=list(_results(evaluation)) if evaluation else [],
     )

@@ -10,6 +10,8 @@ from tumorlens.records import Scan
 from tumorlens.study.networks.efficientnet_lite import build_efficientnet_lite
 from tumorlens.study.networks.registry import NETWORKS
 from tumorlens.study.networks.serving import DIMENSIONS, serving_graph, untouched_embedding
+from tumorlens.study.networks.transfer import backbone_of
+from tumorlens.study.networks.weights import load_weights
 from tumorlens.study.phantom.drawing import draw_phantom
 from tumorlens.study.phantom.out_of_distribution import draw_ood_image
 
@@ -36,6 +38,21 @@ def test_imagenet_weights_answer_a_picture_as_they_did_elsewhere():
     assert maps.min() >= 0
     assert maps.max() <= 6
     assert maps.mean() == pytest.approx(0.061834, rel=1e-3)
+
+
+def test_a_truncated_network_sees_what_the_whole_one_sees_so_far():
+    name, side = "efficientnet-lite0-truncated", 64
+    model = NETWORKS[name].build(side, len(ATOMS))
+    load_weights(model, name, "imagenet")
+    short = backbone_of(model)
+    whole = build_efficientnet_lite(weights="imagenet", input_shape=(side, side, 3))
+    deep = keras.Model(whole.input, whole.get_layer("stage_6_0_expand_relu").output)
+    ramp = np.linspace(-1, 1, side, dtype=np.float32)[None, :, None, None]
+    seen = [np.asarray(part(np.broadcast_to(ramp, (1, side, side, 3)))) for part in (short, deep)]
+    assert seen[0].shape == (1, 4, 4, 672)
+    np.testing.assert_allclose(seen[0], seen[1], atol=1e-5)
+    assert seen[0].std() > 0.1
+    assert model.count_params() < build().count_params() / 4
 
 
 def test_attention_starts_as_the_plain_mean_of_positions():

@@ -32,6 +32,7 @@ MODULES = {
     "efficientnet-v2-b0": keras.applications.efficientnet_v2,
     "convnext-tiny": keras.applications.convnext,
     "efficientnet-lite0": keras.applications.mobilenet,  # it saw the same: -1 to 1
+    "efficientnet-lite0-truncated": keras.applications.mobilenet,
 }
 LIGHT = ("mobilenet", "baseline-cnn-gray", "baseline-cnn-tuned", "baseline-cnn-small")
 slow = pytest.mark.skipif(

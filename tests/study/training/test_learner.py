@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from tumorlens.labels import ATOMS, LABELS, label_mask
-from tumorlens.study.training.learner import LocalizationLoss, SetLoss, predict_function
+from tumorlens.predictions.decision import softmax
+from tumorlens.study.training.learner import (
+    SOFTENING,
+    DistillationLoss,
+    LocalizationLoss,
+    SetLoss,
+    predict_function,
+)
 from tumorlens.study.training.validation_metrics import set_losses
 
 LOGITS = np.random.default_rng(0).normal(0, 3, (9, len(ATOMS))).astype(np.float32)
@@ -68,6 +75,39 @@ def test_the_empty_set_costs_nothing_where_the_answer_says_nothing():
 def test_the_empty_set_costs_more_the_surer_the_answer_is():
     nothing = np.zeros_like(LOGITS)
     assert (rows_of(nothing, 2 * LOGITS) > rows_of(nothing, LOGITS)).all()
+
+
+MASKS = label_mask(["mri_tumor"] * len(LOGITS))
+TAUGHT = softmax(np.flip(LOGITS, axis=0), SOFTENING).astype(np.float32)
+
+
+def distilled_rows(share: float, logits: np.ndarray) -> np.ndarray:
+    loss = DistillationLoss(share, reduction=None)
+    return keras.ops.convert_to_numpy(loss(np.hstack([MASKS, TAUGHT]), logits))
+
+
+def test_without_a_share_of_the_teacher_only_the_label_counts():
+    np.testing.assert_allclose(distilled_rows(0.0, LOGITS), rows_of(MASKS, LOGITS), rtol=1e-5)
+
+
+def test_what_a_teacher_says_costs_least_where_it_is_said_again():
+    same, other = (distilled_rows(1.0, logits) for logits in (np.flip(LOGITS, axis=0), LOGITS))
+    entropy = -(TAUGHT * np.log(TAUGHT)).sum(-1)
+    np.testing.assert_allclose(same, SOFTENING**2 * entropy, rtol=1e-4)
+    assert (other >= same - 1e-5).all()
+    assert other.sum() > same.sum()
+
+
+def test_label_and_teacher_are_weighed_by_the_share():
+    parts = [distilled_rows(share, LOGITS) for share in (0.0, 1.0)]
+    wanted = 0.3 * parts[0] + 0.7 * parts[1]
+    np.testing.assert_allclose(distilled_rows(0.7, LOGITS), wanted, rtol=1e-5)
+
+
+def test_the_share_survives_the_config_of_the_loss():
+    restored = keras.losses.deserialize(keras.losses.serialize(DistillationLoss(0.7)))
+    assert isinstance(restored, DistillationLoss)
+    assert restored.share == 0.7
 
 
 IS_TUMOR = [not atom.endswith("_healthy") for atom in ATOMS]

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tumorlens.errors import TrainingError
+from tumorlens.errors import LeakError, TrainingError
+from tumorlens.models.bundle import load_bundle
 from tumorlens.records import Case
 from tumorlens.study.recipes import find_recipe
 from tumorlens.study.training.preconditions import (
@@ -17,6 +18,7 @@ from tumorlens.study.training.preconditions import (
     check_classes,
     check_folders,
     check_preconditions,
+    check_teacher,
 )
 
 RECIPE = find_recipe("quick")
@@ -89,3 +91,18 @@ def test_pretraining_needs_a_whole_batch():
     check_batch(RECIPE.batch, RECIPE)
     with pytest.raises(TrainingError, match=f"leaves {RECIPE.batch - 1} distinct images, fewer"):
         check_batch(RECIPE.batch - 1, RECIPE)
+
+
+def test_a_teacher_tells_the_same_classes_apart():
+    teacher = load_bundle()
+    other = replace(teacher, atoms=teacher.atoms[::-1])
+    with pytest.raises(TrainingError, match="tells other classes apart"):
+        check_teacher(other, teacher.provenance.data.split, allow_leaks=True)
+
+
+def test_a_teacher_of_another_split_may_have_learned_what_is_held_out():
+    teacher = load_bundle()
+    check_teacher(teacher, teacher.provenance.data.split, allow_leaks=False)
+    check_teacher(teacher, "0123456789abcdef", allow_leaks=True)
+    with pytest.raises(LeakError, match=r"trained on another split.*--split"):
+        check_teacher(teacher, "0123456789abcdef", allow_leaks=False)

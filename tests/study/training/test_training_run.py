@@ -21,7 +21,7 @@ from support.waiting import wait_until
 from typer.testing import CliRunner
 
 from tumorlens.cli import app
-from tumorlens.errors import TrainingError
+from tumorlens.errors import LeakError, TrainingError
 from tumorlens.labels import ATOMS
 from tumorlens.models.bundle import load_bundle
 from tumorlens.predictions.predictor import Predictor
@@ -460,3 +460,32 @@ def test_a_killed_process_goes_on_with_resume(few_phantoms, tmp_path):
     assert after[: len(before)] == before
     assert second.stdout.strip() == str(run / "bundle")
     assert load_bundle(run).name == "run"
+
+
+def test_a_pupil_learns_the_answers_of_its_teacher_and_says_whose(trained_run, tmp_path):
+    recipe = replace(RECIPE, distillation_weight=1.0, epochs=2)
+    job = replace(
+        trained_run.job, recipe=recipe, out=tmp_path / "pupil", teacher=trained_run.bundle
+    )
+    callback = RecordingCallback()
+    bundle = train(trained_run.cases, job, callback=callback)
+    assert callback.epochs[1][0]["loss"] < callback.epochs[0][0]["loss"]
+    assert bundle.provenance.teacher == trained_run.bundle.version
+    assert f"it learned the answers of `{trained_run.bundle.version}` too" in (
+        (bundle.folder / "card.md").read_text()
+    )
+    alone = replace(job, teacher=None)
+    with pytest.raises(TrainingError, match="holds a run of another recipe"):
+        train(trained_run.cases, alone, callback=SilentCallback(), resume=True)
+
+
+def test_a_teacher_of_another_split_is_refused_before_anything_is_prepared(tmp_path):
+    write_phantoms(tmp_path / "scans", per_class=6, seed=0, side=64)
+    arguments = ["train", str(tmp_path / "scans"), "--recipe", "small", "--teacher",
+                 "tumorlens-base", "--out", str(tmp_path / "run")]  # fmt: skip
+    said = CliRunner().invoke(app, arguments)
+    assert isinstance(said.exception, LeakError)
+    assert not list(tmp_path.glob("run/unreadable*"))
+    folds = CliRunner().invoke(app, [*arguments, "--folds", "2"])
+    assert folds.exit_code == 2
+    assert "saw scans of every fold" in " ".join(folds.output.split())

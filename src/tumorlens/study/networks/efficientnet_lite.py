@@ -35,6 +35,7 @@ STAGES = (
     Stage(4, kernel=5, stride=2, expansion=6, width=192),
     Stage(1, kernel=3, stride=1, expansion=6, width=320),
 )
+_TRUNCATED_AT = 6  # the last stage that brings the side down
 VERSIONS = ((1.0, 1.0), (1.0, 1.1), (1.1, 1.2))  # factors of width and depth
 
 
@@ -64,12 +65,15 @@ def build_efficientnet_lite(
     weights: str | None = None,
     input_shape: tuple[int, int, int] = (224, 224, 3),
     last_stride: int = 2,
+    is_truncated: bool = False,
 ) -> keras.Model:
     """Build [n, side, side, 3] -> [n, h, w, 1280], called as Keras Applications are.
 
     `last_stride` 1 instead of 2 keeps maps at a sixteenth of the side, where a small lesion
-    still has a cell of its own. The output of stage k is the layer `stage_k`. Raises
-    TrainingError where ImageNet weights are wanted and their package is not installed.
+    still has a cell of its own. The output of stage k is the layer `stage_k`. With `is_truncated`
+    the network ends where the sixth stage has widened its maps, [n, h, w, 672] in version 0, also
+    at a sixteenth, with a fifth of the parameters. Raises TrainingError where ImageNet weights are
+    wanted and their package is not installed.
     """
     if include_top:
         raise ValueError("the classes of ImageNet are not built")
@@ -85,6 +89,9 @@ def build_efficientnet_lite(
     network = keras.Model(image, x, name=f"efficientnet-lite{version}")
     if weights:
         fill_from_package(network, network.name)
+    if is_truncated:
+        maps = network.get_layer(f"stage_{_TRUNCATED_AT}_0_expand_relu").output
+        network = keras.Model(image, maps, name=f"{network.name}-truncated")
     return network
 
 

@@ -56,6 +56,12 @@ FAMILIES: Mapping[str, Family] = {
         )
         for version in range(len(VERSIONS))
     },
+    "efficientnet-lite0-truncated": Family(
+        build_efficientnet_lite,
+        _TO_ONE,
+        starts=("stage_5", "stage_4", "stage_3", "stage_2", "stage_1"),
+        options={"is_truncated": True},
+    ),
     "xception": Family(
         applications.Xception,
         _TO_ONE,

@@ -188,14 +188,18 @@ _FROM_SCRATCH = (
 )
 _HEADS = {
     "xception": {"dense": (256, 100), "dropout": 0.3},
-    **{f"efficientnet-lite{version}": {"attention": True} for version in range(3)},
+    **{
+        family: {"attention": True} for family in FAMILIES if family.startswith("efficientnet-lite")
+    },
 }
 
 
 def _title(family: str) -> str:
     row = FAMILIES[family]
-    if "version" in row.options:
-        return f"EfficientNet-Lite{row.options['version']}, its weights in a package"
+    if family.startswith("efficientnet-lite"):
+        part = " up to its sixth stage" if "is_truncated" in row.options else ""
+        version = row.options.get("version", 0)
+        return f"EfficientNet-Lite{version}{part}, its weights in a package"
     width = f", width {row.options['alpha']:g}" if "alpha" in row.options else ""
     return f"{row.make.__name__} of Keras Applications{width}"
 

@@ -21,6 +21,8 @@ from tumorlens.study.networks.transfer import freeze
 from tumorlens.study.recipes import NO_WEIGHTS, Recipe
 from tumorlens.study.training.backend import precision
 
+SOFTENING = 2.0  # temperature at which a teacher's answers are learned
+
 
 @keras.saving.register_keras_serializable("tumorlens")
 class SetLoss(keras.losses.Loss):
@@ -38,6 +40,31 @@ class SetLoss(keras.losses.Loss):
         undecided = whole - ops.mean(y_pred, axis=-1) - np.log(y_pred.shape[-1])
         is_empty = ops.max(y_true, axis=-1) < 0.5
         return ops.where(is_empty, undecided, whole - ops.logsumexp(inside, axis=-1))
+
+
+@keras.saving.register_keras_serializable("tumorlens")
+class DistillationLoss(SetLoss):
+    """`share` of it is cross-entropy with a teacher's answer, the rest the loss on the label.
+
+    `y_true` is [n, 2 atoms]: the label mask, then the teacher's probabilities at the temperature
+    SOFTENING, at which the answer is judged too; its square keeps the gradient's size (Hinton,
+    Vinyals and Dean, 2015).
+    """
+
+    def __init__(self, share: float, **options):
+        super().__init__(**options)
+        self.share = share
+
+    def call(self, y_true, y_pred):
+        """Return the loss of each row, [n]."""
+        masks, taught = ops.split(y_true, 2, axis=-1)
+        given = ops.log_softmax(y_pred / SOFTENING, axis=-1)
+        distance = -(SOFTENING**2) * ops.sum(taught * given, axis=-1)
+        return self.share * distance + (1 - self.share) * super().call(masks, y_pred)
+
+    def get_config(self):
+        """Return the options as plain data."""
+        return {**super().get_config(), "share": self.share}
 
 
 @keras.saving.register_keras_serializable("tumorlens")
@@ -82,10 +109,13 @@ class Learner:
         return self.network.get_layer("features").output.shape[1]
 
 
-def compile_network(recipe: Recipe, *, atoms: int, steps: int, has_start: bool = False) -> Learner:
+def compile_network(
+    recipe: Recipe, *, atoms: int, steps: int, has_start: bool = False, is_taught: bool = False
+) -> Learner:
     """Build the recipe's network with its optimizer and schedule; `steps` is per epoch.
 
-    With `has_start` its weights will be those of another run.
+    With `has_start` its weights will be those of another run; with `is_taught` a teacher's answers
+    come beside the labels.
     """
     keras.utils.set_random_seed(recipe.seed)
     with precision(recipe.precision):
@@ -97,14 +127,15 @@ def compile_network(recipe: Recipe, *, atoms: int, steps: int, has_start: bool =
         keep = recipe.frozen_statistics and came_trained
         freeze(network, family, blocks=recipe.tuned_blocks, keep_statistics=keep)
     optimizer = optimizer_of(recipe, steps=steps)
+    loss = DistillationLoss(recipe.distillation_weight) if is_taught else SetLoss()
     if recipe.localization_weight:
         graph = serving_graph(network)
         localization = LocalizationLoss([not atom.endswith("_healthy") for atom in ATOMS])
-        losses, weights = [SetLoss(), localization, None], [1.0, recipe.localization_weight, 0.0]
+        losses, weights = [loss, localization, None], [1.0, recipe.localization_weight, 0.0]
         graph.compile(optimizer, loss=losses, loss_weights=weights, jit_compile=False)
     else:
         graph = network
-        graph.compile(optimizer, loss=SetLoss(), jit_compile=False)
+        graph.compile(optimizer, loss=loss, jit_compile=False)
     optimizer.build(graph.trainable_variables)
     return Learner(network, graph)
 

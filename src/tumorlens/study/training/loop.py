@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 from tumorlens.errors import TrainingError
 from tumorlens.progress import TrainingCallback
 from tumorlens.study.recipes import Recipe
-from tumorlens.study.training.data.batches import Batch, ViewSpec, epoch_batches, epoch_positions
+from tumorlens.study.training.data.batches import (
+    Batch,
+    Teach,
+    ViewSpec,
+    epoch_batches,
+    epoch_positions,
+)
 from tumorlens.study.training.data.training_set import TrainingSet
 from tumorlens.study.training.learner import (
     Learner,
@@ -66,6 +72,7 @@ class _Run:
     state: RunState
     history: list[Row]
     callback: TrainingCallback
+    teach: Teach | None
 
 
 def fit(
@@ -78,6 +85,7 @@ def fit(
     prepare: Prepare | None = None,
     has_start: bool = False,
     steps: int = 0,
+    teach: Teach | None = None,
 ) -> Trained:
     """Train until the recipe's last epoch or until validation stops improving.
 
@@ -85,13 +93,16 @@ def fit(
     must return `val_loss`. `prepare` gets the network of a fresh run to load weights and train
     the head alone; where it did that it returns the loss, and the outcome counts as epoch 0.
     `has_start` says that these weights are of another run.
-    `steps` is the length of an epoch; 0 shows each distinct image about once.
+    `steps` is the length of an epoch; 0 shows each distinct image about once. `teach` answers what
+    a teacher says of images, where there is one.
     """
     steps = steps or max(1, data.distinct_count // recipe.batch)
     is_fresh = not (run / STATE_FILE).exists()
     atoms = data.label_masks.shape[1]
-    learner = compile_network(recipe, atoms=atoms, steps=steps, has_start=has_start)
-    going = _open_run(recipe, run, callback, learner, atoms=atoms)
+    learner = compile_network(
+        recipe, atoms=atoms, steps=steps, has_start=has_start, is_taught=teach is not None
+    )
+    going = _open_run(recipe, run, callback, learner, atoms=atoms, teach=teach)
     if prepare and is_fresh:
         _train_head(going, prepare, validate)
     state, shadow = going.state, going.shadow
@@ -109,7 +120,13 @@ def fit(
 
 
 def _open_run(
-    recipe: Recipe, run: Path, callback: TrainingCallback, learner: Learner, *, atoms: int
+    recipe: Recipe,
+    run: Path,
+    callback: TrainingCallback,
+    learner: Learner,
+    *,
+    atoms: int,
+    teach: Teach | None,
 ) -> _Run:
     shadow = build_network(recipe, side=recipe.side, atoms=atoms)
     model, history = learner.network, []
@@ -118,7 +135,7 @@ def _open_run(
         history = [row for row in read_history(run / HISTORY_FILE) if row["epoch"] <= state.epoch]
     else:
         state = RunState(averaged=read_weights(model.variables))
-    return _Run(recipe, run, learner, shadow, state, history, callback)
+    return _Run(recipe, run, learner, shadow, state, history, callback, teach)
 
 
 def _train_head(run: _Run, prepare: Prepare, validate: Validate) -> None:
@@ -180,7 +197,7 @@ def _train_epoch(run: _Run, data: TrainingSet, *, steps: int) -> float:
     positions, seed = np.resize(positions, steps * recipe.batch), (recipe.seed, state.epoch)
     losses = []
     for step, batch in enumerate(
-        epoch_batches(data, positions, view=view, batch=recipe.batch, seed=seed)
+        epoch_batches(data, positions, view=view, batch=recipe.batch, seed=seed, teach=run.teach)
     ):
         loss = _train_step(run.learner, batch, with_localization=recipe.localization_weight > 0)
         losses.append(loss)
@@ -192,9 +209,9 @@ def _train_epoch(run: _Run, data: TrainingSet, *, steps: int) -> float:
 
 def _train_step(learner: Learner, batch: Batch, *, with_localization: bool) -> float:
     if not with_localization:
-        return float(learner.graph.train_on_batch(batch.images, batch.label_masks))
+        return float(learner.graph.train_on_batch(batch.images, batch.targets))
     unjudged = np.zeros((len(batch.images), 1), np.float32)  # the embedding has no loss
-    targets = [batch.label_masks, batch.lesion_shares, unjudged]
+    targets = [batch.targets, batch.lesion_shares, unjudged]
     return float(learner.graph.train_on_batch(batch.images, targets)[0])
 
 

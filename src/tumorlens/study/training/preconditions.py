@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tumorlens import labels
-from tumorlens.errors import TrainingError
+from tumorlens.errors import LeakError, TrainingError
+from tumorlens.models.bundle import Bundle
 from tumorlens.records import Case
 from tumorlens.study.recipes import NO_WEIGHTS, Recipe
 
@@ -82,6 +83,22 @@ def _check_writable(folder: Path) -> None:
     except OSError as e:
         fact = f"cannot be written ({e.strerror})"
         raise TrainingError(folder, fact, "Name a folder that you may write to.") from e
+
+
+def check_teacher(teacher: Bundle, fingerprint: str, *, allow_leaks: bool) -> None:
+    """Raise LeakError where a teacher was trained on another split than its pupil will be.
+
+    What it learned it hands on. A bundle keeps only the fingerprint of its split, so the two have
+    to be the same: else what is held out here may have been learned there. Raises TrainingError
+    where it tells other classes apart.
+    """
+    if tuple(teacher.atoms) != labels.ATOMS:
+        fix = "Take a bundle that `tumorlens train` of this version made."
+        raise TrainingError(teacher.name, "tells other classes apart", fix)
+    if teacher.provenance.data.split != fingerprint and not allow_leaks:
+        fact = "was trained on another split, so it may have learned what is held out here"
+        fix = "Name the split that it was trained on (--split), or pass --allow-leaks."
+        raise LeakError(teacher.name, fact, fix)
 
 
 def check_batch(distinct_images: int, recipe: Recipe) -> None:

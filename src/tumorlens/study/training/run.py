@@ -38,6 +38,7 @@ from tumorlens.study.training.run_folder import (
     RunConfig,
     open_or_resume,
 )
+from tumorlens.study.training.teacher import Teacher
 from tumorlens.study.training.transfer.initialize import prepare_network, run_digest
 from tumorlens.study.training.validation_metrics import validation_metrics
 
@@ -58,6 +59,7 @@ class Job:
     weights: str = ""  # of the backbone: a file instead of what the recipe names
     start: Path | None = None  # another run, whose network this one starts from
     steps: int = 0  # of an epoch; 0: as many as show each distinct image about once
+    teacher: Bundle | None = None  # whose answers it learns too
 
     @property
     def spec(self) -> InputSpec:
@@ -176,6 +178,7 @@ def fit_subsets(
     return fit(
         recipe, data, validate=validate, run=job.out, callback=callback, steps=job.steps,
         prepare=prepare, has_start=job.start is not None,
+        teach=Teacher(job.teacher).answer if job.teacher else None,
     )  # fmt: skip
 
 
@@ -193,6 +196,7 @@ def _config(cases: Sequence[Case], job: Job) -> RunConfig:
         weights_sha256=file_digest(Path(job.weights)) if job.weights else "",
         start={"run": job.start.name, "sha256": run_digest(job.start)} if job.start else {},
         steps=job.steps,
+        teacher=job.teacher.version if job.teacher else "",
     )
 
 
@@ -202,6 +206,7 @@ def _provenance(config: RunConfig) -> Provenance:
         data=TrainingData(config.split, config.cases, from_json(Leaks, config.leaks)),
         weights_sha256=config.weights_sha256,
         start=WarmStart(**config.start) if config.start else None,
+        teacher=config.teacher,
         environment=_environment(),
     )
 

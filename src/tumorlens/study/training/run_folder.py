@@ -31,6 +31,7 @@ class RunConfig:
     weights_sha256: str = ""  # of a file of weights
     start: Mapping[str, str] = field(default_factory=dict)  # name and sha256 of another run
     steps: int = 0  # of an epoch; 0: as many as show each distinct image about once
+    teacher: str = ""  # the version of a bundle
     pretraining: Pretraining | None = None  # of a run whose head has not learned
 
     def to_json(self) -> JsonObject:

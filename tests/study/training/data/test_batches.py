@@ -114,7 +114,7 @@ def all_batches(strength: float = 0.0, seed: tuple[int, ...] = (0, 0), batch: in
 
 def test_batches_show_the_positions_in_order_with_their_masks():
     images = np.concatenate([batch.images for batch in all_batches()])
-    masks = np.concatenate([batch.label_masks for batch in all_batches()])
+    masks = np.concatenate([batch.targets for batch in all_batches()])
     assert images.shape == (40, 4, 4, 1)
     np.testing.assert_array_equal(images[:, 0, 0, 0], np.arange(40))
     np.testing.assert_array_equal(masks, RARE.label_masks[:40])
@@ -207,3 +207,17 @@ def test_a_reader_may_stop_in_the_middle_of_an_epoch():
     next(found)
     found.close()
     assert list(found) == []
+
+
+def test_a_teacher_is_asked_about_the_images_as_they_are_shown():
+    def mean_gray(images: np.ndarray) -> np.ndarray:
+        return np.repeat(images.mean((1, 2)), len(ATOMS), axis=1).astype(np.float32)
+
+    data = big_set()
+    [found] = epoch_batches(
+        data, np.arange(24), view=ViewSpec(32, 1.0), batch=24, seed=(0, 0), teach=mean_gray
+    )
+    masks, taught = np.split(found.targets, 2, axis=1)
+    np.testing.assert_array_equal(masks, data.label_masks)
+    np.testing.assert_array_equal(taught, mean_gray(found.images))
+    assert (taught[:, 0] != data.images.mean((1, 2)).astype(np.float32)).any()

@@ -19,13 +19,14 @@ from tumorlens.study.training.data.lesion_masks import counterfactual_view, is_c
 from tumorlens.study.training.data.training_set import TrainingSet, one_of_each_image
 
 Made = TypeVar("Made")
+Teach = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 class Batch(NamedTuple):
     """What one step of training sees."""
 
     images: NDArray[np.uint8]  # [b, side, side, 1]
-    label_masks: NDArray[np.float32]  # [b, atoms]
+    targets: NDArray[np.float32]  # [b, atoms] label masks; with a teacher its answers beside them
     lesion_shares: NDArray[np.float32]  # [b, grid, grid] shares of the tumor, or all 0
 
 
@@ -87,8 +88,12 @@ def epoch_batches(
     view: ViewSpec,
     batch: int,
     seed: Sequence[int],
+    teach: Teach | None = None,
 ) -> Iterator[Batch]:
-    """Yield augmented batches, one ahead; positions that fill no batch are left out."""
+    """Yield augmented batches, one ahead; positions that fill no batch are left out.
+
+    `teach` answers [b, atoms] what a teacher says of the images as they are shown.
+    """
 
     def make(number: int) -> Batch:
         rng = np.random.default_rng((*seed, number))
@@ -100,9 +105,10 @@ def epoch_batches(
             )
             for image in marked_images
         ]
+        images, targets = np.stack([image[..., :1] for image in marked]), np.stack(labels)
         return Batch(
-            np.stack([image[..., :1] for image in marked]),
-            np.stack(labels),
+            images,
+            np.hstack([targets, teach(images)]) if teach else targets,
             np.stack([_shares(image[..., 1], view.grid) for image in marked]),
         )
 
