@@ -1,12 +1,12 @@
-"""Evaluate the default bundle again and write reference/results.md, all in one command.
+"""Evaluate a shipped bundle again and write its page of results, all in one command.
 
     python docs/make_results.py SETS --split FILE [--bundle BUNDLE] [--out DIR] [--only NAME ...]
-        [--strangers BUNDLE --strangers-split FILE]
+        [--strangers BUNDLE --strangers-split FILE] [--page FILE]
 
 SETS is a folder that holds the public sets by name, as `tumorlens data fetch` leaves them; FILE is
 the split of the bundle. STRANGERS is a network of the same recipe that never saw some of the sets.
 Each evaluation goes to DIR/NAME and stays there: `--keep` writes the page from what stands there.
-What follows the mark in results.md is written by hand and kept.
+What follows the mark in the page is written by hand and kept.
 """
 
 import argparse
@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tumorlens.models.bundle import Bundle, load_bundle
+from tumorlens.models.bundle import SHIPPED_DEFAULT, Bundle, load_bundle
 from tumorlens.records import Estimate
 from tumorlens.reports.page import share
 
 PAGE = Path(__file__).with_name("reference") / "results.md"
 MARK = "<!-- what follows is written by hand -->"
 Found = Mapping[str, Any]
-HEAD = """# Results
+HEAD = """# {title}
 
 !!! warning "Research use only"
     Not a medical device.
@@ -104,9 +104,9 @@ def main() -> None:
             out=asked.out / "strangers",
         )  # fmt: skip
     text = "\n".join(_page(found, strange, load_bundle(asked.bundle)))
-    by_hand = PAGE.read_text(encoding="utf-8").partition(MARK)[2]
-    PAGE.write_text(f"{text}\n{MARK}\n\n{by_hand.lstrip()}", encoding="utf-8")
-    print(f"{PAGE.name} after {time.perf_counter() - started:.0f} s")
+    by_hand = asked.page.read_text(encoding="utf-8").partition(MARK)[2]
+    asked.page.write_text(f"{text}\n{MARK}\n\n{by_hand.lstrip()}", encoding="utf-8")
+    print(f"{asked.page.name} after {time.perf_counter() - started:.0f} s")
 
 
 def _arguments() -> argparse.Namespace:
@@ -119,6 +119,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="*", choices=[run.name for run in (*RUNS, ALL)])
     parser.add_argument("--strangers", default="", help="bundle of a network that never saw sets")
     parser.add_argument("--strangers-split", type=Path, help="its split")
+    parser.add_argument("--page", type=Path, default=PAGE, help="the page to write")
     parser.add_argument("--keep", action="store_true", help="evaluate nothing, write the page")
     return parser.parse_args()
 
@@ -161,7 +162,10 @@ def _page(
     whole = found.get(ALL.name)
     found = {name: row for name, row in found.items() if name != ALL.name}
     first = next(iter(found.values()))
-    yield HEAD.format(intervals=first["intervals"], bundle=bundle, made=bundle.provenance)
+    title = "Results" if bundle.name == SHIPPED_DEFAULT else f"Results of {bundle.name}"
+    yield HEAD.format(
+        title=title, intervals=first["intervals"], bundle=bundle, made=bundle.provenance
+    )
     if first["trained_on_split"] != first["split"]["fingerprint"]:
         yield ANOTHER_SPLIT.format(first["split"]["fingerprint"])
     if strange:

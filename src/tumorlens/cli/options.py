@@ -283,11 +283,12 @@ def _split_for(cases: list[Any], split_file: Path | None, out: Path, *, unlabele
     """Read the given split, or the run's own, or make one; the run keeps it as split.csv."""
     from tumorlens.errors import SplitError
     from tumorlens.study.data import splits
+    from tumorlens.study.training.run_folder import SPLIT_FILE, STATE_FILE
 
-    kept = out / "split.csv"
+    kept = out / SPLIT_FILE
     if split_file is not None:
         made = splits.read_split(split_file)
-        if not kept.exists():
+        if not (out / STATE_FILE).exists():  # else it is that of the run
             splits.copy_split(split_file, kept)
         return made
     if not kept.exists():

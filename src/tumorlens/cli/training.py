@@ -53,7 +53,7 @@ TeacherOption = Annotated[
     typer.Option(
         "--teacher",
         metavar="BUNDLE",
-        help="Learn the answers of a larger bundle of the same split too.",
+        help="Learn the answers of another bundle of the same split too.",
     ),
 ]
 BundleName = Annotated[str, typer.Option(help="Name of the bundle.")]
@@ -96,12 +96,12 @@ def train(
     if teacher and folds is not None:
         raise typer.BadParameter("saw scans of every fold", param_hint="--teacher")
     chosen, file = chosen_recipe(recipe, epochs=epochs, seed=seed, weights=weights)
-    taught_by = load_bundle(teacher) if teacher else None
+    teaching = load_bundle(teacher) if teacher else None
     folder = load_settings(cache=cache).cache_folder
-    read = (*folders, recipe_file(recipe), file, init, taught_by and taught_by.folder)
+    read = (*folders, recipe_file(recipe), file, init, teaching and teaching.folder)
     outputs = Outputs(*read, overwrite=overwrite)
     tracked = tracked_run(log, name=out.resolve().name, out=out, resume=resume)
-    request = _Request(chosen, out, split_file, file, init, taught_by, folder, resume, allow_leaks,
+    request = _Request(chosen, out, split_file, file, init, teaching, folder, resume, allow_leaks,
                        outputs, tracked)  # fmt: skip
     if folds is None:
         _train_one(folders, request, name=name or out.resolve().name)
@@ -146,7 +146,7 @@ def _train_one(folders: list[Path], request: _Request, *, name: str) -> None:
         init=request.init, recipe=recipe, cache=request.cache,
     )  # fmt: skip
     if request.teacher:
-        check_teacher(request.teacher, made.fingerprint, allow_leaks=request.allow_leaks)
+        check_teacher(request.teacher, recipe, made.fingerprint, allow_leaks=request.allow_leaks)
     print_recipe(recipe)
     load_backend()
     from tumorlens.study.training.run import Job

@@ -148,6 +148,15 @@ class WarmStart:
 
 
 @dataclass(frozen=True)
+class TeacherBundle:
+    """The bundle whose answers a training learned beside the labels."""
+
+    name: str
+    graph_sha256: str
+    split: str  # that it was trained on, and its own teacher where that was another
+
+
+@dataclass(frozen=True)
 class Quantization:
     """What 8 bits cost, measured on validation before they were kept or not."""
 
@@ -173,9 +182,15 @@ class Provenance:
     data: TrainingData = TrainingData()
     weights_sha256: str = ""  # of the file of pretrained weights
     start: WarmStart | None = None
-    teacher: str = ""  # the version of the bundle whose answers it learned
+    teacher: TeacherBundle | None = None
     environment: Environment = Environment()
     unknown: JsonObject = field(default_factory=dict)  # kept for versions that know more
+
+    @property
+    def trained_on(self) -> str:
+        """The fingerprint of its split; with that of its teacher where it was another."""
+        splits = [self.data.split, self.teacher.split if self.teacher else ""]
+        return " and ".join(filter(None, dict.fromkeys(splits)))
 
     @property
     def is_complete(self) -> bool:

@@ -10,6 +10,7 @@ import pytest
 
 from tumorlens.errors import LeakError, TrainingError
 from tumorlens.models.bundle import load_bundle
+from tumorlens.models.performance import TeacherBundle
 from tumorlens.records import Case
 from tumorlens.study.recipes import find_recipe
 from tumorlens.study.training.preconditions import (
@@ -97,12 +98,26 @@ def test_a_teacher_tells_the_same_classes_apart():
     teacher = load_bundle()
     other = replace(teacher, atoms=teacher.atoms[::-1])
     with pytest.raises(TrainingError, match="tells other classes apart"):
-        check_teacher(other, teacher.provenance.data.split, allow_leaks=True)
+        check_teacher(other, RECIPE, teacher.provenance.data.split, allow_leaks=True)
 
 
 def test_a_teacher_of_another_split_may_have_learned_what_is_held_out():
     teacher = load_bundle()
-    check_teacher(teacher, teacher.provenance.data.split, allow_leaks=False)
-    check_teacher(teacher, "0123456789abcdef", allow_leaks=True)
+    split = teacher.provenance.data.split
+    check_teacher(teacher, RECIPE, split)
+    check_teacher(teacher, RECIPE, "0123456789abcdef", allow_leaks=True)
     with pytest.raises(LeakError, match=r"trained on another split.*--split"):
-        check_teacher(teacher, "0123456789abcdef", allow_leaks=False)
+        check_teacher(teacher, RECIPE, "0123456789abcdef")
+    second_hand = replace(
+        teacher.provenance, teacher=TeacherBundle("other", "0" * 64, "0123456789abcdef")
+    )
+    with pytest.raises(LeakError, match="trained on another split"):
+        check_teacher(replace(teacher, provenance=second_hand), RECIPE, split)
+
+
+@pytest.mark.parametrize("changes", [{"epochs": 0}, {"distillation_share": 0.0},
+                                     {"distillation_share": 1.5}])  # fmt: skip
+def test_a_recipe_that_would_not_ask_its_teacher_is_refused(changes):
+    teacher = load_bundle()
+    with pytest.raises(TrainingError, match="cannot learn from a teacher"):
+        check_teacher(teacher, replace(RECIPE, **changes), teacher.provenance.data.split)

@@ -34,6 +34,7 @@ from tumorlens.study.training.data.training_set import TrainingSet
 from tumorlens.study.training.learner import build_network
 from tumorlens.study.training.run import Job, fit_subsets, prepare_subsets, train
 from tumorlens.study.training.run_folder import Row, read_history
+from tumorlens.study.training.teacher import Teacher, describe_teacher
 from tumorlens.study.training.transfer.initialize import load_run
 
 
@@ -462,30 +463,52 @@ def test_a_killed_process_goes_on_with_resume(few_phantoms, tmp_path):
     assert load_bundle(run).name == "run"
 
 
-def test_a_pupil_learns_the_answers_of_its_teacher_and_says_whose(trained_run, tmp_path):
-    recipe = replace(RECIPE, distillation_weight=1.0, epochs=2)
-    job = replace(
-        trained_run.job, recipe=recipe, out=tmp_path / "pupil", teacher=trained_run.bundle
-    )
-    callback = RecordingCallback()
-    bundle = train(trained_run.cases, job, callback=callback)
-    assert callback.epochs[1][0]["loss"] < callback.epochs[0][0]["loss"]
-    assert bundle.provenance.teacher == trained_run.bundle.version
-    assert f"it learned the answers of `{trained_run.bundle.version}` too" in (
-        (bundle.folder / "card.md").read_text()
-    )
-    alone = replace(job, teacher=None)
-    with pytest.raises(TrainingError, match="holds a run of another recipe"):
-        train(trained_run.cases, alone, callback=SilentCallback(), resume=True)
+def test_a_student_is_told_the_answer_to_each_image_and_names_its_teacher(
+    trained_run, tmp_path, monkeypatch
+):
+    asked: list[int] = []
+    answer = Teacher.answer
+
+    def counted(self: Teacher, images: np.ndarray) -> np.ndarray:
+        asked.append(len(images))
+        return answer(self, images)
+
+    monkeypatch.setattr(Teacher, "answer", counted)
+    teacher, heard = trained_run.bundle, RecordingCallback()
+    job = replace(trained_run.job, out=tmp_path / "student", teacher=teacher)
+    student = train(trained_run.cases, job, callback=heard)
+    assert asked == [RECIPE.batch] * len(heard.batches)
+    alone = trained_run.callback.epochs[0][0]["loss"]
+    assert heard.epochs[0][0]["loss"] != pytest.approx(alone, rel=0.01)
+    made = student.provenance
+    assert made.teacher == describe_teacher(teacher)
+    assert made.trained_on == trained_run.job.split.fingerprint
+    card = (student.folder / "card.md").read_text()
+    assert f"it learned the answers of `trained` too (graph `{teacher.graph_sha256[:12]}`)" in card
 
 
-def test_a_teacher_of_another_split_is_refused_before_anything_is_prepared(tmp_path):
-    write_phantoms(tmp_path / "scans", per_class=6, seed=0, side=64)
-    arguments = ["train", str(tmp_path / "scans"), "--recipe", "small", "--teacher",
-                 "tumorlens-base", "--out", str(tmp_path / "run")]  # fmt: skip
+def test_a_run_goes_on_with_its_teacher_alone(trained_run, tmp_path):
+    job = replace(trained_run.job, out=tmp_path / "student", teacher=trained_run.bundle)
+    with pytest.raises(KeyboardInterrupt):
+        train(trained_run.cases, job, callback=RecordingCallback(stop_after=1))
+    with pytest.raises(TrainingError, match="split, start or teacher"):
+        train(trained_run.cases, replace(job, teacher=None), callback=SilentCallback(), resume=True)
+    resumed = RecordingCallback()
+    train(trained_run.cases, job, callback=resumed, resume=True)
+    assert resumed.epoch_numbers == [2, 3]
+
+
+def test_a_teacher_of_another_split_is_refused_and_the_split_named_then_is_kept(tmp_path):
+    scans, out = write_phantoms(tmp_path / "scans", per_class=6, seed=0, side=64), tmp_path / "run"
+    arguments = ["train", str(scans), "--teacher", "tumorlens-base", "--out", str(out)]
     said = CliRunner().invoke(app, arguments)
     assert isinstance(said.exception, LeakError)
-    assert not list(tmp_path.glob("run/unreadable*"))
+    assert not (out / "config.json").exists()
+    made = tmp_path / "split.csv"
+    CliRunner().invoke(app, ["split", str(scans), "--seed", "3", "--out", str(made)])
+    assert made.read_bytes() != (out / "split.csv").read_bytes()
+    CliRunner().invoke(app, [*arguments, "--split", str(made)])
+    assert made.read_bytes() == (out / "split.csv").read_bytes()
     folds = CliRunner().invoke(app, [*arguments, "--folds", "2"])
     assert folds.exit_code == 2
     assert "saw scans of every fold" in " ".join(folds.output.split())

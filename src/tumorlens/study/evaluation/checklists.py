@@ -94,6 +94,7 @@ FACTS: Mapping[str, Fact] = {
     "recipe": lambda _r, b: b.provenance.recipe,
     "libraries": lambda _r, b: _known(_counts(b.provenance.environment.libraries)),
     "initialization": lambda _r, b: _initialization(b.provenance.recipe),
+    "teacher": lambda _r, b: _known(b.provenance.teacher).name,
     "graph": lambda _r, b: b.graph_sha256[:12],
     "trained_sets": lambda _r, b: ", ".join(_trained_sets(b)),
     "all": lambda r, _b: r.detection["all"],

@@ -153,7 +153,7 @@ def _facts(cases: Sequence[Case], bundle: Bundle, *, part: str, unread: int) -> 
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "bundle": bundle.version,
         "part": part,
-        "trained_on_split": bundle.provenance.data.split or None,
+        "trained_on_split": bundle.provenance.trained_on or None,
         "n": len(cases),
         "unreadable": unread,
         "intervals": "95 %, bootstrap over groups, 1000 resamples, seed 0",
@@ -205,7 +205,7 @@ def _compare(
     return BaselineComparison(
         bundle=baseline.bundle.version,
         threshold=baseline.bundle.threshold,
-        trained_on_split=baseline.bundle.provenance.data.split or None,
+        trained_on_split=baseline.bundle.provenance.trained_on or None,
         n=len(both),
         rows=compare(labeled, other),
     )

@@ -72,8 +72,8 @@ def build_efficientnet_lite(
     `last_stride` 1 instead of 2 keeps maps at a sixteenth of the side, where a small lesion
     still has a cell of its own. The output of stage k is the layer `stage_k`. With `is_truncated`
     the network ends where the sixth stage has widened its maps, [n, h, w, 672] in version 0, also
-    at a sixteenth, with a fifth of the parameters. Raises TrainingError where ImageNet weights are
-    wanted and their package is not installed.
+    at a sixteenth, with a quarter of the parameters. Raises TrainingError where ImageNet weights
+    are wanted and their package is not installed.
     """
     if include_top:
         raise ValueError("the classes of ImageNet are not built")

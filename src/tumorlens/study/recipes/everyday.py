@@ -65,7 +65,7 @@ EVERYDAY = (
     replace(
         _BASE,
         name="small",
-        summary="as base, its network up to the sixth stage: half the time, a quarter of the size",
+        summary="as base, its network up to the sixth stage: a quarter of the parameters",
         network="efficientnet-lite0-truncated",
         epochs=15,
         patience=15,

@@ -63,7 +63,7 @@ class Recipe:
     # Weight of the loss on where the activation maps see the tumor; 0: off. It needs masks.
     localization_weight: float = 0.0
     # With --teacher: share of the loss that is the distance to the teacher's answers.
-    distillation_weight: float = 0.7
+    distillation_share: float = 0.7
     balance: float = 0.5  # 0: data sets and labels as often as they occur; 1: equally often
     ood_images: int = 0  # drawn images of what is no head (out of distribution), to be unsure about
     # "float32"; "bfloat16", which multiplies in 16 bits; "auto" takes that where it is faster.

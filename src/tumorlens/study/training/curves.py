@@ -30,7 +30,7 @@ def draw_curves(history: History, best_epoch: int, out: Path) -> None:
         left, history, {"loss": "training (augmented)", "val_loss": "validation (averaged weights)"}
     )
     _plot(right, history, METRICS)
-    left.set(ylabel="set loss (nats)", yscale="log", title="Loss")
+    left.set(ylabel="loss (nats)", yscale="log", title="Loss")
     right.set(title="Validation metrics")
     for axes in (left, right):
         axes.axvline(best_epoch, color="0.6", linestyle="--", label=f"chosen epoch {best_epoch}")

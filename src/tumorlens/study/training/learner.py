@@ -21,7 +21,7 @@ from tumorlens.study.networks.transfer import freeze
 from tumorlens.study.recipes import NO_WEIGHTS, Recipe
 from tumorlens.study.training.backend import precision
 
-SOFTENING = 2.0  # temperature at which a teacher's answers are learned
+DISTILLATION_TEMPERATURE = 2.0  # temperature at which a teacher's answers are learned
 
 
 @keras.saving.register_keras_serializable("tumorlens")
@@ -44,11 +44,11 @@ class SetLoss(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable("tumorlens")
 class DistillationLoss(SetLoss):
-    """`share` of it is cross-entropy with a teacher's answer, the rest the loss on the label.
+    """`share` of it is the divergence from a teacher's answer, the rest the loss on the label.
 
-    `y_true` is [n, 2 atoms]: the label mask, then the teacher's probabilities at the temperature
-    SOFTENING, at which the answer is judged too; its square keeps the gradient's size (Hinton,
-    Vinyals and Dean, 2015).
+    `y_true` is [n, 2 atoms]: the label mask, then the teacher's probabilities. Both are judged at
+    DISTILLATION_TEMPERATURE, whose square keeps the gradient's size (Hinton, Vinyals and Dean,
+    2015).
     """
 
     def __init__(self, share: float, **options):
@@ -57,10 +57,12 @@ class DistillationLoss(SetLoss):
 
     def call(self, y_true, y_pred):
         """Return the loss of each row, [n]."""
-        masks, taught = ops.split(y_true, 2, axis=-1)
-        given = ops.log_softmax(y_pred / SOFTENING, axis=-1)
-        distance = -(SOFTENING**2) * ops.sum(taught * given, axis=-1)
-        return self.share * distance + (1 - self.share) * super().call(masks, y_pred)
+        masks, teacher = ops.split(y_true, 2, axis=-1)
+        ratio = ops.log(ops.maximum(teacher, 1e-12)) - ops.log_softmax(
+            y_pred / DISTILLATION_TEMPERATURE, axis=-1
+        )
+        divergence = DISTILLATION_TEMPERATURE**2 * ops.sum(teacher * ratio, axis=-1)
+        return self.share * divergence + (1 - self.share) * super().call(masks, y_pred)
 
     def get_config(self):
         """Return the options as plain data."""
@@ -110,12 +112,12 @@ class Learner:
 
 
 def compile_network(
-    recipe: Recipe, *, atoms: int, steps: int, has_start: bool = False, is_taught: bool = False
+    recipe: Recipe, *, atoms: int, steps: int, has_start: bool = False, with_teacher: bool = False
 ) -> Learner:
     """Build the recipe's network with its optimizer and schedule; `steps` is per epoch.
 
-    With `has_start` its weights will be those of another run; with `is_taught` a teacher's answers
-    come beside the labels.
+    With `has_start` its weights will be those of another run; with `with_teacher` a teacher's
+    answers come beside the labels.
     """
     keras.utils.set_random_seed(recipe.seed)
     with precision(recipe.precision):
@@ -127,7 +129,7 @@ def compile_network(
         keep = recipe.frozen_statistics and came_trained
         freeze(network, family, blocks=recipe.tuned_blocks, keep_statistics=keep)
     optimizer = optimizer_of(recipe, steps=steps)
-    loss = DistillationLoss(recipe.distillation_weight) if is_taught else SetLoss()
+    loss = DistillationLoss(recipe.distillation_share) if with_teacher else SetLoss()
     if recipe.localization_weight:
         graph = serving_graph(network)
         localization = LocalizationLoss([not atom.endswith("_healthy") for atom in ATOMS])

@@ -100,7 +100,7 @@ def fit(
     is_fresh = not (run / STATE_FILE).exists()
     atoms = data.label_masks.shape[1]
     learner = compile_network(
-        recipe, atoms=atoms, steps=steps, has_start=has_start, is_taught=teach is not None
+        recipe, atoms=atoms, steps=steps, has_start=has_start, with_teacher=teach is not None
     )
     going = _open_run(recipe, run, callback, learner, atoms=atoms, teach=teach)
     if prepare and is_fresh:

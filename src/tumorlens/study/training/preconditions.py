@@ -85,17 +85,22 @@ def _check_writable(folder: Path) -> None:
         raise TrainingError(folder, fact, "Name a folder that you may write to.") from e
 
 
-def check_teacher(teacher: Bundle, fingerprint: str, *, allow_leaks: bool) -> None:
-    """Raise LeakError where a teacher was trained on another split than its pupil will be.
+def check_teacher(
+    teacher: Bundle, recipe: Recipe, fingerprint: str, *, allow_leaks: bool = False
+) -> None:
+    """Raise TrainingError where a recipe cannot learn from a teacher, LeakError where it may not.
 
-    What it learned it hands on. A bundle keeps only the fingerprint of its split, so the two have
-    to be the same: else what is held out here may have been learned there. Raises TrainingError
-    where it tells other classes apart.
+    What a teacher learned it hands on. A bundle keeps only the fingerprint of its split, so that
+    has to be the split of the run too: else what is held out here may have been learned there.
     """
+    if not (recipe.epochs and 0 < recipe.distillation_share <= 1):
+        fact = "cannot learn from a teacher: it trains a head alone, or its share is not in (0, 1]"
+        fix = "Leave --teacher out, or give the recipe epochs and a distillation_share."
+        raise TrainingError(recipe.name, fact, fix)
     if tuple(teacher.atoms) != labels.ATOMS:
         fix = "Take a bundle that `tumorlens train` of this version made."
         raise TrainingError(teacher.name, "tells other classes apart", fix)
-    if teacher.provenance.data.split != fingerprint and not allow_leaks:
+    if teacher.provenance.trained_on != fingerprint and not allow_leaks:
         fact = "was trained on another split, so it may have learned what is held out here"
         fix = "Name the split that it was trained on (--split), or pass --allow-leaks."
         raise LeakError(teacher.name, fact, fix)

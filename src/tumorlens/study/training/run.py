@@ -3,7 +3,7 @@
 import platform
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from tumorlens.models.performance import (
     Environment,
     Leaks,
     Provenance,
+    TeacherBundle,
     TrainingData,
     WarmStart,
 )
@@ -38,7 +39,7 @@ from tumorlens.study.training.run_folder import (
     RunConfig,
     open_or_resume,
 )
-from tumorlens.study.training.teacher import Teacher
+from tumorlens.study.training.teacher import Teacher, describe_teacher
 from tumorlens.study.training.transfer.initialize import prepare_network, run_digest
 from tumorlens.study.training.validation_metrics import validation_metrics
 
@@ -103,9 +104,10 @@ def _packed(
     trained: Trained, job: Job, config: RunConfig, *, training: Subset, validation: Subset
 ) -> Bundle:
     """Make the bundle, and write what each threshold would do on validation."""
+    provenance = _provenance(config, has_learned=trained.best_epoch > 0)
     bundle = make_bundle(
         trained, job.recipe, out=job.out / "bundle", name=job.name, spec=job.spec,
-        training=training.without_copies(), validation=validation, provenance=_provenance(config),
+        training=training.without_copies(), validation=validation, provenance=provenance,
     )  # fmt: skip
     scores, groups = tumor_scores(bundle, validation.images), validation.groups
     sweep = sweep_thresholds(scores, validation.truth, groups=groups, chosen=bundle.threshold)
@@ -196,17 +198,20 @@ def _config(cases: Sequence[Case], job: Job) -> RunConfig:
         weights_sha256=file_digest(Path(job.weights)) if job.weights else "",
         start={"run": job.start.name, "sha256": run_digest(job.start)} if job.start else {},
         steps=job.steps,
-        teacher=job.teacher.version if job.teacher else "",
+        teacher=asdict(describe_teacher(job.teacher)) if job.teacher else {},
     )
 
 
-def _provenance(config: RunConfig) -> Provenance:
-    """Return what the bundle keeps of the data and of the start of a run."""
+def _provenance(config: RunConfig, *, has_learned: bool) -> Provenance:
+    """Return what the bundle keeps of the data and of the start of a run.
+
+    Where the network itself `has_learned` nothing, its head never heard of a teacher.
+    """
     return Provenance(
         data=TrainingData(config.split, config.cases, from_json(Leaks, config.leaks)),
         weights_sha256=config.weights_sha256,
         start=WarmStart(**config.start) if config.start else None,
-        teacher=config.teacher,
+        teacher=TeacherBundle(**config.teacher) if config.teacher and has_learned else None,
         environment=_environment(),
     )
 

@@ -31,7 +31,7 @@ class RunConfig:
     weights_sha256: str = ""  # of a file of weights
     start: Mapping[str, str] = field(default_factory=dict)  # name and sha256 of another run
     steps: int = 0  # of an epoch; 0: as many as show each distinct image about once
-    teacher: str = ""  # the version of a bundle
+    teacher: Mapping[str, str] = field(default_factory=dict)  # name, graph and split of a bundle
     pretraining: Pretraining | None = None  # of a run whose head has not learned
 
     def to_json(self) -> JsonObject:
@@ -69,7 +69,9 @@ def open_or_resume(
         if comparable_config(read_json(file)) != comparable_config(config):
             fix = "Repeat the command that started it, or name another folder."
             raise TrainingError(
-                file.parent, "holds a run of another recipe, data set or split", fix
+                file.parent,
+                "holds a run of another recipe, data set or split, start or teacher",
+                fix,
             )
     write_json(config, file)
 

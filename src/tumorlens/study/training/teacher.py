@@ -6,8 +6,9 @@ from numpy.typing import NDArray
 
 from tumorlens.models.bundle import Bundle
 from tumorlens.models.engine import Engine
+from tumorlens.models.performance import TeacherBundle
 from tumorlens.predictions.decision import softmax
-from tumorlens.study.training.learner import SOFTENING
+from tumorlens.study.training.learner import DISTILLATION_TEMPERATURE
 
 
 class Teacher:
@@ -20,4 +21,11 @@ class Teacher:
         """Return softened probabilities [n, atoms] of prepared images, uint8 [n, s, s, 1]."""
         size = (self._side, self._side)
         shown = [cv2.resize(image, size, interpolation=cv2.INTER_CUBIC) for image in images]
-        return softmax(self._engine.run(np.stack(shown)).logits, SOFTENING).astype(np.float32)
+        return softmax(self._engine.run(np.stack(shown)).logits, DISTILLATION_TEMPERATURE).astype(
+            np.float32
+        )
+
+
+def describe_teacher(bundle: Bundle) -> TeacherBundle:
+    """Return what a run keeps of its teacher."""
+    return TeacherBundle(bundle.name, bundle.graph_sha256, bundle.provenance.trained_on)

@@ -26,7 +26,7 @@ class Batch(NamedTuple):
     """What one step of training sees."""
 
     images: NDArray[np.uint8]  # [b, side, side, 1]
-    targets: NDArray[np.float32]  # [b, atoms] label masks; with a teacher its answers beside them
+    targets: NDArray[np.float32]  # [b, atoms] label masks; with a teacher its probabilities beside
     lesion_shares: NDArray[np.float32]  # [b, grid, grid] shares of the tumor, or all 0
 
 
