@@ -159,9 +159,8 @@ def _read(folder: Path) -> Found:
 def _page(
     found: Mapping[str, Found], strange: Mapping[str, Found], bundle: Bundle
 ) -> Iterator[str]:
-    whole = found.get(ALL.name)
+    first, whole = next(iter(found.values())), found.get(ALL.name)
     found = {name: row for name, row in found.items() if name != ALL.name}
-    first = next(iter(found.values()))
     title = "Results" if bundle.name == SHIPPED_DEFAULT else f"Results of {bundle.name}"
     yield HEAD.format(
         title=title, intervals=first["intervals"], bundle=bundle, made=bundle.provenance

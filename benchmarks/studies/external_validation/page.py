@@ -80,9 +80,9 @@ def _holdout(found: Sequence[HoldoutFigures]) -> str:
         + table(["left out", "network", "seeds", "AUC",
                  f"gain over {GEOMETRIC}, paired by group", "gain of each seed", "groups"], rows)
         + "\nSynthetic lesions were made after a look at what seed 0 missed in both sources, which "
-        "flatters them there; the other seeds chose nothing. This is the recipe of "
-        "`tumorlens-small`, which is trained longer and larger; that of the default bundle, with "
-        "sources left out, at full length: [Results](results.md).\n"
+        "flatters them there; the other seeds chose nothing. This is the recipe `default`"
+        ", which trains longer and larger; that of the default bundle, with sources left out, at "
+        "full length: [Results](results.md).\n"
     )  # fmt: skip
 
 
