@@ -1,5 +1,6 @@
 """The commands that make a bundle: train, pretrain, recipes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -88,26 +89,28 @@ def train(
     scan is predicted once a repeat, by a network that saw nothing of its group. Example:
     `tumorlens train scans/ --split split.csv --out runs/default`
     """
-    from tumorlens.models.bundle import load_bundle
-
-    for name_, given in {"--repeats": repeats > 1, "--on": on, "--cores": cores}.items():
-        if given and folds is None:
-            raise typer.BadParameter("needs --folds", param_hint=name_)
-    if teacher and folds is not None:
-        raise typer.BadParameter("saw scans of every fold", param_hint="--teacher")
+    _check_folds(folds, teacher, {"--repeats": repeats > 1, "--on": on, "--cores": cores})
     chosen, file = chosen_recipe(recipe, epochs=epochs, seed=seed, weights=weights)
-    teaching = load_bundle(teacher) if teacher else None
     folder = load_settings(cache=cache).cache_folder
-    read = (*folders, recipe_file(recipe), file, init, teaching and teaching.folder)
+    read = (*folders, recipe_file(recipe), file, init, teacher)
     outputs = Outputs(*read, overwrite=overwrite)
     tracked = tracked_run(log, name=out.resolve().name, out=out, resume=resume)
-    request = _Request(chosen, out, split_file, file, init, teaching, folder, resume, allow_leaks,
+    request = _Request(chosen, out, split_file, file, init, teacher, folder, resume, allow_leaks,
                        outputs, tracked)  # fmt: skip
     if folds is None:
         _train_one(folders, request, name=name or out.resolve().name)
     else:
         workers = job_executor(on, cores)
         _cross_validate(folders, request, folds=folds, repeats=repeats, workers=workers)
+
+
+def _check_folds(folds: int | None, teacher: str, needing: Mapping[str, Any]) -> None:
+    """Raise BadParameter for an option that needs folds, or that cannot have any."""
+    for name, given in needing.items():
+        if given and folds is None:
+            raise typer.BadParameter("needs --folds", param_hint=name)
+    if teacher and folds is not None:
+        raise typer.BadParameter("saw scans of every fold", param_hint="--teacher")
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ class _Request:
     split_file: Path | None
     weights: str  # a file, or ""
     init: Path | None
-    teacher: Any  # a bundle, or None
+    teacher: str  # a bundle, or ""
     cache: Path
     resume: bool
     allow_leaks: bool
@@ -132,28 +135,30 @@ class _Request:
             "recipe": self.recipe.to_json(),
             "split": split,
             "init": self.init.name if self.init else "",
-            "teacher": self.teacher.version if self.teacher else "",
+            "teacher": self.teacher,
         }
 
 
 def _train_one(folders: list[Path], request: _Request, *, name: str) -> None:
+    from tumorlens.models.bundle import load_bundle
     from tumorlens.study.training.backend import load_backend
     from tumorlens.study.training.preconditions import check_teacher
 
     recipe, out = request.recipe, request.out
+    teacher = load_bundle(request.teacher) if request.teacher else None
     parted, made = parted_cases(
         folders, request.split_file, out, outputs=request.outputs, allow_leaks=request.allow_leaks,
         init=request.init, recipe=recipe, cache=request.cache,
     )  # fmt: skip
-    if request.teacher:
-        check_teacher(request.teacher, recipe, made.fingerprint, allow_leaks=request.allow_leaks)
+    if teacher:
+        check_teacher(teacher, recipe, made.fingerprint, allow_leaks=request.allow_leaks)
     print_recipe(recipe)
     load_backend()
     from tumorlens.study.training.run import Job
     from tumorlens.study.training.run import train as run_training
 
     job = Job(recipe, made, out, request.cache, name, weights=request.weights, start=request.init,
-              teacher=request.teacher)  # fmt: skip
+              teacher=teacher)  # fmt: skip
     step = counting if recipe.head_epochs else silent_steps
 
     def on_prepared(run: Path) -> None:

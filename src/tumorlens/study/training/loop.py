@@ -92,18 +92,16 @@ def fit(
     Goes on where `run` left off. `validate` is called with the averaged weights in place and
     must return `val_loss`. `prepare` gets the network of a fresh run to load weights and train
     the head alone; where it did that it returns the loss, and the outcome counts as epoch 0.
-    `has_start` says that these weights are of another run.
-    `steps` is the length of an epoch; 0 shows each distinct image about once. `teach` answers what
-    a teacher says of images, where there is one.
+    `has_start` says that these weights are of another run, `teach` what a teacher answers, `steps`
+    how long an epoch is; 0 shows each distinct image about once.
     """
     steps = steps or max(1, data.distinct_count // recipe.batch)
-    is_fresh = not (run / STATE_FILE).exists()
     atoms = data.label_masks.shape[1]
     learner = compile_network(
         recipe, atoms=atoms, steps=steps, has_start=has_start, with_teacher=teach is not None
     )
     going = _open_run(recipe, run, callback, learner, atoms=atoms, teach=teach)
-    if prepare and is_fresh:
+    if prepare and not (run / STATE_FILE).exists():
         _train_head(going, prepare, validate)
     state, shadow = going.state, going.shadow
     while state.epoch < recipe.epochs and state.epoch - state.best_epoch < recipe.patience:
