@@ -57,9 +57,9 @@ base: $(READY) ## tumorlens-base again, as shipped; PATIENTS=TABLE names the pat
 	mkdir -p src/tumorlens/models/shipped/tumorlens-base && \
 		cp runs/shipped-base/bundle/* src/tumorlens/models/shipped/tumorlens-base/
 
-small: $(READY) ## tumorlens-small again, after base, whose answers it learns
+small: $(READY) ## tumorlens-small again, after base, on its split
 	$(BIN)/tumorlens train $(BASE_SETS) --split runs/base-split.csv --recipe small \
-		--teacher runs/shipped-base --name tumorlens-small --out runs/shipped-small $(RESUME)
+		--name tumorlens-small --out runs/shipped-small $(RESUME)
 	mkdir -p src/tumorlens/models/shipped/tumorlens-small && \
 		cp runs/shipped-small/bundle/* src/tumorlens/models/shipped/tumorlens-small/
 
